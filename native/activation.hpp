@@ -1,0 +1,78 @@
+// Elementwise functions over vectors: exp2 and the activations. `precise` chooses float32 accuracy; otherwise errors
+// stay well under the rounding of the bfloat16 that they are stored in.
+#pragma once
+
+#include "kernels.hpp"
+
+namespace openbei {
+
+// Σ c[i]·xⁱ by Horner's rule.
+template <class V, int N>
+typename V::F polynomial(typename V::F x, const float (&c)[N]) {
+  typename V::F sum = V::set1(c[N - 1]);
+#pragma GCC unroll 16
+  for (int i = N - 2; i >= 0; --i) sum = V::fma(sum, x, V::set1(c[i]));
+  return sum;
+}
+
+// 2ˣ for x ≤ 127; below -126 a number too small to matter. Minimax on [-½, ½], relative error 2e-9 or 8e-5.
+template <class V, bool precise>
+typename V::F exp2(typename V::F x) {
+  x = V::max(x, V::set1(-126.0f));
+  const typename V::F n = V::round(x);
+  if constexpr (precise) {
+    return V::scale(polynomial<V>(x - n, {1.0f, 0.69314718f, 0.24022646f, 0.055503286f, 0.0096184891f, 0.0013399931f,
+                                          0.00015345811f}),
+                    n);
+  } else {
+    return V::scale(polynomial<V>(x - n, {0.99992806f, 0.69326097f, 0.24261113f, 0.055171665f}), n);
+  }
+}
+
+inline constexpr float log2_e = 1.44269504f;
+
+// x·Φ(x). Precise: Abramowitz & Stegun 7.1.26, |error of erf| ≤ 1.5e-7. Otherwise Φ(x) - ½ as an odd polynomial on
+// [-4.25, 4.25] and constant outside, |error| ≤ 6e-5.
+template <class V, bool precise>
+typename V::F gelu(typename V::F x) {
+  using F = typename V::F;
+  if constexpr (precise) {
+    const F magnitude = V::max(x, V::zero() - x) * V::set1(0.70710678f);
+    const F t = V::set1(1.0f) / V::fma(magnitude, V::set1(0.3275911f), V::set1(1.0f));
+    const F series = polynomial<V>(t, {0.0f, 0.254829592f, -0.284496736f, 1.421413741f, -1.453152027f, 1.061405429f});
+    const F tail = series * V::set1(0.5f) * exp2<V, true>(V::zero() - magnitude * magnitude * V::set1(log2_e));
+    // x·Φ(x) is x - x·tail on the right and x·tail on the left.
+    return V::max(x, V::zero()) - V::max(x, V::zero() - x) * tail;
+  } else {
+    const F limit = V::set1(4.25f);
+    const F c = V::max(V::min(x, limit), V::zero() - limit);
+    const F odd = polynomial<V>(c * c, {0.39890233f, -0.066344492f, 0.0098159714f, -0.0011085612f, 9.3418763e-05f,
+                                        -5.6264339e-06f, 2.2554316e-07f, -5.3277689e-09f, 5.5648732e-11f});
+    return x * V::fma(odd, c, V::set1(0.5f));
+  }
+}
+
+// x / (1 + 2^-exponent)
+template <class V, bool precise>
+typename V::F sigmoid_gate(typename V::F x, typename V::F exponent) {
+  return x / (V::set1(1.0f) + exp2<V, precise>(V::min(V::zero() - exponent, V::set1(126.0f))));
+}
+
+template <class V, Activation activation, bool precise>
+typename V::F activate(typename V::F x) {
+  if constexpr (activation == Activation::gelu) {
+    return gelu<V, precise>(x);
+  } else if constexpr (activation == Activation::gelu_tanh) {
+    // ½(1 + tanh u) = 1 / (1 + e^(-2u)), u = √(2/π)·(x + 0.044715·x³)
+    const typename V::F u = x * V::fma(x * x, V::set1(0.044715f), V::set1(1.0f)) * V::set1(0.79788456f);
+    return sigmoid_gate<V, precise>(x, u * V::set1(2.0f * log2_e));
+  } else if constexpr (activation == Activation::relu) {
+    return V::max(x, V::zero());
+  } else if constexpr (activation == Activation::silu) {
+    return sigmoid_gate<V, precise>(x, x * V::set1(log2_e));
+  } else {
+    return x;
+  }
+}
+
+}  // namespace openbei

@@ -1,0 +1,158 @@
+// Softmax attention of one head over one sequence, without padding. Keys and values are packed like weights, so that
+// both products run on the level's micro-kernel; scores live for a strip of queries and a block of keys only, with the
+// running maximum and sum of the online softmax (Milakov & Gimelshein, arXiv:1805.02867) between blocks.
+#pragma once
+
+#include <math.h>
+#include <cstring>
+
+#include "activation.hpp"
+
+namespace openbei {
+
+template <class V, class Product>
+struct AttentionHead {
+  using F = typename V::F;
+  using Activations = typename Product::Activations;
+  static constexpr size_t strip = 32;       // queries at once
+  static constexpr size_t key_block = 512;  // keys whose scores are held at once
+  static constexpr size_t word = sizeof(uint32_t) / sizeof(Activations);  // elements of a packed word: a pair, or one
+
+  // Sections of the scratch memory.
+  struct Scratch {
+    size_t num_keys, depth, value_width, key_width;  // all padded to 32
+    Activations *keys, *values, *weights;
+    float *scores, *sums;
+    size_t bytes;
+
+    Scratch(void* memory, size_t num_tokens, size_t head_dim)
+        : num_keys(round_up(num_tokens, 32)), depth(round_up(head_dim, 32)), value_width(round_up(head_dim, panel_width)),
+          key_width(num_keys < key_block ? num_keys : key_block) {
+      auto at = reinterpret_cast<uintptr_t>(memory);
+      const auto take = [&]<class T>(T*& section, size_t count) {
+        section = reinterpret_cast<T*>(at);
+        at += round_up(count * sizeof(T), 64);
+      };
+      take(keys, num_keys * depth);
+      take(values, num_keys * value_width);
+      take(weights, strip * key_width);
+      take(scores, strip * key_width);
+      take(sums, strip * value_width);
+      bytes = at - reinterpret_cast<uintptr_t>(memory);
+    }
+  };
+
+  static size_t scratch_bytes(size_t num_tokens, size_t head_dim) {
+    return Scratch(nullptr, num_tokens, head_dim).bytes;
+  }
+
+  static void pack(const AttentionArgs& args) {
+    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim);
+    const size_t attended = args.num_heads * args.head_dim;
+    const auto* rows = static_cast<const Activations*>(args.qkv) + args.head * args.head_dim;
+    std::memset(static_cast<void*>(scratch.keys), 0, scratch.num_keys * scratch.depth * sizeof(Activations));
+    std::memset(static_cast<void*>(scratch.values), 0, scratch.num_keys * scratch.value_width * sizeof(Activations));
+    for (size_t key = 0; key < args.num_tokens; key += panel_width)
+      pack_keys(args, rows + attended + key * args.qkv_stride, minimum(args.num_tokens - key, panel_width),
+                scratch.keys + key * scratch.depth);
+    for (size_t column = 0; column < args.head_dim; column += panel_width)
+      pack_values(args, rows + 2 * attended + column, minimum(args.head_dim - column, panel_width),
+                  scratch.values + column * scratch.num_keys);
+  }
+
+  static void attend(const AttentionArgs& args) {
+    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim);
+    for (size_t query = args.query_begin; query < args.query_end; query += strip)
+      attend_strip(args, scratch, query, minimum(args.query_end - query, strip));
+  }
+
+ private:
+  static size_t minimum(size_t a, size_t b) { return a < b ? a : b; }
+
+  // A panel of up to 32 keys: word w of key j goes to target[w][j].
+  static void pack_keys(const AttentionArgs& args, const Activations* source, size_t num_keys, Activations* target) {
+    constexpr size_t side = V::transpose_width;
+    const size_t words = args.head_dim / word;
+    const size_t whole_keys = num_keys / side * side, whole_words = words / side * side;
+    for (size_t key = 0; key < whole_keys; key += side)
+      for (size_t w = 0; w < whole_words; w += side)
+        V::transpose(reinterpret_cast<const uint32_t*>(source + key * args.qkv_stride) + w, args.qkv_stride / word,
+                     reinterpret_cast<uint32_t*>(target) + w * panel_width + key, panel_width);
+    for (size_t key = 0; key < num_keys; ++key)
+      for (size_t i = key < whole_keys ? whole_words * word : 0; i < args.head_dim; ++i)
+        target[(i / word * panel_width + key) * word + i % word] = source[key * args.qkv_stride + i];
+  }
+
+  // A panel of up to 32 columns of all values: rows in words, as pairs of tokens or single ones.
+  static void pack_values(const AttentionArgs& args, const Activations* source, size_t width, Activations* target) {
+    for (size_t token = 0; token < args.num_tokens; ++token) {
+      const Activations* row = source + token * args.qkv_stride;
+      Activations* packed = target + token / word * panel_width * word + token % word;
+      for (size_t c = 0; c < width; ++c) packed[c * word] = row[c];
+    }
+  }
+
+  static void attend_strip(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows) {
+    const auto* queries = static_cast<const Activations*>(args.qkv) + query * args.qkv_stride + args.head * args.head_dim;
+    float maxima[strip], totals[strip], rescale[strip];
+    for (size_t r = 0; r < rows; ++r) maxima[r] = lowest, totals[r] = 0.0f;
+    for (size_t key = 0; key < scratch.num_keys; key += scratch.key_width) {
+      const size_t width = minimum(scratch.num_keys - key, scratch.key_width);
+      for (size_t panel = 0; panel < width; panel += panel_width)
+        Product::run(queries, args.qkv_stride, rows, scratch.keys + (key + panel) * scratch.depth, scratch.depth,
+                     [&](F value, size_t r, size_t c) { V::store(scratch.scores + r * width + panel + c, value); });
+      for (size_t r = 0; r < rows; ++r) {
+        float* scores = scratch.scores + r * width;
+        for (size_t c = args.num_tokens - key; c < width; ++c) scores[c] = lowest;
+        rescale[r] = soften(scores, scratch.weights + r * width, width, args.head_dim, maxima[r], totals[r]);
+      }
+      for (size_t column = 0; column < scratch.value_width; column += panel_width)
+        Product::run(scratch.weights, width, rows, scratch.values + column * scratch.num_keys + key * panel_width, width,
+                     [&](F value, size_t r, size_t c) {
+                       float* sum = scratch.sums + r * scratch.value_width + column + c;
+                       V::store(sum, key == 0 ? value : V::fma(V::load(sum), V::set1(rescale[r]), value));
+                     });
+    }
+    write_context(args, scratch, query, rows, totals);
+  }
+
+  // weights = 2^((scores - maximum)·scale); updates maximum and total and returns what earlier sums are worth now.
+  static float soften(const float* scores, Activations* weights, size_t width, size_t head_dim, float& maximum,
+                      float& total) {
+    F largest = V::load(scores);
+    for (size_t c = V::width; c < width; c += V::width) largest = V::max(largest, V::load(scores + c));
+    const float block_maximum = V::largest(largest), previous = maximum;
+    maximum = block_maximum > previous ? block_maximum : previous;
+    const float scale = log2_e / sqrtf(static_cast<float>(head_dim));
+    const F offset = V::set1(-maximum * scale);
+    F sum = V::zero();
+    for (size_t c = 0; c < width; c += V::width) {
+      const F weight = exp2<V, Product::precise>(V::fma(V::load(scores + c), V::set1(scale), offset));
+      V::store(weights + c, weight);
+      sum = sum + weight;
+    }
+    const float rescale = exp2f((previous - maximum) * scale);
+    total = total * rescale + V::sum(sum);
+    return rescale;
+  }
+
+  static void write_context(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows,
+                            const float* totals) {
+    for (size_t r = 0; r < rows; ++r) {
+      auto* row = static_cast<Activations*>(args.context) + (query + r) * args.context_stride + args.head * args.head_dim;
+      const float* sums = scratch.sums + r * scratch.value_width;
+      const F inverse = V::set1(1.0f / totals[r]);
+      size_t c = 0;
+      for (; c + V::width <= args.head_dim; c += V::width) V::store(row + c, V::load(sums + c) * inverse);
+      if (const size_t rest = args.head_dim - c; rest > 0) {
+        Activations padded[V::width];
+        V::store(padded, V::load(sums + c) * inverse);
+        std::memcpy(row + c, padded, rest * sizeof(Activations));
+      }
+    }
+  }
+
+  static constexpr float lowest = -1e30f;  // a score that no real one comes near
+};
+
+}  // namespace openbei

@@ -1,0 +1,78 @@
+// The avx512_bf16 level: bfloat16 activations, products by vdpbf16ps. float32 runs as on avx512.
+#include "../kernel_table.hpp"
+#include "vectors_avx512.hpp"
+
+namespace openbei {
+
+namespace {
+
+struct Avx512Bf16Vectors : Avx512Vectors {};
+
+struct DotProduct {
+  using Activations = bf16;
+  using Weight = bf16;
+  using V = Avx512Bf16Vectors;
+  static constexpr bool precise = false;
+  static constexpr int max_rows = 12;
+
+  static void enter() {}
+  static void leave() {}
+
+  template <class Epilogue>
+  static void run(const bf16* x, size_t x_stride, size_t rows, const bf16* panel, size_t k, Epilogue&& epilogue) {
+    for_each_strip<max_rows>(rows, [&]<int M>(size_t row) {
+      strip<M>(x + row * x_stride, x_stride, panel, k,
+               [&](V::F value, size_t r, size_t c) { epilogue(value, row + r, c); });
+    });
+  }
+
+  static double peak(size_t iterations) {
+    constexpr int independent = 24;
+    V::F sums[independent];
+    for (auto& sum : sums) sum = V::zero();
+    const __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80));
+    for (size_t i = 0; i < iterations; ++i) {
+      asm volatile("" ::: "memory");
+#pragma GCC unroll 24
+      for (int j = 0; j < independent; ++j) sums[j] = _mm512_dpbf16_ps(sums[j], a, a);
+    }
+    for (auto& sum : sums) asm volatile("" ::"m"(sum));
+    return 64.0 * independent * static_cast<double>(iterations);
+  }
+
+ private:
+  template <int M, class Epilogue>
+  static void strip(const bf16* x, size_t x_stride, const bf16* panel, size_t k, Epilogue&& epilogue) {
+    V::F sums[M][2];
+    for (auto& row : sums) row[0] = row[1] = V::zero();
+    for (size_t i = 0; i < k; i += 2) {
+      const bf16* pairs = panel + i * panel_width;
+      const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(pairs));
+      const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(pairs + panel_width));
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) {
+        int pair;
+        __builtin_memcpy(&pair, x + m * x_stride + i, sizeof pair);
+        const auto a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+        sums[m][0] = _mm512_dpbf16_ps(sums[m][0], a, left);
+        sums[m][1] = _mm512_dpbf16_ps(sums[m][1], a, right);
+      }
+    }
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      epilogue(sums[m][0], m, 0);
+      epilogue(sums[m][1], m, V::width);
+    }
+  }
+};
+
+}  // namespace
+
+const Kernels* avx512_kernels(DType);
+
+const Kernels* avx512_bf16_kernels(DType dtype) {
+  static constexpr Kernels bfloat16 = kernel_table<Avx512Bf16Vectors, DotProduct>();
+  return dtype == DType::bfloat16 ? &bfloat16 : avx512_kernels(dtype);
+}
+
+}  // namespace openbei

@@ -1,0 +1,101 @@
+// The table of levels and the questions put to the CPU and the kernel.
+#include "levels.hpp"
+
+#include <stdexcept>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace openbei {
+
+const Kernels* portable_kernels(DType);
+#if defined(__x86_64__)
+const Kernels* avx2_kernels(DType);
+const Kernels* avx512_kernels(DType);
+const Kernels* avx512_bf16_kernels(DType);
+const Kernels* amx_bf16_kernels(DType);
+#endif
+
+namespace {
+
+std::string nothing_missing() { return {}; }
+
+#if defined(__x86_64__)
+
+std::string missing_avx2() {
+  if (!__builtin_cpu_supports("avx2")) return "the CPU has no AVX2";
+  if (!__builtin_cpu_supports("fma")) return "the CPU has no FMA";
+  return {};
+}
+
+std::string missing_avx512() {
+  for (bool offered : {__builtin_cpu_supports("avx512f") != 0, __builtin_cpu_supports("avx512bw") != 0,
+                       __builtin_cpu_supports("avx512vl") != 0, __builtin_cpu_supports("avx512dq") != 0})
+    if (!offered) return "the CPU has no AVX-512 (F, BW, VL, DQ)";
+  return missing_avx2();
+}
+
+std::string missing_avx512_bf16() {
+  if (!__builtin_cpu_supports("avx512bf16")) return "the CPU has no AVX512_BF16";
+  return missing_avx512();
+}
+
+std::string missing_amx_bf16() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(edx & amx_bf16) || !(edx & amx_tile))
+    return "the CPU has no AMX-BF16";
+#if defined(__linux__)
+  // Tile registers must be asked for, once per process (Linux Documentation/arch/x86/xstate.rst).
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  if (syscall(SYS_arch_prctl, request_permission, tile_data) != 0) return "the kernel does not grant AMX tile data";
+#else
+  return "this operating system does not grant AMX tile data";
+#endif
+  return missing_avx512_bf16();
+}
+
+const Level table[] = {
+    {"amx_bf16", amx_bf16_kernels, missing_amx_bf16},
+    {"avx512_bf16", avx512_bf16_kernels, missing_avx512_bf16},
+    {"avx512", avx512_kernels, missing_avx512},
+    {"avx2", avx2_kernels, missing_avx2},
+    {"portable", portable_kernels, nothing_missing},
+};
+
+#else
+
+std::string other_architecture() { return "the CPU is not x86-64"; }
+
+const Level table[] = {
+    {"amx_bf16", nullptr, other_architecture},
+    {"avx512_bf16", nullptr, other_architecture},
+    {"avx512", nullptr, other_architecture},
+    {"avx2", nullptr, other_architecture},
+    {"portable", portable_kernels, nothing_missing},
+};
+
+#endif
+
+}  // namespace
+
+std::span<const Level> levels() { return table; }
+
+const Level& choose_level(const std::string& name, bool assume_offered) {
+  for (const Level& level : table) {
+    if (name.empty() ? level.compiled() && level.missing().empty() : name == level.name) {
+      if (!level.compiled()) throw std::invalid_argument(name + " is not compiled into this build");
+      const std::string missing = level.missing();
+      if (!missing.empty() && !assume_offered) throw std::invalid_argument(name + " is not offered here: " + missing);
+      return level;
+    }
+  }
+  throw std::invalid_argument(name + " is not an instruction-set level");
+}
+
+}  // namespace openbei

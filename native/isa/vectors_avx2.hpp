@@ -1,0 +1,57 @@
+// Eight floats at a time with AVX2 and FMA.
+#pragma once
+
+#include <immintrin.h>
+
+#include "../kernels.hpp"
+
+namespace openbei {
+
+struct Avx2Vectors {
+  using F = __m256;
+  static constexpr size_t width = 8;
+  static constexpr int product_rows = 5, product_vectors = 2;
+
+  static F zero() { return _mm256_setzero_ps(); }
+  static F set1(float x) { return _mm256_set1_ps(x); }
+  static F load(const float* p) { return _mm256_loadu_ps(p); }
+  static F load(const bf16* p) {
+    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+  }
+  static void load_pairs(const bf16* p, F& even, F& odd) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    even = _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
+    odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
+  }
+  static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+  static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  static F min(F a, F b) { return _mm256_min_ps(a, b); }
+  static F max(F a, F b) { return _mm256_max_ps(a, b); }
+  static F round(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F scale(F p, F n) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
+  }
+  static float sum(F x) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+  }
+  static float largest(F x) {
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+  }
+
+  static constexpr size_t transpose_width = 4;
+  static void transpose(const uint32_t* source, size_t source_stride, uint32_t* target, size_t target_stride) {
+    const auto row = [&](size_t i) { return _mm_loadu_ps(reinterpret_cast<const float*>(source + i * source_stride)); };
+    __m128 a = row(0), b = row(1), c = row(2), d = row(3);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    const auto put = [&](size_t i, __m128 x) { _mm_storeu_ps(reinterpret_cast<float*>(target + i * target_stride), x); };
+    put(0, a), put(1, b), put(2, c), put(3, d);
+  }
+};
+
+}  // namespace openbei

@@ -1,0 +1,68 @@
+// Sixteen floats at a time with AVX-512 (F, BW, VL, DQ), and the stores that AVX512_BF16 adds.
+#pragma once
+
+#include <immintrin.h>
+
+#include "../kernels.hpp"
+
+namespace openbei {
+
+struct Avx512Vectors {
+  using F = __m512;
+  static constexpr size_t width = 16;
+  static constexpr int product_rows = 12, product_vectors = 2;
+
+  static F zero() { return _mm512_setzero_ps(); }
+  static F set1(float x) { return _mm512_set1_ps(x); }
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static F load(const bf16* p) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+  }
+  static void load_pairs(const bf16* p, F& even, F& odd) {
+    const __m512i x = _mm512_loadu_si512(p);
+    even = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
+    odd = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
+  }
+  static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+#if defined(__AVX512BF16__)
+  static void store(bf16* p, F x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+  }
+#endif
+  static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F round(F x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static F scale(F p, F n) { return _mm512_scalef_ps(p, n); }
+  static float sum(F x) { return _mm512_reduce_add_ps(x); }
+  static float largest(F x) { return _mm512_reduce_max_ps(x); }
+
+  static constexpr size_t transpose_width = 16;
+  static void transpose(const uint32_t* source, size_t source_stride, uint32_t* target, size_t target_stride) {
+    __m512i r[16], t[16];
+    for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(source + i * source_stride);
+    for (int i = 0; i < 16; i += 2) {  // pairs of words within 128-bit lanes
+      t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+      t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {  // four words: r[i + c] holds column 4·lane + c of rows i..i+3
+      r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+      r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+      r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+      r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int c = 0; c < 4; ++c) {  // gather equal lanes of the four row groups
+      const __m512i a = _mm512_shuffle_i32x4(r[c], r[c + 4], 0x88), b = _mm512_shuffle_i32x4(r[c], r[c + 4], 0xdd);
+      const __m512i d = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0x88);
+      const __m512i e = _mm512_shuffle_i32x4(r[c + 8], r[c + 12], 0xdd);
+      const auto put = [&](int column, __m512i x) { _mm512_storeu_si512(target + column * target_stride, x); };
+      put(c, _mm512_shuffle_i32x4(a, d, 0x88));
+      put(c + 8, _mm512_shuffle_i32x4(a, d, 0xdd));
+      put(c + 4, _mm512_shuffle_i32x4(b, e, 0x88));
+      put(c + 12, _mm512_shuffle_i32x4(b, e, 0xdd));
+    }
+  }
+};
+
+}  // namespace openbei

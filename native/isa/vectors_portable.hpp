@@ -1,0 +1,60 @@
+// Four floats at a time through the compiler's own vectors: runs everywhere, and is what other levels are tested with.
+#pragma once
+
+#include <cstring>
+
+#include "../kernels.hpp"
+
+namespace openbei {
+
+struct PortableVectors {
+  typedef float F __attribute__((vector_size(16)));
+  typedef int32_t I __attribute__((vector_size(16)));
+  static constexpr size_t width = 4;
+  // Rows and vectors of columns that a matrix product holds in registers.
+  static constexpr int product_rows = 4, product_vectors = 2;
+
+  static F zero() { return F{}; }
+  static F set1(float x) { return F{x, x, x, x}; }
+  static F load(const float* p) {
+    F x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  }
+  static F load(const bf16* p) {
+    return as_float(I{p[0].bits << 16, p[1].bits << 16, p[2].bits << 16, p[3].bits << 16});
+  }
+  // Interleaved pairs: even[i] = p[2i], odd[i] = p[2i + 1].
+  static void load_pairs(const bf16* p, F& even, F& odd) {
+    I words;
+    std::memcpy(&words, p, sizeof words);
+    even = as_float(words << 16);
+    odd = as_float(words & static_cast<int32_t>(0xffff0000));
+  }
+  static void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
+  static F fma(F a, F b, F c) { return a * b + c; }
+  static F min(F a, F b) { return as_float((a < b) ? as_int(a) : as_int(b)); }
+  static F max(F a, F b) { return as_float((a > b) ? as_int(a) : as_int(b)); }
+  static F round(F x) { return (x + set1(12582912.0f)) - set1(12582912.0f); }
+  // p · 2ⁿ for whole n in [-126, 127]
+  static F scale(F p, F n) { return p * as_float((__builtin_convertvector(n, I) + 127) << 23); }
+  static float sum(F x) { return (x[0] + x[1]) + (x[2] + x[3]); }
+  static float largest(F x) {
+    float m = x[0];
+    for (int i = 1; i < 4; ++i) m = x[i] > m ? x[i] : m;
+    return m;
+  }
+
+  // Side of the square of 32-bit words that `transpose` handles.
+  static constexpr size_t transpose_width = 4;
+  static void transpose(const uint32_t* source, size_t source_stride, uint32_t* target, size_t target_stride) {
+    for (size_t i = 0; i < transpose_width; ++i)
+      for (size_t j = 0; j < transpose_width; ++j) target[j * target_stride + i] = source[i * source_stride + j];
+  }
+
+ private:
+  static F as_float(I x) { return reinterpret_cast<F>(x); }
+  static I as_int(F x) { return reinterpret_cast<I>(x); }
+};
+
+}  // namespace openbei

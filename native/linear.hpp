@@ -1,0 +1,52 @@
+// y = epilogue(x · Wᵀ + bias) over a range of panels. The epilogue works on the accumulator before it is stored.
+#pragma once
+
+#include "activation.hpp"
+
+namespace openbei {
+
+template <class V, class Product, class Epilogue>
+void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
+  using Weight = typename Product::Weight;
+  const auto* x = static_cast<const typename Product::Activations*>(args.x);
+  const auto* weight = static_cast<const Weight*>(args.weight);
+  for (size_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
+    const float* bias = args.bias + panel * panel_width;
+    Product::run(x, args.x_stride, args.rows, weight + panel * panel_width * args.in_features, args.in_features,
+                 [&](typename V::F value, size_t row, size_t column) {
+                   epilogue(value + V::load(bias + column), row, panel * panel_width + column);
+                 });
+  }
+}
+
+template <class V, class Product, Activation activation>
+void linear_activation(const LinearArgs& args) {
+  using Activations = typename Product::Activations;
+  linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
+    V::store(static_cast<Activations*>(args.y) + row * args.y_stride + column,
+             activate<V, activation, Product::precise>(value));
+  });
+}
+
+template <class V, class Product>
+void linear_residual(const LinearArgs& args) {
+  const auto* residual = static_cast<const typename Product::Activations*>(args.residual);
+  linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
+    V::store(static_cast<float*>(args.y) + row * args.y_stride + column,
+             value + V::load(residual + row * args.residual_stride + column));
+  });
+}
+
+template <class V, class Product>
+void linear(const LinearArgs& args) {
+  if (args.residual) return linear_residual<V, Product>(args);
+  switch (args.activation) {
+    case Activation::none: return linear_activation<V, Product, Activation::none>(args);
+    case Activation::gelu: return linear_activation<V, Product, Activation::gelu>(args);
+    case Activation::gelu_tanh: return linear_activation<V, Product, Activation::gelu_tanh>(args);
+    case Activation::relu: return linear_activation<V, Product, Activation::relu>(args);
+    case Activation::silu: return linear_activation<V, Product, Activation::silu>(args);
+  }
+}
+
+}  // namespace openbei

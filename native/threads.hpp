@@ -1,0 +1,50 @@
+// The worker pool and the barrier. Nothing here knows what the threads compute.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace openbei {
+
+// Waits for a value to change: spins for some tens of microseconds, then sleeps in the kernel.
+void wait_while_equal(const std::atomic<size_t>& value, size_t seen);
+
+// Holds `size` threads until all have arrived; may be used again at once.
+class Barrier {
+ public:
+  explicit Barrier(size_t size) : size_(size) {}
+  void arrive_and_wait();
+
+ private:
+  const size_t size_;
+  std::atomic<size_t> arrived_{0};
+  std::atomic<size_t> generation_{0};
+};
+
+// `size` threads, the caller's included. They sleep between runs.
+class Pool {
+ public:
+  explicit Pool(size_t size);
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  size_t size() const { return workers_.size() + 1; }
+
+  // Calls work(rank) once on every thread, rank 0 on the caller's, and returns when all are done. `work` must not throw.
+  void run(const std::function<void(size_t)>& work);
+
+ private:
+  void serve(size_t rank);
+
+  const std::function<void(size_t)>* work_ = nullptr;
+  std::atomic<size_t> runs_{0};
+  std::atomic<size_t> unfinished_{0};
+  std::atomic<bool> closing_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace openbei

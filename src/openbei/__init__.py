@@ -1,0 +1,5 @@
+"""openbei: an inference engine and server for embedding models."""
+
+from importlib.metadata import version
+
+__version__ = version("openbei")

@@ -1,0 +1,42 @@
+"""The compiled CPU engine; see native/module.cpp."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Encoder:
+    """A transformer encoder over packed sequences. Raises ValueError for bad tensors, levels and batches."""
+
+    def __init__(
+        self,
+        tensors: dict[str, NDArray[Any]],
+        *,
+        vocab_size: int,
+        type_vocab_size: int,
+        max_positions: int,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        head_dim: int,
+        intermediate_size: int,
+        activation: str,
+        norm_eps: float,
+        dtype: str,
+        num_threads: int,
+        isa: str = "",
+        assume_offered: bool = False,
+    ) -> None: ...
+    def run(
+        self, ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], pooling: str, out: NDArray[np.float32]
+    ) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def num_threads(self) -> int: ...
+
+def isa_levels() -> list[tuple[str, bool, str]]:
+    """(name, compiled, what this machine lacks or "") of every level, fastest first."""
+
+def peak_flops(isa: str, dtype: str, num_threads: int, seconds: float) -> float:
+    """Multiply-adds on registers alone, in flop/s over all threads."""
