@@ -4,6 +4,7 @@
 #pragma once
 
 #include <math.h>
+
 #include <cstring>
 
 #include "activation.hpp"
@@ -14,8 +15,8 @@ template <class V, class Product>
 struct AttentionHead {
   using F = typename V::F;
   using Activations = typename Product::Activations;
-  static constexpr size_t strip = 32;       // queries at once
-  static constexpr size_t key_block = 512;  // keys whose scores are held at once
+  static constexpr size_t strip = 32;                                     // queries at once
+  static constexpr size_t key_block = 512;                                // keys whose scores are held at once
   static constexpr size_t word = sizeof(uint32_t) / sizeof(Activations);  // elements of a packed word: a pair, or one
 
   // Sections of the scratch memory.
@@ -26,7 +27,9 @@ struct AttentionHead {
     size_t bytes;
 
     Scratch(void* memory, size_t num_tokens, size_t head_dim)
-        : num_keys(round_up(num_tokens, 32)), depth(round_up(head_dim, 32)), value_width(round_up(head_dim, panel_width)),
+        : num_keys(round_up(num_tokens, 32)),
+          depth(round_up(head_dim, 32)),
+          value_width(round_up(head_dim, panel_width)),
           key_width(num_keys < key_block ? num_keys : key_block) {
       auto at = reinterpret_cast<uintptr_t>(memory);
       const auto take = [&]<class T>(T*& section, size_t count) {
@@ -56,8 +59,7 @@ struct AttentionHead {
       pack_keys(args, rows + attended + key * args.qkv_stride, minimum(args.num_tokens - key, panel_width),
                 scratch.keys + key * scratch.depth);
     for (size_t column = 0; column < args.head_dim; column += panel_width)
-      pack_values(args, rows + 2 * attended + column, minimum(args.head_dim - column, panel_width),
-                  scratch.values + column * scratch.num_keys);
+      pack_values(args, rows + 2 * attended + column, scratch.values + column * scratch.num_keys);
   }
 
   static void attend(const AttentionArgs& args) {
@@ -83,17 +85,21 @@ struct AttentionHead {
         target[(i / word * panel_width + key) * word + i % word] = source[key * args.qkv_stride + i];
   }
 
-  // A panel of up to 32 columns of all values: rows in words, as pairs of tokens or single ones.
-  static void pack_values(const AttentionArgs& args, const Activations* source, size_t width, Activations* target) {
-    for (size_t token = 0; token < args.num_tokens; ++token) {
+  // A panel of 32 columns of all values: rows of single tokens, or of pairs. Columns past the head's are whatever lies
+  // there: they only reach sums that nobody reads.
+  static void pack_values(const AttentionArgs& args, const Activations* source, Activations* target) {
+    for (size_t token = 0; token < args.num_tokens; token += word, target += panel_width * word) {
       const Activations* row = source + token * args.qkv_stride;
-      Activations* packed = target + token / word * panel_width * word + token % word;
-      for (size_t c = 0; c < width; ++c) packed[c * word] = row[c];
+      if constexpr (word == 2)
+        V::interleave(row, token + 1 < args.num_tokens ? row + args.qkv_stride : nullptr, target);
+      else
+        std::memcpy(target, row, panel_width * sizeof(Activations));
     }
   }
 
   static void attend_strip(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows) {
-    const auto* queries = static_cast<const Activations*>(args.qkv) + query * args.qkv_stride + args.head * args.head_dim;
+    const auto* queries =
+        static_cast<const Activations*>(args.qkv) + query * args.qkv_stride + args.head * args.head_dim;
     float maxima[strip], totals[strip], rescale[strip];
     for (size_t r = 0; r < rows; ++r) maxima[r] = lowest, totals[r] = 0.0f;
     for (size_t key = 0; key < scratch.num_keys; key += scratch.key_width) {
@@ -107,8 +113,8 @@ struct AttentionHead {
         rescale[r] = soften(scores, scratch.weights + r * width, width, args.head_dim, maxima[r], totals[r]);
       }
       for (size_t column = 0; column < scratch.value_width; column += panel_width)
-        Product::run(scratch.weights, width, rows, scratch.values + column * scratch.num_keys + key * panel_width, width,
-                     [&](F value, size_t r, size_t c) {
+        Product::run(scratch.weights, width, rows, scratch.values + column * scratch.num_keys + key * panel_width,
+                     width, [&](F value, size_t r, size_t c) {
                        float* sum = scratch.sums + r * scratch.value_width + column + c;
                        V::store(sum, key == 0 ? value : V::fma(V::load(sum), V::set1(rescale[r]), value));
                      });
@@ -139,7 +145,8 @@ struct AttentionHead {
   static void write_context(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows,
                             const float* totals) {
     for (size_t r = 0; r < rows; ++r) {
-      auto* row = static_cast<Activations*>(args.context) + (query + r) * args.context_stride + args.head * args.head_dim;
+      auto* row =
+          static_cast<Activations*>(args.context) + (query + r) * args.context_stride + args.head * args.head_dim;
       const float* sums = scratch.sums + r * scratch.value_width;
       const F inverse = V::set1(1.0f / totals[r]);
       size_t c = 0;

@@ -42,12 +42,15 @@ template <class V, class Activations>
 void pool(const PoolArgs& args) {
   const auto* x = static_cast<const Activations*>(args.x);
   const auto put = [&](float* y, size_t column, typename V::F value) {
-    if (column + V::width <= args.width) V::store(y + column, value);
-    else store_first<V>(y + column, value, args.width - column);
+    if (column + V::width <= args.width)
+      V::store(y + column, value);
+    else
+      store_first<V>(y + column, value, args.width - column);
   };
   for (size_t c = 0; c < args.width; c += V::width) {
     if (args.pooling == Pooling::tokens) {
-      for (size_t t = 0; t < args.num_tokens; ++t) put(args.y + t * args.y_stride, c, V::load(x + t * args.x_stride + c));
+      for (size_t t = 0; t < args.num_tokens; ++t)
+        put(args.y + t * args.y_stride, c, V::load(x + t * args.x_stride + c));
     } else if (args.pooling == Pooling::mean) {
       typename V::F sum = V::zero();
       for (size_t t = 0; t < args.num_tokens; ++t) sum = sum + V::load(x + t * args.x_stride + c);

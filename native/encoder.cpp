@@ -150,7 +150,8 @@ Plan Encoder::plan(std::span<const int32_t> cu_seqlens) const {
   // Scores and their weighted sum are 4 flops for each pair and channel; counted twice for the softmax between them.
   const double linear = 8.0 * static_cast<double>(attended_ * spec_.hidden_size) +
                         4.0 * static_cast<double>(spec_.hidden_size * spec_.intermediate_size);
-  return plan_batch(cu_seqlens, pool_.size(), block_rows_, {.attention_per_token = 8.0 * static_cast<double>(attended_) / linear});
+  return plan_batch(cu_seqlens, pool_.size(), block_rows_,
+                    {.attention_per_token = 8.0 * static_cast<double>(attended_) / linear});
 }
 
 // All memory is taken here, on the caller's thread, where running out of it can be reported.
@@ -190,7 +191,8 @@ void Encoder::gather(const Group& group, const Batch& batch, Workspace& x) const
 void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) {
   const size_t rows = team.group->rows;
   const auto each_block = [&](auto&& step) {
-    lane.for_each_block(rows, block_rows_, [&](size_t begin, size_t end, const Lane& block) { step(begin, end, block); });
+    lane.for_each_block(rows, block_rows_,
+                        [&](size_t begin, size_t end, const Lane& block) { step(begin, end, block); });
   };
   each_block([&](size_t begin, size_t end, const Lane& block) { embed(team, begin, end, block); });
   for (const LayerWeights& layer : weights_.layers) {
@@ -263,7 +265,8 @@ void Encoder::attend(const Batch& batch, const Team& team, const Lane& lane) {
   // share of the total cost its middle falls.
   constexpr size_t queries_at_once = 128;
   double total = 0, done = 0;
-  for (size_t sequence : team.group->sequences) total += static_cast<double>(batch.length(sequence) * batch.length(sequence));
+  for (size_t sequence : team.group->sequences)
+    total += static_cast<double>(batch.length(sequence) * batch.length(sequence));
   total *= static_cast<double>(spec_.num_heads);
   for (size_t i = 0; i < team.group->sequences.size(); ++i) {
     const size_t start = team.shared.starts[i], length = team.shared.starts[i + 1] - start;
@@ -328,7 +331,8 @@ void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begi
 void Encoder::write(const Batch& batch, const Team& team, const Lane& lane) const {
   for (size_t i = lane.rank; i < team.group->sequences.size(); i += lane.size) {
     const size_t sequence = team.group->sequences[i];
-    const size_t first_row = batch.pooling == Pooling::tokens ? static_cast<size_t>(batch.cu_seqlens[sequence]) : sequence;
+    const size_t first_row =
+        batch.pooling == Pooling::tokens ? static_cast<size_t>(batch.cu_seqlens[sequence]) : sequence;
     kernels_.pool({.x = at(team.shared.hidden, team.shared.starts[i], hidden_stride_),
                    .x_stride = hidden_stride_,
                    .num_tokens = batch.length(sequence),

@@ -89,11 +89,11 @@ class Encoder {
   const EncoderSpec spec_;
   const EncoderWeights weights_;
   const Kernels& kernels_;
-  const size_t attended_;                                                  // num_heads · head_dim
+  const size_t attended_;  // num_heads · head_dim
   const size_t hidden_stride_, qkv_stride_, context_stride_, inner_stride_, sums_stride_;
   const size_t block_rows_;
   Pool pool_;
-  std::vector<std::unique_ptr<Workspace>> workspaces_;                     // one a thread
+  std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread
 };
 
 }  // namespace openbei

@@ -25,10 +25,10 @@ constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1)
 struct LinearArgs {
   const void* x;
   size_t x_stride;
-  const void* weight = nullptr;   // packed panels of the whole matrix
-  const float* bias = nullptr;    // padded to panels
+  const void* weight = nullptr;  // packed panels of the whole matrix
+  const float* bias = nullptr;   // padded to panels
   size_t rows;
-  size_t in_features = 0;         // padded to a multiple of 32
+  size_t in_features = 0;  // padded to a multiple of 32
   size_t panel_begin = 0, panel_end = 0;
   Activation activation = Activation::none;
   const void* residual = nullptr;  // activations to add, or none
@@ -46,7 +46,7 @@ struct AttentionArgs {
   size_t num_tokens;
   size_t query_begin, query_end;
   size_t head, num_heads, head_dim;
-  void* scratch;        // attention_scratch_bytes, 64-byte aligned
+  void* scratch;  // attention_scratch_bytes, 64-byte aligned
 };
 
 // y[rows, width] = (x - mean) / sqrt(var + eps) · weight + bias; x float32, y in the activation type.
@@ -72,7 +72,7 @@ struct EmbedArgs {
 
 // y float32: the pooled row of a sequence, or all its rows.
 struct PoolArgs {
-  const void* x;        // first row of the sequence
+  const void* x;  // first row of the sequence
   size_t x_stride;
   size_t num_tokens, width;
   Pooling pooling;
@@ -82,8 +82,8 @@ struct PoolArgs {
 
 struct Kernels {
   size_t activation_bytes;
-  void (*enter)();                      // before the first kernel on a thread
-  void (*leave)();                      // after the last
+  void (*enter)();  // before the first kernel on a thread
+  void (*leave)();  // after the last
   void (*linear)(const LinearArgs&);
   size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim);
   void (*pack_head)(const AttentionArgs&);  // keys and values of the head into scratch
@@ -91,7 +91,7 @@ struct Kernels {
   void (*layer_norm)(const LayerNormArgs&);
   void (*embed)(const EmbedArgs&);
   void (*pool)(const PoolArgs&);
-  double (*peak)(size_t iterations);    // runs the level's matrix instruction on registers; returns flops done
+  double (*peak)(size_t iterations);  // runs the level's matrix instruction on registers; returns flops done
 };
 
 }  // namespace openbei

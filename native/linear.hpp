@@ -41,11 +41,16 @@ template <class V, class Product>
 void linear(const LinearArgs& args) {
   if (args.residual) return linear_residual<V, Product>(args);
   switch (args.activation) {
-    case Activation::none: return linear_activation<V, Product, Activation::none>(args);
-    case Activation::gelu: return linear_activation<V, Product, Activation::gelu>(args);
-    case Activation::gelu_tanh: return linear_activation<V, Product, Activation::gelu_tanh>(args);
-    case Activation::relu: return linear_activation<V, Product, Activation::relu>(args);
-    case Activation::silu: return linear_activation<V, Product, Activation::silu>(args);
+    case Activation::none:
+      return linear_activation<V, Product, Activation::none>(args);
+    case Activation::gelu:
+      return linear_activation<V, Product, Activation::gelu>(args);
+    case Activation::gelu_tanh:
+      return linear_activation<V, Product, Activation::gelu_tanh>(args);
+    case Activation::relu:
+      return linear_activation<V, Product, Activation::relu>(args);
+    case Activation::silu:
+      return linear_activation<V, Product, Activation::silu>(args);
   }
 }
 

@@ -103,8 +103,9 @@ class PyEncoder {
             size_t num_layers, size_t num_heads, size_t head_dim, size_t intermediate_size,
             const std::string& activation, float norm_eps, const std::string& dtype, size_t num_threads,
             const std::string& isa, bool assume_offered)
-      : spec_{vocab_size,        max_positions,                hidden_size, num_layers, num_heads, head_dim,
-              intermediate_size, parse_activation(activation), norm_eps},
+      : spec_{vocab_size, max_positions, hidden_size,       num_layers,
+              num_heads,  head_dim,      intermediate_size, parse_activation(activation),
+              norm_eps},
         level_(choose_level(isa, assume_offered)) {
     if (num_threads == 0) throw std::invalid_argument("num_threads must be at least 1");
     Tensors tensors(arrays, parse_dtype(dtype));

@@ -45,7 +45,8 @@ Plan plan_batch(std::span<const int32_t> cu_seqlens, size_t num_threads, size_t 
   const auto length = [&](size_t i) { return cu_seqlens[i + 1] - cu_seqlens[i]; };
   std::vector<size_t> longest_first(num_sequences);
   std::iota(longest_first.begin(), longest_first.end(), 0);
-  std::stable_sort(longest_first.begin(), longest_first.end(), [&](size_t a, size_t b) { return length(a) > length(b); });
+  std::stable_sort(longest_first.begin(), longest_first.end(),
+                   [&](size_t a, size_t b) { return length(a) > length(b); });
 
   Plan best;
   double best_time = 0;

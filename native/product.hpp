@@ -60,8 +60,7 @@ struct VectorProduct {
   using F = typename V::F;
 
   template <int M, class Panel, class Epilogue>
-  static void strip(const float* x, size_t x_stride, const Panel* panel, size_t column, size_t k,
-                    Epilogue&& epilogue) {
+  static void strip(const float* x, size_t x_stride, const Panel* panel, size_t column, size_t k, Epilogue&& epilogue) {
     F sums[M][vectors];
     for (auto& row : sums)
       for (auto& sum : row) sum = V::zero();

@@ -34,7 +34,8 @@ class Pool {
 
   size_t size() const { return workers_.size() + 1; }
 
-  // Calls work(rank) once on every thread, rank 0 on the caller's, and returns when all are done. `work` must not throw.
+  // Calls work(rank) once on every thread, rank 0 on the caller's, and returns when all are done. `work` must not
+  // throw.
   void run(const std::function<void(size_t)>& work);
 
  private:

@@ -21,7 +21,8 @@ struct TileProduct {
   static constexpr size_t depth_block = 512;
 
   static void enter() {
-    struct alignas(64) {
+    // Static, because the intrinsic tells the compiler of the first bytes only.
+    static constexpr struct alignas(64) {
       uint8_t palette = 1, start_row = 0, reserved[14] = {};
       uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
       uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
@@ -30,26 +31,41 @@ struct TileProduct {
   }
   static void leave() { _tile_release(); }
 
+  // While the tile unit works on a strip of 32 rows, the vector units finish the strip before it and fetch the next
+  // panel's cache lines: a product step keeps the tile unit busy for 64 cycles and needs few instructions itself.
   template <class Epilogue>
   static void run(const bf16* x, size_t x_stride, size_t rows, const bf16* panel, size_t k, Epilogue&& epilogue) {
     alignas(64) float sums[row_block * panel_width];
     for (size_t first = 0; first < rows; first += row_block) {
       const size_t block = rows - first < row_block ? rows - first : row_block;
+      size_t finished = 0;
+      const auto finish = [&](size_t end) {
+        for (; finished < end; ++finished) {
+          epilogue(V::load(sums + finished * panel_width), first + finished, 0);
+          epilogue(V::load(sums + finished * panel_width + V::width), first + finished, V::width);
+        }
+      };
       for (size_t depth = 0; depth < k; depth += depth_block) {
         const size_t length = k - depth < depth_block ? k - depth : depth_block;
-        const bool last = depth + length == k;
+        const bf16* section = panel + depth * panel_width;
         for (size_t row = 0; row < block; row += 32) {
-          float* sum = sums + row * panel_width;
+          const size_t pending = depth + length == k ? row - finished : 0, from = finished;
+          const auto meanwhile = [&](size_t done) {  // of `length`
+            finish(from + pending * done / length);
+            // The panels of a weight lie end to end, one line of 64 bytes for each of k; fetching past the last one has
+            // no effect.
+            const auto line = [&](size_t part) { return (row * length + 32 * part) / block; };
+            for (size_t i = line(done - 32); i < line(done); ++i) prefetch(section + (k + i) * panel_width);
+          };
           const bf16* strip = x + (first + row) * x_stride + depth;
-          if (block - row > 16) multiply<2>(strip, x_stride, panel + depth * panel_width, length, sum, depth > 0);
-          else multiply<1>(strip, x_stride, panel + depth * panel_width, length, sum, depth > 0);
-          if (!last) continue;
-          for (size_t r = 0; r < 32 && row + r < block; ++r) {
-            epilogue(V::load(sum + r * panel_width), first + row + r, 0);
-            epilogue(V::load(sum + r * panel_width + V::width), first + row + r, V::width);
-          }
+          float* sum = sums + row * panel_width;
+          if (block - row > 16)
+            multiply<2>(strip, x_stride, section, length, sum, depth > 0, meanwhile);
+          else
+            multiply<1>(strip, x_stride, section, length, sum, depth > 0, meanwhile);
         }
       }
+      finish(block);
     }
   }
 
@@ -66,9 +82,13 @@ struct TileProduct {
   }
 
  private:
+  static void prefetch(const bf16* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+
   // sum[16·row_tiles, 32] (+)= x · panel. Tiles 0-3 accumulate, 4-5 hold rows of x, 6-7 the panel's two halves.
-  template <int row_tiles>
-  static void multiply(const bf16* x, size_t x_stride, const bf16* panel, size_t k, float* sum, bool accumulate) {
+  // Calls meanwhile(depth done) after each step of 32.
+  template <int row_tiles, class Meanwhile>
+  static void multiply(const bf16* x, size_t x_stride, const bf16* panel, size_t k, float* sum, bool accumulate,
+                       Meanwhile&& meanwhile) {
     constexpr size_t tile = 16, sum_bytes = panel_width * sizeof(float), panel_bytes = 2 * panel_width * sizeof(bf16);
     const size_t x_bytes = x_stride * sizeof(bf16);
     asm volatile("" ::: "memory");  // the tile loads read what ordinary stores wrote
@@ -96,6 +116,7 @@ struct TileProduct {
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
       }
+      meanwhile(i + 32);
     }
     _tile_stored(0, sum, sum_bytes);
     _tile_stored(1, sum + tile, sum_bytes);

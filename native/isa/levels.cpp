@@ -61,10 +61,8 @@ std::string missing_amx_bf16() {
 }
 
 const Level table[] = {
-    {"amx_bf16", amx_bf16_kernels, missing_amx_bf16},
-    {"avx512_bf16", avx512_bf16_kernels, missing_avx512_bf16},
-    {"avx512", avx512_kernels, missing_avx512},
-    {"avx2", avx2_kernels, missing_avx2},
+    {"amx_bf16", amx_bf16_kernels, missing_amx_bf16}, {"avx512_bf16", avx512_bf16_kernels, missing_avx512_bf16},
+    {"avx512", avx512_kernels, missing_avx512},       {"avx2", avx2_kernels, missing_avx2},
     {"portable", portable_kernels, nothing_missing},
 };
 
@@ -73,10 +71,8 @@ const Level table[] = {
 std::string other_architecture() { return "the CPU is not x86-64"; }
 
 const Level table[] = {
-    {"amx_bf16", nullptr, other_architecture},
-    {"avx512_bf16", nullptr, other_architecture},
-    {"avx512", nullptr, other_architecture},
-    {"avx2", nullptr, other_architecture},
+    {"amx_bf16", nullptr, other_architecture},       {"avx512_bf16", nullptr, other_architecture},
+    {"avx512", nullptr, other_architecture},         {"avx2", nullptr, other_architecture},
     {"portable", portable_kernels, nothing_missing},
 };
 

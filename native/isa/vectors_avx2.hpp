@@ -49,7 +49,9 @@ struct Avx2Vectors {
     const auto row = [&](size_t i) { return _mm_loadu_ps(reinterpret_cast<const float*>(source + i * source_stride)); };
     __m128 a = row(0), b = row(1), c = row(2), d = row(3);
     _MM_TRANSPOSE4_PS(a, b, c, d);
-    const auto put = [&](size_t i, __m128 x) { _mm_storeu_ps(reinterpret_cast<float*>(target + i * target_stride), x); };
+    const auto put = [&](size_t i, __m128 x) {
+      _mm_storeu_ps(reinterpret_cast<float*>(target + i * target_stride), x);
+    };
     put(0, a), put(1, b), put(2, c), put(3, d);
   }
 };

@@ -38,6 +38,17 @@ struct Avx512Vectors {
   static float sum(F x) { return _mm512_reduce_add_ps(x); }
   static float largest(F x) { return _mm512_reduce_max_ps(x); }
 
+  // target[2c] = first[c], target[2c + 1] = second[c] for 32 columns; `second` may be null for zeros.
+  static void interleave(const bf16* first, const bf16* second, bf16* target) {
+    const __m512i a = _mm512_loadu_si512(first), b = second ? _mm512_loadu_si512(second) : _mm512_setzero_si512();
+    // Word w takes column w of the first row and, counted from 32, of the second.
+    const __m512i step = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i low = _mm512_or_si512(step, _mm512_slli_epi32(_mm512_add_epi32(step, _mm512_set1_epi32(32)), 16));
+    const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+    _mm512_storeu_si512(target, _mm512_permutex2var_epi16(a, low, b));
+    _mm512_storeu_si512(target + 32, _mm512_permutex2var_epi16(a, high, b));
+  }
+
   static constexpr size_t transpose_width = 16;
   static void transpose(const uint32_t* source, size_t source_stride, uint32_t* target, size_t target_stride) {
     __m512i r[16], t[16];
