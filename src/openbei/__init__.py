@@ -1,5 +1,3 @@
 """openbei: an inference engine and server for embedding models."""
 
-from importlib.metadata import version
-
-__version__ = version("openbei")
+__version__ = "0.1.0"

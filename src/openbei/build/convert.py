@@ -1,0 +1,43 @@
+"""Convert: rename, stack, cast and pack checkpoint tensors into engine tensors, each in its turn to be written."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from openbei.build.check import Matched
+from openbei.engine_dir import tensor_shapes
+from openbei.errors import CheckpointError
+from openbei.quant.scheme import Floats, Scheme, pad, padded
+from openbei.safetensors_file import Array, LazyTensor
+from openbei.spec import ModelSpec
+
+
+def plan_tensors(spec: ModelSpec, matched: Matched, scheme: Scheme) -> dict[str, LazyTensor]:
+    """Every engine tensor with its stored shape and dtype, in file order; numbers are made by `load()`.
+
+    `load()` raises CheckpointError for a tensor with numbers that are not finite in the engine's dtype.
+    """
+    float32 = np.dtype(np.float32)
+    planned = {}
+    for name, shape in tensor_shapes(spec).items():
+        finish: Callable[[Floats], Array]
+        match name.split("."):
+            case ["embeddings", _]:
+                stored, dtype, finish = shape, scheme.dtype, scheme.cast
+            case [*_, "norm", _]:
+                stored, dtype, finish = shape, float32, np.asarray
+            case [*_, "bias"]:
+                stored, dtype, finish = (padded(shape[0]),), float32, pad
+            case _:
+                stored, dtype, finish = scheme.packed_shape((shape[0], shape[1])), scheme.dtype, scheme.pack
+        planned[name] = LazyTensor(stored, dtype, partial(_load, name, matched.parts[name], finish))
+    return planned
+
+
+def _load(name: str, parts: list[Array], finish: Callable[[Floats], Array]) -> Array:
+    floats = [part.astype(np.float32, copy=False) for part in parts]
+    array = finish(floats[0] if len(floats) == 1 else np.concatenate(floats))
+    if not np.isfinite(array).all():
+        raise CheckpointError(f"the checkpoint's numbers for {name} are not all finite in {array.dtype.name}")
+    return array

@@ -1,0 +1,254 @@
+"""The engine directory: what a build writes and a server maps. Format, manifest, reading, writing; no build step.
+
+    engine.json           the manifest: what this is, why it is so, sizes and hashes of the other files
+    weights.safetensors   packed weights, memory-mapped
+    tokenizer.json        without truncation and padding
+
+Tensor names and layouts are described in docs/engine-format.md.
+"""
+
+import contextlib
+import errno
+import hashlib
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from openbei.config import Decision
+from openbei.errors import EngineDirError
+from openbei.safetensors_file import Array, LazyTensor, Shape, file_bytes, read_tensors, write_tensors
+from openbei.spec import DType, ModelSpec, Pooling, linear_shapes
+
+FORMAT_VERSION = 1
+MANIFEST = "engine.json"
+WEIGHTS = "weights.safetensors"
+TOKENIZER = "tokenizer.json"
+
+_REBUILD = "build it again with `bei build`"
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    """What every version of the manifest has."""
+
+    format_version: int
+
+
+class FileRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Size in bytes and SHA-256 in hex of one file."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """engine.json. `files` and `sha256` (of the manifest itself, with this field empty) are filled in by the writer."""
+
+    format_version: int = FORMAT_VERSION
+    openbei_version: str
+    model_name: str
+    source: str
+    spec: ModelSpec
+    pooling: Pooling
+    normalize: bool
+    dtype: DType
+    max_sequence_tokens: int
+    max_num_tokens: int
+    default_route: str
+    content_hash: str
+    report: tuple[Decision, ...]
+    files: dict[str, FileRecord] = {}
+    sha256: str = ""
+
+    @property
+    def own_sha256(self) -> str:
+        """The hash that `sha256` must hold."""
+        return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, sha256=""))).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDir:
+    """An opened engine directory; `tensors` are read-only views of the mapped file."""
+
+    path: Path
+    manifest: Manifest
+    tensors: dict[str, Array]
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The tokenizer's file."""
+        return self.path / TOKENIZER
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
+    """Logical (unpacked, unpadded) shape of every engine tensor, by name.
+
+    Linear weights come first, their biases next: those are padded, which keeps all of them aligned in the file.
+    """
+    hidden = (spec.hidden_size,)
+    layers = [f"layers.{index}" for index in range(spec.num_layers)]
+    linears = linear_shapes(spec)
+    shapes: dict[str, Shape] = {f"{at}.{name}.weight": shape for at in layers for name, shape in linears.items()}
+    shapes |= {f"{at}.{name}.bias": shape[:1] for at in layers for name, shape in linears.items()}
+    shapes["embeddings.token"] = (spec.vocab_size, *hidden)
+    shapes["embeddings.position"] = (spec.positions.max_positions, *hidden)
+    shapes["embeddings.type"] = (spec.type_vocab_size, *hidden)
+    norms = ["embeddings.norm", *(f"{at}.{part}.norm" for at in layers for part in ("attention", "mlp"))]
+    return shapes | {f"{norm}.{part}": hidden for norm in norms for part in ("weight", "bias")}
+
+
+def is_engine_dir(path: Path) -> bool:
+    """Whether a path is meant to be an engine directory: it has a manifest."""
+    return (path / MANIFEST).is_file()
+
+
+def open_engine_dir(path: Path, *, verify: bool = True) -> EngineDir:
+    """Map an engine directory. `verify` hashes every byte; without it only sizes are compared.
+
+    Raises EngineDirError where the directory is absent, truncated, altered, or of another version.
+    """
+    manifest = _read_manifest(path)
+    for name, record in manifest.files.items():
+        _check_file(path / name, record, verify)
+    try:
+        return EngineDir(path, manifest, read_tensors(path / WEIGHTS))
+    except (OSError, ValueError) as error:
+        raise EngineDirError(f"{path / WEIGHTS} cannot be read: {error}", hint=_REBUILD) from error
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        content = (path / MANIFEST).read_bytes()
+    except OSError as error:
+        raise EngineDirError(
+            f"{path} is not an engine directory: {MANIFEST}: {error.strerror}", hint=_REBUILD
+        ) from error
+    try:
+        version = msgspec.json.decode(content, type=_Versioned).format_version
+        if version != FORMAT_VERSION:
+            raise EngineDirError(
+                f"{path} has engine format {version}; this openbei reads {FORMAT_VERSION}", hint=_REBUILD
+            )
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise EngineDirError(f"{path / MANIFEST} is not a manifest: {error}", hint=_REBUILD) from error
+    if manifest.sha256 != manifest.own_sha256 or set(manifest.files) != {WEIGHTS, TOKENIZER}:
+        raise EngineDirError(f"{path / MANIFEST} was altered: its hash does not match", hint=_REBUILD)
+    return manifest
+
+
+def _check_file(path: Path, record: FileRecord, verify: bool) -> None:
+    try:
+        num_bytes = path.stat().st_size
+        if num_bytes != record.bytes:
+            raise EngineDirError(f"{path} has {num_bytes} bytes; the manifest says {record.bytes}", hint=_REBUILD)
+        if verify and _digest(path) != record.sha256:
+            raise EngineDirError(f"{path} was altered: its hash does not match the manifest", hint=_REBUILD)
+    except OSError as error:
+        raise EngineDirError(f"{path} cannot be read: {error.strerror}", hint=_REBUILD) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return hashlib.sha256(content).hexdigest()
+
+
+def write_engine_dir(
+    path: Path,
+    manifest: Manifest,
+    tensors: Mapping[str, LazyTensor],
+    tokenizer_json: bytes,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write an engine directory whole or not at all; an earlier one at `path` stays until the new one is complete.
+
+    Everything is written and synced in a directory beside it, the manifest last, then renamed. `progress` is told
+    bytes done and bytes in all. Raises EngineDirError where `path` holds something else, or the disk is full.
+    """
+    _check_replaceable(path)
+    needed = file_bytes(tensors) + len(tokenizer_json)
+    with _disk_errors(path, needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if (free := shutil.disk_usage(path.parent).free) < needed:
+            raise OSError(errno.ENOSPC, f"{free} bytes are free")
+        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        try:
+            with _synced(partial / WEIGHTS) as write_to:
+                for done in write_tensors(write_to, tensors):
+                    progress(done, needed)
+            with _synced(partial / TOKENIZER) as write_to:
+                write_to.write(tokenizer_json)
+            with _synced(partial / MANIFEST) as write_to:
+                write_to.write(_sealed(manifest, partial))
+            partial.chmod(0o755)  # mkdtemp's 0700 would hide it from a server that runs as another user
+            _sync_directory(partial)
+            _swap_in(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sealed(manifest: Manifest, folder: Path) -> bytes:
+    files = {
+        name: FileRecord(bytes=(folder / name).stat().st_size, sha256=_digest(folder / name))
+        for name in (WEIGHTS, TOKENIZER)
+    }
+    complete = msgspec.structs.replace(manifest, files=files)
+    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(complete, sha256=complete.own_sha256)))
+
+
+def _check_replaceable(path: Path) -> None:
+    if not path.exists():
+        return
+    strangers = {entry.name for entry in path.iterdir()} - {MANIFEST, WEIGHTS, TOKENIZER} if path.is_dir() else {""}
+    if strangers:
+        raise EngineDirError(f"{path} is not an engine directory and is left as it is", hint="choose another --out")
+
+
+def _swap_in(partial: Path, path: Path) -> None:
+    if not path.exists():
+        partial.rename(path)
+    else:
+        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+        path.rename(old)
+        try:
+            partial.rename(path)
+        except BaseException:
+            old.rename(path)
+            raise
+        shutil.rmtree(old)
+    _sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path, needed: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise EngineDirError(
+            f"{path} cannot be written: {error.strerror}; the engine needs {needed} bytes",
+            hint="free some space or choose another --out" if full else None,
+        ) from error

@@ -1,0 +1,98 @@
+"""The reference backend against sentence-transformers, and its manners."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openbei.backends import load_engine
+from openbei.backends.reference import ACTIVATIONS, erf
+from openbei.batch import PackedBatch
+from openbei.engine_dir import EngineDir
+from openbei.errors import BackendError, EngineError
+from openbei.spec import DType
+from tests.checkpoint import build_engine, judge_vectors, tokenize
+from tests.prose import texts
+from tests.same_embedding import worst_cosine
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "cls, no Normalize": {"pooling": "cls", "normalize": False, "seed": 1},
+    "last token, one type": {"pooling": "lasttoken", "type_vocab_size": 1, "seed": 2},
+    "ragged sizes": {"hidden_size": 35, "num_attention_heads": 5, "intermediate_size": 51, "seed": 3},
+    "one head, one layer": {"hidden_size": 13, "num_attention_heads": 1, "num_hidden_layers": 1, "seed": 4},
+    "deep and narrow": {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 5, "seed": 5},
+    "tanh gelu": {"hidden_act": "gelu_new", "seed": 6},
+    "relu": {"hidden_act": "relu", "seed": 7},
+    "silu": {"hidden_act": "silu", "layer_norm_eps": 1e-3, "seed": 8},
+}
+
+
+def embed(engine_dir: EngineDir, given: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    engine = load_engine(engine_dir, backend="reference")
+    return engine.run(PackedBatch.pack(tokenize(engine_dir, given)))
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_same_as_sentence_transformers(
+    config: dict[str, Any], make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(**config)
+    given = texts(24, longest=150)  # words; the longest are cut to the model's 128 positions
+    judged = judge_vectors(checkpoint, given)
+    assert worst_cosine(judged[1:], judged[:-1]) < 0.9, "the texts must differ, or the next line says nothing"
+    assert worst_cosine(embed(build_engine(checkpoint, tmp_path / "engine"), given), judged) >= 0.99999
+
+
+@pytest.mark.parametrize(("dtype", "at_least"), [("float32", 0.999999), ("bfloat16", 0.9995)])
+def test_the_real_model(dtype: DType, at_least: float, minilm: Path, tmp_path: Path) -> None:
+    given = texts(30, longest=200)
+    engine_dir = build_engine(minilm, tmp_path / "engine", dtype=dtype)
+    assert worst_cosine(embed(engine_dir, given), judge_vectors(minilm, given)) >= at_least
+
+
+def test_pooled_is_made_of_tokens(tiny_engine_dir: EngineDir) -> None:
+    engine = load_engine(tiny_engine_dir, backend="reference")
+    sequences = tokenize(tiny_engine_dir, texts(5, longest=40))
+    tokens = engine.run(PackedBatch.pack(sequences), "tokens")
+    assert tokens.shape == (sum(s.num_tokens for s in sequences), tiny_engine_dir.manifest.spec.hidden_size)
+    first = tokens[: sequences[0].num_tokens].mean(axis=0)
+    alone = engine.run(PackedBatch.pack(sequences[:1]))
+    assert np.allclose(alone[0], first, atol=1e-5)
+    assert alone.dtype == tokens.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "cu_seqlens", "message"),
+    [
+        ([0, 100_000], [0, 2], "vocabulary is 0 to"),
+        ([-1], [0, 1], "vocabulary is 0 to"),
+        ([1, 2], [0, 0, 2], "0 to 2 tokens; allowed are 1 to 128"),
+        ([1] * 129, [0, 129], "129 tokens; allowed are 1 to 128"),
+        ([1, 2], [0, 1], "cu_seqlens"),
+        ([], [0], "cu_seqlens"),
+    ],
+)
+def test_refuses(tiny_engine_dir: EngineDir, token_ids: list[int], cu_seqlens: list[int], message: str) -> None:
+    engine = load_engine(tiny_engine_dir, backend="reference")
+    with pytest.raises(EngineError, match=message):
+        engine.run(PackedBatch(np.array(token_ids, np.int32), np.array(cu_seqlens, np.int32)))
+
+
+def test_activations() -> None:
+    x = np.linspace(-8, 8, 10_001).astype(np.float32)
+    assert np.abs(erf(x) - [math.erf(value) for value in x]).max() < 6e-7
+    for activation in ACTIVATIONS.values():
+        assert activation(x).dtype == np.float32
+        assert abs(activation(x)[0]) < 3e-3
+        assert activation(x)[-1] == pytest.approx(8, abs=3e-3)
+
+
+def test_unknown_choices(tiny_engine_dir: EngineDir) -> None:
+    with pytest.raises(BackendError, match="no backend 'cuda': native, reference"):
+        load_engine(tiny_engine_dir, backend="cuda")
+    with pytest.raises(BackendError, match="no instruction sets; 'avx2'"):
+        load_engine(tiny_engine_dir, backend="reference", isa="avx2")

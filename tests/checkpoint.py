@@ -1,0 +1,108 @@
+"""Small checkpoints as sentence-transformers saves them, with seeded weights, and engines built of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from tokenizers import Tokenizer
+
+from openbei.batch import Sequence
+from openbei.build import build
+from openbei.config import Deployment, Environment, deployment_for_model
+from openbei.engine_dir import EngineDir
+from openbei.spec import DType
+
+TINY = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 96,
+    "max_position_embeddings": 128,
+    "type_vocab_size": 2,
+}
+
+
+def train_tokenizer(folder: Path, words: list[str]) -> Path:
+    """A WordPiece tokenizer of prose, with BERT's normalizer and special tokens; returns its tokenizer.json."""
+    from tokenizers import BertWordPieceTokenizer
+    from tokenizers.processors import BertProcessing
+
+    tokenizer = BertWordPieceTokenizer(lowercase=True)
+    tokenizer.train_from_iterator(words, vocab_size=800, show_progress=False)
+    tokenizer.post_processor = BertProcessing(
+        ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
+    )
+    tokenizer.enable_truncation(7)  # as in real checkpoints: what the file says here must not reach a server
+    tokenizer.enable_padding(length=9)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
+
+
+def save_checkpoint(
+    folder: Path,
+    tokenizer_json: Path,
+    *,
+    pooling: str = "mean",
+    normalize: bool = True,
+    seed: int = 0,
+    **config: object,
+) -> Path:
+    """A BertModel with weights of enough variance that texts differ, and the files around it."""
+    import torch
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tokenizer_json), cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]"
+    )
+    config = TINY | {"vocab_size": len(tokenizer)} | config
+    torch.manual_seed(seed)
+    model = BertModel(BertConfig(**config))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            spread = 1.0 if "embeddings" in name else 1.5 * parameter.shape[-1] ** -0.5
+            parameter.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.2 if parameter.ndim == 1 else spread)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": config["max_position_embeddings"]})
+    write_json(
+        folder / "1_Pooling/config.json", {"embedding_dimension": config["hidden_size"], "pooling_mode": pooling}
+    )
+    chain = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")][: 3 if normalize else 2]
+    write_json(folder / "modules.json", [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for index, (path, kind) in enumerate(chain)
+    ])  # fmt: skip
+    return folder
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def deployment(checkpoint: Path, *, dtype: DType = "float32") -> Deployment:
+    """The deployment of a folder, in a dtype."""
+    return msgspec.structs.replace(deployment_for_model(str(checkpoint)), dtype=dtype)
+
+
+def build_engine(checkpoint: Path, out: Path, *, dtype: DType = "float32") -> EngineDir:
+    """The engine directory `out` of a local checkpoint."""
+    return build(deployment(checkpoint, dtype=dtype), out, environment=Environment.read({}))
+
+
+def tokenize(engine_dir: EngineDir, texts: list[str]) -> list[Sequence]:
+    """Texts as sequences, by the engine's tokenizer, cut to its length."""
+    tokenizer = Tokenizer.from_file(str(engine_dir.tokenizer_path))
+    tokenizer.enable_truncation(engine_dir.manifest.max_sequence_tokens)
+    return [Sequence(np.array(e.ids, np.int32), len(e.ids)) for e in tokenizer.encode_batch(texts)]
+
+
+def judge_vectors(checkpoint: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """What sentence-transformers makes of texts, float32 [n, D], one by one: without padding."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(checkpoint), device="cpu", local_files_only=True)
+    return np.asarray(model.encode(texts, batch_size=1), np.float32)

@@ -1,0 +1,117 @@
+"""Checkpoint sources: the Hub, by a server of its shape, its cache, and local folders."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from openbei.build import build, why_stale
+from openbei.checkpoints import SOURCES, fetch_checkpoint
+from openbei.config import Environment, deployment_for_model
+from openbei.errors import CheckpointError, DownloadError
+from openbei.truss import CheckpointRepository, Source
+from tests.checkpoints.hub_server import COMMIT, GATED, PRIVATE, TOKEN, Hub, serve_hub
+
+REPO = "owner/tiny-bert"
+
+
+@pytest.fixture
+def hub(spoilt_checkpoint: Path) -> Iterator[Hub]:
+    (spoilt_checkpoint / "pytorch_model.bin").write_bytes(b"a pickle")
+    (spoilt_checkpoint / "modeling.py").write_text("raise SystemExit")
+    with serve_hub(REPO, spoilt_checkpoint) as hub:
+        yield hub
+
+
+def reaching(hub: Hub, folder: Path, **variables: str) -> Environment:
+    return Environment.read({"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(folder / "hub"), **variables})
+
+
+def repository(repo: str = REPO, revision: str | None = None) -> CheckpointRepository:
+    return CheckpointRepository(repo=repo, revision=revision)
+
+
+def test_download_then_cache(hub: Hub, tmp_path: Path) -> None:
+    environment = reaching(hub, tmp_path)
+    folder = fetch_checkpoint(repository(), environment)
+    assert folder.name == COMMIT
+    assert (folder / "1_Pooling/config.json").is_file()
+    assert (folder / "model.safetensors").read_bytes() == (hub.folder / "model.safetensors").read_bytes()
+    assert not list(folder.rglob("*.bin")) + list(folder.rglob("*.py")), "neither pickles nor code"
+    fetched = [request for request in hub.requests if "safetensors" in request and "resolve" in request]
+    hub.requests.clear()
+    assert fetch_checkpoint(repository(), environment) == folder
+    assert fetched
+    assert not [request for request in hub.requests if "safetensors" in request], "nothing is fetched twice"
+
+
+def test_from_the_cache_when_the_hub_is_gone(spoilt_checkpoint: Path, tmp_path: Path) -> None:
+    with serve_hub(REPO, spoilt_checkpoint) as hub:
+        environment = reaching(hub, tmp_path)
+        deployment = deployment_for_model(REPO)
+        engine_dir = build(deployment, tmp_path / "engine", environment=environment)
+        hub.requests.clear()
+        assert why_stale(engine_dir, deployment, environment) is None
+        assert not hub.requests, "serving asks the cache only"
+    assert engine_dir.manifest.source == f"HF {REPO} {COMMIT}"
+    assert fetch_checkpoint(repository(), environment).name == COMMIT
+    assert fetch_checkpoint(repository(), reaching(hub, tmp_path, HF_HUB_OFFLINE="1")).name == COMMIT
+    elsewhere = reaching(hub, tmp_path / "other", HF_HUB_OFFLINE="1")
+    assert why_stale(engine_dir, deployment, elsewhere) is None, "a checkpoint that is gone says nothing"
+    with pytest.raises(DownloadError, match=r"it is not in the cache .*\nhint: unset HF_HUB_OFFLINE"):
+        fetch_checkpoint(repository(), elsewhere)
+    with pytest.raises(DownloadError, match="not in the cache"):
+        fetch_checkpoint(repository(), reaching(hub, tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            repository("owner/none"),
+            "owner/none cannot be downloaded: no such repository, or a private one\nhint: .*HF_TOKEN",
+        ),
+        (repository(PRIVATE), "no such repository, or a private one\nhint: .*HF_TOKEN"),
+        (repository(GATED), "access is granted on request\nhint: .*HF_TOKEN"),
+        (repository(revision="v9"), "at revision v9 cannot be downloaded: the repository has no such revision"),
+        (repository("../up"), "is not a Hub id"),
+    ],
+    ids=["404", "401", "gated", "revision", "id"],
+)
+def test_refusals(asked: CheckpointRepository, message: str, hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=message):
+        fetch_checkpoint(asked, reaching(hub, tmp_path))
+
+
+def test_token(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"answered 401: .*Invalid credentials.*\nhint: .*HF_TOKEN") as refusal:
+        fetch_checkpoint(repository(PRIVATE), reaching(hub, tmp_path, HF_TOKEN="hf_wrong"))
+    assert "hf_wrong" not in str(refusal.value)
+    assert fetch_checkpoint(repository(GATED), reaching(hub, tmp_path, HF_TOKEN=TOKEN)).name == COMMIT
+
+
+def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(DownloadError, match=r"No space left on device\nhint: .*HF_HUB_CACHE"):
+        fetch_checkpoint(repository(), reaching(hub, tmp_path))
+
+
+def test_local(tmp_path: Path, environment: Environment) -> None:
+    local = CheckpointRepository(source="LOCAL", repo=str(tmp_path))
+    assert fetch_checkpoint(local, environment) == tmp_path
+    with pytest.raises(CheckpointError, match="a LOCAL folder has none"):
+        fetch_checkpoint(msgspec.structs.replace(local, revision="main"), environment)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        fetch_checkpoint(msgspec.structs.replace(local, repo="/nowhere"), environment)
+
+
+@pytest.mark.parametrize("source", sorted(set(get_args(Source)) - SOURCES.keys()))
+def test_sources_to_come(source: Source, environment: Environment) -> None:
+    with pytest.raises(CheckpointError, match=f"source {source} is not implemented yet\nhint: .*use HF or LOCAL"):
+        fetch_checkpoint(CheckpointRepository(source=source, repo="s3://a/b"), environment)

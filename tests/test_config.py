@@ -1,0 +1,222 @@
+"""Config files and the environment: what is read, what is refused, and that nothing is ignored in silence."""
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+import yaml
+
+from openbei.config import Deployment, Environment, deployment_for_model, load_config
+from openbei.errors import ConfigError
+from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Route
+
+MINIMAL = """
+trt_llm:
+  inference_stack: v1
+  build:
+    base_model: encoder_bert
+    checkpoint_repository:
+      source: HF
+      repo: "sentence-transformers/all-MiniLM-L6-v2"
+    quantization_type: no_quant
+  runtime:
+    webserver_default_route: /v1/embeddings
+"""
+
+GENERATED = """
+model_metadata:
+  example_model_input:
+    encoding_format: float
+    input: text string
+    model: model
+model_name: BEI-Bert-taylorai-bge-micro-v2-truss-example
+python_version: py39
+resources:
+  accelerator: A10G
+  cpu: '1'
+  memory: 10Gi
+  use_gpu: true
+trt_llm:
+  build:
+    base_model: encoder_bert
+    checkpoint_repository:
+      repo: TaylorAI/bge-micro-v2
+      revision: main
+      source: HF
+    max_num_tokens: 16384
+  runtime:
+    webserver_default_route: /v1/embeddings
+"""
+
+
+def load(tmp_path: Path, text: str) -> Deployment:
+    (tmp_path / "config.yaml").write_text(text)
+    return load_config(tmp_path / "config.yaml")
+
+
+def minimal(**changes: object) -> str:
+    """The minimal config with values set by dotted path (`__` for a dot); None removes."""
+    config = yaml.safe_load(MINIMAL)
+    for path, value in changes.items():
+        *parents, key = path.split("__")
+        section = config
+        for parent in parents:
+            section = section.setdefault(parent, {})
+        section.pop(key, None)
+        if value is not None:
+            section[key] = value
+    return yaml.safe_dump(config)
+
+
+def test_the_minimal_config(tmp_path: Path) -> None:
+    deployment = load(tmp_path, MINIMAL)
+    assert deployment.model_name == deployment.repository.repo == "sentence-transformers/all-MiniLM-L6-v2"
+    assert (deployment.repository.source, deployment.repository.revision) == ("HF", None)
+    assert (deployment.dtype, deployment.max_num_tokens) == ("bfloat16", 8192)
+    assert deployment.default_route == "/v1/embeddings"
+    assert [(note.subject, note.reason) for note in deployment.notes] == [
+        ("dtype", "the default on a CPU"),
+        ("max_num_tokens", "the default of encoder_bert"),
+    ]
+
+
+def test_a_generated_config(tmp_path: Path) -> None:
+    deployment = load(tmp_path, GENERATED)
+    assert deployment.model_name == "BEI-Bert-taylorai-bge-micro-v2-truss-example"
+    assert (deployment.repository.revision, deployment.max_num_tokens) == ("main", 16384)
+    without_effect = [note.subject for note in deployment.notes if note.decision == "no effect"]
+    assert without_effect == ["model_metadata", "python_version", "resources"]
+
+
+def test_settings(tmp_path: Path) -> None:
+    config = minimal(
+        environment_variables={"DTYPE": "float32", "AUTO_TRUNCATE": True, "LOG": 1},
+        trt_llm__build__base_model="encoder",
+        trt_llm__build__checkpoint_repository__source=None,
+        trt_llm__build__num_builder_gpus=4,
+        trt_llm__build__lora_adapters={},
+        trt_llm__runtime__webserver_default_route=None,
+        model_name="mine",
+    )
+    deployment = load(tmp_path, config)
+    assert (deployment.model_name, deployment.dtype, deployment.max_num_tokens) == ("mine", "float32", 16384)
+    assert (deployment.default_route, deployment.repository.source) == (None, "HF")
+    notes = {note.subject: note.decision for note in deployment.notes}
+    assert notes["checkpoint_repository.source"] == "HF"
+    assert notes["trt_llm.build.num_builder_gpus"] == "no effect"
+    assert notes["environment_variables.LOG"] == notes["environment_variables.AUTO_TRUNCATE"] == "no effect"
+
+
+def test_a_local_folder_is_relative_to_the_file(tmp_path: Path) -> None:
+    repository = {"source": "LOCAL", "repo": "../models/mine"}
+    deployment = load(tmp_path, minimal(trt_llm__build__checkpoint_repository=repository))
+    assert Path(deployment.repository.repo) == tmp_path.parent / "models/mine"
+    assert deployment.model_name == "mine"
+
+
+@pytest.mark.parametrize("value", [65, 1048576])
+def test_token_budgets_up_to_the_limits(value: int, tmp_path: Path) -> None:
+    assert load(tmp_path, minimal(trt_llm__build__max_num_tokens=value)).max_num_tokens == value
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown key": ({"trt_llm__build__max_num_token": 100}, "unknown key: trt_llm.build.max_num_token\n"
+                    "hint: did you mean trt_llm.build.max_num_tokens?"),
+    "unknown key at the top": ({"nonsense_xyz": 1}, "unknown key: nonsense_xyz$"),
+    "two unknown keys": ({"aaaa": 1, "trt_llm__bbbb": 1}, "unknown key: .*(trt_llm.bbbb, aaaa|aaaa, trt_llm.bbbb)"),
+    "empty unknown key": ({"trt_llm__runtime__route": {}}, "unknown key: trt_llm.runtime.route"),
+    "no trt_llm": ({"trt_llm": None}, "missing required field `trt_llm`"),
+    "no base_model": ({"trt_llm__build__base_model": None}, "base_model is missing: encoder or encoder_bert"),
+    "decoder": ({"trt_llm__build__base_model": "decoder"}, "is 'decoder'.*\nhint: .*generates text"),
+    "other base_model": ({"trt_llm__build__base_model": "whisper"}, "is 'whisper'; it must be encoder or encoder_bert"),
+    "v2": ({"trt_llm__inference_stack": "v2"}, "inference_stack is 'v2'"),
+    "quantized bert": ({"trt_llm__build__quantization_type": "fp8"}, "is 'fp8': encoder_bert takes no quantization"),
+    "quantized encoder": ({"trt_llm__build__base_model": "encoder", "trt_llm__build__quantization_type": "fp8"},
+                          "is 'fp8': not implemented yet"),
+    "unknown quantization": ({"trt_llm__build__quantization_type": "int3"}, "quantization_type is 'int3'"),
+    "budget too small": ({"trt_llm__build__max_num_tokens": 64}, "max_num_tokens is 64: expected `int` >= 65"),
+    "budget too large": ({"trt_llm__build__max_num_tokens": 1048577}, "is 1048577: expected `int` <= 1048576"),
+    "budget as text": ({"trt_llm__build__max_num_tokens": "16384"}, "is '16384': expected `int"),
+    "route": ({"trt_llm__runtime__webserver_default_route": "/embed"}, "webserver_default_route is '/embed'"),
+    "source": ({"trt_llm__build__checkpoint_repository__source": "hf"}, "checkpoint_repository.source is 'hf'"),
+    "no repo": ({"trt_llm__build__checkpoint_repository__repo": None}, "missing required field `repo`"),
+    "float16": ({"environment_variables": {"DTYPE": "float16"}}, "DTYPE is 'float16'.*bfloat16 or float32"),
+    "no truncation": ({"environment_variables": {"AUTO_TRUNCATE": "false"}}, "AUTO_TRUNCATE is 'false'"),
+    "adapters": ({"trt_llm__build__lora_adapters": {"a": {}}}, "lora_adapters is set, but LoRA"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_refuses(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path, minimal(**changes))
+    assert re.search(message, str(refusal.value)), str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "trt_llm: {}\n", "line 12: the key trt_llm is there twice"),
+        ("a: [1, {b: 1, b: 2}]", "line 1: the key b is there twice"),
+        ("- a list", "holds no mapping"),
+        ("", "holds no mapping"),
+        ("a: [", "is not YAML"),
+        ("a: !!python/object:os.system {}", "is not YAML"),
+        ("trt_llm: 3", "trt_llm is 3: expected `object`"),
+    ],
+)
+def test_refuses_files(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, text)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"model_name: \xe9")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "latin.yaml")
+
+
+def test_tables_name_no_field_twice() -> None:
+    fields = {field.name for field in msgspec.structs.fields(Config)}
+    assert not fields & (WITHOUT_EFFECT.keys() | REFUSED.keys())
+    assert not WITHOUT_EFFECT.keys() & REFUSED.keys()
+    assert "/v1/embeddings" in get_args(Route)
+
+
+def test_a_model_by_name(tmp_path: Path) -> None:
+    assert deployment_for_model("owner/name").repository.repo == "owner/name"
+    assert deployment_for_model(str(tmp_path)).repository.source == "LOCAL"
+    for nonsense in ("/nowhere/at/all", "./x", "a/b/c", "", "https://x/y"):
+        with pytest.raises(ConfigError, match="neither a folder nor"):
+            deployment_for_model(nonsense)
+
+
+def test_environment(tmp_path: Path) -> None:
+    unset = Environment.read({})
+    assert (unset.isa, unset.threads, unset.backend, unset.hf_token, unset.hf_offline) == (
+        None,
+        None,
+        None,
+        None,
+        False,
+    )
+    assert unset.cache == Path("~/.cache/openbei").expanduser()
+    variables = {"OPENBEI_THREADS": "3", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://h:1/"}
+    environment = Environment.read({**variables, "HF_TOKEN": "hf_verysecret", "OPENBEI_ISA": ""})
+    assert (environment.threads, environment.hf_offline, environment.isa) == (3, True, None)
+    assert (environment.hf_cache, environment.hf_endpoint) == (tmp_path / "hub", "http://h:1")
+    assert environment.hf_token == "hf_verysecret"
+    assert "verysecret" not in f"{environment!r} {environment}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OPENBEI_THREADS", "0"), ("OPENBEI_THREADS", "two"), ("HF_HUB_OFFLINE", "maybe"), ("HF_ENDPOINT", "hub.example")],
+)
+def test_malformed_environment(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is '{value}'; it must be"):
+        Environment.read({name: value})
