@@ -22,33 +22,33 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Base of every part: immutable, compared by value, unknown fields refused."""
 
 
-class LayerNorm(Part, tag="layer_norm"):
+class LayerNorm(Part, frozen=True, tag="layer_norm"):
     """(x - mean) / sqrt(var + eps) · weight + bias."""
 
     eps: float
 
 
-class LearnedPositions(Part, tag="learned"):
+class LearnedPositions(Part, frozen=True, tag="learned"):
     """A table with a vector for each position, added to the token's."""
 
     max_positions: int
 
 
-class Attention(Part, tag="full"):
+class Attention(Part, frozen=True, tag="full"):
     """Softmax attention, every token to every token of its sequence; q, k, v and output have biases."""
 
     num_heads: int
     head_dim: int
 
 
-class MLP(Part, tag="plain"):
+class MLP(Part, frozen=True, tag="plain"):
     """down(activation(up(x))), both with biases."""
 
     intermediate_size: int
     activation: Activation
 
 
-class ModelSpec(Part, tag="encoder"):
+class ModelSpec(Part, frozen=True, tag="encoder"):
     """A stack of identical post-norm transformer layers over summed embeddings.
 
     A layer is `x = norm(x + attention(x)); x = norm(x + mlp(x))` (Vaswani et al., arXiv:1706.03762).

@@ -1,0 +1,29 @@
+"""GET /health: 200 only when the engine answers."""
+
+import asyncio
+
+import numpy as np
+
+from openbei.api.call import Call, Reply
+from openbei.api.service import Service
+from openbei.batch import Sequence
+from openbei.errors import OpenbeiError, UnavailableError
+
+FRESH_S = 30.0
+"""A batch that succeeded this recently is proof enough; otherwise one token is sent through the engine."""
+
+PROBE_TIMEOUT_S = 5.0
+
+
+async def health(service: Service, call: Call) -> Reply:
+    """200 with an empty body, or 503."""
+    scheduler = service.scheduler
+    if not scheduler.is_healthy:
+        raise UnavailableError("the server is shutting down or its engine has stopped")
+    if scheduler.seconds_since_success > FRESH_S:
+        probe = Sequence(np.zeros(1, np.int32), 1)
+        try:
+            await asyncio.wait_for(scheduler.submit([probe]), PROBE_TIMEOUT_S)
+        except (OpenbeiError, asyncio.TimeoutError) as error:
+            raise UnavailableError(f"the engine does not answer: {type(error).__name__}") from error
+    return Reply()

@@ -1,0 +1,113 @@
+"""Embedding in process: texts in, float32 vectors out, without a server. No backend here; the engine is passed.
+
+Texts are tokenized a chunk ahead in a thread while the engine runs: both release the GIL.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+
+from openbei.batch import Engine, PackedBatch, Sequence, Vectors
+from openbei.engine_dir import EngineDir
+from openbei.serving.tokenizer import Tokenizer
+from openbei.tasks.embed import check_dimensions, finish
+
+BATCH_TOKENS = 4096
+"""Nobody waits for a single batch here, so it is larger than a server's."""
+
+Progress = Callable[[int], None]
+"""Called with the number of texts done since the last call."""
+
+
+class Embedder:
+    """One model in process. `max_batch_tokens` bounds what the engine is given at once, unless one text has more."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        engine: Engine,
+        *,
+        hidden_size: int,
+        normalize: bool,
+        max_batch_tokens: int = BATCH_TOKENS,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._engine = engine
+        self._hidden_size = hidden_size
+        self._normalize = normalize
+        self._max_batch_tokens = max_batch_tokens
+
+    @classmethod
+    def open(cls, engine_dir: EngineDir, engine: Engine) -> "Embedder":
+        """An embedder that does what the engine directory's manifest says."""
+        manifest = engine_dir.manifest
+        spec = manifest.spec
+        tokenizer = Tokenizer(engine_dir.tokenizer_path, manifest.max_sequence_tokens, spec.vocab_size)
+        return cls(
+            tokenizer,
+            engine,
+            hidden_size=spec.hidden_size,
+            normalize=manifest.normalize,
+            max_batch_tokens=min(BATCH_TOKENS, manifest.max_num_tokens),
+        )
+
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        dimensions: int | None = None,
+        truncate: bool = True,
+        progress: Progress | None = None,
+    ) -> Vectors:
+        """Embed all texts; float32 [n, dimensions or hidden_size] in their order."""
+        chunks = list(self.embed_chunks(texts, dimensions=dimensions, truncate=truncate, progress=progress))
+        return np.concatenate(chunks) if chunks else np.empty((0, dimensions or self._hidden_size), np.float32)
+
+    def embed_chunks(
+        self,
+        texts: Iterable[str],
+        *,
+        dimensions: int | None = None,
+        truncate: bool = True,
+        chunk_size: int = 256,
+        progress: Progress | None = None,
+    ) -> Iterator[Vectors]:
+        """Embed a stream of any length, `chunk_size` texts at a time, in order; float32 [chunk, dimensions].
+
+        Raises InputError for `dimensions` out of range, and with `truncate=False` for a text that is too long.
+        """
+        check_dimensions(dimensions, self._hidden_size)
+        source = iter(texts)
+        with ThreadPoolExecutor(1, "tokenizer") as ahead:
+
+            def tokenize_next() -> list[Sequence]:
+                return self._tokenizer.encode(list(islice(source, chunk_size)), truncate=truncate)
+
+            pending = ahead.submit(tokenize_next)
+            while sequences := pending.result():
+                pending = ahead.submit(tokenize_next)
+                vectors = self._run(sequences, progress)
+                yield finish(vectors, normalize=self._normalize, dimensions=dimensions)
+
+    def _run(self, sequences: list[Sequence], progress: Progress | None) -> Vectors:
+        vectors = np.empty((len(sequences), self._hidden_size), np.float32)
+        for indices in self._batches(sequences):
+            vectors[indices] = self._engine.run(PackedBatch.pack([sequences[i] for i in indices]))
+            if progress:
+                progress(len(indices))
+        return vectors
+
+    def _batches(self, sequences: list[Sequence]) -> Iterator[list[int]]:
+        """Indices of sequences for each batch: longest first, which lets an engine share out work of like size."""
+        batch: list[int] = []
+        num_tokens = 0
+        for index in sorted(range(len(sequences)), key=lambda i: -sequences[i].num_tokens):
+            if batch and num_tokens + sequences[index].num_tokens > self._max_batch_tokens:
+                yield batch
+                batch, num_tokens = [], 0
+            batch.append(index)
+            num_tokens += sequences[index].num_tokens
+        if batch:
+            yield batch

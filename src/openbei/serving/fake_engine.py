@@ -1,0 +1,40 @@
+"""An engine without a model, for tests and for measuring what is around the engine."""
+
+import time
+
+import numpy as np
+
+from openbei.batch import Output, PackedBatch, Vectors
+from openbei.errors import EngineError
+
+
+class FakeEngine:
+    """Vectors that say which token ids they came from, so that a mixed-up answer shows.
+
+    Each vector is normally distributed, seeded by the ids. `delay_s` is slept in each run; a batch that holds
+    `failing_token_id` raises EngineError.
+    """
+
+    def __init__(self, hidden_size: int = 8, *, delay_s: float = 0.0, failing_token_id: int | None = None) -> None:
+        self.hidden_size = hidden_size
+        self.delay_s = delay_s
+        self.failing_token_id = failing_token_id
+
+    @property
+    def description(self) -> str:
+        """What this is, for the start log."""
+        return "fake"
+
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+        """Vectors float32 [num_sequences, hidden_size], or [num_tokens, hidden_size] with "tokens"."""
+        time.sleep(self.delay_s)
+        if self.failing_token_id is not None and self.failing_token_id in batch.token_ids:
+            raise EngineError(f"token id {self.failing_token_id} is the one that fails")
+        cuts = batch.cu_seqlens[1:-1] if output == "pooled" else range(1, batch.num_tokens)
+        vectors = [self.vector(ids) for ids in np.split(batch.token_ids, cuts)]
+        return np.stack(vectors)
+
+    def vector(self, token_ids: np.ndarray) -> Vectors:
+        """What a sequence with these ids gets, float32 [hidden_size]."""
+        seed = np.asarray(token_ids, np.uint32)
+        return np.random.default_rng(seed).standard_normal(self.hidden_size, dtype=np.float32)

@@ -1,0 +1,275 @@
+"""The scheduler: takes requests on the event loop, feeds the engine's thread, hands the vectors back.
+
+The loop alone owns the queue and every request; the engine's thread alone calls the engine. Between them lies one
+prefetched batch, which the loop tops up until the engine takes it. No HTTP and no policy here (see packing).
+"""
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from openbei.batch import Engine, PackedBatch, Sequence, Vectors
+from openbei.errors import EmptyInputError, EngineError, InputError, OpenbeiError, OverloadedError, UnavailableError
+from openbei.serving.metrics import Metrics
+from openbei.serving.packing import Batch, FairQueue, Place, Waiting
+
+log = logging.getLogger(__name__)
+
+Result = Vectors | BaseException
+
+ENGINE_STOP_S = 2.0
+"""How long the running batch may still take when all requests are gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueueLimits:
+    """What is run at once, and what is let in.
+
+    `max_batch_tokens` is the size of a batch: more than saturates the cores only makes everyone in it wait.
+    `max_num_tokens` is what the engine was built for, and no sequence may exceed it.
+    """
+
+    max_batch_tokens: int = 1024
+    max_num_tokens: int = 8192
+    max_queue_tokens: int = 1_000_000
+    max_concurrent_requests: int = 2048
+
+
+class Speed:
+    """Tokens per second over the last batches, each batch weighing what its tokens weigh."""
+
+    def __init__(self, tokens_per_s: float = 20_000.0, decay: float = 0.95) -> None:
+        self._num_tokens, self._seconds, self._decay = tokens_per_s, 1.0, decay
+
+    def add(self, num_tokens: int, seconds: float) -> None:
+        """Account for one batch."""
+        self._num_tokens = self._decay * self._num_tokens + num_tokens
+        self._seconds = self._decay * self._seconds + max(seconds, 1e-6)
+
+    @property
+    def tokens_per_s(self) -> float:
+        """The estimate."""
+        return self._num_tokens / self._seconds
+
+
+@dataclass(slots=True, eq=False)
+class Request(Waiting):
+    """A request on its way: what waits, what came back, and who waits for it."""
+
+    future: "asyncio.Future[Vectors]" = field(kw_only=True)
+    arrival_s: float = field(default_factory=time.monotonic)
+    vectors: Vectors | None = None
+    num_done: int = 0
+    num_tokens_left: int = 0
+    started_s: float = math.inf
+
+
+class Scheduler:
+    """Runs sequences of many requests in shared batches. Construct anywhere, then `start` on the event loop."""
+
+    def __init__(self, engine: Engine, limits: QueueLimits, metrics: Metrics) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._metrics = metrics
+        self._speed = Speed()
+        self._queue: FairQueue[Request] = FairQueue(min(limits.max_batch_tokens, limits.max_num_tokens))
+        self._live: set[Request] = set()
+        self._num_tokens = 0
+        self._is_accepting = False
+        self._is_stopping = False
+        self._next: Batch[Request] = Batch()
+        self._handover = threading.Condition()
+        # A daemon: an engine that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=self._serve_engine, name="engine", daemon=True)
+        self._last_success_s = -math.inf
+        metrics.queue_size.set_function(lambda: len(self._live))
+        metrics.queue_tokens.set_function(lambda: self._num_tokens)
+        metrics.tokens_per_s.set_function(lambda: self._speed.tokens_per_s)
+
+    @property
+    def engine_description(self) -> str:
+        """What the engine says of itself."""
+        return self._engine.description
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether requests are accepted and the engine's thread lives. A hung engine needs a probe to be found."""
+        return self._is_accepting and self._thread.is_alive()
+
+    @property
+    def seconds_since_success(self) -> float:
+        """Age of the last batch that succeeded; infinite before the first."""
+        return time.monotonic() - self._last_success_s
+
+    def start(self) -> None:
+        """Begin to accept requests. Call once, on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._is_accepting = True
+        self._thread.start()
+
+    def submit(self, sequences: list[Sequence]) -> "asyncio.Future[Vectors]":
+        """Queue a request; the future gives float32 [n, hidden_size] in order, pooled, not normalized.
+
+        Cancelling the future frees its place. Raises UnavailableError, OverloadedError, and InputError for a sequence
+        above `max_num_tokens`; the future may raise EngineError or UnavailableError.
+        """
+        self._admit(sequences)
+        num_tokens = sum(sequence.num_tokens for sequence in sequences)
+        future: asyncio.Future[Vectors] = self._loop.create_future()
+        request = Request(sequences, future=future, num_tokens_left=num_tokens)
+        future.add_done_callback(lambda future: self._end(request))
+        self._live.add(request)
+        self._num_tokens += num_tokens
+        self._queue.push(request)
+        self._prefetch()
+        return future
+
+    async def close(self, deadline_s: float) -> None:
+        """Refuse new requests, let the engine finish the old ones, and after `deadline_s` seconds fail the rest."""
+        self._is_accepting = False
+        if self._live:
+            await asyncio.wait([request.future for request in self._live], timeout=deadline_s)
+        self._fail_all(UnavailableError("the server shut down before this request was done"))
+        with self._handover:
+            self._is_stopping = True
+            self._handover.notify()
+        await asyncio.to_thread(self._thread.join, ENGINE_STOP_S)
+
+    def _admit(self, sequences: list[Sequence]) -> None:
+        limits = self._limits
+        if not sequences:
+            raise EmptyInputError("there is nothing to run")
+        if not self.is_healthy:
+            raise UnavailableError("the server is shutting down or its engine has stopped", hint="try another replica")
+        if self._num_tokens >= limits.max_queue_tokens or len(self._live) >= limits.max_concurrent_requests:
+            raise OverloadedError(
+                f"the queue is full: {len(self._live)} requests (limit {limits.max_concurrent_requests}), "
+                f"{self._num_tokens} tokens (limit {limits.max_queue_tokens})",
+                retry_after_s=self._num_tokens / self._speed.tokens_per_s,
+                hint="send it again after the time in Retry-After",
+            )
+        longest = max(sequence.num_tokens for sequence in sequences)
+        if longest > limits.max_num_tokens:
+            raise InputError(f"an input has {longest} tokens, a batch holds {limits.max_num_tokens}", param="input")
+
+    def _prefetch(self) -> None:
+        """Top up the batch that the engine takes next."""
+        with self._handover:
+            self._queue.fill(self._next)
+            if self._next.places:
+                self._handover.notify()
+
+    def _receive(self, batch: Batch[Request], result: Result, started_s: float, seconds: float) -> None:
+        """Take in what the engine made of a batch. The next one is prepared before this one is handed out."""
+        self._speed.add(batch.num_tokens, seconds)
+        if isinstance(result, BaseException):
+            self._metrics.batch_failures.inc()
+            log.error("a batch of %d tokens failed", batch.num_tokens, exc_info=result)
+            self._fail([place.request for place in batch.places], result)
+            self._prefetch()
+            return
+        self._prefetch()
+        self._observe(batch, seconds)
+        self._last_success_s = time.monotonic()
+        row = 0
+        for place in batch.places:
+            num_rows = place.stop - place.start
+            self._scatter(place, result[row : row + num_rows], started_s)
+            row += num_rows
+
+    def _scatter(self, place: Place[Request], vectors: Vectors, started_s: float) -> None:
+        request = place.request
+        if request.future.done():  # cancelled or failed, though perhaps not yet told to `_end`
+            return
+        num_tokens = sum(sequence.num_tokens for sequence in place.sequences)
+        request.num_tokens_left -= num_tokens
+        self._num_tokens -= num_tokens
+        request.started_s = min(request.started_s, started_s)
+        if request.vectors is None:
+            request.vectors = np.empty((len(request.sequences), vectors.shape[1]), np.float32)
+        request.vectors[place.start : place.stop] = vectors
+        request.num_done += len(vectors)
+        if request.num_done == len(request.sequences):
+            self._metrics.queue_s.observe(max(request.started_s - request.arrival_s, 0))
+            self._metrics.inference_s.observe(time.monotonic() - request.started_s)
+            self._end(request)
+            request.future.set_result(request.vectors)
+
+    def _end(self, request: Request) -> None:
+        """Forget a request that is answered, failed or cancelled; what it still has in the queue is dropped."""
+        if request.is_ended:
+            return
+        request.is_ended = True
+        self._live.discard(request)
+        self._num_tokens -= request.num_tokens_left
+        if request.future.cancelled():
+            self._metrics.cancelled_requests.inc()
+        if request.num_done < len(request.sequences):
+            with self._handover:
+                self._next.discard(request)
+            self._prefetch()
+
+    def _fail(self, requests: Iterable[Request], error: BaseException) -> None:
+        for request in requests:
+            self._end(request)
+            if not request.future.done():
+                request.future.set_exception(_failure(error))
+
+    def _fail_all(self, error: BaseException) -> None:
+        self._is_accepting = False
+        self._fail(list(self._live), error)
+
+    def _observe(self, batch: Batch[Request], seconds: float) -> None:
+        metrics = self._metrics
+        metrics.batch_size.observe(len(batch.sequences))
+        metrics.batch_tokens.observe(batch.num_tokens)
+        metrics.batch_s.observe(seconds)
+
+    def _serve_engine(self) -> None:
+        """The engine's thread: run batches until told to stop. However it ends, nobody is left waiting."""
+        try:
+            while batch := self._take():
+                started_s = time.monotonic()
+                result = self._run(batch)
+                self._on_loop(self._receive, batch, result, started_s, time.monotonic() - started_s)
+        finally:
+            self._on_loop(self._fail_all, UnavailableError("the engine's thread has ended"))
+
+    def _take(self) -> Batch[Request] | None:
+        with self._handover:
+            if not self._next.places:
+                self._handover.wait_for(lambda: self._next.places or self._is_stopping)
+                self._on_loop(self._prefetch)  # after a batch `_receive` does this
+            batch, self._next = self._next, Batch()
+        return batch if batch.places else None
+
+    def _run(self, batch: Batch[Request]) -> Result:
+        """Vectors of a batch, or whatever was raised: SystemExit of a backend must not end the thread either."""
+        try:
+            sequences = batch.sequences
+            vectors = self._engine.run(PackedBatch.pack(sequences))
+        except BaseException as error:
+            return error
+        if len(vectors) != len(sequences):
+            return EngineError(f"the engine returned {len(vectors)} vectors for {len(sequences)} sequences")
+        return vectors
+
+    def _on_loop(self, function: Callable[..., None], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function, *args)
+
+
+def _failure(error: BaseException) -> OpenbeiError:
+    """An error of one request's own, since a raised exception gathers a traceback."""
+    if isinstance(error, UnavailableError):
+        return UnavailableError(error.message)
+    failure = EngineError(f"the batch failed in the engine: {type(error).__name__}", hint="send it again")
+    failure.__cause__ = error
+    return failure

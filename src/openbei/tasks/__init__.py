@@ -1,0 +1,1 @@
+"""What is done with engine output: one file a task, pure numpy. No engine, no wire format."""

@@ -1,0 +1,29 @@
+"""Pooled vectors to embeddings: cut to `dimensions`, normalized."""
+
+import numpy as np
+
+from openbei.batch import Vectors
+from openbei.errors import EngineError, InputError
+
+
+def check_dimensions(dimensions: int | None, hidden_size: int) -> None:
+    """Raise InputError unless `dimensions` is None or 1 to `hidden_size`."""
+    if dimensions is not None and not 1 <= dimensions <= hidden_size:
+        raise InputError(f"dimensions is {dimensions}, it can be 1 to {hidden_size}", param="dimensions")
+
+
+def finish(vectors: Vectors, *, normalize: bool, dimensions: int | None = None) -> Vectors:
+    """Make embeddings of pooled vectors float32 [n, hidden_size]; returns float32 [n, dimensions or hidden_size].
+
+    Cut before they are normalized, as Matryoshka models want it (Kusupati et al., arXiv:2205.13147). A zero vector
+    stays zero. Raises EngineError where a value is not finite.
+    """
+    if dimensions is not None:
+        vectors = vectors[:, :dimensions]
+    lengths: Vectors = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all():
+        raise EngineError("the engine returned values that are not finite")
+    if not normalize:
+        return vectors
+    scales: Vectors = np.maximum(lengths, np.finfo(np.float32).tiny, dtype=np.float32)
+    return vectors / scales

@@ -1,0 +1,117 @@
+"""A real server in a thread, over the fake engine, and clients for it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from openbei.api.app import create_app
+from openbei.api.server import build_server
+from openbei.api.service import Limits
+from openbei.batch import Vectors
+from openbei.serving.fake_engine import FakeEngine
+from openbei.serving.metrics import Metrics
+from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.tokenizer import Tokenizer
+
+from ..small_tokenizer import VOCAB_SIZE, write_tokenizer
+
+MAX_TOKENS = 64
+FAILING_ID = 4 + 666  # the word w666
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a test needs to know of a running server."""
+
+    client: httpx.Client
+    engine: FakeEngine
+    metrics: Metrics
+
+    @property
+    def url(self) -> str:
+        return str(self.client.base_url)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.client.base_url.host, self.client.base_url.port or 80
+
+    def embed(self, **request: object) -> httpx.Response:
+        return self.client.post("/v1/embeddings", json=request)
+
+    def expected(self, token_ids: list[int], dimensions: int | None = None) -> Vectors:
+        vector = self.engine.vector(np.array(token_ids))[:dimensions]
+        return vector / np.linalg.norm(vector)
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def await_value(self, name: str, wanted: float, **labels: str) -> None:
+        """Wait until a metric has a value; fail after a while."""
+        for _ in range(500):
+            if self.value(name, **labels) == wanted:
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"{name} is {self.value(name, **labels)}, not {wanted}")
+
+
+@contextmanager
+def serving(tokenizer_path: Path, engine: FakeEngine, queue: QueueLimits, accepted: Limits) -> Iterator[Served]:
+    metrics = Metrics()
+    scheduler = Scheduler(engine, queue, metrics)
+    app = create_app(
+        tokenizer=Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE),
+        scheduler=scheduler,
+        metrics=metrics,
+        model_name="small",
+        hidden_size=engine.hidden_size,
+        limits=accepted,
+        shutdown_deadline_s=5,
+    )
+    server = build_server(app, scheduler, host="127.0.0.1", port=0, shutdown_deadline_s=5)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        # Its pool may close an idle connection that a thread has just been given, unless it may keep all.
+        limits = httpx.Limits(max_keepalive_connections=None)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
+            yield Served(client, engine, metrics)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tokenizer(tmp_path_factory.mktemp("api") / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def served(tokenizer_path: Path) -> Iterator[Served]:
+    """A server with generous limits, shared by a module."""
+    engine = FakeEngine(failing_token_id=FAILING_ID)
+    with serving(tokenizer_path, engine, QueueLimits(), Limits(max_body_bytes=1_000_000)) as one:
+        yield one
+
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture
+def start(tokenizer_path: Path) -> Iterator[Start]:
+    """Start a server of one's own: `start(engine, queue=..., limits=...)`."""
+    with ExitStack() as stack:
+
+        def start_one(engine: FakeEngine, queue: QueueLimits | None = None, limits: Limits | None = None) -> Served:
+            return stack.enter_context(serving(tokenizer_path, engine, queue or QueueLimits(), limits or Limits()))
+
+        yield start_one

@@ -1,0 +1,302 @@
+"""The scheduler over the fake engine: who gets what, who waits, what a failure touches."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+
+from openbei.batch import Output, PackedBatch, Sequence, Vectors
+from openbei.errors import EmptyInputError, EngineError, InputError, OverloadedError, UnavailableError
+from openbei.serving.fake_engine import FakeEngine
+from openbei.serving.metrics import Metrics
+from openbei.serving.scheduler import QueueLimits, Scheduler, Speed
+
+
+class GatedEngine(FakeEngine):
+    """Runs a batch only when told to, and remembers what it ran."""
+
+    def __init__(self) -> None:
+        super().__init__(failing_token_id=666)
+        self.gate = threading.Semaphore(0)
+        self.batches: list[list[int]] = []
+
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+        self.gate.acquire(timeout=20)
+        self.batches.append(np.diff(batch.cu_seqlens).tolist())
+        return super().run(batch, output)
+
+
+def sequence(*ids: int) -> Sequence:
+    return Sequence(np.array(ids, np.int32), len(ids))
+
+
+def run(test: Callable[[Scheduler], Awaitable[None]], engine: FakeEngine, limits: QueueLimits | None = None) -> Metrics:
+    """Run a test against a started scheduler; in the end nothing may be left in it."""
+    metrics = Metrics()
+
+    async def main() -> None:
+        scheduler = Scheduler(engine, limits or QueueLimits(), metrics)
+        scheduler.start()
+        try:
+            await test(scheduler)
+        finally:
+            if isinstance(engine, GatedEngine):
+                engine.gate.release(1000)
+            await scheduler.close(5)
+
+    asyncio.run(main())
+    assert value(metrics, "te_queue_size") == 0
+    assert value(metrics, "openbei_queue_tokens") == 0
+    return metrics
+
+
+def value(metrics: Metrics, name: str) -> float | None:
+    return metrics.registry.get_sample_value(name)
+
+
+async def settle() -> None:
+    """Let the engine's thread and the loop get to where they wait."""
+    await asyncio.sleep(0.05)
+
+
+def test_everyone_gets_their_own() -> None:
+    engine = FakeEngine(delay_s=0.001)
+    random = np.random.default_rng(0)
+
+    async def client(scheduler: Scheduler) -> None:
+        for _ in range(10):
+            sequences = [
+                Sequence(random.integers(0, 1000, n, np.int32), n)
+                for n in random.integers(1, 60, random.integers(1, 40))
+            ]
+            vectors = await scheduler.submit(sequences)
+            assert vectors.dtype == np.float32
+            np.testing.assert_array_equal(vectors, [engine.vector(s.token_ids) for s in sequences])
+
+    async def test(scheduler: Scheduler) -> None:
+        await asyncio.gather(*(client(scheduler) for _ in range(64)))
+
+    run(test, engine, QueueLimits(max_batch_tokens=256))
+
+
+def test_waiting_sequences_share_the_next_batch() -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        first = scheduler.submit([sequence(1)])
+        await settle()
+        later = [scheduler.submit([sequence(i, i)]) for i in range(5)]
+        engine.gate.release(2)
+        await asyncio.gather(first, *later)
+        assert engine.batches == [[1], [2] * 5]
+
+    run(test, engine)
+
+
+def test_a_short_request_does_not_wait_for_a_huge_one() -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        huge = scheduler.submit([sequence(*range(100))] * 500)
+        await settle()
+        short = scheduler.submit([sequence(7)])
+        engine.gate.release(3)  # one runs, one is prefetched, and then it is in
+        await asyncio.wait_for(short, 10)
+        assert not huge.done()
+        engine.gate.release(1000)
+        assert len(await huge) == 500
+
+    run(test, engine, QueueLimits(max_batch_tokens=200))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_failure_touches_its_own_batch_only() -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        before = scheduler.submit([sequence(1)])
+        await settle()
+        mates = [scheduler.submit([sequence(666)]), scheduler.submit([sequence(2)])]
+        engine.gate.release(2)
+        with pytest.raises(EngineError, match="the batch failed in the engine: EngineError"):
+            await mates[0]
+        with pytest.raises(EngineError):
+            await mates[1]
+        engine.gate.release(1)
+        np.testing.assert_array_equal(await before, [engine.vector(np.array([1]))])
+        np.testing.assert_array_equal(await scheduler.submit([sequence(3)]), [engine.vector(np.array([3]))])
+        assert scheduler.is_healthy
+
+    metrics = run(test, engine)
+    assert value(metrics, "openbei_batch_failure") == 1
+
+
+def test_a_request_in_many_batches_fails_once_and_its_rest_is_dropped() -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        future = scheduler.submit([sequence(*range(60)), sequence(*[666] * 60), *[sequence(*range(60))] * 50])
+        engine.gate.release(1000)
+        with pytest.raises(EngineError):
+            await future
+        await scheduler.submit([sequence(5)])
+        assert len(engine.batches) <= 4
+
+    run(test, engine, QueueLimits(max_batch_tokens=60))
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError(), RuntimeError("x")])
+def test_the_thread_survives_whatever_an_engine_raises(error: BaseException) -> None:
+    class Broken(FakeEngine):
+        def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+            if batch.num_tokens == 2:
+                raise error
+            return super().run(batch, output)
+
+    async def test(scheduler: Scheduler) -> None:
+        with pytest.raises(EngineError, match=type(error).__name__):
+            await scheduler.submit([sequence(1, 2)])
+        assert len(await scheduler.submit([sequence(1)])) == 1
+        assert scheduler.is_healthy
+
+    run(test, Broken())
+
+
+def test_too_few_vectors_are_a_failure() -> None:
+    class Short(FakeEngine):
+        def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+            return super().run(batch, output)[:-1]
+
+    async def test(scheduler: Scheduler) -> None:
+        with pytest.raises(EngineError):
+            await scheduler.submit([sequence(1), sequence(2)])
+
+    run(test, Short())
+
+
+@pytest.mark.parametrize("limits", [QueueLimits(max_concurrent_requests=3), QueueLimits(max_queue_tokens=30)])
+def test_a_full_queue_refuses_and_recovers(limits: QueueLimits) -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        accepted = [scheduler.submit([sequence(*range(10))]) for _ in range(3)]
+        with pytest.raises(OverloadedError, match="the queue is full: 3 requests") as caught:
+            scheduler.submit([sequence(1)])
+        assert caught.value.retry_after_s > 0
+        engine.gate.release(1000)
+        await asyncio.gather(*accepted)
+        await scheduler.submit([sequence(1)])
+
+    run(test, engine, limits)
+
+
+def test_a_big_request_is_admitted_when_there_is_room() -> None:
+    async def test(scheduler: Scheduler) -> None:
+        assert len(await scheduler.submit([sequence(*range(10))] * 100)) == 100
+
+    run(test, FakeEngine(), QueueLimits(max_queue_tokens=30))
+
+
+def test_cancellation_frees_the_place() -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        running = scheduler.submit([sequence(1)])
+        await settle()
+        gone = [scheduler.submit([sequence(*range(50))] * 10) for _ in range(10)]
+        for future in gone:
+            future.cancel()
+        await settle()
+        last = scheduler.submit([sequence(2, 2)])
+        engine.gate.release(2)
+        await asyncio.gather(running, last)
+        assert engine.batches == [[1], [2]]
+
+    metrics = run(test, engine, QueueLimits(max_batch_tokens=100))
+    assert value(metrics, "openbei_cancelled_requests") == 10
+
+
+def test_cancelled_while_it_runs() -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        gone = scheduler.submit([sequence(1)])
+        await settle()
+        gone.cancel()
+        engine.gate.release(2)
+        await scheduler.submit([sequence(2)])
+
+    run(test, engine)
+
+
+def test_cancelled_in_the_moment_of_its_result() -> None:
+    """The batch is already on its way back to the loop; its other requests must get their vectors."""
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        first = scheduler.submit([sequence(1)])
+        await settle()
+        gone, mate = scheduler.submit([sequence(2)]), scheduler.submit([sequence(3)])
+        engine.gate.release(2)
+        time.sleep(0.2)  # the loop stands still, so both results wait for it
+        gone.cancel()
+        assert len(await asyncio.wait_for(mate, 5)) == len(await first) == 1
+
+    run(test, engine)
+
+
+def test_closing_finishes_what_was_accepted() -> None:
+    async def test(scheduler: Scheduler) -> None:
+        accepted = [scheduler.submit([sequence(i)] * 20) for i in range(20)]
+        closing = asyncio.create_task(scheduler.close(20))
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError):
+            scheduler.submit([sequence(1)])
+        assert [len(vectors) for vectors in await asyncio.gather(*accepted)] == [20] * 20
+        await closing
+        assert not scheduler.is_healthy
+
+    run(test, FakeEngine(delay_s=0.002), QueueLimits(max_batch_tokens=20))
+
+
+def test_closing_fails_what_is_left_at_the_deadline() -> None:
+    engine = GatedEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        left = [scheduler.submit([sequence(i)]) for i in range(5)]
+        closing = asyncio.create_task(scheduler.close(0.05))
+        for future in left:
+            with pytest.raises(UnavailableError, match="shut down"):
+                await future
+        engine.gate.release(1000)
+        await closing
+
+    run(test, engine)
+
+
+def test_requests_that_cannot_run() -> None:
+    async def test(scheduler: Scheduler) -> None:
+        with pytest.raises(InputError, match="an input has 51 tokens, a batch holds 50"):
+            scheduler.submit([sequence(1), sequence(*range(51))])
+        with pytest.raises(EmptyInputError):
+            scheduler.submit([])
+
+    run(test, FakeEngine(), QueueLimits(max_num_tokens=50))
+
+
+def test_before_the_start() -> None:
+    scheduler = Scheduler(FakeEngine(), QueueLimits(), Metrics())
+    assert not scheduler.is_healthy
+    with pytest.raises(UnavailableError):
+        scheduler.submit([sequence(1)])
+
+
+def test_speed_weighs_by_tokens() -> None:
+    speed = Speed(1.0)
+    for _ in range(300):
+        speed.add(1000, 0.01)
+        speed.add(1, 0.001)
+    assert speed.tokens_per_s == pytest.approx(91_000, rel=0.01)
