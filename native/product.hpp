@@ -27,6 +27,7 @@ struct VectorProduct {
   using Weight = WeightType;
   static constexpr bool precise = true;
   static constexpr int vectors = V::product_vectors;
+  using F = typename V::F;
 
   static void enter() {}
   static void leave() {}
@@ -45,20 +46,19 @@ struct VectorProduct {
 
   static double peak(size_t iterations) {
     constexpr int independent = V::product_rows * vectors;
-    typename V::F sums[independent], a = V::set1(1.0f), b = V::set1(1e-9f);
+    F sums[independent], a = V::set1(1.0f), b = V::set1(1e-9f);
+#pragma GCC unroll 32
     for (auto& sum : sums) sum = V::zero();
-    for (size_t i = 0; i < iterations; ++i) {
-      asm volatile("" ::: "memory");
-#pragma GCC unroll 64
-      for (int j = 0; j < independent; ++j) sums[j] = V::fma(a, b, sums[j]);
-    }
-    for (auto& sum : sums) asm volatile("" ::"m"(sum));
+    for (size_t i = 0; i < iterations; ++i)
+#pragma GCC unroll 32
+      for (auto& sum : sums) {
+        sum = V::fma(a, b, sum);
+        V::keep(sum);
+      }
     return 2.0 * V::width * independent * static_cast<double>(iterations);
   }
 
  private:
-  using F = typename V::F;
-
   template <int M, class Panel, class Epilogue>
   static void strip(const float* x, size_t x_stride, const Panel* panel, size_t column, size_t k, Epilogue&& epilogue) {
     F sums[M][vectors];

@@ -9,8 +9,8 @@
 
 namespace openbei {
 
-// Waits for a value to change: spins for some tens of microseconds, then sleeps in the kernel.
-void wait_while_equal(const std::atomic<size_t>& value, size_t seen);
+// Waits for a value to change: polls it for about `polls` times 0.1 µs to 1 µs, then sleeps in the kernel.
+void wait_while_equal(const std::atomic<size_t>& value, size_t seen, size_t polls);
 
 // Holds `size` threads until all have arrived; may be used again at once.
 class Barrier {
@@ -24,7 +24,8 @@ class Barrier {
   std::atomic<size_t> generation_{0};
 };
 
-// `size` threads, the caller's included. They sleep between runs.
+// `size` threads, the caller's included. They sleep between runs. Where there are as many as processors, each worker
+// has one to itself, and none has the caller's: schedulers that wake a worker beside its waker cost milliseconds.
 class Pool {
  public:
   explicit Pool(size_t size);
@@ -40,12 +41,14 @@ class Pool {
 
  private:
   void serve(size_t rank);
+  void keep_off_callers_processor();
 
   const std::function<void(size_t)>* work_ = nullptr;
   std::atomic<size_t> runs_{0};
   std::atomic<size_t> unfinished_{0};
   std::atomic<bool> closing_{false};
   std::vector<std::thread> workers_;
+  std::vector<int> processors_;  // the caller's, then one for each worker; empty when workers run anywhere
 };
 
 }  // namespace openbei

@@ -27,17 +27,18 @@ struct DotProduct {
   }
 
   static double peak(size_t iterations) {
-    constexpr int independent = 24;
+    constexpr int independent = 2 * max_rows;
     V::F sums[independent];
-    for (auto& sum : sums) sum = V::zero();
     const __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80));
-    for (size_t i = 0; i < iterations; ++i) {
-      asm volatile("" ::: "memory");
-#pragma GCC unroll 24
-      for (int j = 0; j < independent; ++j) sums[j] = _mm512_dpbf16_ps(sums[j], a, a);
-    }
-    for (auto& sum : sums) asm volatile("" ::"m"(sum));
-    return 64.0 * independent * static_cast<double>(iterations);
+#pragma GCC unroll 32
+    for (auto& sum : sums) sum = V::zero();
+    for (size_t i = 0; i < iterations; ++i)
+#pragma GCC unroll 32
+      for (auto& sum : sums) {
+        sum = _mm512_dpbf16_ps(sum, a, a);
+        V::keep(sum);
+      }
+    return 4.0 * V::width * independent * static_cast<double>(iterations);
   }
 
  private:

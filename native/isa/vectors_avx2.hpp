@@ -25,6 +25,8 @@ struct Avx2Vectors {
     odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
   }
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+  // Makes the compiler believe that x is used and changed, in its register.
+  static void keep(F& x) { asm volatile("" : "+x"(x)); }
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }

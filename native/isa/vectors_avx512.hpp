@@ -30,6 +30,8 @@ struct Avx512Vectors {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
   }
 #endif
+  // Makes the compiler believe that x is used and changed, in its register.
+  static void keep(F& x) { asm volatile("" : "+v"(x)); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }

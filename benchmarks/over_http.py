@@ -1,0 +1,40 @@
+"""What HTTP costs: throughput of a server process as a share of the same engine in process, and latency when idle."""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+
+from .client import ask_all, request_bytes
+from .results import Row, interleaved, ratio, report
+from .setting import Setting, server
+
+NUM_TEXTS = 2000
+IN_PROCESS = "in process"
+SHAPES = {"32 connections × 1 text": (32, 1), "4 connections × 32 texts": (4, 32)}
+
+
+def run(setting: Setting) -> list[Row]:
+    """Mixed texts through the server and in process by turns; then one short query at a time."""
+    texts = setting.corpus.mixed(setting.count(NUM_TEXTS))
+    embedder = setting.embedder()
+    queries = [request_bytes([text]) for text in setting.corpus.short(setting.count(400))]
+    with server(setting.engine_dir().path) as (_, port):
+        contenders: dict[str, Callable[[], object]] = {IN_PROCESS: partial(embedder.embed, texts)}
+        for shape, (num_connections, num_texts) in SHAPES.items():
+            requests = [request_bytes(texts[i : i + num_texts]) for i in range(0, len(texts), num_texts)]
+            contenders[shape] = partial(ask_all, port, requests, num_connections)
+        times = interleaved(contenders, setting.count(5))
+        ask_all(port, queries[: len(queries) // 4])
+        latencies_ms = sorted(1e3 * s for s in ask_all(port, queries))
+    percentiles = statistics.quantiles(latencies_ms, n=100)
+    rows = [
+        Row(f"HTTP throughput, {shape}, share of in process", ratio(times[IN_PROCESS], times[shape]), "{:.0%}", 0.8)
+        for shape in SHAPES
+    ]
+    rows += [
+        Row("one short query over HTTP, idle server, p50, ms", percentiles[49], "{:.2f}", 2.0, is_at_most=True),
+        Row("the same, p99, ms", percentiles[98], "{:.2f}"),
+    ]
+    speeds = {name: round(len(texts) / statistics.median(s)) for name, s in times.items()}
+    report("http", setting.about(), {"texts_per_s": speeds}, rows)
+    return rows

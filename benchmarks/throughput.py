@@ -1,0 +1,56 @@
+"""How fast, in process, against the peers: text in, vectors out, tokenizing included for everyone."""
+
+import statistics
+import time
+from functools import partial
+
+from . import judges
+from .judges import Embed
+from .results import Row, interleaved, ratio, report
+from .setting import Setting
+
+NUM_TEXTS = {"short": 1500, "mixed": 500, "long": 80}
+LIMITS = {("mixed", "sentence-transformers float32"): 7.0, ("mixed", "OpenVINO bf16"): 1.6}
+
+
+def best_openvino(setting: Setting, precision: str, texts: list[str]) -> tuple[str, Embed]:
+    """The fastest of OpenVINO's batch sizes and hints on these texts, the better of two tries each."""
+    fastest: tuple[float, str, Embed] | None = None
+    for name, embed in judges.openvino_candidates(setting.checkpoint, setting.threads, precision):
+        embed(texts)
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            embed(texts)
+            seconds.append(time.perf_counter() - start)
+        if fastest is None or min(seconds) < fastest[0]:
+            fastest = (min(seconds), name, embed)
+    assert fastest
+    return fastest[1:]
+
+
+def run(setting: Setting) -> list[Row]:
+    """Ratios of medians, interleaved, for each class of lengths; threads alike for all."""
+    ours = setting.embedder().embed
+    peers: dict[str, Embed] = {
+        "sentence-transformers float32": judges.sentence_transformer(setting.checkpoint, setting.threads),
+        "sentence-transformers bfloat16": judges.sentence_transformer(
+            setting.checkpoint, setting.threads, is_bfloat16=True
+        ),
+    }
+    chosen, measured, rows = {}, {}, []
+    for length, num_texts in NUM_TEXTS.items():
+        texts = getattr(setting.corpus, length)(setting.count(num_texts))
+        num_tokens = sum(len(e) for e in setting.corpus.tokenizer.encode_batch(texts))
+        for precision in ("bf16", "f32"):
+            name = f"OpenVINO {precision}"
+            chosen[f"{length} {name}"], peers[name] = best_openvino(setting, precision, texts)
+        contenders = {"openbei": ours, **peers}
+        runs = {name: partial(embed, texts) for name, embed in contenders.items()}
+        times = interleaved(runs, setting.count(5))
+        measured[length] = {name: round(num_tokens / statistics.median(s)) for name, s in times.items()}
+        for name in peers:
+            faster = ratio(times[name], times["openbei"])
+            rows.append(Row(f"throughput in process, {length}, × {name}", faster, limit=LIMITS.get((length, name))))
+    report("throughput", setting.about(), {"tokens_per_s": measured, "openvino": chosen}, rows)
+    return rows

@@ -1,0 +1,80 @@
+"""`bei bench`: how fast this machine runs an engine directory, by itself. Peers are measured in benchmarks/."""
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from openbei.batch import Engine, PackedBatch, Sequence
+from openbei.cli import targets
+from openbei.cli.info import cpu_name
+from openbei.engine_dir import Manifest, open_engine_dir
+from openbei.spec import ModelSpec, linear_shapes
+
+LENGTHS = {"short": 17, "mixed": 90, "long": 512}
+"""Mean number of tokens; those of mixed go from 10 to 300."""
+
+
+@click.command
+@click.argument("engine_dir", type=click.Path(path_type=Path))
+@click.option("--seconds", default=2.0, type=click.FloatRange(0, min_open=True), help="Time for each length.")
+@click.option("--batch-tokens", default=4096, type=click.IntRange(1), help="Tokens run at once.")
+@targets.engine_options
+def command(
+    engine_dir: Path, seconds: float, batch_tokens: int, backend: str | None, isa: str | None, threads: int | None
+) -> None:
+    """Run ENGINE_DIR over random tokens of three lengths; print tokens per second and the share of the CPU's peak."""
+    targets.log_to_stderr("warning")
+    opened = open_engine_dir(engine_dir)
+    engine = targets.engine_of(opened, targets.read_environment(), backend=backend, isa=isa, threads=threads)
+    manifest = opened.manifest
+    peak = peak_flops(engine.description, seconds / 8)
+    click.echo(f"{manifest.model_name} on {cpu_name()}: {engine.description}")
+    for name in LENGTHS:
+        lengths = sequence_lengths(name, batch_tokens, manifest)
+        speed = tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds)
+        flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
+        share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak else ""
+        click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
+
+
+def sequence_lengths(name: str, batch_tokens: int, manifest: Manifest) -> list[int]:
+    """Lengths of the sequences of a batch, none longer than the model reads."""
+    mean = LENGTHS[name]
+    num_sequences = max(batch_tokens // mean, 1)
+    if name == "mixed":
+        spread = np.random.default_rng(0).lognormal(4.28, 0.7, num_sequences).clip(10, 300).astype(int).tolist()
+    else:
+        spread = [mean] * num_sequences
+    return [min(n, manifest.max_sequence_tokens) for n in spread]
+
+
+def tokens_per_s(engine: Engine, lengths: list[int], vocab_size: int, seconds: float) -> float:
+    """Median speed over runs that take `seconds` together, after one that is not counted."""
+    rng = np.random.default_rng(1)
+    batch = PackedBatch.pack(Sequence(rng.integers(vocab_size, size=n, dtype=np.int32), n) for n in lengths)
+    engine.run(batch)
+    times: list[float] = []
+    while sum(times) < seconds:
+        start = time.perf_counter()
+        engine.run(batch)
+        times.append(time.perf_counter() - start)
+    return batch.num_tokens / float(np.median(times))
+
+
+def flops_of(spec: ModelSpec, num_tokens: int) -> int:
+    """Multiplications and additions of one sequence's matrix products, attention's included."""
+    linear = sum(rows * columns for rows, columns in linear_shapes(spec).values())
+    return 2 * spec.num_layers * num_tokens * (linear + 2 * num_tokens * spec.attended_size)
+
+
+def peak_flops(description: str, seconds: float) -> float | None:
+    """flop/s of the matrix instruction alone, on the level and threads that an engine describes; None if not native."""
+    words = description.split()
+    if words[0] != "native":
+        return None
+    from openbei import _native
+
+    _, isa, dtype, num_threads, *_ = words
+    return max(_native.peak_flops(isa, dtype, int(num_threads), seconds) for _ in range(4))

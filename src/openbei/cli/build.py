@@ -1,0 +1,24 @@
+"""`bei build`: a config and its checkpoint into an engine directory."""
+
+from pathlib import Path
+
+import click
+
+from openbei.cli import targets
+from openbei.engine_dir import is_engine_dir
+from openbei.errors import ConfigError
+
+
+@click.command
+@click.argument("config")
+@click.option("--out", type=click.Path(path_type=Path), help="Engine directory to write.  [default: one in the cache]")
+@click.option("--force", is_flag=True, help="Build even if the engine directory is up to date.")
+def command(config: str, out: Path | None, force: bool) -> None:
+    """Build the engine directory of CONFIG: a config.yaml, a folder with a checkpoint, or a model's id on the Hub.
+
+    What was decided goes to standard error, the engine directory's path to standard output.
+    """
+    if is_engine_dir(Path(config)):
+        raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
+    targets.log_to_stderr("info")
+    click.echo(targets.engine_dir_of(config, targets.read_environment(), out, force=force).path)

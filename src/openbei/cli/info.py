@@ -1,0 +1,85 @@
+"""`bei info`: what an engine directory is, and what this machine's CPU offers."""
+
+import platform
+from pathlib import Path
+
+import click
+
+from openbei import __version__
+from openbei.backends import BACKENDS, effective_threads
+from openbei.cli import targets
+from openbei.engine_dir import EngineDir, open_engine_dir
+
+Rows = list[tuple[str, str]]
+
+
+@click.command
+@click.argument("engine_dir", required=False, type=click.Path(path_type=Path))
+def command(engine_dir: Path | None) -> None:
+    """Say what ENGINE_DIR is and what its build decided, hashes checked; and what this machine offers."""
+    if engine_dir is not None:
+        opened = open_engine_dir(engine_dir)
+        _print("engine directory", _about(opened))
+        _print("build", [(d.subject, f"{d.decision}  ({d.reason})") for d in opened.manifest.report])
+    _print("machine", _machine())
+
+
+def _print(title: str, rows: Rows) -> None:
+    width = max(len(name) for name, _ in rows)
+    click.echo(f"{title}\n" + "".join(f"  {name:{width}}  {value}\n" for name, value in rows))
+
+
+def _about(engine_dir: EngineDir) -> Rows:
+    manifest = engine_dir.manifest
+    spec = manifest.spec
+    sizes = [(name, f"{record.bytes:,} bytes, intact") for name, record in manifest.files.items()]
+    return [
+        ("path", str(engine_dir.path)),
+        ("model", manifest.model_name),
+        ("source", manifest.source),
+        ("family", f"{spec.family}, {spec.num_layers} layers of {spec.hidden_size}"),
+        ("parameters", f"{spec.num_parameters:,}"),
+        ("pooling", f"{manifest.pooling}, {'normalized' if manifest.normalize else 'not normalized'}"),
+        ("dtype", manifest.dtype),
+        ("longest text", f"{manifest.max_sequence_tokens} tokens"),
+        ("format", f"{manifest.format_version}, written by openbei {manifest.openbei_version}"),
+        *sizes,
+    ]
+
+
+def _machine() -> Rows:
+    environment = targets.read_environment()
+    return [
+        ("openbei", f"{__version__}, Python {platform.python_version()}"),
+        ("cpu", cpu_name()),
+        ("threads", f"{effective_threads(environment.threads)}, by CPU affinity, quota and OPENBEI_THREADS"),
+        ("backends", ", ".join(BACKENDS)),
+        *_isa_levels(environment.isa),
+    ]
+
+
+def cpu_name() -> str:
+    """The CPU's name for itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _isa_levels(asked_for: str | None) -> Rows:
+    try:
+        from openbei import _native
+    except ImportError as error:
+        return [("native", f"not here: {error}")]
+    levels = _native.isa_levels()
+    offered = [name for name, compiled, missing in levels if compiled and not missing]
+    chosen = asked_for or offered[0]
+
+    def state(name: str, compiled: bool, missing: str) -> str:
+        if name == chosen and name in offered:
+            return "chosen: asked for by OPENBEI_ISA" if asked_for else "chosen: the fastest here"
+        return "not compiled" if not compiled else missing or "offered"
+
+    return [(name, state(name, compiled, missing)) for name, compiled, missing in levels]

@@ -1,0 +1,40 @@
+"""A progress bar on standard error where a person watches, and nothing where none does."""
+
+import sys
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+UNITS = {"fetch": "downloads", "write": "bytes", "embed": "texts"}
+"""Step → what is counted."""
+
+
+class Bar:
+    """Shows one step at a time; rich is imported only if it is shown."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "Bar":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def step(self, name: str, done: int, total: int | None) -> None:
+        """Say that `done` of `total` are done in a step; `total` None is not known."""
+        if self._bar is None:
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(f"{name} {UNITS[name]}", total=total)
+        self._bar.update(self._tasks[name], completed=done, total=total)

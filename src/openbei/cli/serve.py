@@ -1,0 +1,92 @@
+"""`bei serve`: the composition root of the server. Each part is made here and handed to the next."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openbei.api.app import create_app
+from openbei.api.server import serve
+from openbei.api.service import Limits
+from openbei.cli import targets
+from openbei.serving.metrics import Metrics
+from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
+
+QUEUE, CLIENT = QueueLimits(), Limits()
+
+
+def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
+    return click.option(name, default=default, type=click.IntRange(1), help=text)
+
+
+@click.command
+@click.argument("target")
+@click.option("--host", default="127.0.0.1", help="Address to listen on. 0.0.0.0 lets other machines in.")
+@click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+@click.option("--out", type=click.Path(path_type=Path), help="Engine directory, if TARGET has to be built.")
+@targets.engine_options
+@_limit(
+    "--max-batch-tokens", QUEUE.max_batch_tokens, "Tokens run at once. Up for throughput, down for latency under load."
+)
+@_limit(
+    "--max-queue-tokens", QUEUE.max_queue_tokens, "Tokens that may wait before clients get 429. Up for larger bursts."
+)
+@_limit("--max-concurrent-requests", QUEUE.max_concurrent_requests, "The same in requests. Up for many small ones.")
+@_limit("--max-client-batch-size", CLIENT.max_client_batch_size, "Texts in a request. Down to make clients share.")
+@_limit("--payload-limit-bytes", CLIENT.max_body_bytes, "Size of a request. Down where clients are not trusted.")
+@click.option(
+    "--shutdown-timeout-s",
+    default=30.0,
+    type=click.FloatRange(0),
+    help="Seconds that requests in flight have once the server is told to stop. Up for long requests.",
+)
+@click.option(
+    "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="debug to see why."
+)
+def command(
+    target: str,
+    host: str,
+    port: int,
+    out: Path | None,
+    backend: str | None,
+    isa: str | None,
+    threads: int | None,
+    max_batch_tokens: int,
+    max_queue_tokens: int,
+    max_concurrent_requests: int,
+    max_client_batch_size: int,
+    payload_limit_bytes: int,
+    shutdown_timeout_s: float,
+    log_level: str,
+) -> None:
+    """Serve TARGET over HTTP until told to stop; build its engine directory first if there is none or it is stale."""
+    targets.log_to_stderr(log_level, has_times=True)
+    environment = targets.read_environment()
+    engine_dir = targets.engine_dir_of(target, environment, out)
+    manifest = engine_dir.manifest
+    _log.info("model: %s, %s, %s pooling", manifest.model_name, manifest.spec.family, manifest.pooling)
+    engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
+    metrics = Metrics()
+    limits = QueueLimits(
+        max_batch_tokens=max_batch_tokens,
+        max_num_tokens=manifest.max_num_tokens,
+        max_queue_tokens=max_queue_tokens,
+        max_concurrent_requests=max_concurrent_requests,
+    )
+    scheduler = Scheduler(engine, limits, metrics)
+    app = create_app(
+        tokenizer=Tokenizer(engine_dir.tokenizer_path, manifest.max_sequence_tokens, manifest.spec.vocab_size),
+        scheduler=scheduler,
+        metrics=metrics,
+        model_name=manifest.model_name,
+        hidden_size=manifest.spec.hidden_size,
+        default_route=manifest.default_route,
+        limits=Limits(max_client_batch_size=max_client_batch_size, max_body_bytes=payload_limit_bytes),
+        shutdown_deadline_s=shutdown_timeout_s,
+    )
+    serve(app, scheduler, host=host, port=port, shutdown_deadline_s=shutdown_timeout_s)

@@ -1,0 +1,108 @@
+"""What a TARGET on the command line means, brought to an opened engine directory; and the engine that runs it."""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from openbei.batch import Engine
+from openbei.config import Deployment, Environment, deployment_for_model, load_config
+from openbei.engine_dir import EngineDir, is_engine_dir, open_engine_dir
+from openbei.errors import EngineDirError
+
+_log = logging.getLogger(__name__)
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+
+def read_environment() -> Environment:
+    """The environment of this process. Raises ConfigError."""
+    return Environment.read(os.environ)
+
+
+def log_to_stderr(level: str, *, has_times: bool = False) -> None:
+    """Have every log line of this process on standard error, with time and level for a server's log."""
+    line = "%(asctime)s %(levelname)s %(message)s" if has_times else "%(message)s"
+    logging.basicConfig(level=level.upper(), format=line, force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def deployment_of(target: str) -> Deployment:
+    """The deployment of a config.yaml, or of a folder's or the Hub's model. Raises ConfigError."""
+    return load_config(Path(target)) if target.endswith((".yaml", ".yml")) else deployment_for_model(target)
+
+
+def engine_dir_of(target: str, environment: Environment, out: Path | None = None, *, force: bool = False) -> EngineDir:
+    """Open the engine directory of a TARGET, hashes checked; build it first if there is none, it is stale, or `force`.
+
+    Raises what building and opening raise.
+    """
+    if is_engine_dir(Path(target)):
+        return open_engine_dir(Path(target))
+    from openbei.build import build, default_engine_path, render_report
+    from openbei.cli.progress import Bar
+
+    deployment = deployment_of(target)
+    path = out or default_engine_path(deployment, environment)
+    engine_dir, reason = _usable(path, deployment, environment)
+    if engine_dir is None or force:
+        _log.info("building %s: %s", path, reason or "asked for")
+        with Bar() as bar:
+            engine_dir = build(deployment, path, environment=environment, progress=bar.step)
+        _log.info("%s", render_report(engine_dir.manifest))
+    else:
+        _log.info("%s is up to date", path)
+    return engine_dir
+
+
+def _usable(path: Path, deployment: Deployment, environment: Environment) -> tuple[EngineDir | None, str | None]:
+    """What is at `path` if it can be served as it is, or else why not."""
+    from openbei.build import why_stale
+
+    if not path.exists():
+        return None, "there is none"
+    try:
+        engine_dir = open_engine_dir(path)
+    except EngineDirError as error:
+        return None, error.message
+    reason = why_stale(engine_dir, deployment, environment)
+    return (None, reason) if reason else (engine_dir, None)
+
+
+def engine_options(command: _Command) -> _Command:
+    """Add --backend, --isa and --threads, which override the environment."""
+    for option in (
+        click.option(
+            "--threads",
+            type=click.IntRange(1),
+            help="Threads of the engine; more than CPU affinity and quota allow are not started. Turn down to leave "
+            "cores to others.  [default: all that are allowed]",
+        ),
+        click.option(
+            "--isa",
+            help="Instruction set; `bei info` lists those of this machine. Turn to compare them.  "
+            "[default: the fastest here]",
+        ),
+        click.option(
+            "--backend",
+            help="native, or reference: numpy, slow, to check results against.  [default: native if it is compiled]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def engine_of(
+    engine_dir: EngineDir, environment: Environment, *, backend: str | None, isa: str | None, threads: int | None
+) -> Engine:
+    """Load the engine as options and environment say. Raises BackendError."""
+    from openbei.backends import load_engine
+
+    return load_engine(
+        engine_dir,
+        backend=backend or environment.backend,
+        isa=isa or environment.isa,
+        threads=threads or environment.threads,
+    )

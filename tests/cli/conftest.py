@@ -1,0 +1,65 @@
+"""The command in a process of its own, as a user runs it, and a running server."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+BEI = (sys.executable, "-m", "openbei")
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
+    """The environment of a command: ours, with caches of the test's own and no hub."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBEI_", "HF_"))}
+    return {**ours, "XDG_CACHE_HOME": str(tmp_path / "caches"), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def bei(variables: dict[str, str]) -> Run:
+    """Run a command to its end; standard input is empty unless given."""
+
+    def run(*arguments: object, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        command = [*BEI, *map(str, arguments)]
+        return subprocess.run(command, input=stdin, env=variables, text=True, capture_output=True, timeout=120)
+
+    return run
+
+
+@contextmanager
+def serving(*arguments: object, variables: dict[str, str]) -> "Iterator[tuple[subprocess.Popen[str], str, list[str]]]":
+    """`bei serve` on a free port; gives the process, its address, and its log up to there. Killed if it still runs."""
+    command = [*BEI, "serve", *map(str, arguments), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=variables, text=True) as server:
+        try:
+            assert server.stderr
+            log: list[str] = []
+            for line in server.stderr:
+                log.append(line)
+                if ready := re.search(r"ready on (http://\S+)", line):
+                    yield server, ready[1], log
+                    return
+            raise AssertionError("".join(log))
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def config(tmp_path: Path, tiny_checkpoint: Path) -> Path:
+    """A config.yaml for the small BERT."""
+    path = tmp_path / "config.yaml"
+    path.write_text(f"""\
+trt_llm:
+  build:
+    base_model: encoder_bert
+    checkpoint_repository:
+      source: LOCAL
+      repo: {tiny_checkpoint}
+""")
+    return path

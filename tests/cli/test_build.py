@@ -1,0 +1,121 @@
+"""`bei build`: what it prints, and what each kind of bad input is told."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from openbei.engine_dir import EngineDir
+
+from .conftest import BEI, Run
+from .test_serve import assert_clear
+
+
+def test_prints_the_path_and_what_was_decided(bei: Run, config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "engine"
+    done = bei("build", config, "--out", out)
+    assert done.returncode == 0
+    assert done.stdout == f"{out}\n"
+    assert "pooling" in done.stderr
+    assert sorted(p.name for p in out.iterdir()) == ["engine.json", "tokenizer.json", "weights.safetensors"]
+
+
+def test_up_to_date_is_not_built_again_unless_forced(bei: Run, config: Path) -> None:
+    path = Path(bei("build", config).stdout.strip())
+    first = (path / "engine.json").stat().st_mtime_ns
+    assert "up to date" in bei("build", config).stderr
+    assert (path / "engine.json").stat().st_mtime_ns == first
+    assert bei("build", config, "--force").returncode == 0
+    assert (path / "engine.json").stat().st_mtime_ns > first
+
+
+def test_a_folder_is_enough(bei: Run, tiny_checkpoint: Path) -> None:
+    assert bei("build", tiny_checkpoint).returncode == 0
+
+
+def without_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+
+
+def without_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+def with_an_extra_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["encoder.layer.0.adapter.weight"] = tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+def of_another_architecture(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": ["T5Model"]}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (without_tokenizer, "tokenizer.json"),
+        (without_a_tensor, "encoder.layer.1.output.dense.weight"),
+        (with_an_extra_tensor, "encoder.layer.0.adapter.weight"),
+        (of_another_architecture, "T5Model"),
+    ],
+)
+def test_a_bad_checkpoint(
+    spoil: Callable[[Path], None], what: str, bei: Run, spoilt_checkpoint: Path, tmp_path: Path
+) -> None:
+    spoil(spoilt_checkpoint)
+    out = tmp_path / "engines" / "engine"
+    assert_clear(bei("build", spoilt_checkpoint, "--out", out), 1, what)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("base_model: encoder_bert", "base_modle: encoder_bert", "base_modle"),
+        ("base_model: encoder_bert", "base_model: decoder", "decoder"),
+        ("source: LOCAL", "source: FTP", "FTP"),
+        ("trt_llm:", "trt_llm: [", "config.yaml"),
+    ],
+)
+def test_a_bad_config(old: str, new: str, what: str, bei: Run, config: Path) -> None:
+    config.write_text(config.read_text().replace(old, new))
+    assert_clear(bei("build", config), 2, what)
+
+
+def test_usage(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
+    assert bei("build").returncode == 2
+    assert bei("bild").returncode == 2
+    assert_clear(bei("build", tiny_engine_dir.path), 2, "already")
+    assert_clear(bei("build", tmp_path / "nothing.yaml"), 2, "nothing.yaml")
+
+
+def test_an_interrupted_build_leaves_nothing_that_loads(
+    config: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """A build that is killed at any moment leaves no engine directory; the next one succeeds."""
+    out = tmp_path / "engines" / "engine"
+    for delay_s in (0.2, 0.3, 0.35, 0.4):
+        process = subprocess.Popen([*BEI, "build", config, "--out", out], env=variables, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=delay_s)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        if out.exists():  # then all of it
+            subprocess.run([*BEI, "info", out], env=variables, check=True, stdout=subprocess.DEVNULL)
+            shutil.rmtree(out)
+    subprocess.run([*BEI, "build", config, "--out", out], env=variables, check=True)
+
+
+def test_nothing_can_be_written(bei: Run, config: Path) -> None:
+    assert_clear(bei("build", config, "--out", "/proc/nowhere/engine"), 1, "/proc/nowhere/engine")

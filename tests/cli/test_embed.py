@@ -1,0 +1,121 @@
+"""`bei embed`: every way in, every way out, and being killed on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openbei.cli.embed import CHUNK_TEXTS
+from openbei.engine_dir import EngineDir
+
+from ..prose import WORDS
+from .conftest import BEI, Run
+from .test_serve import assert_clear
+
+NUM_TEXTS = 5 * CHUNK_TEXTS + 17
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A file of texts that takes several chunks."""
+    path = tmp_path / "many.txt"
+    path.write_text("".join(f"{' '.join(WORDS[i % 997 :][: 1 + i % 30])}\n" for i in range(NUM_TEXTS)))
+    return path
+
+
+def rows(jsonl: str) -> list[list[float]]:
+    lines = [json.loads(line) for line in jsonl.splitlines()]
+    assert [line["index"] for line in lines] == list(range(len(lines)))
+    return [line["embedding"] for line in lines]
+
+
+def test_arguments_stdin_and_files_say_the_same(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
+    texts = ["one text", "another, longer text", "ein dritter"]
+    lines, objects = tmp_path / "texts.txt", tmp_path / "texts.jsonl"
+    lines.write_text("\n".join(texts))
+    objects.write_text("".join(json.dumps({"body": text, "n": 1}) + "\n" for text in texts))
+    engine = tiny_engine_dir.path
+    expected = bei("embed", engine, *texts)
+    assert expected.returncode == 0
+    assert np.shape(rows(expected.stdout)) == (3, 64)
+    assert bei("embed", engine, stdin=lines.read_text()).stdout == expected.stdout
+    assert bei("embed", engine, "--field", "body", stdin=objects.read_text()).stdout == expected.stdout
+    assert bei("embed", engine, "--input", lines).stdout == expected.stdout
+    assert bei("embed", engine, "--input", objects, "--field", "body").stdout == expected.stdout
+    for name in ("vectors.npy", "vectors.jsonl"):
+        assert bei("embed", engine, "--input", lines, "--output", tmp_path / name).returncode == 0
+    assert (tmp_path / "vectors.jsonl").read_text() == expected.stdout
+    assert np.load(tmp_path / "vectors.npy").tolist() == rows(expected.stdout)
+    assert np.shape(rows(bei("embed", engine, "--dimensions", "8", "a text").stdout)) == (1, 8)
+
+
+def test_no_texts(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
+    assert bei("embed", tiny_engine_dir.path).stdout == ""
+    assert bei("embed", tiny_engine_dir.path, "--output", tmp_path / "none.npy").returncode == 0
+    assert np.load(tmp_path / "none.npy").shape == (0, 64)
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "vectors.jsonl"])
+def test_killed_and_resumed_is_the_same(
+    name: str, bei: Run, tiny_engine_dir: EngineDir, many: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    whole, output = tmp_path / f"whole-{name}", tmp_path / name
+    assert bei("embed", tiny_engine_dir.path, "--input", many, "--output", whole).returncode == 0
+    partial = output.with_name(f"{name}.partial")
+    command = [*BEI, "embed", str(tiny_engine_dir.path), "--input", str(many), "--output", str(output)]
+    one_chunk = whole.stat().st_size / NUM_TEXTS * CHUNK_TEXTS
+    with subprocess.Popen(command, env=variables) as process:
+        while process.poll() is None and (not partial.exists() or partial.stat().st_size < 1.1 * one_chunk):
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not output.exists()
+    with partial.open("ab") as file:
+        file.write(b"torn")
+    again = bei("embed", tiny_engine_dir.path, "--input", many, "--output", output)
+    assert "going on after" in again.stderr
+    assert output.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.glob(f"{name}*")) == [name]
+
+
+def test_another_input_begins_afresh(bei: Run, tiny_engine_dir: EngineDir, many: Path, tmp_path: Path) -> None:
+    output = tmp_path / "vectors.npy"
+    bad = tmp_path / "bad.txt"
+    bad.write_bytes(many.read_bytes() + b"\xff\n")
+    assert_clear(bei("embed", tiny_engine_dir.path, "--input", bad, "--output", output), 1, f"line {NUM_TEXTS + 1}")
+    assert not output.exists()
+    done = bei("embed", tiny_engine_dir.path, "--input", many, "--output", output)
+    assert done.returncode == 0
+    assert "going on" not in done.stderr
+    assert len(np.load(output)) == NUM_TEXTS
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.txt", b"a\n\nb\n", "line 2"),
+        ("a.txt", b"a\n\xff\xfe\n", "line 2"),
+        ("a.jsonl", b'{"text": "a"}\n{"other": "b"}\n', "line 2"),
+        ("a.jsonl", b'{"text": 5}\n', "line 1"),
+        ("a.jsonl", b"not json\n", "line 1"),
+        ("a.jsonl", b'{"text": ""}\n', "empty"),
+    ],
+)
+def test_bad_texts_are_named(
+    name: str, content: bytes, what: str, bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert_clear(bei("embed", tiny_engine_dir.path, "--input", tmp_path / name), 1, what)
+
+
+def test_usage(bei: Run, tiny_engine_dir: EngineDir, many: Path, tmp_path: Path) -> None:
+    engine = tiny_engine_dir.path
+    assert bei("embed", engine, "a text", "--input", many).returncode == 2
+    assert bei("embed", engine, "a text", "--field", "body").returncode == 2
+    assert_clear(bei("embed", engine, ""), 1, "empty")
+    assert_clear(bei("embed", engine, "a", "--output", tmp_path / "a.parquet"), 1, "a.parquet")
+    assert_clear(bei("embed", engine, "--dimensions", "65", "a"), 1, "65")

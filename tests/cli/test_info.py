@@ -1,0 +1,71 @@
+"""`bei info`, `bei bench`, `bei --help`: what they say of an engine directory and of this machine."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import openbei
+from openbei.cli import COMMANDS, main
+from openbei.engine_dir import EngineDir
+
+from .conftest import Run
+from .test_serve import assert_clear
+
+
+def test_machine(bei: Run) -> None:
+    done = bei("info")
+    assert done.returncode == 0
+    assert openbei.__version__ in done.stdout
+    assert re.search(r"threads +\d+", done.stdout)
+    assert done.stdout.count("chosen") == ("portable" in done.stdout)
+
+
+def test_engine_directory(bei: Run, tiny_engine_dir: EngineDir) -> None:
+    said = bei("info", tiny_engine_dir.path).stdout
+    manifest = tiny_engine_dir.manifest
+    for expected in (manifest.model_name, manifest.pooling, manifest.dtype, f"{manifest.spec.num_parameters:,}"):
+        assert expected in said
+    for decision in manifest.report:
+        assert decision.reason in said
+
+
+def test_no_engine_directory(bei: Run, tmp_path: Path, tiny_engine_dir: EngineDir) -> None:
+    assert_clear(bei("info", tmp_path), 1, str(tmp_path))
+    copy = shutil.copytree(tiny_engine_dir.path, tmp_path / "copy")
+    (copy / "engine.json").write_text("{}")
+    assert_clear(bei("info", copy), 1, "engine.json")
+
+
+def test_bench(bei: Run, tiny_engine_dir: EngineDir) -> None:
+    done = bei("bench", tiny_engine_dir.path, "--seconds", "0.05", "--batch-tokens", "600")
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^ +(short|mixed|long) .* tokens/s", done.stdout, re.MULTILINE) == ["short", "mixed", "long"]
+
+
+@pytest.mark.parametrize("name", ["build", "serve", "embed", "info", "bench"])
+def test_help(name: str) -> None:
+    assert name in COMMANDS
+    done = CliRunner().invoke(main, [name, "--help"])
+    assert done.exit_code == 0
+    assert "Usage" in done.output
+
+
+def test_version(bei: Run) -> None:
+    assert bei("--version").stdout == f"openbei {openbei.__version__}\n"
+
+
+def test_bad_environment(bei: Run, variables: dict[str, str]) -> None:
+    variables["OPENBEI_THREADS"] = "many"
+    assert_clear(bei("info"), 2, "OPENBEI_THREADS")
+
+
+def test_serving_imports_no_more_than_it_needs() -> None:
+    """An engine directory is served without what builds one, what shows progress, and what reads YAML."""
+    code = "import sys; import openbei.cli.serve, openbei.backends; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True).stdout.split()
+    assert not {"openbei.build", "rich", "yaml", "huggingface_hub", "torch", "transformers"} & set(loaded)

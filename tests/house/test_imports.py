@@ -1,0 +1,60 @@
+"""Imports point one way. The table is the house's plan; a new part of it needs a line."""
+
+import pytest
+
+from .source import MODULES, Module
+
+BASE = {"errors", "spec", "batch", "config", "truss"}
+
+ARROWS: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "errors": set(),
+    "spec": set(),
+    "batch": set(),
+    "truss": {"errors"},
+    "config": {"errors", "spec", "truss"},
+    "safetensors_file": {"errors"},
+    "families": BASE,
+    "checkpoints": BASE,
+    "engine_dir": {*BASE, "safetensors_file"},
+    "quant": BASE,
+    "build": {*BASE, "families", "checkpoints", "engine_dir", "quant", "safetensors_file"},
+    "backends": {*BASE, "engine_dir", "quant", "_native"},
+    "tasks": BASE,
+    "serving": {*BASE, "engine_dir", "tasks"},
+    "embedder": {*BASE, "engine_dir", "tasks", "serving"},
+    "api": {*BASE, "engine_dir", "tasks", "serving"},
+    "cli": {*BASE, "engine_dir", "build", "backends", "serving", "embedder", "api", "_native"},
+}
+
+NOT_IN_PRODUCT = {
+    *("torch", "transformers", "sentence_transformers", "safetensors", "openvino"),
+    *("pickle", "marshal", "subprocess"),
+}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.name)
+def test_arrows(module: Module) -> None:
+    allowed = ARROWS[module.part] | {module.part, "__version__"}
+    inner = {name.split(".")[1] for name in module.imports() if name.startswith("openbei.")}
+    assert inner <= allowed, f"{module.name} must not import {sorted(inner - allowed)}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: m.name)
+def test_left_out_of_the_product(module: Module) -> None:
+    assert not {name.split(".")[0] for name in module.imports()} & NOT_IN_PRODUCT
+
+
+def test_the_plan_has_no_cycle() -> None:
+    placed: set[str] = {"_native"}
+    while ready := {part for part, needs in ARROWS.items() if part not in placed and needs <= placed}:
+        placed |= ready
+    assert placed >= set(ARROWS)
+
+
+def test_heavy_libraries_stay_out_of_the_way() -> None:
+    """Parsing the command line must not import what only one command needs: the server starts in a moment."""
+    top = [m for m in MODULES if m.name in ("cli/__init__", "__main__", "__init__")]
+    heavy = {"numpy", "rich", "huggingface_hub", "uvicorn", "starlette", "tokenizers", "yaml"}
+    assert not {name.split(".")[0] for module in top for name in module.imports()} & heavy

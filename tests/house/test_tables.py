@@ -1,0 +1,56 @@
+"""Every choice is a line in a visible table: a file without one, or a line without a file, fails here."""
+
+import importlib
+from collections.abc import Collection
+
+import pytest
+
+from openbei.api.app import ROUTES
+from openbei.backends import BACKENDS
+from openbei.checkpoints import SOURCES
+from openbei.cli import COMMANDS
+from openbei.families import FAMILIES
+from openbei.quant import SCHEMES
+
+from .source import MODULES, PACKAGE, ROOT
+
+
+def files(part: str, *, besides: Collection[str] = ()) -> set[str]:
+    return {path.stem for path in (PACKAGE / part).glob("*.py")} - {"__init__", *besides}
+
+
+def module_names(values: Collection[object]) -> set[str]:
+    return {str(getattr(value, "__module__", type(value).__module__)).rsplit(".", 1)[-1] for value in values}
+
+
+def test_backends() -> None:
+    assert files("backends", besides={"threads"}) == set(BACKENDS)
+
+
+def test_schemes() -> None:
+    assert files("quant", besides={"scheme"}) == set(SCHEMES)
+
+
+def test_sources() -> None:
+    assert files("checkpoints") == module_names(SOURCES.values())
+
+
+def test_families() -> None:
+    assert files("families") == {module.rsplit(".", 1)[-1] for module in FAMILIES.values()}
+
+
+def test_commands() -> None:
+    has_command = {m.path.stem for m in MODULES if m.part == "cli" and "def command(" in m.path.read_text()}
+    assert has_command == set(COMMANDS.values())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_its_tests(name: str) -> None:
+    assert f'"{name}"' in "".join(path.read_text() for path in (ROOT / "tests/cli").glob("test_*.py"))
+    assert importlib.import_module(f"openbei.cli.{COMMANDS[name]}").command.help
+
+
+def test_routes() -> None:
+    modules = {row.handler.__module__.rsplit(".", 1)[-1] for row in ROUTES}
+    has_handler = {m.path.stem for m in MODULES if m.part == "api" and "call: Call) -> Reply" in m.path.read_text()}
+    assert has_handler == modules
