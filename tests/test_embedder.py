@@ -70,7 +70,7 @@ def test_progress_counts_texts(embedder: Embedder) -> None:
 
 def test_dimensions_and_normalization(engine: CountingEngine, tmp_path: Path) -> None:
     tokenizer = Tokenizer(write_tokenizer(tmp_path / "tokenizer.json"), 32, VOCAB_SIZE)
-    embedder = Embedder(tokenizer, engine, hidden_size=engine.hidden_size, normalize=True)
+    embedder = Embedder(tokenizer, engine, hidden_size=engine.hidden_size, normalize=True, max_batch_tokens=100)
     vectors = embedder.embed(["w1", "w2 w3"], dimensions=3)
     assert vectors.shape == (2, 3)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)

@@ -32,8 +32,14 @@ struct PortableVectors {
     odd = as_float(words & static_cast<int32_t>(0xffff0000));
   }
   static void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
-  // Makes the compiler believe that x is used and changed.
+  // Makes the compiler believe that x is used and changed, in its register.
+#if defined(__x86_64__)
+  static void keep(F& x) { asm volatile("" : "+x"(x)); }
+#elif defined(__aarch64__)
+  static void keep(F& x) { asm volatile("" : "+w"(x)); }
+#else
   static void keep(F& x) { asm volatile("" : "+m"(x)); }
+#endif
   static F fma(F a, F b, F c) { return a * b + c; }
   static F min(F a, F b) { return as_float((a < b) ? as_int(a) : as_int(b)); }
   static F max(F a, F b) { return as_float((a > b) ? as_int(a) : as_int(b)); }

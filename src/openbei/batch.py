@@ -75,6 +75,11 @@ class Engine(Protocol):
         """Backend, instruction set, dtype and threads, for the start log: `native amx_bf16 bfloat16 2 threads`."""
         ...
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens at once that keep the engine busy: fewer leave it idle, more only make all of a batch wait."""
+        ...
+
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
         """Run one batch.
 

@@ -14,8 +14,8 @@ from openbei.engine_dir import EngineDir
 from openbei.serving.tokenizer import Tokenizer
 from openbei.tasks.embed import check_dimensions, finish
 
-BATCH_TOKENS = 4096
-"""Nobody waits for a single batch here, so it is larger than a server's."""
+BATCHES_AT_ONCE = 4
+"""Nobody waits for a single batch here, so it holds as much as so many of a server's."""
 
 Progress = Callable[[int], None]
 """Called with the number of texts done since the last call."""
@@ -31,7 +31,7 @@ class Embedder:
         *,
         hidden_size: int,
         normalize: bool,
-        max_batch_tokens: int = BATCH_TOKENS,
+        max_batch_tokens: int,
     ) -> None:
         self._tokenizer = tokenizer
         self._engine = engine
@@ -50,7 +50,7 @@ class Embedder:
             engine,
             hidden_size=spec.hidden_size,
             normalize=manifest.normalize,
-            max_batch_tokens=min(BATCH_TOKENS, manifest.max_num_tokens),
+            max_batch_tokens=min(BATCHES_AT_ONCE * engine.batch_tokens, manifest.max_num_tokens),
         )
 
     def embed(

@@ -8,6 +8,9 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.spec import DType, ModelSpec, Pooling
 
+TOKENS_PER_THREAD = 512
+"""Enough for two groups of sequences a thread, so that threads end a batch at about the same time."""
+
 
 class NativeEngine:
     """Runs packed batches in C++, without the GIL, on a pool of threads of its own."""
@@ -23,6 +26,11 @@ class NativeEngine:
     def description(self) -> str:
         """See `Engine`."""
         return self._description
+
+    @property
+    def batch_tokens(self) -> int:
+        """See `Engine`."""
+        return TOKENS_PER_THREAD * self._encoder.num_threads
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
         """See `Engine`. A batch that breaks the contract (ids, lengths) is an EngineError, too."""

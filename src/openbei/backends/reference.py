@@ -84,6 +84,11 @@ class ReferenceEngine:
             else:
                 self._tensors[name] = stored[: shape[0]].astype(np.float32)
 
+    @property
+    def batch_tokens(self) -> int:
+        """See `openbei.batch.Engine`."""
+        return 1024
+
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
         """See `openbei.batch.Engine`."""
         self._check(batch)

@@ -30,8 +30,10 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory, if TARGET has to be built.")
 @targets.engine_options
-@_limit(
-    "--max-batch-tokens", QUEUE.max_batch_tokens, "Tokens run at once. Up for throughput, down for latency under load."
+@click.option(
+    "--max-batch-tokens",
+    type=click.IntRange(1),
+    help="Tokens run at once. Up for throughput, down for latency under load.  [default: 512 for each thread]",
 )
 @_limit(
     "--max-queue-tokens", QUEUE.max_queue_tokens, "Tokens that may wait before clients get 429. Up for larger bursts."
@@ -56,7 +58,7 @@ def command(
     backend: str | None,
     isa: str | None,
     threads: int | None,
-    max_batch_tokens: int,
+    max_batch_tokens: int | None,
     max_queue_tokens: int,
     max_concurrent_requests: int,
     max_client_batch_size: int,

@@ -25,6 +25,11 @@ class FakeEngine:
         """What this is, for the start log."""
         return "fake"
 
+    @property
+    def batch_tokens(self) -> int:
+        """See `Engine`."""
+        return 1024
+
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
         """Vectors float32 [num_sequences, hidden_size], or [num_tokens, hidden_size] with "tokens"."""
         time.sleep(self.delay_s)

@@ -32,11 +32,11 @@ ENGINE_STOP_S = 2.0
 class QueueLimits:
     """What is run at once, and what is let in.
 
-    `max_batch_tokens` is the size of a batch: more than saturates the cores only makes everyone in it wait.
+    `max_batch_tokens` is the size of a batch; None is what the engine asks for.
     `max_num_tokens` is what the engine was built for, and no sequence may exceed it.
     """
 
-    max_batch_tokens: int = 1024
+    max_batch_tokens: int | None = None
     max_num_tokens: int = 8192
     max_queue_tokens: int = 1_000_000
     max_concurrent_requests: int = 2048
@@ -79,7 +79,8 @@ class Scheduler:
         self._limits = limits
         self._metrics = metrics
         self._speed = Speed()
-        self._queue: FairQueue[Request] = FairQueue(min(limits.max_batch_tokens, limits.max_num_tokens))
+        batch_tokens = limits.max_batch_tokens or engine.batch_tokens
+        self._queue: FairQueue[Request] = FairQueue(min(batch_tokens, limits.max_num_tokens))
         self._live: set[Request] = set()
         self._num_tokens = 0
         self._is_accepting = False
