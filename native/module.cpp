@@ -205,7 +205,7 @@ NB_MODULE(_native, m) {
            "tensors"_a, nb::kw_only(), "vocab_size"_a, "type_vocab_size"_a, "max_positions"_a, "hidden_size"_a,
            "num_layers"_a, "num_heads"_a, "head_dim"_a, "intermediate_size"_a, "activation"_a, "norm_eps"_a, "dtype"_a,
            "num_threads"_a, "isa"_a = "", "assume_offered"_a = false)
-      .def("run", &PyEncoder::run, "ids"_a, "cu_seqlens"_a, "pooling"_a, "out"_a)
+      .def("run", &PyEncoder::run, "ids"_a.noconvert(), "cu_seqlens"_a.noconvert(), "pooling"_a, "out"_a.noconvert())
       .def_prop_ro("isa", &PyEncoder::isa)
       .def_prop_ro("num_threads", &PyEncoder::num_threads);
   m.def("isa_levels", isa_levels, "(name, compiled, what this machine lacks or \"\") of every level, fastest first.");

@@ -1,0 +1,98 @@
+"""The native backend on real checkpoints against sentence-transformers, and its manners. Levels: tests/native."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openbei import _native
+from openbei.backends import load_engine
+from openbei.backends.native import load
+from openbei.batch import PackedBatch, Sequence
+from openbei.engine_dir import EngineDir
+from openbei.errors import BackendError, EngineError
+from openbei.spec import DType
+from tests.checkpoint import build_engine, judge_vectors, tokenize
+from tests.prose import texts
+from tests.same_embedding import worst_cosine
+
+OFFERED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
+
+
+@pytest.mark.parametrize(("dtype", "at_least"), [("float32", 0.999999), ("bfloat16", 0.9995)])
+def test_the_real_model(dtype: DType, at_least: float, minilm: Path, tmp_path: Path) -> None:
+    given = texts(30, longest=200)
+    engine_dir = build_engine(minilm, tmp_path / "engine", dtype=dtype)
+    judged = judge_vectors(minilm, given)
+    for isa in OFFERED:
+        engine = load_engine(engine_dir, backend="native", isa=isa)
+        vectors = engine.run(PackedBatch.pack(tokenize(engine_dir, given)))
+        assert worst_cosine(vectors, judged) >= at_least, isa
+
+
+def test_description_says_what_runs(tiny_engine_dir: EngineDir) -> None:
+    engine = load(tiny_engine_dir, isa=None, threads=1)
+    assert engine.description == f"native {OFFERED[0]} bfloat16 1 thread"
+    assert load(tiny_engine_dir, isa="portable", threads=2).description == "native portable bfloat16 2 threads"
+
+
+def test_unknown_level(tiny_engine_dir: EngineDir) -> None:
+    with pytest.raises(BackendError, match=r"mmx is not an instruction-set level\nhint: .*portable"):
+        load(tiny_engine_dir, isa="mmx", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "cu_seqlens", "message"),
+    [
+        ([0, 100_000], [0, 2], "token id 100000 is outside the vocabulary"),
+        ([-1], [0, 1], "token id -1 is outside the vocabulary"),
+        ([1, 2], [0, 0, 2], "sequence 0 has 0 tokens, the limits are 1 and 128"),
+        ([1, 2], [0, 3, 2], "sequence 1 has -1 tokens"),
+        ([1] * 129, [0, 129], "sequence 0 has 129 tokens"),
+        ([1, 2], [0, 1], "cu_seqlens must run from 0"),
+        ([1, 2], [1, 2], "cu_seqlens must run from 0"),
+    ],
+)
+def test_refuses(tiny_engine_dir: EngineDir, token_ids: list[int], cu_seqlens: list[int], message: str) -> None:
+    engine = load(tiny_engine_dir, isa=None, threads=1)
+    with pytest.raises(EngineError, match=message):
+        engine.run(PackedBatch(np.array(token_ids, np.int32), np.array(cu_seqlens, np.int32)))
+    assert engine.run(PackedBatch.pack([Sequence(np.array([1], np.int32), 1)])).shape == (1, 64)
+
+
+def test_refuses_arrays_of_another_type(tiny_engine_dir: EngineDir) -> None:
+    engine = load(tiny_engine_dir, isa=None, threads=1)
+    with pytest.raises(EngineError, match="refused a batch"):
+        engine.run(PackedBatch(np.array([1.0]), np.array([0, 1], np.int32)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", ["missing", "short"])
+def test_refuses_tensors_that_do_not_fit(change: str, tiny_engine_dir: EngineDir) -> None:
+    name = "layers.1.mlp.up.weight"
+    tensors = dict(tiny_engine_dir.tensors)
+    if change == "missing":
+        del tensors[name]
+    else:
+        tensors[name] = tensors[name][:1]
+    spoilt = EngineDir(tiny_engine_dir.path, tiny_engine_dir.manifest, tensors)
+    with pytest.raises(BackendError, match=f"tensor {name}"):
+        load(spoilt, isa=None, threads=1)
+
+
+def test_runs_without_the_gil(tiny_engine_dir: EngineDir) -> None:
+    engine = load(tiny_engine_dir, isa="portable", threads=1)
+    batch = PackedBatch.pack([Sequence(np.ones(128, np.int32), 128)] * 200)
+    running = threading.Event()
+
+    def run() -> None:
+        running.set()
+        engine.run(batch)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    running.wait()
+    num_turns = 0
+    while thread.is_alive():
+        num_turns += 1
+    assert num_turns > 10
