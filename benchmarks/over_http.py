@@ -8,7 +8,7 @@ from .client import ask_all, request_bytes
 from .results import Row, interleaved, ratio, report
 from .setting import Setting, server
 
-NUM_TEXTS = 2000
+NUM_TEXTS = 1000
 IN_PROCESS = "in process"
 SHAPES = {"32 connections × 1 text": (32, 1), "4 connections × 32 texts": (4, 32)}
 
@@ -23,7 +23,7 @@ def run(setting: Setting) -> list[Row]:
         for shape, (num_connections, num_texts) in SHAPES.items():
             requests = [request_bytes(texts[i : i + num_texts]) for i in range(0, len(texts), num_texts)]
             contenders[shape] = partial(ask_all, port, requests, num_connections)
-        times = interleaved(contenders, setting.count(5))
+        times = interleaved(contenders, setting.count(4))
         ask_all(port, queries[: len(queries) // 4])
         latencies_ms = sorted(1e3 * s for s in ask_all(port, queries))
     percentiles = statistics.quantiles(latencies_ms, n=100)
