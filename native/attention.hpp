@@ -64,8 +64,11 @@ struct AttentionHead {
 
   static void attend(const AttentionArgs& args) {
     const Scratch scratch(args.scratch, args.num_tokens, args.head_dim);
-    for (size_t query = args.query_begin; query < args.query_end; query += strip)
-      attend_strip(args, scratch, query, minimum(args.query_end - query, strip));
+    const size_t queries = args.query_end - args.query_begin, num_strips = (queries + strip - 1) / strip;
+    for (size_t i = 0; i < num_strips; ++i) {
+      const size_t begin = queries * i / num_strips, end = queries * (i + 1) / num_strips;
+      attend_strip(args, scratch, args.query_begin + begin, end - begin);
+    }
   }
 
  private:

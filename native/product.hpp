@@ -26,7 +26,7 @@ struct VectorProduct {
   using Activations = float;
   using Weight = WeightType;
   static constexpr bool precise = true;
-  static constexpr int vectors = V::product_vectors;
+  static constexpr int strip_rows = V::product_rows, vectors = V::product_vectors;
   using F = typename V::F;
 
   static void enter() {}
@@ -38,14 +38,14 @@ struct VectorProduct {
   static void run(const float* x, size_t x_stride, size_t rows, const Panel* panel, size_t k, Epilogue&& epilogue) {
     constexpr size_t columns = vectors * V::width;
     for (size_t column = 0; column < panel_width; column += columns)
-      for_each_strip<V::product_rows>(rows, [&]<int M>(size_t row) {
+      for_each_strip<strip_rows>(rows, [&]<int M>(size_t row) {
         strip<M>(x + row * x_stride, x_stride, panel, column, k,
                  [&](typename V::F value, size_t r, size_t c) { epilogue(value, row + r, c); });
       });
   }
 
   static double peak(size_t iterations) {
-    constexpr int independent = V::product_rows * vectors;
+    constexpr int independent = strip_rows * vectors;
     F sums[independent], a = V::set1(1.0f), b = V::set1(1e-9f);
 #pragma GCC unroll 32
     for (auto& sum : sums) sum = V::zero();

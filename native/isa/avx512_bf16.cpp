@@ -13,21 +13,21 @@ struct DotProduct {
   using Weight = bf16;
   using V = Avx512Bf16Vectors;
   static constexpr bool precise = false;
-  static constexpr int max_rows = 12;
+  static constexpr int strip_rows = 12;
 
   static void enter() {}
   static void leave() {}
 
   template <class Epilogue>
   static void run(const bf16* x, size_t x_stride, size_t rows, const bf16* panel, size_t k, Epilogue&& epilogue) {
-    for_each_strip<max_rows>(rows, [&]<int M>(size_t row) {
+    for_each_strip<strip_rows>(rows, [&]<int M>(size_t row) {
       strip<M>(x + row * x_stride, x_stride, panel, k,
                [&](V::F value, size_t r, size_t c) { epilogue(value, row + r, c); });
     });
   }
 
   static double peak(size_t iterations) {
-    constexpr int independent = 2 * max_rows;
+    constexpr int independent = 2 * strip_rows;
     V::F sums[independent];
     const __m512bh a = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80));
 #pragma GCC unroll 32
@@ -46,18 +46,22 @@ struct DotProduct {
   static void strip(const bf16* x, size_t x_stride, const bf16* panel, size_t k, Epilogue&& epilogue) {
     V::F sums[M][2];
     for (auto& row : sums) row[0] = row[1] = V::zero();
-    for (size_t i = 0; i < k; i += 2) {
-      const bf16* pairs = panel + i * panel_width;
-      const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(pairs));
-      const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(pairs + panel_width));
+    // Three rows are within reach of one pointer: with one for each row there would be too few registers.
+    const bf16 *rows_0 = x, *rows_3 = x + 3 * x_stride, *rows_6 = x + 6 * x_stride, *rows_9 = x + 9 * x_stride;
+    for (const bf16* end = panel + k * panel_width; panel != end; panel += 2 * panel_width) {
+      asm("" : "+r"(rows_0), "+r"(rows_3), "+r"(rows_6), "+r"(rows_9));  // or the compiler takes one for each again
+      const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel));
+      const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + panel_width));
 #pragma GCC unroll 16
       for (int m = 0; m < M; ++m) {
+        const bf16* rows = m < 3 ? rows_0 : m < 6 ? rows_3 : m < 9 ? rows_6 : rows_9;
         int pair;
-        __builtin_memcpy(&pair, x + m * x_stride + i, sizeof pair);
+        __builtin_memcpy(&pair, rows + static_cast<size_t>(m % 3) * x_stride, sizeof pair);
         const auto a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
         sums[m][0] = _mm512_dpbf16_ps(sums[m][0], a, left);
         sums[m][1] = _mm512_dpbf16_ps(sums[m][1], a, right);
       }
+      rows_0 += 2, rows_3 += 2, rows_6 += 2, rows_9 += 2;
     }
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {

@@ -30,9 +30,10 @@ struct Avx2Vectors {
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
-  static F round(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static F scale(F p, F n) {
-    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+  // 2ˣ is a function of x - floor(x) on [0, 1], and then p · 2^floor(x), x ≤ 127.
+  static F fraction(F x) { return _mm256_sub_ps(_mm256_max_ps(x, whole(x)), whole(x)); }
+  static F scale(F p, F x) {
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(whole(x)), _mm256_set1_epi32(127));
     return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
   }
   static float sum(F x) {
@@ -56,6 +57,10 @@ struct Avx2Vectors {
     };
     put(0, a), put(1, b), put(2, c), put(3, d);
   }
+
+ private:
+  // Below -126 the exponent has no room.
+  static F whole(F x) { return _mm256_floor_ps(_mm256_max_ps(x, _mm256_set1_ps(-126.0f))); }
 };
 
 }  // namespace openbei

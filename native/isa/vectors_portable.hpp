@@ -43,9 +43,9 @@ struct PortableVectors {
   static F fma(F a, F b, F c) { return a * b + c; }
   static F min(F a, F b) { return as_float((a < b) ? as_int(a) : as_int(b)); }
   static F max(F a, F b) { return as_float((a > b) ? as_int(a) : as_int(b)); }
-  static F round(F x) { return (x + set1(12582912.0f)) - set1(12582912.0f); }
-  // p · 2ⁿ for whole n in [-126, 127]
-  static F scale(F p, F n) { return p * as_float((__builtin_convertvector(n, I) + 127) << 23); }
+  // 2ˣ is a function of x - floor(x) on [0, 1], and then p · 2^floor(x), x ≤ 127.
+  static F fraction(F x) { return max(x, whole(x)) - whole(x); }
+  static F scale(F p, F x) { return p * as_float((__builtin_convertvector(whole(x), I) + 127) << 23); }
   static float sum(F x) { return (x[0] + x[1]) + (x[2] + x[3]); }
   static float largest(F x) {
     float m = x[0];
@@ -61,6 +61,11 @@ struct PortableVectors {
   }
 
  private:
+  // Floor; below -126 the exponent has no room. Halves may come out one lower, and their fraction then is 1.
+  static F whole(F x) {
+    const F magic = set1(12582912.0f);  // 1.5 · 2²³: adding it rounds to whole numbers
+    return (max(x, set1(-126.0f)) - set1(0.5f) + magic) - magic;
+  }
   static F as_float(I x) { return reinterpret_cast<F>(x); }
   static I as_int(F x) { return reinterpret_cast<I>(x); }
 };

@@ -90,3 +90,8 @@ def test_native_files_say_what_lives_there() -> None:
     assert [p.name for p in files if not p.read_text().startswith("//")] == []
     assert [p.name for p in files if len(p.read_text().splitlines()) > MAX_FILE_LINES] == []
     assert PACKAGE.is_dir()
+
+
+def test_intrinsics_stay_in_isa() -> None:
+    outside = [p for p in (ROOT / "native").glob("*.[ch]pp") if re.search(r"\b_(mm|tile)|intrin\.h", p.read_text())]
+    assert outside == []
