@@ -14,6 +14,7 @@ struct DotProduct {
   using V = Avx512Bf16Vectors;
   static constexpr bool precise = false;
   static constexpr int strip_rows = 12;
+  static constexpr size_t prefetch_distance = 4096;  // elements: 8 KiB
 
   static void enter() {}
   static void leave() {}
@@ -42,6 +43,8 @@ struct DotProduct {
   }
 
  private:
+  static void prefetch(const bf16* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+
   template <int M, class Epilogue>
   static void strip(const bf16* x, size_t x_stride, const bf16* panel, size_t k, Epilogue&& epilogue) {
     V::F sums[M][2];
@@ -49,6 +52,9 @@ struct DotProduct {
     // Three rows are within reach of one pointer: with one for each row there would be too few registers.
     const bf16 *rows_0 = x, *rows_3 = x + 3 * x_stride, *rows_6 = x + 6 * x_stride, *rows_9 = x + 9 * x_stride;
     for (const bf16* end = panel + k * panel_width; panel != end; panel += 2 * panel_width) {
+      // Weights may come from memory: hardware prefetchers stop at each page of 4 KiB.
+      prefetch(panel + prefetch_distance);
+      prefetch(panel + prefetch_distance + panel_width);
       asm("" : "+r"(rows_0), "+r"(rows_3), "+r"(rows_6), "+r"(rows_9));  // or the compiler takes one for each again
       const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel));
       const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + panel_width));
