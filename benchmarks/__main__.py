@@ -1,6 +1,6 @@
 """Run the benchmarks, print the table, and with --write put it into the README.
 
-python -m benchmarks [--write] [--scale 0.01] [parity throughput http startup memory roofline]
+python -m benchmarks [--write] [--scale 0.01] [parity levels throughput http startup memory roofline]
 """
 
 import argparse
@@ -10,12 +10,13 @@ from pathlib import Path
 
 from openbei.cli.info import cpu_name
 
-from . import memory, over_http, parity, roofline, startup, throughput
+from . import levels, memory, over_http, parity, roofline, startup, throughput
 from .results import table, write_between_markers
 from .setting import Setting
 
 BENCHMARKS = {
     "parity": parity.run,
+    "levels": levels.run,
     "throughput": throughput.run,
     "http": over_http.run,
     "startup": startup.run,
