@@ -14,11 +14,11 @@ ROUNDS = 4
 LIMITS = {("mixed", "sentence-transformers float32"): 7.0, ("mixed", "OpenVINO bf16"): 1.6}
 
 
-def best_openvino(setting: Setting, precision: str, texts: list[str]) -> tuple[str, Embed]:
+def best_openvino(setting: Setting, texts: list[str]) -> tuple[str, Embed]:
     """The fastest of OpenVINO's batch sizes and hints on a quarter of these texts."""
     texts = texts[::4]
     fastest: tuple[float, str, Embed] | None = None
-    for name, embed in judges.openvino_candidates(setting.checkpoint, setting.threads, precision):
+    for name, embed in judges.openvino_candidates(setting.checkpoint, setting.threads):
         embed(texts)  # the first run of a shape compiles it
         start = time.perf_counter()
         embed(texts)
@@ -42,7 +42,7 @@ def run(setting: Setting) -> list[Row]:
     for length, num_texts in NUM_TEXTS.items():
         texts = getattr(setting.corpus, length)(setting.count(num_texts))
         num_tokens = sum(len(e) for e in setting.corpus.tokenizer.encode_batch(texts))
-        chosen[length], peers["OpenVINO bf16"] = best_openvino(setting, "bf16", texts)
+        chosen[length], peers["OpenVINO bf16"] = best_openvino(setting, texts)
         contenders = {"openbei": ours, **peers}
         runs = {name: partial(embed, texts) for name, embed in contenders.items()}
         times = interleaved(runs, setting.count(ROUNDS))

@@ -56,8 +56,7 @@ void move_thread(std::thread& thread, int processor) {
 #endif
 }
 
-}  // namespace
-
+// Waits for a value to change: polls it so many times, then sleeps in the kernel.
 void wait_while_equal(const std::atomic<size_t>& value, size_t seen, size_t polls) {
   for (size_t poll = 0; poll < polls; ++poll) {
     if (value.load(std::memory_order_acquire) != seen) return;
@@ -69,6 +68,8 @@ void wait_while_equal(const std::atomic<size_t>& value, size_t seen, size_t poll
   }
   value.wait(seen, std::memory_order_acquire);
 }
+
+}  // namespace
 
 void Barrier::arrive_and_wait() {
   const size_t generation = generation_.load(std::memory_order_acquire);

@@ -9,9 +9,6 @@
 
 namespace openbei {
 
-// Waits for a value to change: polls it for about `polls` times 0.1 µs to 1 µs, then sleeps in the kernel.
-void wait_while_equal(const std::atomic<size_t>& value, size_t seen, size_t polls);
-
 // Holds `size` threads until all have arrived; may be used again at once.
 class Barrier {
  public:

@@ -11,14 +11,25 @@ Floats = NDArray[np.float32]
 
 def worst_cosine(ours: Floats, judge: Floats) -> float:
     """The lowest cosine of a row [n, D] with the judge's; from three rows on also around the judge's mean row."""
+    cosines = [worst_plain_cosine(ours, judge)]
+    if len(ours) > 2:
+        cosines.append(worst_centred_cosine(ours, judge))
+    return float(np.min(cosines))  # NaN stays NaN, which is no agreement
+
+
+def worst_plain_cosine(ours: Floats, judge: Floats) -> float:
+    """The lowest cosine of a row [n, D] with the judge's."""
     assert ours.shape == judge.shape
     assert len(ours)
     assert np.isfinite(ours).all()
+    return lowest_cosine(unit(ours), unit(judge))
+
+
+def worst_centred_cosine(ours: Floats, judge: Floats) -> float:
+    """The same of rows of length one, after the mean of the judge's is subtracted from both."""
     a, b = unit(ours), unit(judge)
-    cosines = [cosine(a, b)]
-    if len(ours) > 2:
-        cosines.append(cosine(unit(a - b.mean(axis=0)), unit(b - b.mean(axis=0))))
-    return float(np.concatenate(cosines).min())
+    mean = b.mean(axis=0)
+    return lowest_cosine(unit(a - mean), unit(b - mean))
 
 
 def unit(rows: Floats) -> Floats:
@@ -27,6 +38,6 @@ def unit(rows: Floats) -> Floats:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def cosine(a: Floats, b: Floats) -> Floats:
+def lowest_cosine(a: Floats, b: Floats) -> float:
     """Of rows of length one."""
-    return (a * b).sum(axis=1)
+    return float((a * b).sum(axis=1).min())

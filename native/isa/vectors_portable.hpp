@@ -61,7 +61,7 @@ struct PortableVectors {
   }
 
  private:
-  // Floor; below -126 the exponent has no room. Halves may come out one lower, and their fraction then is 1.
+  // Floor; below -126 the exponent has no room. Whole numbers may come out one lower, and their fraction then is 1.
   static F whole(F x) {
     const F magic = set1(12582912.0f);  // 1.5 · 2²³: adding it rounds to whole numbers
     return (max(x, set1(-126.0f)) - set1(0.5f) + magic) - magic;

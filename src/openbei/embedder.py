@@ -43,12 +43,10 @@ class Embedder:
     def open(cls, engine_dir: EngineDir, engine: Engine) -> "Embedder":
         """An embedder that does what the engine directory's manifest says."""
         manifest = engine_dir.manifest
-        spec = manifest.spec
-        tokenizer = Tokenizer(engine_dir.tokenizer_path, manifest.max_sequence_tokens, spec.vocab_size)
         return cls(
-            tokenizer,
+            Tokenizer.open(engine_dir),
             engine,
-            hidden_size=spec.hidden_size,
+            hidden_size=manifest.spec.hidden_size,
             normalize=manifest.normalize,
             max_batch_tokens=min(BATCHES_AT_ONCE * engine.batch_tokens, manifest.max_num_tokens),
         )

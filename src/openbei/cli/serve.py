@@ -82,7 +82,7 @@ def command(
     )
     scheduler = Scheduler(engine, limits, metrics)
     app = create_app(
-        tokenizer=Tokenizer(engine_dir.tokenizer_path, manifest.max_sequence_tokens, manifest.spec.vocab_size),
+        tokenizer=Tokenizer.open(engine_dir),
         scheduler=scheduler,
         metrics=metrics,
         model_name=manifest.model_name,

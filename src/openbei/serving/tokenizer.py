@@ -8,6 +8,7 @@ import numpy as np
 import tokenizers
 
 from openbei.batch import Sequence
+from openbei.engine_dir import EngineDir
 from openbei.errors import EngineDirError, InputError
 
 INLINE_CHARACTERS = 2_000
@@ -35,6 +36,12 @@ class Tokenizer:
         self._encode_batch = getattr(self._backend, "encode_batch_fast", self._backend.encode_batch)
         self._num_special_tokens = self._backend.num_special_tokens_to_add(is_pair=False)
         self._closing_ids = self._find_closing_ids()
+
+    @classmethod
+    def open(cls, engine_dir: EngineDir) -> "Tokenizer":
+        """The tokenizer of an engine directory. Raises EngineDirError."""
+        manifest = engine_dir.manifest
+        return cls(engine_dir.tokenizer_path, manifest.max_sequence_tokens, manifest.spec.vocab_size)
 
     def encode(self, texts: list[str], *, truncate: bool = True) -> list[Sequence]:
         """Tokenize texts, special tokens included, each cut to `max_sequence_tokens`.
