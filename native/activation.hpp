@@ -69,6 +69,9 @@ typename V::F activate(typename V::F x) {
     return V::max(x, V::zero());
   } else if constexpr (activation == Activation::silu) {
     return sigmoid_gate<V, precise>(x, x * V::set1(log2_e));
+  } else if constexpr (activation == Activation::tanh) {
+    // 2 / (1 + e^(-2x)) - 1. Always precise, since its zero must stay zero.
+    return sigmoid_gate<V, true>(V::set1(2.0f), x * V::set1(2.0f * log2_e)) - V::set1(1.0f);
   } else {
     return x;
   }

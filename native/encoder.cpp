@@ -1,6 +1,6 @@
 // The walk through the layers. Rows go through projection, MLP and norms block by block, so that a block's activations
 // stay in the second-level cache; attention needs all rows of a sequence and is the one step that teams wait around.
-#include "encoder.hpp"
+#include "workspace.hpp"
 
 #include <unistd.h>
 
@@ -32,9 +32,6 @@ size_t rows_per_block(size_t widest_row_bytes) {
 // Rows past the last that whole tiles may read.
 constexpr size_t slack_rows = 32;
 
-// Fewer rows than this a thread, and a team splits columns instead of rows.
-constexpr size_t fewest_rows_alone = 64;
-
 }  // namespace
 
 void* Buffer::reserve(size_t bytes) {
@@ -48,57 +45,6 @@ void* Buffer::reserve(size_t bytes) {
 }
 
 void Buffer::Free::operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
-
-// What one thread works in. A team shares the first three buffers of its first member; `sums` and `inner` hold one
-// block and are shared when the team splits columns.
-struct Encoder::Workspace {
-  Buffer hidden, qkv, context;
-  std::vector<int32_t> ids, positions;
-  std::vector<size_t> starts;  // first row of each of the group's sequences, and the number of rows
-  Buffer sums, inner, attention;
-};
-
-struct Encoder::Team {
-  Team(size_t size, Workspace& shared) : barrier(size), shared(shared) {}
-
-  Barrier barrier;
-  Workspace& shared;
-  const Group* group = nullptr;
-};
-
-// A thread's share of a step: one of `size` that split it and then wait for each other, or alone.
-struct Encoder::Lane {
-  size_t rank, size;
-  Barrier* barrier;
-  Workspace& own;    // this thread's
-  Workspace& block;  // where the block's sums and inner activations are
-
-  void sync() const {
-    if (size > 1) barrier->arrive_and_wait();
-  }
-  size_t begin(size_t n) const { return n * rank / size; }
-  size_t end(size_t n) const { return n * (rank + 1) / size; }
-
-  // work(begin, end, lane) over blocks of rows: each thread its own ones where there are enough, else all together.
-  template <class Work>
-  void for_each_block(size_t rows, size_t block_rows, Work&& work) const {
-    size_t num_blocks = (rows + block_rows - 1) / block_rows;
-    if (rows >= size * fewest_rows_alone) num_blocks = round_up(num_blocks, size);
-    const bool alone = num_blocks >= size;
-    const Lane lane = alone ? Lane{0, 1, nullptr, own, own} : *this;
-    const size_t length = round_up((rows + num_blocks - 1) / num_blocks, 32);
-    for (size_t i = alone ? rank : 0; i * length < rows; i += alone ? size : 1)
-      work(i * length, std::min(rows, (i + 1) * length), lane);
-  }
-};
-
-struct Encoder::Batch {
-  std::span<const int32_t> ids, cu_seqlens;
-  Pooling pooling;
-  std::span<float> y;
-
-  size_t length(size_t sequence) const { return static_cast<size_t>(cu_seqlens[sequence + 1] - cu_seqlens[sequence]); }
-};
 
 Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels& kernels, size_t num_threads)
     : spec_(spec),
@@ -117,11 +63,13 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
 
 Encoder::~Encoder() = default;
 
-void Encoder::run(std::span<const int32_t> ids, std::span<const int32_t> cu_seqlens, Pooling pooling,
-                  std::span<float> y) {
-  const Batch batch{ids, cu_seqlens, pooling, y};
-  const Plan plan = this->plan(cu_seqlens);
-  reserve(plan, cu_seqlens);
+char* Encoder::at(const Buffer& activations, size_t row, size_t stride) const {
+  return static_cast<char*>(activations.data()) + row * stride * kernels_.activation_bytes;
+}
+
+void Encoder::run(const Batch& batch) {
+  const Plan plan = this->plan(batch.cu_seqlens);
+  reserve(plan, batch.cu_seqlens);
   std::vector<std::unique_ptr<Team>> teams;
   for (size_t first = 0; first < pool_.size(); first += plan.team_size)
     teams.push_back(std::make_unique<Team>(plan.team_size, *workspaces_[first]));
@@ -170,20 +118,25 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     x.hidden.reserve((rows + slack_rows) * hidden_stride_ * bytes);
     x.qkv.reserve((rows + slack_rows) * qkv_stride_ * bytes);
     x.context.reserve((rows + slack_rows) * context_stride_ * bytes);
-    x.ids.reserve(rows);
-    x.positions.reserve(rows);
+    if (spec_.head.width > 0 && spec_.head.pooling != Pooling::tokens)
+      x.pooled.reserve((rows + slack_rows) * hidden_stride_ * bytes);
+    if (spec_.head.has_dense) x.dense.reserve((rows + slack_rows) * hidden_stride_ * bytes);
+    for (auto* indices : {&x.ids, &x.positions, &x.types, &x.sequences}) indices->reserve(rows);
     x.starts.reserve(cu_seqlens.size());
   }
 }
 
 void Encoder::gather(const Group& group, const Batch& batch, Workspace& x) const {
-  x.ids.clear();
-  x.positions.clear();
+  for (auto* indices : {&x.ids, &x.positions, &x.types, &x.sequences}) indices->clear();
   x.starts.assign(1, 0);
   for (size_t sequence : group.sequences) {
-    const auto ids = batch.ids.subspan(static_cast<size_t>(batch.cu_seqlens[sequence]), batch.length(sequence));
-    x.ids.insert(x.ids.end(), ids.begin(), ids.end());
-    for (size_t i = 0; i < ids.size(); ++i) x.positions.push_back(static_cast<int32_t>(i));
+    const size_t start = static_cast<size_t>(batch.cu_seqlens[sequence]), length = batch.length(sequence);
+    for (size_t i = 0; i < length; ++i) {
+      x.ids.push_back(batch.ids[start + i]);
+      x.positions.push_back(static_cast<int32_t>(spec_.first_position + i));
+      x.types.push_back(batch.types.empty() ? 0 : batch.types[start + i]);
+      x.sequences.push_back(static_cast<int32_t>(sequence));
+    }
     x.starts.push_back(x.ids.size());
   }
 }
@@ -206,21 +159,6 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
   write(batch, team, lane);
 }
 
-namespace {
-
-void run_linear(const Kernels& kernels, const LinearWeights& linear, size_t in_features, size_t out_features,
-                size_t rank, size_t size, LinearArgs args) {
-  const size_t num_panels = round_up(out_features, panel_width) / panel_width;
-  args.weight = linear.weight;
-  args.bias = linear.bias;
-  args.in_features = round_up(in_features, panel_width);
-  args.panel_begin = num_panels * rank / size;
-  args.panel_end = num_panels * (rank + 1) / size;
-  kernels.linear(args);
-}
-
-}  // namespace
-
 void Encoder::embed(const Team& team, size_t begin, size_t end, const Lane& lane) const {
   const size_t first = begin + lane.begin(end - begin), rows = begin + lane.end(end - begin) - first;
   float* sums = static_cast<float*>(lane.block.sums.data()) + (first - begin) * sums_stride_;
@@ -229,22 +167,23 @@ void Encoder::embed(const Team& team, size_t begin, size_t end, const Lane& lane
                   .type_table = weights_.type_table,
                   .ids = team.shared.ids.data() + first,
                   .positions = team.shared.positions.data() + first,
+                  .types = team.shared.types.data() + first,
                   .rows = rows,
                   .width = spec_.hidden_size,
                   .x = sums,
                   .x_stride = sums_stride_});
-  normalize(weights_.embedding_norm, lane, end - begin, at(team.shared.hidden, begin, hidden_stride_));
+  normalize(weights_.embedding_norm, spec_.norm_eps, lane, end - begin, at(team.shared.hidden, begin, hidden_stride_));
   lane.sync();
 }
 
 // Normalizes this lane's share of a block's sums into its hidden rows.
-void Encoder::normalize(const NormWeights& norm, const Lane& lane, size_t rows, char* hidden) const {
+void Encoder::normalize(const NormWeights& norm, float eps, const Lane& lane, size_t rows, char* hidden) const {
   const size_t first = lane.begin(rows);
   kernels_.layer_norm({.x = static_cast<const float*>(lane.block.sums.data()) + first * sums_stride_,
                        .x_stride = sums_stride_,
                        .weight = norm.weight,
                        .bias = norm.bias,
-                       .eps = spec_.norm_eps,
+                       .eps = eps,
                        .rows = lane.end(rows) - first,
                        .width = spec_.hidden_size,
                        .y = hidden + first * hidden_stride_ * kernels_.activation_bytes,
@@ -312,7 +251,7 @@ void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begi
                 .y = lane.block.sums.data(),
                 .y_stride = sums_stride_});
     lane.sync();
-    normalize(norm, lane, rows, hidden);
+    normalize(norm, spec_.norm_eps, lane, rows, hidden);
     lane.sync();
   };
   add_to_hidden(layer.attention_out, attended_, at(team.shared.context, begin, context_stride_), context_stride_,
@@ -326,21 +265,6 @@ void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begi
               .y_stride = inner_stride_});
   lane.sync();
   add_to_hidden(layer.mlp_down, spec_.intermediate_size, lane.block.inner.data(), inner_stride_, layer.mlp_norm);
-}
-
-void Encoder::write(const Batch& batch, const Team& team, const Lane& lane) const {
-  for (size_t i = lane.rank; i < team.group->sequences.size(); i += lane.size) {
-    const size_t sequence = team.group->sequences[i];
-    const size_t first_row =
-        batch.pooling == Pooling::tokens ? static_cast<size_t>(batch.cu_seqlens[sequence]) : sequence;
-    kernels_.pool({.x = at(team.shared.hidden, team.shared.starts[i], hidden_stride_),
-                   .x_stride = hidden_stride_,
-                   .num_tokens = batch.length(sequence),
-                   .width = spec_.hidden_size,
-                   .pooling = batch.pooling,
-                   .y = batch.y.data() + first_row * spec_.hidden_size,
-                   .y_stride = spec_.hidden_size});
-  }
 }
 
 }  // namespace openbei

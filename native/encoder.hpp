@@ -1,5 +1,5 @@
 // The transformer encoder over packed sequences: owns the walk through the layers and its working memory, not the
-// weights. Post-norm layers: x = norm(x + attention(x)); x = norm(x + mlp(x)).
+// weights. Post-norm layers: x = norm(x + attention(x)); x = norm(x + mlp(x)). What follows them is in head.cpp.
 #pragma once
 
 #include <memory>
@@ -12,11 +12,27 @@
 
 namespace openbei {
 
+// What becomes of token vectors: they are pooled to a row for each sequence, or kept (tokens). Then perhaps a dense map
+// of the model's own width with an activation and perhaps a norm, and perhaps a last map to `width` columns. With
+// `takes_maxima` a sequence gets the largest of its tokens' values, at least 0.
+struct Head {
+  Pooling pooling;
+  bool has_dense = false, has_dense_norm = false;
+  Activation activation = Activation::none;
+  float norm_eps = 0;
+  size_t width = 0;  // 0: there is no last map
+  bool takes_maxima = false;
+};
+
 struct EncoderSpec {
-  size_t vocab_size, max_positions, hidden_size, num_layers, num_heads, head_dim, intermediate_size;
+  size_t vocab_size, type_vocab_size, first_position, max_positions;
+  size_t hidden_size, num_layers, num_heads, head_dim, intermediate_size;
   Activation activation;
   float norm_eps;
+  Head head;
 };
+
+class Buffer;
 
 struct LinearWeights {
   const void* weight;  // packed
@@ -36,30 +52,38 @@ struct LayerWeights {
 struct EncoderWeights {
   const void *token_table, *position_table, *type_table;
   NormWeights embedding_norm;
-  std::vector<LayerWeights> layers;
-};
-
-// Memory aligned to cache lines, zeroed when it grows, so that padding always holds finite numbers.
-class Buffer {
- public:
-  void* reserve(size_t bytes);
-  void* data() const { return memory_.get(); }
-
- private:
-  struct Free {
-    void operator()(void* p) const;
-  };
-  std::unique_ptr<void, Free> memory_;
-  size_t capacity_ = 0;
+  std::vector<LayerWeights> layers = {};
+  LinearWeights head_dense = {}, head_out = {};
+  NormWeights head_norm = {};
 };
 
 class Encoder {
  public:
   Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels& kernels, size_t num_threads);
 
-  // Runs one batch. `ids` are in [0, vocab_size), sequences 1 to max_positions long: checked by the caller. `y` is
-  // [num_sequences, hidden_size], or [num_tokens, hidden_size] with Pooling::tokens. One caller at a time.
-  void run(std::span<const int32_t> ids, std::span<const int32_t> cu_seqlens, Pooling pooling, std::span<float> y);
+  // One batch. `ids` are in [0, vocab_size), `types` in [0, type_vocab_size) or empty, which is all 0; sequences are 1 to
+  // max_positions long: checked by the caller. With `tokens` the last layer's rows are wanted, without the head. `y` has
+  // rows of `columns(tokens)`, for each token if these are wanted or the head keeps them, else for each sequence.
+  struct Batch {
+    std::span<const int32_t> ids, cu_seqlens, types;
+    bool tokens;
+    std::span<float> y;
+
+    size_t length(size_t sequence) const {
+      return static_cast<size_t>(cu_seqlens[sequence + 1] - cu_seqlens[sequence]);
+    }
+  };
+
+  // One caller at a time.
+  void run(const Batch& batch);
+
+  bool has_row_for_each_token(bool tokens) const {
+    return tokens || (spec_.head.pooling == Pooling::tokens && !spec_.head.takes_maxima);
+  }
+  // Padded to whole panels.
+  size_t columns(bool tokens) const {
+    return round_up(tokens || spec_.head.width == 0 ? spec_.hidden_size : spec_.head.width, panel_width);
+  }
 
   ~Encoder();
 
@@ -69,7 +93,6 @@ class Encoder {
   struct Lane;
   struct Workspace;
   struct Team;
-  struct Batch;
 
   Plan plan(std::span<const int32_t> cu_seqlens) const;
   void reserve(const Plan& plan, std::span<const int32_t> cu_seqlens);
@@ -77,14 +100,16 @@ class Encoder {
   void run_group(const Batch& batch, const Team& team, const Lane& lane);
   void attend(const Batch& batch, const Team& team, const Lane& lane);
   void write(const Batch& batch, const Team& team, const Lane& lane) const;
+  void pool(const Batch& batch, const Team& team, const Lane& lane, Pooling pooling) const;
+  const char* apply_dense(const Team& team, const Lane& lane, size_t rows, const char* x) const;
+  void label(const Batch& batch, const Team& team, const Lane& lane, const char* x) const;
+  void take_maxima(const Batch& batch, const Team& team, const Lane& lane, const char* x) const;
   void embed(const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void transform(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
-  void normalize(const NormWeights& norm, const Lane& lane, size_t rows, char* hidden) const;
+  void normalize(const NormWeights& norm, float eps, const Lane& lane, size_t rows, char* hidden) const;
 
-  char* at(const Buffer& activations, size_t row, size_t stride) const {
-    return static_cast<char*>(activations.data()) + row * stride * kernels_.activation_bytes;
-  }
+  char* at(const Buffer& activations, size_t row, size_t stride) const;
 
   const EncoderSpec spec_;
   const EncoderWeights weights_;

@@ -13,7 +13,7 @@ struct bf16 {
 };
 
 enum class DType { bfloat16, float32 };
-enum class Activation { none, gelu, gelu_tanh, relu, silu };
+enum class Activation { none, gelu, gelu_tanh, relu, silu, tanh };
 enum class Pooling { tokens, cls, mean, last_token };
 
 // Columns of a weight panel, and the multiple that every leading dimension is padded to.
@@ -21,7 +21,8 @@ inline constexpr size_t panel_width = 32;
 
 constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// y[rows, panels] = x · Wᵀ + bias, then either activation (y in the activation type) or + residual (y in float32).
+// y[rows, panels] = x · Wᵀ + bias, then one of three: the activation; + residual, y in float32; or the running maximum
+// over rows, y in float32 and row i of x counting for row maxima_of[i] of y.
 struct LinearArgs {
   const void* x;
   size_t x_stride;
@@ -31,8 +32,10 @@ struct LinearArgs {
   size_t in_features = 0;  // padded to a multiple of 32
   size_t panel_begin = 0, panel_end = 0;
   Activation activation = Activation::none;
+  bool widen = false;              // whether y is float32 and not the activation type
   const void* residual = nullptr;  // activations to add, or none
   size_t residual_stride = 0;
+  const int32_t* maxima_of = nullptr;
   void* y;
   size_t y_stride;
 };
@@ -61,22 +64,23 @@ struct LayerNormArgs {
   size_t y_stride;
 };
 
-// x[i] = token[ids[i]] + position[positions[i]] + type[0], float32; tables are [n, width] in the engine's dtype.
+// x[i] = token[ids[i]] + position[positions[i]] + type[types[i]], float32; tables are [n, width] in the engine's dtype.
 struct EmbedArgs {
   const void *token_table, *position_table, *type_table;
-  const int32_t *ids, *positions;
+  const int32_t *ids, *positions, *types;
   size_t rows, width;
   float* x;
   size_t x_stride;
 };
 
-// y float32: the pooled row of a sequence, or all its rows.
+// The pooled row of a sequence, or all its rows; columns up to the next multiple of 32 are written.
 struct PoolArgs {
   const void* x;  // first row of the sequence
   size_t x_stride;
   size_t num_tokens, width;
   Pooling pooling;
-  float* y;
+  bool widen;  // whether y is float32 and not the activation type
+  void* y;
   size_t y_stride;
 };
 

@@ -19,12 +19,10 @@ void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
   }
 }
 
-template <class V, class Product, Activation activation>
+template <class V, class Product, Activation activation, class Y>
 void linear_activation(const LinearArgs& args) {
-  using Activations = typename Product::Activations;
   linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
-    V::store(static_cast<Activations*>(args.y) + row * args.y_stride + column,
-             activate<V, activation, Product::precise>(value));
+    V::store(static_cast<Y*>(args.y) + row * args.y_stride + column, activate<V, activation, Product::precise>(value));
   });
 }
 
@@ -38,20 +36,37 @@ void linear_residual(const LinearArgs& args) {
 }
 
 template <class V, class Product>
-void linear(const LinearArgs& args) {
-  if (args.residual) return linear_residual<V, Product>(args);
+void linear_maxima(const LinearArgs& args) {
+  linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
+    float* y = static_cast<float*>(args.y) + static_cast<size_t>(args.maxima_of[row]) * args.y_stride + column;
+    V::store(y, V::max(V::load(y), value));
+  });
+}
+
+template <class V, class Product, class Y>
+void linear_to(const LinearArgs& args) {
   switch (args.activation) {
     case Activation::none:
-      return linear_activation<V, Product, Activation::none>(args);
+      return linear_activation<V, Product, Activation::none, Y>(args);
     case Activation::gelu:
-      return linear_activation<V, Product, Activation::gelu>(args);
+      return linear_activation<V, Product, Activation::gelu, Y>(args);
     case Activation::gelu_tanh:
-      return linear_activation<V, Product, Activation::gelu_tanh>(args);
+      return linear_activation<V, Product, Activation::gelu_tanh, Y>(args);
     case Activation::relu:
-      return linear_activation<V, Product, Activation::relu>(args);
+      return linear_activation<V, Product, Activation::relu, Y>(args);
     case Activation::silu:
-      return linear_activation<V, Product, Activation::silu>(args);
+      return linear_activation<V, Product, Activation::silu, Y>(args);
+    case Activation::tanh:
+      return linear_activation<V, Product, Activation::tanh, Y>(args);
   }
+}
+
+template <class V, class Product>
+void linear(const LinearArgs& args) {
+  if (args.residual) return linear_residual<V, Product>(args);
+  if (args.maxima_of) return linear_maxima<V, Product>(args);
+  if (args.widen) return linear_to<V, Product, float>(args);
+  linear_to<V, Product, typename Product::Activations>(args);
 }
 
 }  // namespace openbei

@@ -40,41 +40,90 @@ def train_tokenizer(folder: Path, words: list[str]) -> Path:
     return folder / "tokenizer.json"
 
 
+ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+
+
+def train_bpe_tokenizer(folder: Path, words: list[str]) -> Path:
+    """A byte-level BPE tokenizer of prose, as RoBERTa's."""
+    from tokenizers import ByteLevelBPETokenizer
+    from tokenizers.processors import RobertaProcessing
+
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(words, vocab_size=900, show_progress=False, special_tokens=ROBERTA_SPECIALS)
+    tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
+
+
+def train_unigram_tokenizer(folder: Path, words: list[str]) -> Path:
+    """A Unigram tokenizer of prose with SentencePiece's spaces, as XLM-RoBERTa's."""
+    from tokenizers import SentencePieceUnigramTokenizer
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = SentencePieceUnigramTokenizer()
+    tokenizer.train_from_iterator(
+        words, vocab_size=700, show_progress=False, unk_token="<unk>", special_tokens=ROBERTA_SPECIALS
+    )
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"
+
+
+BERT_NAMES = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+ROBERTA_NAMES = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+
+
+def save_model(folder: Path, tokenizer_json: Path, architecture: str, *, seed: int = 0, **config: object) -> Path:
+    """A transformers model with weights of enough variance that texts differ, and its tokenizer."""
+    import torch
+    import transformers
+
+    names = BERT_NAMES if architecture.startswith("Bert") else ROBERTA_NAMES
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_json), **names)
+    config = TINY | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} | config
+    torch.manual_seed(seed)
+    model_class = getattr(transformers, architecture)
+    model = model_class(model_class.config_class(**config))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            spread = 1.0 if "embeddings" in name else 1.5 * parameter.shape[-1] ** -0.5
+            norm = name.lower().replace("_", "").endswith("layernorm.weight")
+            parameter.normal_(1.0 if norm else 0.0, 0.2 if parameter.ndim == 1 else spread)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def save_checkpoint(
     folder: Path,
     tokenizer_json: Path,
     *,
+    architecture: str = "BertModel",
     pooling: str = "mean",
     normalize: bool = True,
-    seed: int = 0,
-    **config: object,
+    **config: Any,
 ) -> Path:
-    """A BertModel with weights of enough variance that texts differ, and the files around it."""
-    import torch
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(tokenizer_json), cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]"
-    )
-    config = TINY | {"vocab_size": len(tokenizer)} | config
-    torch.manual_seed(seed)
-    model = BertModel(BertConfig(**config))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            spread = 1.0 if "embeddings" in name else 1.5 * parameter.shape[-1] ** -0.5
-            parameter.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.2 if parameter.ndim == 1 else spread)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": config["max_position_embeddings"]})
+    """An embedding model as sentence-transformers saves it; see `save_model`."""
+    save_model(folder, tokenizer_json, architecture, **config)
+    config = TINY | config
+    positions = config["max_position_embeddings"]
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": positions})
     write_json(
         folder / "1_Pooling/config.json", {"embedding_dimension": config["hidden_size"], "pooling_mode": pooling}
     )
     chain = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")][: 3 if normalize else 2]
+    write_chain(folder, chain)
+    return folder
+
+
+def write_chain(folder: Path, chain: list[tuple[str, str]]) -> None:
+    """modules.json of (folder, class name of sentence-transformers)."""
     write_json(folder / "modules.json", [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for index, (path, kind) in enumerate(chain)
     ])  # fmt: skip
-    return folder
 
 
 def write_json(path: Path, content: object) -> None:
@@ -106,3 +155,16 @@ def judge_vectors(checkpoint: Path, texts: list[str]) -> np.ndarray[Any, np.dtyp
 
     model = SentenceTransformer(str(checkpoint), device="cpu", local_files_only=True)
     return np.asarray(model.encode(texts, batch_size=1), np.float32)
+
+
+def judge_logits(checkpoint: Path, end: str, given: list[Any]) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    """Logits of transformers for each text or pair, alone, float32."""
+    import torch
+    import transformers
+
+    model = getattr(transformers, f"AutoModel{end}").from_pretrained(checkpoint, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    how = {"truncation": True, "max_length": 128, "return_token_type_ids": model.config.type_vocab_size > 1}
+    items = [one if isinstance(one, tuple) else (one,) for one in given]
+    with torch.no_grad():
+        return [model(**tokenizer(*item, return_tensors="pt", **how)).logits[0].numpy() for item in items]

@@ -87,7 +87,7 @@ def test_a_generated_config(tmp_path: Path) -> None:
     assert deployment.model_name == "BEI-Bert-taylorai-bge-micro-v2-truss-example"
     assert (deployment.repository.revision, deployment.max_num_tokens) == ("main", 16384)
     without_effect = [note.subject for note in deployment.notes if note.decision == "no effect"]
-    assert without_effect == ["model_metadata", "python_version", "resources"]
+    assert without_effect == ["python_version", "resources"]
 
 
 def test_settings(tmp_path: Path) -> None:

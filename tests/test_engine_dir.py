@@ -27,7 +27,7 @@ from openbei.engine_dir import (
 )
 from openbei.errors import EngineDirError
 from openbei.safetensors_file import LazyTensor
-from openbei.spec import MLP, Attention, LayerNorm, LearnedPositions, ModelSpec
+from openbei.spec import MLP, Attention, EmbeddingHead, LayerNorm, LearnedPositions, ModelSpec
 
 SPEC = ModelSpec(
     family="bert",
@@ -39,12 +39,13 @@ SPEC = ModelSpec(
     attention=Attention(num_heads=2, head_dim=2),
     mlp=MLP(intermediate_size=6, activation="gelu"),
     norm=LayerNorm(eps=1e-12),
+    head=EmbeddingHead(pooling="mean"),
 )
 
 
 def manifest(**changes: object) -> Manifest:
     fields: dict[str, Any] = {
-        "openbei_version": "0", "model_name": "m", "source": "LOCAL m", "spec": SPEC, "pooling": "mean",
+        "openbei_version": "0", "model_name": "m", "source": "LOCAL m", "spec": SPEC,
         "normalize": True, "dtype": "float32", "max_sequence_tokens": 8, "max_num_tokens": 80,
         "default_route": "/v1/embeddings", "content_hash": "a-b", "report": (),
     }  # fmt: skip
@@ -174,7 +175,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest with a new key": (lambda path: edit(path, more=1), "engine.json is not a manifest: .*`more`"),
     "manifest of bytes": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe"), "engine.json is not a manifest"),
     "manifest gone": (lambda path: (path / MANIFEST).unlink(), "is not an engine directory: engine.json"),
-    "other version": (lambda path: edit(path, format_version=2, more=1), "has engine format 2; this openbei reads 1"),
+    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 2"),
     "all gone": (shutil.rmtree, "is not an engine directory"),
 }
 
@@ -221,4 +222,4 @@ def test_weights_lie_aligned_and_read_only(tiny_engine_dir: EngineDir) -> None:
         assert not tensor.flags.writeable
         if name.startswith("layers") and "norm" not in name:
             assert tensor.ctypes.data % 64 == 0
-    assert module.FORMAT_VERSION == 1
+    assert module.FORMAT_VERSION == 2

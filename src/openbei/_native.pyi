@@ -14,6 +14,7 @@ class Encoder:
         *,
         vocab_size: int,
         type_vocab_size: int,
+        first_position: int,
         max_positions: int,
         hidden_size: int,
         num_layers: int,
@@ -22,14 +23,24 @@ class Encoder:
         intermediate_size: int,
         activation: str,
         norm_eps: float,
+        pooling: str,
+        output_width: int,
+        dense_activation: str,
+        dense_norm_eps: float,
         dtype: str,
         num_threads: int,
         isa: str = "",
         assume_offered: bool = False,
     ) -> None: ...
     def run(
-        self, ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], pooling: str, out: NDArray[np.float32]
-    ) -> None: ...
+        self,
+        ids: NDArray[np.int32],
+        cu_seqlens: NDArray[np.int32],
+        types: NDArray[np.int32] | None,
+        tokens: bool,
+        out: NDArray[np.float32],
+    ) -> None:
+        """Fill `out`, whose columns are padded to a multiple of 32; `tokens` asks for the last layer's rows."""
     @property
     def isa(self) -> str: ...
     @property
@@ -40,3 +51,6 @@ def isa_levels() -> list[tuple[str, bool, str]]:
 
 def peak_flops(isa: str, dtype: str, num_threads: int, seconds: float) -> float:
     """Multiply-adds on registers alone, in flop/s over all threads."""
+
+def json_row(row: NDArray[np.float32]) -> bytes:
+    """A row as a JSON array. Raises ValueError for a number that is not finite."""

@@ -4,6 +4,7 @@ Above it nobody sees a tensor, below it nobody sees a request. numpy only.
 """
 
 from collections.abc import Iterable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 Int32s = NDArray[np.int32]
 Vectors = NDArray[np.float32]
 
-Output = Literal["pooled", "tokens"]
+Output = Literal["pooled", "labels", "tokens"]
+"""What a batch is run for.
+
+pooled: a row for each sequence, the head's: an embedding, or the logits of a sequence classifier, or term weights.
+labels: a row for each token, the logits of a token classifier. tokens: a row for each token, the last layer's output.
+"""
+
+PER_TOKEN: frozenset[Output] = frozenset(("labels", "tokens"))
+"""Outputs that have a row for each token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +30,12 @@ class Sequence:
     """One tokenized input.
 
     `token_ids` is int32 [n], n ≥ 1, special tokens included. `num_tokens_given` is the length before truncation.
+    `type_ids` is int32 [n], or None where all are 0.
     """
 
     token_ids: Int32s
     num_tokens_given: int
+    type_ids: Int32s | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -36,25 +47,34 @@ class Sequence:
         """Whether tokens were cut off."""
         return self.num_tokens_given > self.num_tokens
 
+    def num_rows(self, output: Output) -> int:
+        """Rows that the engine makes of it."""
+        return self.num_tokens if output in PER_TOKEN else 1
+
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
     """Sequences end to end, without padding.
 
-    Sequence i is `token_ids[cu_seqlens[i]:cu_seqlens[i + 1]]`; `token_ids` is int32 [num_tokens],
-    `cu_seqlens` int32 [num_sequences + 1] from 0 to num_tokens.
+    Sequence i is `token_ids[cu_seqlens[i]:cu_seqlens[i + 1]]`; `token_ids` is int32 [num_tokens], `cu_seqlens` int32
+    [num_sequences + 1] from 0 to num_tokens, `type_ids` int32 [num_tokens] or None where all are 0.
     """
 
     token_ids: Int32s
     cu_seqlens: Int32s
+    type_ids: Int32s | None = None
 
     @classmethod
     def pack(cls, sequences: Iterable[Sequence]) -> "PackedBatch":
         """Lay sequences end to end."""
-        ids = [sequence.token_ids for sequence in sequences]
+        packed = list(sequences)
+        ids = [sequence.token_ids for sequence in packed]
         cu_seqlens = np.zeros(len(ids) + 1, np.int32)
         np.cumsum([len(i) for i in ids], out=cu_seqlens[1:])
-        return cls(np.concatenate(ids) if ids else np.empty(0, np.int32), cu_seqlens)
+        types = None
+        if any(sequence.type_ids is not None for sequence in packed):
+            types = np.concatenate([np.zeros_like(s.token_ids) if s.type_ids is None else s.type_ids for s in packed])
+        return cls(np.concatenate(ids) if ids else np.empty(0, np.int32), cu_seqlens, types)
 
     @property
     def num_tokens(self) -> int:
@@ -65,6 +85,66 @@ class PackedBatch:
     def num_sequences(self) -> int:
         """Sequences in the batch."""
         return len(self.cu_seqlens) - 1
+
+    def num_rows(self, output: Output) -> int:
+        """Rows that the engine makes of it."""
+        return self.num_tokens if output in PER_TOKEN else self.num_sequences
+
+    def part(self, start: int, stop: int) -> "PackedBatch":
+        """Sequences `start` to `stop`."""
+        first, last = self.cu_seqlens[start], self.cu_seqlens[stop]
+        types = None if self.type_ids is None else self.type_ids[first:last]
+        return PackedBatch(self.token_ids[first:last], self.cu_seqlens[start : stop + 1] - first, types)
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVectors:
+    """Rows of which most of the `width` columns are zero.
+
+    Row i has `values[cu_terms[i]:cu_terms[i + 1]]` in the columns `indices[...]`, ascending. `indices` is int32,
+    `values` float32, `cu_terms` int64 [rows + 1].
+    """
+
+    indices: Int32s
+    values: Vectors
+    cu_terms: NDArray[np.int64]
+    width: int
+
+    @classmethod
+    def of(cls, dense: Vectors) -> "SparseVectors":
+        """The positive numbers of float32 [rows, width]."""
+        rows, columns = np.nonzero(dense > 0)
+        cu_terms = np.searchsorted(rows, np.arange(len(dense) + 1))
+        return cls(columns.astype(np.int32), dense[rows, columns], cu_terms.astype(np.int64), dense.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.cu_terms) - 1
+
+    def __getitem__(self, rows: slice) -> "SparseVectors":
+        start, stop, _ = rows.indices(len(self))
+        first, last = self.cu_terms[start], self.cu_terms[stop]
+        cu_terms = self.cu_terms[start : stop + 1] - first
+        return SparseVectors(self.indices[first:last], self.values[first:last], cu_terms, self.width)
+
+
+Rows = Vectors | SparseVectors
+"""What an engine returns."""
+
+
+def concatenate(parts: Items[Rows]) -> Rows:
+    """Rows of several batches, all of one kind, one after the other. The only part comes back as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    sparse = [part for part in parts if isinstance(part, SparseVectors)]
+    if not sparse:
+        return np.concatenate([part for part in parts if not isinstance(part, SparseVectors)])
+    starts = np.cumsum([0, *(part.cu_terms[-1] for part in sparse)])
+    return SparseVectors(
+        np.concatenate([part.indices for part in sparse]),
+        np.concatenate([part.values for part in sparse]),
+        np.concatenate([[0], *(part.cu_terms[1:] + start for part, start in zip(sparse, starts, strict=False))]),
+        sparse[0].width,
+    )
 
 
 class Engine(Protocol):
@@ -80,10 +160,10 @@ class Engine(Protocol):
         """Tokens at once that keep the engine busy: fewer leave it idle, more only make all of a batch wait."""
         ...
 
-    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
-        """Run one batch.
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
+        """Run one batch; returns `batch.num_rows(output)` rows.
 
-        Returns float32: "pooled" gives [num_sequences, hidden_size], not normalized; "tokens" gives
-        [num_tokens, hidden_size], the last layer's output. Raises EngineError.
+        float32 [rows, width], but the term weights of a SPLADE model are SparseVectors. Nothing is normalized; logits
+        are raw. Raises EngineError, also where the model's head does not make such an output.
         """
         ...

@@ -17,16 +17,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from openbei.config import Decision
 from openbei.errors import EngineDirError
+from openbei.prompts import Prompts, ScoreTemplate
 from openbei.safetensors_file import Array, LazyTensor, Shape, file_bytes, read_tensors, write_tensors
-from openbei.spec import DType, ModelSpec, Pooling, linear_shapes
+from openbei.spec import DType, ModelSpec, head_shapes, linear_shapes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -48,15 +49,24 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """engine.json. `files` and `sha256` (of the manifest itself, with this field empty) are filled in by the writer."""
+    """engine.json. `files` and `sha256` (of the manifest itself, with this field empty) are filled in by the writer.
+
+    `labels` are those of a classifier, by index; `is_multi_label` if several may hold at once. `unk_token_id` is the id
+    that stands for what the vocabulary lacks. `example_input` is `model_metadata.example_model_input` of the config.
+    """
 
     format_version: int = FORMAT_VERSION
     openbei_version: str
     model_name: str
     source: str
     spec: ModelSpec
-    pooling: Pooling
-    normalize: bool
+    normalize: bool = False
+    labels: tuple[str, ...] = ()
+    is_multi_label: bool = False
+    prompts: Prompts = Prompts()
+    score_template: ScoreTemplate | None = None
+    unk_token_id: int | None = None
+    example_input: Any = None
     dtype: DType
     max_sequence_tokens: int
     max_num_tokens: int
@@ -93,13 +103,15 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     """
     hidden = (spec.hidden_size,)
     layers = [f"layers.{index}" for index in range(spec.num_layers)]
-    linears = linear_shapes(spec)
-    shapes: dict[str, Shape] = {f"{at}.{name}.weight": shape for at in layers for name, shape in linears.items()}
-    shapes |= {f"{at}.{name}.bias": shape[:1] for at in layers for name, shape in linears.items()}
+    linears = {f"{at}.{name}": shape for at in layers for name, shape in linear_shapes(spec).items()}
+    linears |= head_shapes(spec)
+    shapes: dict[str, Shape] = {f"{name}.weight": shape for name, shape in linears.items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
     shapes["embeddings.token"] = (spec.vocab_size, *hidden)
-    shapes["embeddings.position"] = (spec.positions.max_positions, *hidden)
+    shapes["embeddings.position"] = (spec.positions.num_rows, *hidden)
     shapes["embeddings.type"] = (spec.type_vocab_size, *hidden)
     norms = ["embeddings.norm", *(f"{at}.{part}.norm" for at in layers for part in ("attention", "mlp"))]
+    norms += ["head.norm"] * bool(spec.dense and spec.dense.norm)
     return shapes | {f"{norm}.{part}": hidden for norm in norms for part in ("weight", "bias")}
 
 

@@ -55,9 +55,10 @@ class TrtLlm(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """The whole file."""
+    """The whole file. `model_metadata` is free; its `example_model_input` becomes the example of the API's description."""
 
     model_name: str | None = None
+    model_metadata: dict[str, Any] = {}
     environment_variables: dict[str, str | int | float | bool] = {}
     trt_llm: TrtLlm
 
@@ -70,7 +71,7 @@ _GENERATION = "a setting of text generation; encoders keep no cache"
 
 WITHOUT_EFFECT: dict[str, str] = {
     **dict.fromkeys(
-        ("description", "examples_filename", "model_metadata", "spec_version", "input_type", "model_framework",
+        ("description", "examples_filename", "spec_version", "input_type", "model_framework",
          "model_type"), "describes the model to people and platforms"),
     **dict.fromkeys(
         ("build_commands", "build", "docker_server", "live_reload", "resources", "runtime", "training_checkpoints",

@@ -25,7 +25,7 @@ def test_what_is_decided(tiny_checkpoint: Path, tmp_path: Path, environment: Env
         progress=lambda step, done, total: steps.append((step, done, total)),
     )
     manifest = open_engine_dir(engine_dir.path).manifest
-    assert (manifest.pooling, manifest.normalize, manifest.dtype) == ("mean", True, "float32")
+    assert (manifest.spec.task, manifest.normalize, manifest.dtype) == ("embedding", True, "float32")
     assert (manifest.max_sequence_tokens, manifest.max_num_tokens) == (128, 8192)
     assert (manifest.model_name, manifest.default_route) == ("tiny-bert", "/v1/embeddings")
     assert steps[0] == ("fetch", 0, 1)
@@ -39,7 +39,7 @@ def test_what_is_decided(tiny_checkpoint: Path, tmp_path: Path, environment: Env
 def test_the_real_model(minilm: Path, tmp_path: Path) -> None:
     manifest = build_engine(minilm, tmp_path / "engine").manifest
     assert (manifest.spec.num_layers, manifest.spec.hidden_size, manifest.spec.num_parameters) == (6, 384, 22_565_376)
-    assert (manifest.max_sequence_tokens, manifest.pooling, manifest.normalize) == (256, "mean", True)
+    assert (manifest.max_sequence_tokens, manifest.spec.task, manifest.normalize) == (256, "embedding", True)
 
 
 def test_weights_are_the_checkpoints(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_lower_case_of_sentence_transformers(spoilt_checkpoint: Path, tmp_path: 
 
 def test_a_route_that_the_model_cannot_answer(tiny_checkpoint: Path, tmp_path: Path) -> None:
     asked = msgspec.structs.replace(deployment(tiny_checkpoint), default_route="/rerank")
-    with pytest.raises(ConfigError, match="is /rerank; an embedding model answers /v1/embeddings"):
+    with pytest.raises(ConfigError, match="is /rerank; this embedding model answers /v1/embeddings"):
         build(asked, tmp_path / "engine", environment=Environment.read({}))
 
 

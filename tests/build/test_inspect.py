@@ -8,6 +8,8 @@ import pytest
 
 from openbei.build.inspect import inspect_checkpoint
 from openbei.errors import CheckpointError
+from openbei.prompts import Prompts
+from openbei.spec import EmbeddingHead, Pooling
 from tests.checkpoint import build_engine, write_json
 
 ST = "sentence_transformers"
@@ -33,9 +35,9 @@ def edit(path: Path, **changes: object) -> None:
         ({"word_embedding_dimension": 64, "pooling_mode_lasttoken": True}, "last_token"),
     ],
 )
-def test_poolings(pooling: dict[str, object], expected: str, spoilt_checkpoint: Path) -> None:
+def test_poolings(pooling: dict[str, object], expected: Pooling, spoilt_checkpoint: Path) -> None:
     write_json(spoilt_checkpoint / "1_Pooling/config.json", pooling)
-    assert inspect_checkpoint(spoilt_checkpoint, 8192).pooling == expected
+    assert inspect_checkpoint(spoilt_checkpoint, 8192).spec.head == EmbeddingHead(pooling=expected)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_what_sentence_transformers_itself_saves(tiny_checkpoint: Path, tmp_path
     SentenceTransformer(str(tiny_checkpoint), device="cpu", local_files_only=True).save(str(tmp_path / "saved"))
     ours, saved = build_engine(tiny_checkpoint, tmp_path / "a"), build_engine(tmp_path / "saved", tmp_path / "b")
     assert saved.manifest.spec == ours.manifest.spec
-    assert (saved.manifest.pooling, saved.manifest.normalize) == ("mean", True)
+    assert saved.manifest.normalize
     assert saved.manifest.max_sequence_tokens == 128
     assert (saved.path / "weights.safetensors").read_bytes() == (ours.path / "weights.safetensors").read_bytes()
 
@@ -92,15 +94,17 @@ def test_sequence_length(given: dict[str, int], limit: int, source: str, spoilt_
     assert {d.subject: d.reason for d in inspection.decisions}["max_sequence_tokens"] == source
 
 
-def test_a_default_prompt_is_told(spoilt_checkpoint: Path) -> None:
+def test_prompts(spoilt_checkpoint: Path) -> None:
     write_json(spoilt_checkpoint / "config_sentence_transformers.json",
-               {"prompts": {"query": "Q: "}, "default_prompt_name": "query"})  # fmt: skip
-    decisions = inspect_checkpoint(spoilt_checkpoint, 8192).decisions
-    assert "query is not applied" in [decision.decision for decision in decisions]
+               {"prompts": {"query": "Q: ", "document": ""}, "default_prompt_name": "query"})  # fmt: skip
+    inspection = inspect_checkpoint(spoilt_checkpoint, 8192)
+    assert inspection.prompts == Prompts({"query": "Q: ", "document": ""}, "query")
+    assert "query; default: query" in [decision.decision for decision in inspection.decisions]
 
 
 SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no modules.json": (lambda c: (c / "modules.json").unlink(), "modules.json cannot be read: No such file"),
+    "no modules.json": (
+        lambda c: (c / "modules.json").unlink(), "modules.json does not exist; BertModel needs it\nhint: save "),
     "no pooling": (lambda c: (c / "1_Pooling/config.json").unlink(), "1_Pooling/config.json cannot be read: No such"),
     "no config": (lambda c: (c / "config.json").unlink(), "config.json cannot be read"),
     "config is no JSON": (lambda c: (c / "config.json").write_text("{"), "config.json: "),
@@ -117,7 +121,7 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "other width": (lambda c: edit(c / "1_Pooling/config.json", embedding_dimension=65), "pools vectors of 65"),
     "dense": (
         lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.models.Pooling", f"{ST}.models.Dense"),
-        "the chain Transformer, Pooling, Dense; only Transformer, Pooling.* are implemented yet",
+        "the chain Transformer, Pooling, Dense; implemented are: Transformer; Transformer, Pooling; ",
     ),
     "foreign module": (lambda c: chain(c, "custom.Transformer", f"{ST}.models.Pooling"), "chain custom.Transformer, "),
     "path upwards": (
@@ -128,7 +132,13 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "other architecture": (
         lambda c: edit(c / "config.json", architectures=["Qwen3ForCausalLM"]), "'Qwen3ForCausalLM' is not one that"),
     "classifier": (
-        lambda c: edit(c / "config.json", architectures=["BertForSequenceClassification"]), "builds: BertModel, "),
+        lambda c: edit(c / "config.json", architectures=["BertForSequenceClassification"], id2label={"0": "x"}),
+        "has the module Pooling; BertForSequenceClassification cannot be pooled so"),
+    "no module but the transformer": (
+        lambda c: chain(c, f"{ST}.models.Transformer"), "modules.json has no pooling; BertModel needs it"),
+    "SPLADE of a model without vocabulary": (
+        lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.sparse_encoder.models.SpladePooling"),
+        "has the module SpladePooling; BertModel cannot be pooled so"),
     "no architecture": (lambda c: edit(c / "config.json", architectures=[]), r"architectures is \[\]; it must name"),
     "remote code": (lambda c: edit(c / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map asks for code"),
     "quantized": (lambda c: edit(c / "config.json", quantization_config={}), "quantization_config is set"),

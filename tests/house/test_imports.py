@@ -4,7 +4,7 @@ import pytest
 
 from .source import MODULES, Module
 
-BASE = {"errors", "spec", "batch", "config", "truss"}
+BASE = {"errors", "spec", "batch", "prompts", "config", "truss"}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
@@ -12,9 +12,11 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "spec": set(),
     "batch": set(),
+    "prompts": {"errors"},
     "truss": {"errors"},
     "config": {"errors", "spec", "truss"},
     "safetensors_file": {"errors"},
+    "json_floats": {"batch", "_native"},
     "families": BASE,
     "checkpoints": BASE,
     "engine_dir": {*BASE, "safetensors_file"},
@@ -24,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "tasks": BASE,
     "serving": {*BASE, "engine_dir", "tasks"},
     "embedder": {*BASE, "engine_dir", "tasks", "serving"},
-    "api": {*BASE, "engine_dir", "tasks", "serving"},
+    "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
     "cli": {*BASE, "engine_dir", "build", "backends", "serving", "embedder", "api", "_native"},
 }
 

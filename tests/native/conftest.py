@@ -9,7 +9,9 @@ import pytest
 from openbei.engine_dir import EngineDir, Manifest, tensor_shapes
 from openbei.quant import SCHEMES
 from openbei.quant.scheme import padded
-from openbei.spec import MLP, Activation, Attention, DType, LayerNorm, LearnedPositions, ModelSpec, Pooling
+from openbei.spec import MLP, Activation, Attention, DType, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
+
+MEAN = EmbeddingHead(pooling="mean")
 
 MakeSpec = Callable[..., ModelSpec]
 MakeEngineDir = Callable[..., EngineDir]
@@ -19,7 +21,7 @@ MakeEngineDir = Callable[..., EngineDir]
 def make_spec() -> MakeSpec:
     def make(
         hidden: int = 64, heads: int = 2, head_dim: int = 32, inner: int = 96, activation: Activation = "gelu",
-        layers: int = 2, positions: int = 1100,
+        layers: int = 2, positions: int = 1100, head: Head = MEAN, first_position: int = 0,
     ) -> ModelSpec:  # fmt: skip
         return ModelSpec(
             family="bert",
@@ -27,10 +29,11 @@ def make_spec() -> MakeSpec:
             type_vocab_size=2,
             hidden_size=hidden,
             num_layers=layers,
-            positions=LearnedPositions(max_positions=positions),
+            positions=LearnedPositions(max_positions=positions, first=first_position),
             attention=Attention(num_heads=heads, head_dim=head_dim),
             mlp=MLP(intermediate_size=inner, activation=activation),
             norm=LayerNorm(eps=1e-12),
+            head=head,
         )
 
     return make
@@ -38,14 +41,14 @@ def make_spec() -> MakeSpec:
 
 @pytest.fixture
 def make_engine_dir() -> MakeEngineDir:
-    def make(spec: ModelSpec, dtype: DType = "float32", pooling: Pooling = "mean", seed: int = 0) -> EngineDir:
+    def make(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) -> EngineDir:
         rng = np.random.default_rng(seed)
         scheme = SCHEMES[dtype]
         tensors = {}
         for name, shape in tensor_shapes(spec).items():
             # Variance is kept through the layers, so that tokens and texts stay far apart.
             values = rng.standard_normal(shape).astype(np.float32)
-            if len(shape) == 2 and name.startswith("layers."):
+            if len(shape) == 2 and not name.startswith("embeddings."):
                 tensors[name] = scheme.pack(values / np.float32(np.sqrt(shape[1])))
             elif len(shape) == 2:
                 tensors[name] = scheme.cast(values)
@@ -55,7 +58,7 @@ def make_engine_dir() -> MakeEngineDir:
                 bias = values / 4
                 tensors[name] = bias if "norm" in name else np.pad(bias, (0, padded(len(bias)) - len(bias)))
         manifest = Manifest(
-            openbei_version="0", model_name="random", source="seed", spec=spec, pooling=pooling, normalize=False,
+            openbei_version="0", model_name="random", source="seed", spec=spec,
             dtype=dtype, max_sequence_tokens=spec.positions.max_positions, max_num_tokens=8192,
             default_route="/v1/embeddings", content_hash="", report=(),
         )  # fmt: skip

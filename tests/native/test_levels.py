@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from openbei import _native
-from openbei.backends.native import encoder_over
+from openbei.backends.native import NativeEngine, encoder_over
 from openbei.backends.reference import ReferenceEngine
-from openbei.batch import PackedBatch, Sequence, Vectors
+from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
-from openbei.spec import DType
+from openbei.errors import EngineError
+from openbei.quant.scheme import padded
+from openbei.spec import Dense, DType, EmbeddingHead, Head, LayerNorm, SequenceHead, TermHead, TokenHead
 from tests.native.conftest import MakeEngineDir, MakeSpec
 from tests.same_embedding import worst_cosine
 
@@ -50,16 +52,16 @@ def random_batch(lengths: list[int], seed: int = 1) -> PackedBatch:
     return PackedBatch.pack(Sequence(rng.integers(0, 211, n).astype(np.int32), n) for n in lengths)
 
 
-def run_tokens(encoder: _native.Encoder, batch: PackedBatch, hidden_size: int) -> Vectors:
-    out = np.empty((batch.num_tokens, hidden_size), np.float32)
-    encoder.run(batch.token_ids, batch.cu_seqlens, "tokens", out)
-    return out
+def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, tokens: bool = True, rows: int = 0) -> Vectors:
+    out = np.full((rows or batch.num_tokens, padded(width)), np.nan, np.float32)
+    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, tokens, out)
+    return out[:, :width]
 
 
 def check_tokens(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int]) -> None:
     batch = random_batch(lengths)
     expected = ReferenceEngine(engine_dir).run(batch, "tokens")
-    actual = run_tokens(encoder, batch, engine_dir.manifest.spec.hidden_size)
+    actual = run(encoder, batch, engine_dir.manifest.spec.hidden_size)
     assert worst_cosine(actual, expected) >= {"float32": 0.99999, "bfloat16": 0.999}[engine_dir.manifest.dtype]
 
 
@@ -93,16 +95,81 @@ def test_activations_agree_with_reference(
     check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=1), [40, 3])
 
 
+HEADS: list[Head] = [
+    *(EmbeddingHead(pooling=pooling) for pooling in ("cls", "mean", "last_token")),
+    SequenceHead(num_labels=1, dense=Dense(activation="tanh")),
+    SequenceHead(num_labels=40, pooling="last_token"),
+    SequenceHead(num_labels=3, pooling="mean", dense=Dense(activation="relu", norm=LayerNorm(eps=1e-5))),
+    TokenHead(num_labels=9),
+    TermHead(dense=Dense(activation="gelu", norm=LayerNorm(eps=1e-12))),
+]
+
+
+def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int], at_least: float) -> None:
+    spec = engine_dir.manifest.spec
+    batch = random_batch(lengths)
+    batch = PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % 2)
+    output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
+    expected = ReferenceEngine(engine_dir).run(batch, output)
+    actual = NativeEngine(encoder, spec, engine_dir.manifest.dtype).run(batch, output)
+    if spec.output_width == 1:
+        assert np.abs(dense(actual) - dense(expected)).max() < 100 * (1 - at_least)
+    else:
+        assert worst_cosine(dense(actual), dense(expected)) >= at_least
+
+
+def dense(rows: Rows) -> Vectors:
+    if not isinstance(rows, SparseVectors):
+        return rows
+    out = np.zeros((len(rows), rows.width), np.float32)
+    out[np.repeat(np.arange(len(rows)), np.diff(rows.cu_terms)), rows.indices] = rows.values
+    return out
+
+
 @pytest.mark.parametrize("isa", OFFERED)
-@pytest.mark.parametrize("pooling", ["cls", "mean", "last_token"])
-def test_poolings_agree_with_reference(
-    isa: str, pooling: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+@pytest.mark.parametrize("lengths", [[1, 40, 7], [300, 5], [70] * 3], ids=str)
+def test_heads_agree_with_reference(
+    isa: str, threads: int, head: Head, lengths: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
-    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50), pooling=pooling)
-    batch = random_batch([1, 40, 7])
-    actual = np.empty((3, 36), np.float32)
-    encoder_over(engine_dir, isa=isa, threads=2).run(batch.token_ids, batch.cu_seqlens, pooling, actual)
-    assert worst_cosine(actual, ReferenceEngine(engine_dir).run(batch)) >= 0.99999
+    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=head, first_position=2))
+    check_head(engine_dir, encoder_over(engine_dir, isa=isa, threads=threads), lengths, 0.99999)
+
+
+@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
+def test_heads_in_bfloat16(isa: str, head: Head, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=head), "bfloat16")
+    check_head(engine_dir, encoder_over(engine_dir, isa=isa, threads=2), [1, 40, 7, 130], 0.998)
+
+
+@pytest.mark.parametrize("head", HEADS[3:], ids=lambda head: type(head).__name__)
+def test_a_sequence_alone_gets_the_same_from_its_head(
+    head: Head, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    engine_dir = make_engine_dir(make_spec(head=head), "bfloat16")
+    spec = engine_dir.manifest.spec
+    engine = NativeEngine(encoder_over(engine_dir, threads=2), spec, "bfloat16")
+    output: Output = "labels" if isinstance(head, TokenHead) else "pooled"
+    batch = random_batch([7, 300, 1, 33, *range(2, 100)])  # more than are run at once for term weights
+    together = dense(engine.run(batch, output))
+    row = 0
+    for i in range(batch.num_sequences):
+        alone = dense(engine.run(batch.part(i, i + 1), output))
+        np.testing.assert_array_equal(alone, together[row : row + len(alone)])
+        row += len(alone)
+    assert row == len(together)
+
+
+def test_an_output_that_the_head_does_not_make(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    engine_dir = make_engine_dir(make_spec())
+    for engine in (
+        NativeEngine(encoder_over(engine_dir), engine_dir.manifest.spec, "float32"),
+        ReferenceEngine(engine_dir),
+    ):
+        with pytest.raises(EngineError, match="embedding models have no output 'labels'"):
+            engine.run(random_batch([3]), "labels")
 
 
 @pytest.mark.parametrize("isa", OFFERED)
@@ -111,10 +178,10 @@ def test_alone_equals_in_batch(isa: str, threads: int, make_spec: MakeSpec, make
     engine_dir = make_engine_dir(make_spec(), "bfloat16")
     encoder = encoder_over(engine_dir, isa=isa, threads=threads)
     batch = random_batch([7, 300, 1, 33, 90, 17, 64])
-    together = run_tokens(encoder, batch, 64)
+    together = run(encoder, batch, 64)
     for begin, end in zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True):
         single = PackedBatch(batch.token_ids[begin:end], np.array([0, end - begin], np.int32))
-        np.testing.assert_array_equal(run_tokens(encoder, single, 64), together[begin:end])
+        np.testing.assert_array_equal(run(encoder, single, 64), together[begin:end])
 
 
 @pytest.fixture(scope="module")

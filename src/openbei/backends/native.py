@@ -1,24 +1,33 @@
 """The native backend: the compiled CPU engine. Here only what it takes to call it; the engine is in `native/`."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from openbei import _native
-from openbei.batch import Output, PackedBatch, Vectors
+from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors, concatenate
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
-from openbei.spec import DType, ModelSpec, Pooling
+from openbei.quant.scheme import padded
+from openbei.spec import DType, EmbeddingHead, ModelSpec, SequenceHead, Task
 
 TOKENS_PER_THREAD = 512
 """Enough for two groups of sequences a thread, so that threads end a batch at about the same time."""
 
 
+SEQUENCES_OF_TERMS = 64
+"""Sequences at once whose term weights are held as a dense array, with a column for each word of the vocabulary."""
+
+POOLING_OF_TOKENS: dict[Task, str] = {"token_classifier": "tokens", "sparse": "max_terms"}
+"""What heads over token vectors do with rows, by the engine's names."""
+
+
 class NativeEngine:
     """Runs packed batches in C++, without the GIL, on a pool of threads of its own."""
 
-    def __init__(self, encoder: _native.Encoder, hidden_size: int, pooling: Pooling, dtype: DType) -> None:
+    def __init__(self, encoder: _native.Encoder, spec: ModelSpec, dtype: DType) -> None:
         self._encoder = encoder
-        self._hidden_size = hidden_size
-        self._pooling = pooling
+        self._spec = spec
         threads = encoder.num_threads
         self._description = f"native {encoder.isa} {dtype} {threads} thread{'s' if threads > 1 else ''}"
 
@@ -32,15 +41,25 @@ class NativeEngine:
         """See `Engine`."""
         return TOKENS_PER_THREAD * self._encoder.num_threads
 
-    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `Engine`. A batch that breaks the contract (ids, lengths) is an EngineError, too."""
-        tokens = output == "tokens"
-        out = np.empty((batch.num_tokens if tokens else batch.num_sequences, self._hidden_size), np.float32)
+        if output != "tokens" and (output == "labels") != (self._spec.task == "token_classifier"):
+            raise EngineError(f"{self._spec.task} models have no output {output!r}")
+        if self._spec.task != "sparse" or output == "tokens":
+            return self._run(batch, output)
+        starts = range(0, batch.num_sequences, SEQUENCES_OF_TERMS)
+        parts = [batch.part(start, min(start + SEQUENCES_OF_TERMS, batch.num_sequences)) for start in starts]
+        maxima = [SparseVectors.of(self._run(part, output)) for part in parts]
+        return concatenate([replace(part, values=np.log1p(part.values)) for part in maxima])
+
+    def _run(self, batch: PackedBatch, output: Output) -> Vectors:
+        width = self._spec.hidden_size if output == "tokens" else self._spec.output_width
+        out = np.empty((batch.num_rows(output), padded(width)), np.float32)
         try:
-            self._encoder.run(batch.token_ids, batch.cu_seqlens, "tokens" if tokens else self._pooling, out)
+            self._encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, output == "tokens", out)
         except (ValueError, TypeError, MemoryError) as error:
             raise EngineError(f"the engine refused a batch of {batch.num_tokens} tokens: {error}") from error
-        return out
+        return out[:, :width]
 
 
 def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> NativeEngine:
@@ -54,7 +73,7 @@ def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> NativeEngin
     except ValueError as error:
         offered = ", ".join(name for name, compiled, missing in _native.isa_levels() if compiled and not missing)
         raise BackendError(str(error), hint=f"instruction-set levels offered here: {offered}") from error
-    return NativeEngine(encoder, manifest.spec.hidden_size, manifest.pooling, manifest.dtype)
+    return NativeEngine(encoder, manifest.spec, manifest.dtype)
 
 
 def encoder_over(
@@ -64,10 +83,12 @@ def encoder_over(
     spec: ModelSpec = engine_dir.manifest.spec
     # The module knows no numpy extension types: bfloat16 goes in as the 16 bits that it is.
     tensors = {name: t.view(np.uint16) if t.dtype.itemsize == 2 else t for name, t in engine_dir.tensors.items()}
+    head = spec.head
     return _native.Encoder(
         tensors,
         vocab_size=spec.vocab_size,
         type_vocab_size=spec.type_vocab_size,
+        first_position=spec.positions.first,
         max_positions=spec.positions.max_positions,
         hidden_size=spec.hidden_size,
         num_layers=spec.num_layers,
@@ -76,6 +97,10 @@ def encoder_over(
         intermediate_size=spec.mlp.intermediate_size,
         activation=spec.mlp.activation,
         norm_eps=spec.norm.eps,
+        pooling=head.pooling if isinstance(head, EmbeddingHead | SequenceHead) else POOLING_OF_TOKENS[spec.task],
+        output_width=0 if isinstance(head, EmbeddingHead) else spec.output_width,
+        dense_activation=spec.dense.activation if spec.dense else "",
+        dense_norm_eps=spec.dense.norm.eps if spec.dense and spec.dense.norm else 0.0,
         dtype=engine_dir.manifest.dtype,
         num_threads=threads,
         isa=isa,

@@ -6,11 +6,21 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from openbei.batch import Int32s, Output, PackedBatch, Vectors
+from openbei.batch import Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir, tensor_shapes
 from openbei.errors import BackendError, EngineError
 from openbei.quant import SCHEMES
-from openbei.spec import Activation, LayerNorm, ModelSpec, Pooling
+from openbei.spec import (
+    Activation,
+    Dense,
+    EmbeddingHead,
+    LayerNorm,
+    ModelSpec,
+    Pooling,
+    SequenceHead,
+    TermHead,
+    TokenHead,
+)
 
 _ERF = np.array([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0], np.float32)
 
@@ -45,11 +55,18 @@ def relu(x: Vectors) -> Vectors:
     return rectified
 
 
+def tanh(x: Vectors) -> Vectors:
+    """tanh(x)."""
+    bent: Vectors = np.tanh(x)
+    return bent
+
+
 ACTIVATIONS: dict[Activation, Callable[[Vectors], Vectors]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "relu": relu,
     "silu": silu,
+    "tanh": tanh,
 }
 
 POOLINGS: dict[Pooling, Callable[[Vectors], NDArray[np.float32]]] = {
@@ -73,7 +90,6 @@ class ReferenceEngine:
     def __init__(self, engine_dir: EngineDir) -> None:
         manifest = engine_dir.manifest
         self.spec: ModelSpec = manifest.spec
-        self.pooling: Pooling = manifest.pooling
         self.description = f"reference float32 (weights {manifest.dtype})"
         scheme = SCHEMES[manifest.dtype]
         self._tensors: dict[str, Vectors] = {}
@@ -89,18 +105,38 @@ class ReferenceEngine:
         """See `openbei.batch.Engine`."""
         return 1024
 
-    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `openbei.batch.Engine`."""
         self._check(batch)
         bounds = list(zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True))
-        x = self._embed(batch.token_ids, bounds)
+        x = self._embed(batch, bounds)
         for layer in range(self.spec.num_layers):
             at = f"layers.{layer}"
             x = self._norm(f"{at}.attention.norm", x + self._attend(f"{at}.attention", x, bounds))
             x = self._norm(f"{at}.mlp.norm", x + self._mlp(f"{at}.mlp", x))
-        if output == "tokens":
+        return x if output == "tokens" else self._head(x, bounds, output)
+
+    def _head(self, x: Vectors, bounds: list[tuple[int, int]], output: Output) -> Rows:
+        """What the head makes of token vectors [num_tokens, H]."""
+        if (output == "labels") != isinstance(self.spec.head, TokenHead):
+            raise EngineError(f"{self.spec.task} models have no output {output!r}")
+        match self.spec.head:
+            case TokenHead():
+                return self._linear("head.out", x)
+            case TermHead(dense=dense):
+                logits = self._linear("head.out", self._dense(dense, x))
+                weights = np.log1p(np.maximum(logits, np.float32(0)))
+                return SparseVectors.of(np.stack([weights[start:end].max(axis=0) for start, end in bounds]))
+            case EmbeddingHead(pooling=pooling):
+                return pool(pooling, x, bounds)
+            case SequenceHead(pooling=pooling, dense=dense):
+                return self._linear("head.out", self._dense(dense, pool(pooling, x, bounds)))
+
+    def _dense(self, dense: Dense | None, x: Vectors) -> Vectors:
+        if dense is None:
             return x
-        return np.stack([POOLINGS[self.pooling](x[start:end]) for start, end in bounds])
+        x = ACTIVATIONS[dense.activation](self._linear("head.dense", x))
+        return self._norm("head.norm", x) if dense.norm else x
 
     def _check(self, batch: PackedBatch) -> None:
         lengths = np.diff(batch.cu_seqlens)
@@ -109,14 +145,17 @@ class ReferenceEngine:
         limit = self.spec.positions.max_positions
         if lengths.min() < 1 or lengths.max() > limit:
             raise EngineError(f"a sequence has {lengths.min()} to {lengths.max()} tokens; allowed are 1 to {limit}")
-        low, high = batch.token_ids.min(), batch.token_ids.max()
-        if low < 0 or high >= self.spec.vocab_size:
-            raise EngineError(f"token ids from {low} to {high}; the vocabulary is 0 to {self.spec.vocab_size - 1}")
+        _check_ids("token ids", batch.token_ids, self.spec.vocab_size)
+        if batch.type_ids is not None:
+            if len(batch.type_ids) != batch.num_tokens:
+                raise EngineError(f"{len(batch.type_ids)} token types for {batch.num_tokens} tokens")
+            _check_ids("token types", batch.type_ids, self.spec.type_vocab_size)
 
-    def _embed(self, token_ids: Int32s, bounds: list[tuple[int, int]]) -> Vectors:
-        positions = np.concatenate([np.arange(end - start) for start, end in bounds])
-        x = self._tensors["embeddings.token"][token_ids] + self._tensors["embeddings.position"][positions]
-        return self._norm("embeddings.norm", x + self._tensors["embeddings.type"][0])
+    def _embed(self, batch: PackedBatch, bounds: list[tuple[int, int]]) -> Vectors:
+        positions = np.concatenate([np.arange(end - start) for start, end in bounds]) + self.spec.positions.first
+        x = self._tensors["embeddings.token"][batch.token_ids] + self._tensors["embeddings.position"][positions]
+        types = np.zeros_like(batch.token_ids) if batch.type_ids is None else batch.type_ids
+        return self._norm("embeddings.norm", x + self._tensors["embeddings.type"][types])
 
     def _attend(self, at: str, x: Vectors, bounds: list[tuple[int, int]]) -> Vectors:
         attention = self.spec.attention
@@ -136,6 +175,17 @@ class ReferenceEngine:
 
     def _norm(self, at: str, x: Vectors) -> Vectors:
         return layer_norm(x, self.spec.norm) * self._tensors[f"{at}.weight"] + self._tensors[f"{at}.bias"]
+
+
+def _check_ids(what: str, ids: Int32s, size: int) -> None:
+    low, high = ids.min(), ids.max()
+    if low < 0 or high >= size:
+        raise EngineError(f"{what} from {low} to {high}; the vocabulary is 0 to {size - 1}")
+
+
+def pool(pooling: Pooling, x: Vectors, bounds: list[tuple[int, int]]) -> Vectors:
+    """Token vectors [num_tokens, H] -> [num_sequences, H]."""
+    return np.stack([POOLINGS[pooling](x[start:end]) for start, end in bounds])
 
 
 def softmax(scores: Vectors) -> Vectors:

@@ -18,10 +18,18 @@ from openbei.config import Decision, Deployment, Environment
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.quant import SCHEMES
+from openbei.spec import Task
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
 
-EMBEDDING_ROUTE = "/v1/embeddings"
+ROUTES: dict[Task, tuple[str, ...]] = {
+    "embedding": ("/v1/embeddings",),
+    "reranker": ("/predict", "/rerank"),
+    "classifier": ("/predict",),
+    "token_classifier": ("/predict_tokens",),
+    "sparse": ("/embed_sparse",),
+}
+"""What can be the default route of a model; the first is, unless webserver_default_route says otherwise."""
 
 Progress = Callable[[str, int, int], None]
 """Told a step, what of it is done, and how much there is: ("write", bytes, bytes)."""
@@ -44,44 +52,62 @@ def build(
     progress("fetch", 1, 1)
     inspection = inspect_checkpoint(folder, deployment.max_num_tokens)
     spec = inspection.spec
-    if deployment.default_route not in (None, EMBEDDING_ROUTE):
-        raise ConfigError(
-            f"trt_llm.runtime.webserver_default_route is {deployment.default_route}; an embedding model answers "
-            f"{EMBEDDING_ROUTE}"
-        )
-    tokenizer_json, tokenizer_notes = convert_tokenizer(inspection.root / "tokenizer.json", spec, inspection.lowercases)
-    matched = match_tensors(read_checkpoint(inspection.root), inspection.family, spec)
+    default_route = _default_route(deployment, inspection)
+    tokenizer = convert_tokenizer(inspection.root, spec, inspection.lowercases)
+    matched = match_tensors(read_checkpoint(inspection.root), inspection.family, inspection.kind, spec)
     manifest = Manifest(
         openbei_version=__version__,
         model_name=deployment.model_name,
         source=_source(deployment, folder),
         spec=spec,
-        pooling=inspection.pooling,
         normalize=inspection.normalize,
+        labels=inspection.labels,
+        is_multi_label=inspection.is_multi_label,
+        prompts=inspection.prompts,
+        score_template=inspection.score_template,
+        unk_token_id=tokenizer.unk_token_id,
+        example_input=deployment.example_input,
         dtype=deployment.dtype,
         max_sequence_tokens=inspection.max_sequence_tokens,
         max_num_tokens=deployment.max_num_tokens,
-        default_route=EMBEDDING_ROUTE,
+        default_route=default_route,
         content_hash=content_hash(deployment, folder),
-        report=_decisions(deployment, inspection, matched, tokenizer_notes),
+        report=_decisions(deployment, inspection, matched, default_route, tokenizer.decisions),
     )
     tensors = plan_tensors(spec, matched, SCHEMES[deployment.dtype])
     write_engine_dir(
-        out, manifest, tensors, tokenizer_json, progress=lambda done, total: progress("write", done, total)
+        out, manifest, tensors, tokenizer.content, progress=lambda done, total: progress("write", done, total)
     )
     return open_engine_dir(out, verify=False)
 
 
+def _default_route(deployment: Deployment, inspection: Inspection) -> str:
+    """Raises ConfigError for a route that the model does not answer."""
+    task = inspection.spec.task
+    allowed = ROUTES[task] + ("/rerank",) * (inspection.score_template is not None)
+    if deployment.default_route not in (None, *allowed):
+        raise ConfigError(
+            f"trt_llm.runtime.webserver_default_route is {deployment.default_route}; "
+            f"this {task.replace('_', ' ')} model answers {' or '.join(allowed)}"
+        )
+    return deployment.default_route or allowed[0]
+
+
 def _decisions(
-    deployment: Deployment, inspection: Inspection, matched: Matched, tokenizer_notes: tuple[Decision, ...]
+    deployment: Deployment,
+    inspection: Inspection,
+    matched: Matched,
+    default_route: str,
+    tokenizer_decisions: tuple[Decision, ...],
 ) -> tuple[Decision, ...]:
     dropped = ", ".join(matched.dropped) or "none"
-    route_reason = "webserver_default_route" if deployment.default_route else "the model gives embeddings"
+    task = inspection.spec.task.replace("_", " ")
+    route_reason = "webserver_default_route" if deployment.default_route else f"what {task} models are for"
     return (
         *inspection.decisions,
-        *tokenizer_notes,
-        Decision("dropped tensors", dropped, "pooled token vectors do not depend on them"),
-        Decision("default route", EMBEDDING_ROUTE, route_reason),
+        *tokenizer_decisions,
+        Decision("dropped tensors", dropped, "the answers do not depend on them"),
+        Decision("default route", default_route, route_reason),
         *deployment.notes,
     )
 

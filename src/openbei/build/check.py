@@ -6,15 +6,16 @@ from pathlib import Path
 
 import msgspec
 
-from openbei.build.inspect import read_json
+from openbei.build.json_file import read_json
 from openbei.engine_dir import tensor_shapes
 from openbei.errors import CheckpointError
-from openbei.families import Family
+from openbei.families import Family, HeadKind
 from openbei.safetensors_file import Array, Shape, read_tensors
 from openbei.spec import ModelSpec
 
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
+PARTS = ("weight", "bias")
 _SHOWN = 8  # names in a message
 _READABLE = ("float32", "float16", "bfloat16")
 
@@ -48,15 +49,31 @@ def read_checkpoint(root: Path) -> dict[str, Array]:
     return tensors
 
 
-def match_tensors(tensors: Mapping[str, Array], family: Family, spec: ModelSpec) -> Matched:
+def weights_of(family: Family, kind: HeadKind) -> dict[str, str | None]:
+    """Checkpoint tensor name -> engine tensor name, or None for what may be there and is dropped."""
+    weights: dict[str, str | None] = {}
+    for name in family.DROPPED:
+        weights |= dict.fromkeys((name, *(f"{name}.{part}" for part in PARTS)))
+    for theirs, ours in {**family.WEIGHTS, **family.HEADS[kind]}.items():
+        if theirs.endswith(PARTS):
+            weights[theirs] = ours
+        else:
+            weights |= {f"{theirs}.{part}": f"{ours}.{part}" for part in PARTS}
+    return weights
+
+
+def match_tensors(tensors: Mapping[str, Array], family: Family, kind: HeadKind, spec: ModelSpec) -> Matched:
     """Prove that a checkpoint fits a spec. Raises CheckpointError, naming what is missing, left over or misshapen."""
-    expected = dict(_layered(family.WEIGHTS, spec.num_layers))
+    expected = dict(_layered(weights_of(family, kind), spec.num_layers))
     found: dict[str, str] = {}
     for name in tensors:
         canonical = _canonical(name, family)
         if canonical in found:
             raise CheckpointError(f"the checkpoint has {canonical} twice: {found[canonical]} and {name}")
         found[canonical] = name
+    for tied, same in family.TIED.items():
+        if expected.get(tied) and same in found:
+            found.setdefault(tied, found[same])
     if missing := {theirs for theirs, ours in expected.items() if ours} - found.keys():
         raise CheckpointError(f"the checkpoint has no tensor {_some(missing)}")
     if extra := {name for canonical, name in found.items() if canonical not in expected}:
@@ -67,7 +84,8 @@ def match_tensors(tensors: Mapping[str, Array], family: Family, spec: ModelSpec)
             sources.setdefault(ours, []).append(found[theirs])
     for ours, shape in tensor_shapes(spec).items():
         _check_parts({name: tensors[name] for name in sources[ours]}, shape)
-    dropped = tuple(found[theirs] for theirs, ours in expected.items() if ours is None and theirs in found)
+    used = {name for names in sources.values() for name in names}
+    dropped = tuple(found[theirs] for theirs in expected if theirs in found and found[theirs] not in used)
     return Matched({ours: [tensors[name] for name in names] for ours, names in sources.items()}, dropped)
 
 

@@ -1,32 +1,28 @@
 """Inspect: what a checkpoint's JSON files say that it is. Tensors and the tokenizer are looked at elsewhere."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from openbei.build.json_file import read_json, read_optional
+from openbei.build.modules import Chain, read_chain
 from openbei.config import Decision
 from openbei.errors import CheckpointError
-from openbei.families import Family, find_family
-from openbei.spec import ModelSpec, Pooling
+from openbei.families import Family, HeadKind, fields_of, find_family
+from openbei.prompts import SCORE_TEMPLATES, Prompts, ScoreTemplate
+from openbei.spec import Dense, EmbeddingHead, Head, ModelSpec, SequenceHead, TermHead, TokenHead
 
-POOLINGS: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "lasttoken": "last_token"}
-"""sentence-transformers' pooling modes -> ours."""
-
-_OLD_POOLING_KEYS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
+TRANSFORMER_TASKS: dict[HeadKind, str] = {
+    "embedding": "feature-extraction",
+    "sequence_labels": "sequence-classification",
+    "token_labels": "token-classification",
+    "term_weights": "fill-mask",
 }
-
-
-_Part = TypeVar("_Part")
+"""`transformer_task` of sentence_bert_config.json."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +31,20 @@ class Inspection:
 
     root: Path
     family: Family
+    kind: HeadKind
     spec: ModelSpec
-    pooling: Pooling
     normalize: bool
     max_sequence_tokens: int
     lowercases: bool
+    labels: tuple[str, ...]
+    is_multi_label: bool
+    prompts: Prompts
     decisions: tuple[Decision, ...]
 
-
-class _Module(msgspec.Struct, frozen=True):
-    """One step of modules.json."""
-
-    type: str
-    path: str = ""
-
     @property
-    def kind(self) -> str:
-        """The class name, wherever a version of sentence-transformers keeps the class."""
-        package, _, name = self.type.rpartition(".")
-        return name if package.split(".")[0] == "sentence_transformers" else self.type
+    def score_template(self) -> ScoreTemplate | None:
+        """How queries and documents are shown to a reranker that was made of a generative model."""
+        return SCORE_TEMPLATES.get((self.spec.family, self.labels))
 
 
 class _SentenceConfig(msgspec.Struct, frozen=True):
@@ -61,7 +52,7 @@ class _SentenceConfig(msgspec.Struct, frozen=True):
 
     max_seq_length: int | None = None
     do_lower_case: bool = False
-    transformer_task: str = "feature-extraction"
+    transformer_task: str | None = None
 
 
 class _TokenizerConfig(msgspec.Struct, frozen=True):
@@ -77,61 +68,116 @@ class _ModelConfig(msgspec.Struct, frozen=True):
     default_prompt_name: str | None = None
 
 
+class _LabelConfig(msgspec.Struct, frozen=True):
+    """What config.json says of a classifier's labels."""
+
+    id2label: dict[str, str] | None = None
+    problem_type: str | None = None
+
+
 def inspect_checkpoint(folder: Path, max_num_tokens: int) -> Inspection:
-    """Read a sentence-transformers checkpoint. Raises CheckpointError, naming the file."""
-    transformer, pooling_module, normalize = _module_chain(folder)
-    root = _inside(folder, transformer)
+    """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
+
+    Raises CheckpointError, naming the file.
+    """
+    chain = read_chain(folder)
+    root = chain.root
     config = read_json(root / "config.json", dict[str, Any])
     architecture = _architecture(config)
-    family = find_family(architecture)
-    spec = family.parse(config)
-    pooling = _pooling(_inside(folder, pooling_module) / "config.json", spec)
-    sentence = _read_optional(root / "sentence_bert_config.json", _SentenceConfig)
-    if sentence.transformer_task != "feature-extraction":
-        raise CheckpointError(f"sentence_bert_config.json: transformer_task is {sentence.transformer_task!r}")
+    family, kinds = find_family(architecture)
+    kind = _head_kind(folder, chain, architecture, kinds)
+    labels, is_multi_label = _labels(config) if kind in ("sequence_labels", "token_labels") else ((), False)
+    head = _head(kind, chain, family.dense(config, kind), len(labels))
+    spec = family.parse(config, head)
+    if isinstance(head, EmbeddingHead):
+        chain.check_width(spec)
+    sentence = read_optional(root / "sentence_bert_config.json", _SentenceConfig)
+    if sentence.transformer_task not in (TRANSFORMER_TASKS[kind], None):
+        raise CheckpointError(
+            f"sentence_bert_config.json: transformer_task is {sentence.transformer_task!r}; "
+            f"{architecture} is built for {TRANSFORMER_TASKS[kind]!r}"
+        )
     length, why = _sequence_length(root, sentence, spec, max_num_tokens)
+    given = read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
+    prompts = Prompts(given.prompts, given.default_prompt_name)
     decisions = [
         Decision("family", spec.family, f"config.json names the architecture {architecture}"),
-        Decision("pooling", pooling, f"{pooling_module.path}/config.json"),
-        Decision("normalize", "yes" if normalize else "no", f"modules.json has {'a' if normalize else 'no'} Normalize"),
+        Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
+        *_about_head(head, chain, folder, labels, is_multi_label),
         Decision("max_sequence_tokens", str(length), why),
+        *_about_prompts(prompts),
     ]
-    prompts = _read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
-    if prompts.prompts.get(prompts.default_prompt_name or ""):
-        reason = "texts are embedded as they are sent; send the prompt in front of them"
-        decisions.append(Decision("default prompt", f"{prompts.default_prompt_name} is not applied", reason))
-    return Inspection(root, family, spec, pooling, normalize, length, sentence.do_lower_case, tuple(decisions))
+    return Inspection(
+        root, family, kind, spec, chain.normalizes, length, sentence.do_lower_case, labels, is_multi_label, prompts,
+        tuple(decisions),
+    )  # fmt: skip
 
 
-def read_json(path: Path, kind: type[_Part]) -> _Part:
-    """Decode a JSON file of a checkpoint. Raises CheckpointError, naming it."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _read_optional(path: Path, kind: type[_Part]) -> _Part:
-    return read_json(path, kind) if path.exists() else kind()
-
-
-def _module_chain(folder: Path) -> tuple[_Module, _Module, bool]:
-    modules = read_json(folder / "modules.json", list[_Module])
-    kinds = [module.kind for module in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
+    """What to build, of what the architecture allows."""
+    path = folder / "modules.json"
+    if chain.pooling_kind is None:
+        if kinds[0] in ("sequence_labels", "token_labels"):
+            return kinds[0]
         raise CheckpointError(
-            f"{folder / 'modules.json'} is the chain {', '.join(kinds)}; "
-            "only Transformer, Pooling, and then perhaps Normalize, are implemented yet"
+            f"{path} {'has no pooling' if path.exists() else 'does not exist'}; {architecture} needs it",
+            hint="save the model once with sentence-transformers: SentenceTransformer or, for SPLADE, SparseEncoder",
         )
-    return modules[0], modules[1], len(modules) == 3
+    kind: HeadKind = "term_weights" if chain.pooling_kind == "SpladePooling" else "embedding"
+    if kind not in kinds:
+        raise CheckpointError(f"{path} has the module {chain.pooling_kind}; {architecture} cannot be pooled so")
+    return kind
 
 
-def _inside(folder: Path, module: _Module) -> Path:
-    if (path := PurePosixPath(module.path)).is_absolute() or ".." in path.parts:
-        raise CheckpointError(f"{folder / 'modules.json'}: the path {module.path!r} leaves the checkpoint")
-    return folder / path
+def _head(kind: HeadKind, chain: Chain, dense: Dense | None, num_labels: int) -> Head:
+    if kind == "token_labels":
+        return TokenHead(num_labels=num_labels)
+    if kind == "sequence_labels":
+        return SequenceHead(num_labels=num_labels, dense=dense)
+    if kind == "embedding" or dense is None:
+        return EmbeddingHead(pooling=chain.pooling())
+    chain.check_splade()
+    return TermHead(dense=dense)
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
+    """Label names by index, and whether several may hold at once."""
+    given = fields_of(config, _LabelConfig)
+    if not given.id2label:
+        raise CheckpointError(
+            "config.json has no id2label; a classifier needs the name of each label",
+            hint='add it, such as "id2label": {"0": "negative", "1": "positive"}',
+        )
+    indices = [str(index) for index in range(len(given.id2label))]
+    if set(given.id2label) != set(indices):
+        raise CheckpointError(
+            f"config.json: id2label has the keys {', '.join(given.id2label)}; they must be 0, 1, 2, …"
+        )
+    names = tuple(given.id2label[index] for index in indices)
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"config.json: id2label gives one name to several labels: {', '.join(names)}")
+    return names, given.problem_type == "multi_label_classification"
+
+
+def _about_head(
+    head: Head, chain: Chain, folder: Path, labels: tuple[str, ...], is_multi_label: bool
+) -> Iterator[Decision]:
+    if isinstance(head, EmbeddingHead):
+        yield Decision("pooling", head.pooling, str(chain.pooling_file.relative_to(folder)))
+        does, a = ("yes", "a") if chain.normalizes else ("no", "no")
+        yield Decision("normalize", does, f"modules.json has {a} Normalize")
+    if labels:
+        yield Decision("labels", ", ".join(labels), "id2label of config.json")
+    if len(labels) > 1 and isinstance(head, SequenceHead):
+        which = "each label for itself, by sigmoid" if is_multi_label else "one label, by softmax"
+        yield Decision("scores", which, "problem_type of config.json")
+
+
+def _about_prompts(prompts: Prompts) -> Iterator[Decision]:
+    named = [name for name, text in prompts.by_name.items() if text]
+    if named:
+        default = f"default: {prompts.default}" if prompts.find(None) else "none by default"
+        yield Decision("prompts", f"{', '.join(named)}; {default}", "config_sentence_transformers.json")
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
@@ -147,19 +193,6 @@ def _architecture(config: Mapping[str, Any]) -> str:
             return architecture
         case found:
             raise CheckpointError(f"config.json: architectures is {found!r}; it must name one")
-
-
-def _pooling(path: Path, spec: ModelSpec) -> Pooling:
-    config = read_json(path, dict[str, Any])
-    size = config.get("embedding_dimension", config.get("word_embedding_dimension", spec.hidden_size))
-    if size != spec.hidden_size:
-        raise CheckpointError(f"{path}: it pools vectors of {size}; the model's have {spec.hidden_size}")
-    found = config.get("pooling_mode", [mode for key, mode in _OLD_POOLING_KEYS.items() if config.get(key)])
-    match [found] if isinstance(found, str) else found:
-        case [mode] if mode in POOLINGS:
-            return POOLINGS[mode]
-        case modes:
-            raise CheckpointError(f"{path}: the pooling is {modes!r}; it must be one of {', '.join(POOLINGS)}")
 
 
 def _sequence_length(root: Path, sentence: _SentenceConfig, spec: ModelSpec, max_num_tokens: int) -> tuple[int, str]:

@@ -1,20 +1,45 @@
 """The tokenizer of a checkpoint, checked against the model and rid of its own truncation and padding."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from tokenizers import Tokenizer, normalizers
 
+from openbei.build.json_file import read_optional
 from openbei.config import Decision
 from openbei.errors import CheckpointError
 from openbei.spec import ModelSpec
 
 
-def convert_tokenizer(path: Path, spec: ModelSpec, lowercases: bool) -> tuple[bytes, tuple[Decision, ...]]:
-    """The bytes of the engine's tokenizer.json, and what was decided.
+@dataclass(frozen=True, slots=True)
+class ConvertedTokenizer:
+    """The bytes of the engine's tokenizer.json, the id of the unknown token, and what was decided."""
+
+    content: bytes
+    unk_token_id: int | None
+    decisions: tuple[Decision, ...]
+
+
+class _AddedToken(msgspec.Struct, frozen=True):
+    """How older versions of transformers write a special token."""
+
+    content: str
+
+
+class _TokenizerConfig(msgspec.Struct, frozen=True):
+    """tokenizer_config.json."""
+
+    unk_token: str | _AddedToken | None = None
+
+
+def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> ConvertedTokenizer:
+    """Make the engine's tokenizer of the checkpoint's.
 
     `lowercases` puts sentence-transformers' own lower-casing in front. Raises CheckpointError where there is no
     tokenizer.json, or it can give token ids that the model has no vector for.
     """
+    path = root / "tokenizer.json"
     if not path.is_file():
         raise CheckpointError(
             f"{path} does not exist; only fast tokenizers are read",
@@ -34,7 +59,16 @@ def convert_tokenizer(path: Path, spec: ModelSpec, lowercases: bool) -> tuple[by
         steps = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
         tokenizer.normalizer = normalizers.Sequence(steps)
         decisions.append(Decision("tokenizer", "lower-cases first", "do_lower_case of sentence_bert_config.json"))
-    return tokenizer.to_str().encode(), tuple(decisions)
+    return ConvertedTokenizer(tokenizer.to_str().encode(), _unk_token_id(tokenizer, root), tuple(decisions))
+
+
+def _unk_token_id(tokenizer: Tokenizer, root: Path) -> int | None:
+    """What tokenizer_config.json or the tokenizer's model says, or else what transformers' classes have by default."""
+    said = read_optional(root / "tokenizer_config.json", _TokenizerConfig).unk_token
+    token = said.content if isinstance(said, _AddedToken) else said
+    names = (token, getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
+    ids = (tokenizer.token_to_id(name) for name in names if name)
+    return next((token_id for token_id in ids if token_id is not None), None)
 
 
 def _check_ids(tokenizer: Tokenizer, path: Path, spec: ModelSpec) -> None:

@@ -6,56 +6,43 @@ from typing import Annotated
 import msgspec
 
 from openbei.errors import CheckpointError
-from openbei.spec import MLP, Activation, Attention, LayerNorm, LearnedPositions, ModelSpec
+from openbei.families import ACTIVATIONS, HeadKind, Size, fields_of
+from openbei.spec import MLP, Attention, Dense, Head, LayerNorm, LearnedPositions, ModelSpec
 
 PREFIX = "bert."
 OLD_SUFFIXES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
-_LAYER = {
-    "attention.self.query": "attention.qkv",
-    "attention.self.key": "attention.qkv",
-    "attention.self.value": "attention.qkv",
-    "attention.output.dense": "attention.out",
-    "attention.output.LayerNorm": "attention.norm",
-    "intermediate.dense": "mlp.up",
-    "output.dense": "mlp.down",
-    "output.LayerNorm": "mlp.norm",
-}
-_DROPPED_LINEARS = (
-    "pooler.dense",
-    "cls.seq_relationship",
-    "cls.predictions.transform.dense",
-    "cls.predictions.transform.LayerNorm",
-    "cls.predictions.decoder",
-)
-
-WEIGHTS: dict[str, str | None] = {
+WEIGHTS = {
     "embeddings.word_embeddings.weight": "embeddings.token",
     "embeddings.position_embeddings.weight": "embeddings.position",
     "embeddings.token_type_embeddings.weight": "embeddings.type",
-    "embeddings.LayerNorm.weight": "embeddings.norm.weight",
-    "embeddings.LayerNorm.bias": "embeddings.norm.bias",
-    **{
-        f"encoder.layer.{{}}.{theirs}.{kind}": f"layers.{{}}.{ours}.{kind}"
-        for theirs, ours in _LAYER.items()
-        for kind in ("weight", "bias")
+    "embeddings.LayerNorm": "embeddings.norm",
+    "encoder.layer.{}.attention.self.query": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.self.key": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.self.value": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.output.dense": "layers.{}.attention.out",
+    "encoder.layer.{}.attention.output.LayerNorm": "layers.{}.attention.norm",
+    "encoder.layer.{}.intermediate.dense": "layers.{}.mlp.up",
+    "encoder.layer.{}.output.dense": "layers.{}.mlp.down",
+    "encoder.layer.{}.output.LayerNorm": "layers.{}.mlp.norm",
+}
+HEADS: dict[HeadKind, dict[str, str]] = {
+    "embedding": {},
+    "sequence_labels": {"pooler.dense": "head.dense", "classifier": "head.out"},
+    "token_labels": {"classifier": "head.out"},
+    "term_weights": {
+        "cls.predictions.transform.dense": "head.dense",
+        "cls.predictions.transform.LayerNorm": "head.norm",
+        "cls.predictions.decoder": "head.out",
     },
-    "embeddings.position_ids": None,  # 0, 1, 2, …
-    "cls.predictions.bias": None,
-    **{f"{theirs}.{kind}": None for theirs in _DROPPED_LINEARS for kind in ("weight", "bias")},
 }
-
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
+TIED = {
+    "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
+DROPPED = ("embeddings.position_ids", "cls.predictions.bias", "cls.seq_relationship", "pooler.dense",
+           *HEADS["term_weights"])  # fmt: skip
 
-
-Size = Annotated[int, msgspec.Meta(ge=1)]
 _ONLY = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
 
 
@@ -73,28 +60,41 @@ class BertConfig(msgspec.Struct, frozen=True):
     layer_norm_eps: Annotated[float, msgspec.Meta(gt=0)] = 1e-12
 
 
-def parse(config: Mapping[str, object]) -> ModelSpec:
-    """The spec of a BERT config.json. Raises CheckpointError: what, the value, what is allowed."""
+def read(config: Mapping[str, object]) -> BertConfig:
+    """The fields that count. Raises CheckpointError: what, the value, what is allowed."""
     for key, only in _ONLY.items():
         if (value := config.get(key)) not in (only, None):
             raise CheckpointError(f"config.json: {key} is {value!r}; the family bert has only {only!r}")
-    try:
-        bert = msgspec.convert(config, BertConfig)
-    except msgspec.ValidationError as error:
-        raise CheckpointError(f"config.json: {error}") from error
+    bert = fields_of(config, BertConfig)
     if bert.hidden_act not in ACTIVATIONS:
         raise CheckpointError(f"config.json: hidden_act is {bert.hidden_act!r}; known: {', '.join(ACTIVATIONS)}")
-    hidden_size, num_heads = bert.hidden_size, bert.num_attention_heads
-    if hidden_size % num_heads:
-        raise CheckpointError(f"config.json: hidden_size {hidden_size} is no multiple of {num_heads} attention heads")
+    if bert.hidden_size % bert.num_attention_heads:
+        raise CheckpointError(
+            f"config.json: hidden_size {bert.hidden_size} is no multiple of {bert.num_attention_heads} attention heads"
+        )
+    return bert
+
+
+def parse(config: Mapping[str, object], head: Head, *, family: str = "bert", first_position: int = 0) -> ModelSpec:
+    """The spec of a config.json. Raises CheckpointError."""
+    bert = read(config)
     return ModelSpec(
-        family="bert",
+        family=family,
         vocab_size=bert.vocab_size,
         type_vocab_size=bert.type_vocab_size,
-        hidden_size=hidden_size,
+        hidden_size=bert.hidden_size,
         num_layers=bert.num_hidden_layers,
-        positions=LearnedPositions(max_positions=bert.max_position_embeddings),
-        attention=Attention(num_heads=num_heads, head_dim=hidden_size // num_heads),
+        positions=LearnedPositions(max_positions=bert.max_position_embeddings - first_position, first=first_position),
+        attention=Attention(num_heads=bert.num_attention_heads, head_dim=bert.hidden_size // bert.num_attention_heads),
         mlp=MLP(intermediate_size=bert.intermediate_size, activation=ACTIVATIONS[bert.hidden_act]),
         norm=LayerNorm(eps=bert.layer_norm_eps),
+        head=head,
     )
+
+
+def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+    """BertPooler for sequences, BertPredictionHeadTransform for the vocabulary."""
+    if kind == "term_weights":
+        bert = read(config)
+        return Dense(activation=ACTIVATIONS[bert.hidden_act], norm=LayerNorm(eps=bert.layer_norm_eps))
+    return Dense(activation="tanh") if kind == "sequence_labels" else None

@@ -1,0 +1,44 @@
+"""RoBERTa (Liu et al., arXiv:1907.11692) and what has its shape: XLM-RoBERTa, CamemBERT; modeling_roberta.py.
+
+BERT's layers; positions are counted from the id of the padding token on, and heads have other names.
+"""
+
+from collections.abc import Mapping
+
+from openbei.errors import CheckpointError
+from openbei.families import HeadKind, bert
+from openbei.spec import Dense, Head, LayerNorm, ModelSpec
+
+PREFIX = "roberta."
+OLD_SUFFIXES = bert.OLD_SUFFIXES
+WEIGHTS = bert.WEIGHTS
+HEADS: dict[HeadKind, dict[str, str]] = {
+    "embedding": {},
+    "sequence_labels": {"classifier.dense": "head.dense", "classifier.out_proj": "head.out"},
+    "token_labels": {"classifier": "head.out"},
+    "term_weights": {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm", "lm_head.decoder": "head.out"},
+}
+TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
+DROPPED = ("embeddings.position_ids", "lm_head.bias", "pooler.dense", *HEADS["term_weights"])
+
+DEFAULTS = {"vocab_size": 50265, "pad_token_id": 1}
+"""Those of RobertaConfig that are not BertConfig's."""
+
+
+def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
+    """The spec of a config.json. Raises CheckpointError."""
+    config = {**DEFAULTS, **config}
+    padding = config["pad_token_id"]
+    positions = config.get("max_position_embeddings", 512)
+    if not isinstance(padding, int) or not isinstance(positions, int) or not 0 <= padding < positions - 1:
+        raise CheckpointError(
+            f"config.json: pad_token_id is {padding!r}; positions are counted from it on, and there are {positions!r}"
+        )
+    return bert.parse(config, head, family="roberta", first_position=padding + 1)
+
+
+def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+    """RobertaClassificationHead for sequences, RobertaLMHead for the vocabulary."""
+    if kind == "term_weights":
+        return Dense(activation="gelu", norm=LayerNorm(eps=bert.read({**DEFAULTS, **config}).layer_norm_eps))
+    return bert.dense(config, kind)

@@ -1,0 +1,91 @@
+"""What is put around a text before the model reads it: prompts of embedding models, score templates of rerankers.
+
+Both are data of the engine directory's manifest; applying them is string work, done before the tokenizer.
+"""
+
+import re
+
+import msgspec
+
+from openbei.errors import InputError
+
+INPUT_TYPES = {
+    "search_query": ("query", "search_query", "web_search_query", "retrieval_query"),
+    "search_document": ("document", "passage", "corpus", "search_document", "retrieval_document"),
+    "classification": ("classification", "Classification"),
+    "clustering": ("clustering", "Clustering"),
+}
+"""Cohere's `input_type` -> the prompt names that mean it, the most usual first."""
+
+
+class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`prompts` and `default_prompt_name` of config_sentence_transformers.json: what goes in front of a text."""
+
+    by_name: dict[str, str] = {}
+    default: str | None = None
+
+    def find(self, name: str | None) -> str:
+        """The prompt of a name; of the default's without one; "" where there is none. Raises InputError."""
+        if name is None:
+            return self.by_name.get(self.default, "") if self.default else ""
+        if name not in self.by_name:
+            known = ", ".join(self.by_name) or "this model has none"
+            raise InputError(f"prompt_name is {name!r}, the prompts are: {known}", param="prompt_name")
+        return self.by_name[name]
+
+    def for_input_type(self, input_type: str | None) -> str:
+        """The prompt for Cohere's `input_type`; a model that has none for it gets its default. Raises InputError."""
+        if input_type is None:
+            return self.find(None)
+        if input_type not in INPUT_TYPES:
+            raise InputError(f"input_type is {input_type!r}, it can be {', '.join(INPUT_TYPES)}", param="input_type")
+        return self.find(next((name for name in INPUT_TYPES[input_type] if name in self.by_name), None))
+
+
+class ScoreTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a generative reranker wants query and document to be shown; label `positive` is the one that means yes.
+
+    `prefix` holds `{query}` and `{instruction}` and ends where the document begins; `suffix` follows the document.
+    `instruction` is the default one; where there is none, `instruction_line` is left out.
+    """
+
+    prefix: str
+    suffix: str
+    positive: int
+    instruction: str = ""
+    instruction_line: str = "{instruction}"
+
+    def before(self, query: str, instruction: str | None = None) -> str:
+        """What stands before the document. Braces in query and instruction mean nothing."""
+        instruction = self.instruction if instruction is None else instruction
+        line = self.instruction_line.replace("{instruction}", instruction) if instruction else ""
+        parts = {"query": query, "instruction": line}
+        return re.sub(r"\{(query|instruction)\}", lambda match: parts[match[1]], self.prefix)
+
+
+QWEN3_RERANKER = ScoreTemplate(
+    prefix="<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
+    "<Instruct>: {instruction}\n<Query>: {query}\n<Document>: ",
+    suffix="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    positive=1,
+    instruction="Given a web search query, retrieve relevant passages that answer the query",
+)
+"""Of the model card of Qwen/Qwen3-Reranker-0.6B."""
+
+MXBAI_RERANK_V2 = ScoreTemplate(
+    prefix="<|endoftext|><|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.\n"
+    "<|im_end|>\n<|im_start|>user\n{instruction}query: {query} \ndocument: ",
+    suffix=" \nYou are a search relevance expert who evaluates how well documents match search queries. For each "
+    "query-document pair, carefully analyze the semantic relationship between them, then provide your binary relevance "
+    "judgment (0 for not relevant, 1 for relevant).\nRelevance:<|im_end|>\n<|im_start|>assistant\n",
+    positive=1,
+    instruction_line="instruction: {instruction} \n",
+)
+"""Of the model card of mixedbread-ai/mxbai-rerank-base-v2."""
+
+SCORE_TEMPLATES: dict[tuple[str, tuple[str, ...]], ScoreTemplate] = {
+    ("qwen3", ("no", "yes")): QWEN3_RERANKER,
+    ("qwen2", ("0", "1")): MXBAI_RERANK_V2,
+}
+"""Family and labels of a converted reranker -> its template."""

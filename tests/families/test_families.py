@@ -1,0 +1,87 @@
+"""The families, their configs and their tables, against transformers' own."""
+
+from typing import Any
+
+import pytest
+import transformers
+
+from openbei.build.check import weights_of
+from openbei.engine_dir import tensor_shapes
+from openbei.errors import CheckpointError
+from openbei.families import ARCHITECTURES, FAMILIES, HeadKind, bert, find_family, roberta
+from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, SequenceHead, TermHead, TokenHead, linear_shapes
+
+MEAN = EmbeddingHead(pooling="mean")
+HEADS: dict[HeadKind, Head] = {
+    "embedding": MEAN,
+    "sequence_labels": SequenceHead(num_labels=2, dense=Dense(activation="tanh")),
+    "token_labels": TokenHead(num_labels=2),
+    "term_weights": TermHead(dense=Dense(activation="gelu", norm=LayerNorm(eps=1e-12))),
+}
+EXISTING = [(family, end) for family in FAMILIES for end in ARCHITECTURES if hasattr(transformers, family + end)]
+
+
+@pytest.mark.parametrize(("beginning", "end"), EXISTING)
+def test_names_are_those_of_transformers(beginning: str, end: str) -> None:
+    """Every tensor that transformers has in such a model has a place, and every place its tensor."""
+    family, kinds = find_family(beginning + end)
+    config = getattr(transformers, f"{beginning}Config")(
+        num_hidden_layers=1, hidden_size=4, num_attention_heads=2, vocab_size=9, intermediate_size=4
+    )
+    theirs = {name.removeprefix(family.PREFIX) for name in getattr(transformers, beginning + end)(config).state_dict()}
+    for kind in kinds:
+        ours = {name.format(0): engine for name, engine in weights_of(family, kind).items()}
+        assert theirs <= set(ours)
+        assert {name for name, engine in ours.items() if engine} <= theirs
+
+
+@pytest.mark.parametrize("family", [bert, roberta])
+@pytest.mark.parametrize("kind", HEADS)
+def test_fills_every_engine_tensor(family: Any, kind: HeadKind) -> None:
+    spec = family.parse({"num_hidden_layers": 1}, HEADS[kind])
+    engine = {name.format(0) for name in weights_of(family, kind).values() if name}
+    assert engine == set(tensor_shapes(spec))
+    assert family.dense({}, kind) == getattr(HEADS[kind], "dense", None)
+
+
+def test_defaults_are_those_of_transformers() -> None:
+    assert bert.parse(transformers.BertConfig().to_dict(), MEAN) == bert.parse({}, MEAN)
+    assert roberta.parse(transformers.RobertaConfig().to_dict(), MEAN) == roberta.parse({}, MEAN)
+
+
+def test_positions_of_roberta_begin_after_the_padding() -> None:
+    spec = roberta.parse({"max_position_embeddings": 514, "pad_token_id": 1}, MEAN)
+    assert (spec.positions.first, spec.positions.max_positions, spec.positions.num_rows) == (2, 512, 514)
+    with pytest.raises(CheckpointError, match="pad_token_id is 600; positions are counted from it on"):
+        roberta.parse({"pad_token_id": 600}, MEAN)
+
+
+def test_spec() -> None:
+    spec = bert.parse(
+        {"hidden_size": 30, "num_attention_heads": 5, "hidden_act": "gelu_new", "num_hidden_layers": 2}, MEAN
+    )
+    assert (spec.attention.head_dim, spec.attended_size, spec.mlp.activation) == (6, 30, "gelu_tanh")
+    assert linear_shapes(spec)["attention.qkv"] == (90, 30)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"hidden_act": "gelu_10"}, "hidden_act is 'gelu_10'; known: gelu, "),
+        ({"position_embedding_type": "alibi"}, "position_embedding_type is 'alibi'; .* only 'absolute'"),
+        ({"is_decoder": True}, "is_decoder is True; the family bert has only False"),
+        ({"hidden_size": 30, "num_attention_heads": 7}, "hidden_size 30 is no multiple of 7"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers"),
+        ({"vocab_size": "many"}, "vocab_size"),
+        ({"layer_norm_eps": 0}, "layer_norm_eps"),
+    ],
+)
+def test_refuses(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        bert.parse(config, MEAN)
+
+
+@pytest.mark.parametrize("name", ["Qwen3ForCausalLM", "BertForQuestionAnswering", "Bert", "RobertaPreLayerNormModel"])
+def test_unknown_architectures(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"'{name}' is not one that openbei builds: Bert, Roberta, "):
+        find_family(name)
