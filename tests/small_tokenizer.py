@@ -7,7 +7,7 @@ from tokenizers import models, pre_tokenizers, processors
 
 NUM_SPECIAL = 4
 VOCAB_SIZE = NUM_SPECIAL + 1000
-CLS, SEP = 2, 3
+UNK, CLS, SEP = 1, 2, 3
 
 
 def words(first: int, count: int) -> str:
@@ -25,6 +25,7 @@ def write_tokenizer(path: Path) -> Path:
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocab = {word: i for i, word in enumerate([*specials, *(f"w{i}" for i in range(1000))])}
     tokenizer = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(specials)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]

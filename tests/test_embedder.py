@@ -1,16 +1,20 @@
 """Embedding in process, over the fake engine."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from openbei.batch import Output, PackedBatch, Vectors
+from openbei.batch import Output, PackedBatch, Rows
 from openbei.embedder import Embedder
-from openbei.errors import InputError
+from openbei.engine_dir import EngineDir
+from openbei.errors import InputError, WrongTaskError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.tokenizer import Tokenizer
+from openbei.spec import TokenHead
 
 from .small_tokenizer import VOCAB_SIZE, ids, words, write_tokenizer
 
@@ -20,7 +24,7 @@ class CountingEngine(FakeEngine):
         super().__init__()
         self.num_tokens: list[int] = []
 
-    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         self.num_tokens.append(batch.num_tokens)
         return super().run(batch, output)
 
@@ -93,3 +97,21 @@ def test_errors_come_out(embedder: Embedder) -> None:
 
     with pytest.raises(OSError, match="the disk is gone"):
         embedder.embed(broken())
+
+
+def test_prompts_and_truncation(engine: CountingEngine, tmp_path: Path) -> None:
+    tokenizer = Tokenizer(write_tokenizer(tmp_path / "tokenizer.json"), 8, VOCAB_SIZE)
+    embedder = Embedder(tokenizer, engine, hidden_size=8, normalize=False, max_batch_tokens=100, prompt="w7 ")
+    vectors = embedder.embed(["w1", words(0, 20)])
+    np.testing.assert_array_equal(vectors[0], engine.vector(np.array([2, 4 + 7, 4 + 1, 3])))
+    assert embedder.num_truncated == 1
+
+
+def test_a_model_for_something_else(tiny_engine_dir: EngineDir, engine: CountingEngine) -> None:
+    manifest = tiny_engine_dir.manifest
+    spec = msgspec.structs.replace(manifest.spec, head=TokenHead(num_labels=2))
+    other = replace(tiny_engine_dir, manifest=msgspec.structs.replace(manifest, spec=spec))
+    with pytest.raises(WrongTaskError, match="tiny-bert is for the task token_classifier, not for embeddings"):
+        Embedder.open(other, engine)
+    with pytest.raises(InputError, match="prompt_name is 'q', the prompts are: this model has none"):
+        Embedder.open(tiny_engine_dir, engine, prompt_name="q")

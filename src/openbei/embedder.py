@@ -6,11 +6,13 @@ Texts are tokenized a chunk ahead in a thread while the engine runs: both releas
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import cast
 
 import numpy as np
 
 from openbei.batch import Engine, PackedBatch, Sequence, Vectors
 from openbei.engine_dir import EngineDir
+from openbei.errors import WrongTaskError
 from openbei.serving.tokenizer import Tokenizer
 from openbei.tasks.embed import check_dimensions, finish
 
@@ -22,7 +24,10 @@ Progress = Callable[[int], None]
 
 
 class Embedder:
-    """One model in process. `max_batch_tokens` bounds what the engine is given at once, unless one text has more."""
+    """One model in process. `max_batch_tokens` bounds what the engine is given at once, unless one text has more.
+
+    `prompt` is put in front of each text. `num_truncated` counts texts that were cut to the model's limit.
+    """
 
     def __init__(
         self,
@@ -32,23 +37,32 @@ class Embedder:
         hidden_size: int,
         normalize: bool,
         max_batch_tokens: int,
+        prompt: str = "",
     ) -> None:
         self._tokenizer = tokenizer
         self._engine = engine
         self._hidden_size = hidden_size
         self._normalize = normalize
         self._max_batch_tokens = max_batch_tokens
+        self._prompt = prompt
+        self.num_truncated = 0
 
     @classmethod
-    def open(cls, engine_dir: EngineDir, engine: Engine) -> "Embedder":
-        """An embedder that does what the engine directory's manifest says."""
+    def open(cls, engine_dir: EngineDir, engine: Engine, *, prompt_name: str | None = None) -> "Embedder":
+        """An embedder that does what the engine directory's manifest says; without a name, with its default prompt.
+
+        Raises WrongTaskError for a model that gives no embeddings, InputError for a prompt that it does not have.
+        """
         manifest = engine_dir.manifest
+        if manifest.spec.task != "embedding":
+            raise WrongTaskError(f"{manifest.model_name} is for the task {manifest.spec.task}, not for embeddings")
         return cls(
             Tokenizer.open(engine_dir),
             engine,
             hidden_size=manifest.spec.hidden_size,
             normalize=manifest.normalize,
             max_batch_tokens=min(BATCHES_AT_ONCE * engine.batch_tokens, manifest.max_num_tokens),
+            prompt=manifest.prompts.find(prompt_name),
         )
 
     def embed(
@@ -81,18 +95,20 @@ class Embedder:
         with ThreadPoolExecutor(1, "tokenizer") as ahead:
 
             def tokenize_next() -> list[Sequence]:
-                return self._tokenizer.encode(list(islice(source, chunk_size)), truncate=truncate)
+                return self._tokenizer.encode(list(islice(source, chunk_size)), truncate=truncate, prompt=self._prompt)
 
             pending = ahead.submit(tokenize_next)
             while sequences := pending.result():
                 pending = ahead.submit(tokenize_next)
+                self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
                 vectors = self._run(sequences, progress)
                 yield finish(vectors, normalize=self._normalize, dimensions=dimensions)
 
     def _run(self, sequences: list[Sequence], progress: Progress | None) -> Vectors:
         vectors = np.empty((len(sequences), self._hidden_size), np.float32)
         for indices in self._batches(sequences):
-            vectors[indices] = self._engine.run(PackedBatch.pack([sequences[i] for i in indices]))
+            rows = self._engine.run(PackedBatch.pack([sequences[i] for i in indices]))
+            vectors[indices] = cast(Vectors, rows)  # an embedding model's are never sparse
             if progress:
                 progress(len(indices))
         return vectors

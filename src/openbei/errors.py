@@ -7,7 +7,8 @@
     ├── EngineDirError        an engine directory: absent, truncated, altered, of another version
     ├── BackendError          this machine cannot run it: no compiled module, instruction set not offered
     ├── InputError            what a client sent cannot be answered
-    │   └── EmptyInputError   a list without texts
+    │   ├── EmptyInputError   a list without texts
+    │   └── WrongTaskError    the model is not one for what was asked
     ├── EngineError           a batch failed inside the engine
     ├── OverloadedError       the queue is full; knows when to come back
     ├── DeadlineError         the client's own time limit passed
@@ -59,6 +60,10 @@ class InputError(OpenbeiError):
 
 class EmptyInputError(InputError):
     """A request with nothing in it."""
+
+
+class WrongTaskError(InputError):
+    """A task that the served model does not do."""
 
 
 class EngineError(OpenbeiError):

@@ -1,14 +1,17 @@
 """Tokenizing: lengths, truncation, token ids, errors."""
 
 import asyncio
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from openbei.errors import EngineDirError, InputError
-from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, GROUP_CHARACTERS, INLINE_CHARACTERS, Tokenizer
+from openbei.serving.library import GROUP_CHARACTERS, INLINE_CHARACTERS
+from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, MAX_LISTED_CHARACTERS, Token, Tokenizer
 
-from ..small_tokenizer import SEP, VOCAB_SIZE, ids, words, write_tokenizer
+from ..small_tokenizer import CLS, SEP, UNK, VOCAB_SIZE, ids, words, write_tokenizer
 
 LIMIT = 16
 
@@ -40,6 +43,26 @@ def test_without_truncation_the_error_names_length_and_limit(tokenizer: Tokenize
         tokenizer.from_ids([5] * 17, truncate=False)
 
 
+def test_without_truncation_characters_have_a_limit_too(tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match=r"texts\[0\] has 4001 characters, the limit is 4000"):
+        tokenizer.encode([" " * (CHARACTERS_PER_TOKEN * LIMIT + 1)], truncate=False, param="texts")
+
+
+def test_cut_on_the_left(tokenizer: Tokenizer) -> None:
+    for count in (13, 14, 15, 100, 2000):
+        [sequence] = tokenizer.encode([words(0, count)], direction="left")
+        kept = min(count, LIMIT - 2)
+        assert sequence.token_ids.tolist() == ids(count - kept, kept)
+        assert sequence.is_truncated == (count + 2 > LIMIT)
+
+
+def test_prompt_is_put_in_front(tokenizer: Tokenizer) -> None:
+    [short, long] = tokenizer.encode(["w8", words(8, 20)], prompt="w6 w7 ")
+    assert short.token_ids.tolist() == ids(6, 3)
+    assert long.token_ids.tolist() == ids(6, LIMIT - 2)
+    assert long.num_tokens_given == 24
+
+
 def test_text_far_beyond_the_limit_is_not_read_to_its_end(tokenizer: Tokenizer) -> None:
     [sequence] = tokenizer.encode(["w1 " * 2_000_000])
     assert sequence.num_tokens == LIMIT
@@ -54,7 +77,7 @@ def test_many_texts_keep_their_order(tokenizer: Tokenizer) -> None:
 def test_inline_and_in_a_thread_are_the_same(tokenizer: Tokenizer) -> None:
     for count in (1, INLINE_CHARACTERS):
         texts = [words(i, 3) for i in range(count)]
-        sequences = asyncio.run(tokenizer.encode_async(texts))
+        sequences = asyncio.run(tokenizer.off_loop(partial(tokenizer.encode, texts), sum(map(len, texts))))
         assert [s.token_ids.tolist() for s in sequences] == [ids(i, 3) for i in range(count)]
 
 
@@ -65,8 +88,31 @@ def test_token_ids_are_used_as_they_are(tokenizer: Tokenizer) -> None:
         assert sequence.num_tokens_given == len(given)
 
 
+def test_threads_share_a_tokenizer(tokenizer: Tokenizer) -> None:
+    """Calls of different settings at once, each with its own answer."""
+    failures: list[object] = []
+
+    def call(seed: int) -> None:
+        for i in range(200):
+            direction = ("right", "left")[(seed + i) % 2]
+            [sequence] = tokenizer.encode([words(0, 30)], direction=direction)
+            [listed] = tokenizer.tokenize([words(0, 30)])
+            if sequence.token_ids.tolist() != ids(0 if direction == "right" else 16, 14) or len(listed) != 32:
+                failures.append((seed, i))
+
+    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
 def test_token_ids_are_cut_like_text(tokenizer: Tokenizer) -> None:
     with_closing, without = tokenizer.from_ids(ids(0, 50)), tokenizer.from_ids([9] * 50)
+    left = tokenizer.from_ids(ids(0, 50), direction="left")
+    assert left.token_ids.tolist() == ids(36, LIMIT - 2)
+    assert left.num_tokens_given == 52
     assert with_closing.token_ids.tolist() == ids(0, LIMIT - 2)
     assert with_closing.token_ids[-1] == SEP
     assert without.token_ids.tolist() == [9] * LIMIT
@@ -89,6 +135,31 @@ def test_no_token_ids(tokenizer: Tokenizer) -> None:
 def test_half_a_surrogate_pair(tokenizer: Tokenizer, count: int) -> None:
     with pytest.raises(InputError, match="surrogate"):
         tokenizer.encode(["a\ud800" * count])
+
+
+def test_listed_tokens(tokenizer: Tokenizer) -> None:
+    opening, closing = Token(CLS, "[CLS]", True, None, None), Token(SEP, "[SEP]", True, None, None)
+    [first, second] = tokenizer.tokenize(["[SEP]  W1 é", ""], prompt="w0 ")
+    assert first == [
+        opening, Token(4, "w0", False, 0, 2), Token(SEP, "[SEP]", False, 3, 8), Token(UNK, "W1", False, 10, 12),
+        Token(UNK, "é", False, 13, 14), closing,
+    ]  # fmt: skip
+    assert second == [opening, Token(4, "w0", False, 0, 2), closing]
+    assert tokenizer.tokenize(["w1", ""], add_special_tokens=False) == [[Token(5, "w1", False, 0, 2)], []]
+    assert len(tokenizer.tokenize([words(0, 500)])[0]) == 502
+
+
+def test_too_much_to_list(tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match=f"inputs has {MAX_LISTED_CHARACTERS + 1} characters, the limit is"):
+        tokenizer.tokenize(["a" * MAX_LISTED_CHARACTERS, "b"])
+
+
+def test_decoded(tokenizer: Tokenizer) -> None:
+    assert tokenizer.decode([ids(3, 2), []]) == ["w3 w4", ""]
+    assert tokenizer.decode([ids(3, 2)], skip_special_tokens=False) == ["[CLS] w3 w4 [SEP]"]
+    with pytest.raises(InputError, match=rf"ids\[1\]\[0\] is {2**40}, token ids are 0 to") as caught:
+        tokenizer.decode([[1], [2**40]])
+    assert caught.value.param == "ids[1][0]"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff"])

@@ -11,6 +11,7 @@ import click
 from openbei import __version__
 from openbei.batch import Vectors
 from openbei.cli import output, targets, texts
+from openbei.cli.logs import log_to_stderr
 from openbei.cli.progress import Bar
 from openbei.embedder import Embedder
 
@@ -37,6 +38,7 @@ CHUNK_TEXTS = 1024
 )
 @click.option("--resume/--no-resume", default=True, help="Go on where an interrupted run of the same input left off.")
 @click.option("--dimensions", type=click.IntRange(1), help="Cut vectors to so many dimensions.  [default: all]")
+@click.option("--prompt-name", help="Prompt of the model to put in front of each text.  [default: the model's default]")
 @click.option("--truncate/--no-truncate", default=True, help="Cut texts that are too long, or fail on them.")
 @targets.engine_options
 def command(
@@ -47,6 +49,7 @@ def command(
     destination: Path | None,
     resume: bool,
     dimensions: int | None,
+    prompt_name: str | None,
     truncate: bool,
     backend: str | None,
     isa: str | None,
@@ -57,20 +60,23 @@ def command(
         raise click.UsageError("give texts as arguments or by --input, not both")
     if text and field:
         raise click.UsageError("--field is for lines of JSON, not for arguments")
-    targets.log_to_stderr("warning")
+    log_to_stderr("warning")
     given = _source(text, source, field)
     environment = targets.read_environment()
     engine_dir = targets.engine_dir_of(target, environment)
     engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
-    embedder = Embedder.open(engine_dir, engine)
+    embedder = Embedder.open(engine_dir, engine, prompt_name=prompt_name)
     chunks = partial(_chunks, embedder, given, dimensions, truncate)
     if destination is None:
         rows = output.Jsonl()
         for first, vectors in chunks(0):
             rows.append(sys.stdout.buffer, vectors, first)
             sys.stdout.buffer.flush()
+        _tell_truncated(embedder)
         return
-    made_by = f"{__version__} {engine_dir.manifest.content_hash} {engine.description} {dimensions} {truncate}"
+    made_by = " ".join(
+        map(str, [__version__, engine_dir.manifest.content_hash, engine.description, dimensions, truncate, prompt_name])
+    )
     state = output.State(source=given.digest, made_by=made_by, chunk_rows=CHUNK_TEXTS) if given.digest else None
     rows_format = output.format_of(destination, dimensions or engine_dir.manifest.spec.hidden_size)
     with output.complete_or_partial(destination, rows_format, state, resume=resume) as unfinished:
@@ -78,6 +84,12 @@ def command(
             click.echo(f"going on after {unfinished.num_rows} texts", err=True)
         for _, vectors in chunks(unfinished.num_rows):
             unfinished.append(vectors)
+    _tell_truncated(embedder)
+
+
+def _tell_truncated(embedder: Embedder) -> None:
+    if embedder.num_truncated:
+        click.echo(f"{embedder.num_truncated} texts were longer than the model reads and were cut", err=True)
 
 
 def _source(text: tuple[str, ...], file: Path | None, field: str | None) -> texts.Source:

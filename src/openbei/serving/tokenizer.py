@@ -1,125 +1,296 @@
-"""Text and token ids to sequences. Truncation is decided here; batching is not."""
+"""Text and token ids to sequences, and back. How much is cut off is decided here; batching is not.
+
+All kinds of calls share one vocabulary and may come from several threads at once: the library is never told to
+truncate, its whole encodings are cut here.
+"""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from openbei.batch import Sequence
 from openbei.engine_dir import EngineDir
-from openbei.errors import EngineDirError, InputError
+from openbei.errors import InputError
+from openbei.serving.library import INLINE_CHARACTERS, Item, Library
+from openbei.serving.truncation import FIXED, Direction, kept
+from openbei.tasks.tokens import TokenizedText
 
-INLINE_CHARACTERS = 2_000
-"""Up to here tokenizing (about a millisecond) is cheaper than waiting for a thread."""
+T = TypeVar("T")
 
 CHARACTERS_PER_TOKEN = 250
 """Text beyond this many characters for each token the model reads is never looked at, as in TEI."""
 
-GROUP_CHARACTERS = 250_000
-"""Texts are tokenized in groups of about this size: the library holds 100 bytes and more for each token."""
+MAX_LISTED_CHARACTERS = 1_000_000
+"""Characters that `tokenize` takes at once: it makes an object of every token."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token, with the slice of the text it stands for; `start` to `stop` (exclusive) in code points.
+
+    A special token that was added has neither, and its text is the vocabulary's.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
 
 
 class Tokenizer:
-    """The model's tokenizer with the model's limit; what its file says about truncation and padding is dropped."""
+    """The model's tokenizer with the model's limit; what its file says about truncation and padding is dropped.
 
-    def __init__(self, path: Path, max_sequence_tokens: int, vocab_size: int) -> None:
-        try:
-            self._backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise EngineDirError(f"{path} is not a tokenizer: {error}") from error
+    Methods that take `param` name with it the request's field in the InputErrors that they raise: for an input without
+    tokens, for half a surrogate pair, and with `truncate=False` for an input that is too long.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        max_sequence_tokens: int,
+        vocab_size: int,
+        *,
+        type_vocab_size: int = 2,
+        unk_token_id: int | None = None,
+    ) -> None:
+        self._library = Library(path)
         self.max_sequence_tokens = max_sequence_tokens
         self.vocab_size = vocab_size
-        self._backend.no_padding()
-        self._backend.enable_truncation(max_sequence_tokens)
-        self._encode_batch = getattr(self._backend, "encode_batch_fast", self._backend.encode_batch)
-        self._num_special_tokens = self._backend.num_special_tokens_to_add(is_pair=False)
-        self._closing_ids = self._find_closing_ids()
+        self._max_characters = CHARACTERS_PER_TOKEN * max_sequence_tokens
+        self._has_types = type_vocab_size > 1
+        self._unk_token_id = unk_token_id
 
     @classmethod
     def open(cls, engine_dir: EngineDir) -> "Tokenizer":
         """The tokenizer of an engine directory. Raises EngineDirError."""
         manifest = engine_dir.manifest
-        return cls(engine_dir.tokenizer_path, manifest.max_sequence_tokens, manifest.spec.vocab_size)
+        return cls(
+            engine_dir.tokenizer_path,
+            manifest.max_sequence_tokens,
+            manifest.spec.vocab_size,
+            type_vocab_size=manifest.spec.type_vocab_size,
+            unk_token_id=manifest.unk_token_id,
+        )
 
-    def encode(self, texts: list[str], *, truncate: bool = True) -> list[Sequence]:
-        """Tokenize texts, special tokens included, each cut to `max_sequence_tokens`.
+    async def off_loop(self, function: Callable[[], T], num_characters: int) -> T:
+        """Call a function that reads so much text: at once if that is little, else in a thread."""
+        return function() if num_characters <= INLINE_CHARACTERS else await asyncio.to_thread(function)
 
-        `num_tokens_given` counts the whole text, or its first 250 · `max_sequence_tokens` characters if it is longer.
-        With `truncate=False` a text that is too long raises InputError. The GIL is free while the library works.
+    def encode(
+        self,
+        texts: list[str],
+        *,
+        truncate: bool = True,
+        direction: Direction = "right",
+        prompt: str = "",
+        param: str = "input",
+    ) -> list[Sequence]:
+        """Tokenize texts, `prompt` in front of each, special tokens included; each is cut to `max_sequence_tokens`.
+
+        `num_tokens_given` counts the whole text, or the 250 · `max_sequence_tokens` characters that are looked at if it
+        is longer. The GIL is free while the library works.
         """
-        max_characters = CHARACTERS_PER_TOKEN * self.max_sequence_tokens
-        sequences: list[Sequence] = []
-        for group in _groups([text[:max_characters] for text in texts]):
-            sequences += map(self._sequence, self._encode_group(group))
-        return [self._checked(sequence, truncate, f"input[{i}]") for i, sequence in enumerate(sequences)]
+        return self._encode([prompt + text for text in texts], truncate, direction, param)
 
-    async def encode_async(self, texts: list[str], *, truncate: bool = True) -> list[Sequence]:
-        """`encode` without holding up the event loop: short texts at once, long ones in a thread."""
-        if _is_short(texts):
-            return self.encode(texts, truncate=truncate)
-        return await asyncio.to_thread(self.encode, texts, truncate=truncate)
+    def encode_pairs(
+        self,
+        pairs: list[tuple[str, str]],
+        *,
+        truncate: bool = True,
+        direction: Direction = "right",
+        param: str = "input",
+    ) -> list[Sequence]:
+        """Tokenize pairs of texts, joined as the model wants them, with its token types; the longer text is cut first.
 
-    def from_ids(self, ids: list[int], *, truncate: bool = True, param: str = "input") -> Sequence:
-        """Take token ids as they are: nothing is added, and the special tokens that close a cut input are kept.
-
-        Raises InputError, naming `param`, for an empty list or an id outside the vocabulary.
+        `num_tokens_given` is that of both texts, as in `encode`.
         """
+        return self._encode(pairs, truncate, direction, param)
+
+    def encode_templated(
+        self,
+        prefix: str,
+        documents: list[str],
+        suffix: str,
+        *,
+        truncate: bool = True,
+        direction: Direction = "right",
+        param: str = "texts",
+    ) -> list[Sequence]:
+        """Tokenize prefix, document and suffix as one text; what is too long loses tokens of the document alone.
+
+        Raises InputError, naming `query`, where prefix and suffix leave no room for a document that needs it.
+        """
+        _check_template(len(prefix) + len(suffix), "characters", self._max_characters)
+        sequences = []
+        read = [self._readable(text, truncate, direction, f"{param}[{i}]") for i, text in enumerate(documents)]
+        encodings = self._library.encodings([prefix + text + suffix for text in read], param, has_offsets=True)
+        for i, (text, encoding) in enumerate(zip(read, encodings, strict=True)):
+            parts = None
+            if len(encoding) > self.max_sequence_tokens:
+                parts = _document_parts(encoding, len(prefix), len(prefix) + len(text))
+                _check_template(int((parts == FIXED).sum()), "tokens", self.max_sequence_tokens - 1)
+            positions = self._cut(encoding, truncate, direction, f"{param}[{i}]", parts)
+            sequences.append(self._sequence(encoding, positions))
+        return sequences
+
+    def encode_texts_for_labels(
+        self, texts: list[str], *, truncate: bool = True, direction: Direction = "right", param: str = "inputs"
+    ) -> list[TokenizedText]:
+        """Tokenize texts as `encode` does, and keep where in the text each token is."""
+        tokenized = []
+        read = [self._readable(text, truncate, direction, f"{param}[{i}]") for i, text in enumerate(texts)]
+        encodings = self._library.encodings(read, param, has_offsets=True)
+        for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+            positions = self._cut(encoding, truncate, direction, f"{param}[{i}]")
+            num_skipped = len(text) - len(read[i]) if direction == "left" else 0
+            tokenized.append(self._tokenized(text, num_skipped, encoding, positions))
+        return tokenized
+
+    def from_ids(
+        self, ids: list[int], *, truncate: bool = True, direction: Direction = "right", param: str = "input"
+    ) -> Sequence:
+        """Take token ids as they are: nothing is added; special tokens at both ends of a cut input are kept.
+
+        Raises InputError also for an id outside the vocabulary.
+        """
+        self._check_ids(ids, param)
+        self._check_length(len(ids), truncate, param)
+        token_ids = np.array(ids, np.int32)
+        if len(ids) > self.max_sequence_tokens:
+            library, parts = self._library, np.zeros(len(ids), np.intp)
+            for special, at in ((library.opening_ids, 0), (library.closing_ids, len(ids) - len(library.closing_ids))):
+                if ids[at : at + len(special)] == special:
+                    parts[at : at + len(special)] = FIXED
+            token_ids = token_ids[kept(parts, self.max_sequence_tokens, direction)]
+        return Sequence(token_ids, len(ids))
+
+    def tokenize(
+        self, texts: list[str], *, add_special_tokens: bool = True, prompt: str = "", param: str = "inputs"
+    ) -> list[list[Token]]:
+        """Every token of each text with `prompt` in front, which offsets count in; nothing is cut off.
+
+        Raises InputError for more than MAX_LISTED_CHARACTERS in all.
+        """
+        whole = [prompt + text for text in texts]
+        if (num_characters := sum(map(len, whole))) > MAX_LISTED_CHARACTERS:
+            raise _too_long(param, num_characters, "characters", MAX_LISTED_CHARACTERS, hint="send it in parts")
+        encodings = self._library.encodings(whole, param, has_offsets=True, add_special_tokens=add_special_tokens)
+        return [self._tokens(text, encoding) for text, encoding in zip(whole, encodings, strict=True)]
+
+    def decode(self, ids: list[list[int]], *, skip_special_tokens: bool = True, param: str = "ids") -> list[str]:
+        """The texts of token ids. Raises InputError for an id outside the vocabulary."""
+        for i, row in enumerate(ids):
+            self._check_ids(row, f"{param}[{i}]")
+        return self._library.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def _encode(self, items: Items[Item], truncate: bool, direction: Direction, param: str) -> list[Sequence]:
+        read: list[Item] = []
+        for i, item in enumerate(items):
+            at = f"{param}[{i}]"
+            if isinstance(item, str):
+                read.append(self._readable(item, truncate, direction, at))
+            else:
+                first, second = item
+                readable = self._readable(first, truncate, direction, at)
+                read.append((readable, self._readable(second, truncate, direction, at)))
+        return [
+            self._sequence(encoding, self._cut(encoding, truncate, direction, f"{param}[{i}]"))
+            for i, encoding in enumerate(self._library.encodings(read, param))
+        ]
+
+    def _readable(self, text: str, truncate: bool, direction: Direction, param: str) -> str:
+        """The side of a text that may be read."""
+        if len(text) <= self._max_characters:
+            return text
+        if not truncate:
+            raise _too_long(param, len(text), "characters", self._max_characters)
+        return text[: self._max_characters] if direction == "right" else text[-self._max_characters :]
+
+    def _cut(
+        self,
+        encoding: tokenizers.Encoding,
+        truncate: bool,
+        direction: Direction,
+        param: str,
+        parts: NDArray[np.intp] | None = None,
+    ) -> NDArray[np.intp] | None:
+        """Positions to keep, by `parts` or else by the texts they are of; None for all."""
+        self._check_length(len(encoding), truncate, param)
+        if len(encoding) <= self.max_sequence_tokens:
+            return None
+        if parts is None:
+            parts = np.array([FIXED if text is None else text for text in encoding.sequence_ids], np.intp)
+        return kept(parts, self.max_sequence_tokens, direction)
+
+    def _sequence(self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None) -> Sequence:
+        token_ids = np.array(encoding.ids, np.int32)
+        has_types = self._has_types and encoding.n_sequences > 1  # the build checks that a single text has only zeros
+        type_ids = np.array(encoding.type_ids, np.int32) if has_types else None
+        if positions is not None:
+            token_ids = token_ids[positions]
+            type_ids = None if type_ids is None else type_ids[positions]
+        return Sequence(token_ids, len(encoding), type_ids if type_ids is not None and type_ids.any() else None)
+
+    def _tokenized(
+        self, text: str, num_skipped: int, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None
+    ) -> TokenizedText:
+        sequence = self._sequence(encoding, positions)
+        chosen = range(len(encoding)) if positions is None else positions.tolist()
+        special, offsets = encoding.special_tokens_mask, encoding.offsets
+        return TokenizedText(
+            text=text,
+            sequence=sequence,
+            tokens=[self._library.token(token_id) for token_id in sequence.token_ids.tolist()],
+            offsets=[
+                (0, 0) if special[i] else (offsets[i][0] + num_skipped, offsets[i][1] + num_skipped) for i in chosen
+            ],
+            is_special=[bool(special[i]) for i in chosen],
+            marks_subwords=self._library.marks_subwords,
+            unk_token_id=self._unk_token_id,
+        )
+
+    def _tokens(self, text: str, encoding: tokenizers.Encoding) -> list[Token]:
+        rows = zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
+        return [
+            Token(token_id, self._library.token(token_id), True, None, None)
+            if special
+            else Token(token_id, text[start:stop], False, start, stop)
+            for token_id, (start, stop), special in rows
+        ]
+
+    def _check_ids(self, ids: list[int], param: str) -> None:
         if ids and not (min(ids) >= 0 and max(ids) < self.vocab_size):
             index = next(i for i, token_id in enumerate(ids) if not 0 <= token_id < self.vocab_size)
             param = f"{param}[{index}]"
             raise InputError(f"{param} is {ids[index]}, token ids are 0 to {self.vocab_size - 1}", param=param)
-        kept = ids[: self.max_sequence_tokens]
-        closing = self._closing_ids
-        if len(ids) > len(kept) and closing and ids[-len(closing) :] == closing:
-            kept[-len(closing) :] = closing
-        return self._checked(Sequence(np.array(kept, np.int32), len(ids)), truncate, param)
 
-    def _encode_group(self, texts: list[str]) -> Iterable[tokenizers.Encoding]:
-        try:
-            if _is_short(texts):  # waking the library's threads takes longer
-                return [self._backend.encode(text) for text in texts]
-            return self._encode_batch(texts)
-        except (TypeError, UnicodeEncodeError) as error:
-            raise InputError("a text has half a surrogate pair, which is no character", param="input") from error
-
-    def _sequence(self, encoding: tokenizers.Encoding) -> Sequence:
-        ids = np.array(encoding.ids, np.int32)
-        num_tokens_cut = sum(len(part) - self._num_special_tokens for part in encoding.overflowing)
-        return Sequence(ids, len(ids) + num_tokens_cut)
-
-    def _checked(self, sequence: Sequence, truncate: bool, param: str) -> Sequence:
-        if sequence.num_tokens == 0:
+    def _check_length(self, num_tokens: int, truncate: bool, param: str) -> None:
+        if num_tokens == 0:
             raise InputError(f"{param} has no tokens", param=param)
-        if sequence.is_truncated and not truncate:
-            raise InputError(
-                f"{param} has {sequence.num_tokens_given} tokens, the limit is {self.max_sequence_tokens}",
-                param=param,
-                hint="shorten it, or let it be truncated",
-            )
-        return sequence
-
-    def _find_closing_ids(self) -> list[int]:
-        """Special tokens that end every text."""
-        encoding = self._backend.encode("a")
-        num_before = max((i + 1 for i, special in enumerate(encoding.special_tokens_mask) if not special), default=0)
-        return encoding.ids[num_before:]
+        if num_tokens > self.max_sequence_tokens and not truncate:
+            raise _too_long(param, num_tokens, "tokens", self.max_sequence_tokens)
 
 
-def _is_short(texts: list[str]) -> bool:
-    return sum(map(len, texts)) <= INLINE_CHARACTERS
+def _document_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[np.intp]:
+    """0 for tokens wholly within the characters `start` to `stop`, FIXED for all others; int [n]."""
+    first, last = np.array(encoding.offsets).T
+    is_special = np.array(encoding.special_tokens_mask, bool)
+    return np.where((first >= start) & (last <= stop) & ~is_special, 0, FIXED)
 
 
-def _groups(texts: list[str]) -> Iterator[list[str]]:
-    """Cut a list into runs of about GROUP_CHARACTERS, order kept."""
-    group: list[str] = []
-    num_characters = 0
-    for text in texts:
-        group.append(text)
-        num_characters += len(text)
-        if num_characters >= GROUP_CHARACTERS:
-            yield group
-            group, num_characters = [], 0
-    if group:
-        yield group
+def _check_template(given: int, unit: str, limit: int) -> None:
+    if given > limit:
+        raise _too_long("query", given, f"{unit} with the model's template", limit, hint="shorten it")
+
+
+def _too_long(
+    param: str, given: int, unit: str, limit: int, *, hint: str = "shorten it, or let it be truncated"
+) -> InputError:
+    return InputError(f"{param} has {given} {unit}, the limit is {limit}", param=param, hint=hint)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from openbei.batch import Vectors
-from openbei.errors import EngineError, InputError
+from openbei.errors import InputError
+from openbei.tasks.finite import check_finite
 
 
 def check_dimensions(dimensions: int | None, hidden_size: int) -> None:
@@ -21,8 +22,7 @@ def finish(vectors: Vectors, *, normalize: bool, dimensions: int | None = None) 
     if dimensions is not None:
         vectors = vectors[:, :dimensions]
     lengths: Vectors = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.isfinite(lengths).all():
-        raise EngineError("the engine returned values that are not finite")
+    check_finite(lengths)
     if not normalize:
         return vectors
     scales: Vectors = np.maximum(lengths, np.finfo(np.float32).tiny, dtype=np.float32)

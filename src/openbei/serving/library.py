@@ -1,0 +1,92 @@
+"""The tokenizers library as it is used here: one object that is never changed, and texts in groups of bounded size.
+
+Truncation and padding, which the file may ask for, are switched off once. Calls come from several threads at once.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence as Items
+from pathlib import Path
+
+import tokenizers
+
+from openbei.errors import EngineDirError, InputError
+
+Item = str | tuple[str, str]
+"""A text or a pair of texts."""
+
+INLINE_CHARACTERS = 2_000
+"""Up to here tokenizing (about a millisecond) is cheaper than waiting for a thread."""
+
+GROUP_CHARACTERS = 250_000
+"""Texts are tokenized in groups of about this size: the library holds 100 bytes and more for each token."""
+
+
+class Library:
+    """One tokenizer.json, without truncation and padding. Raises EngineDirError where it is none.
+
+    `marks_subwords` says whether the vocabulary marks what continues a word. `opening_ids` and `closing_ids` are the
+    special tokens that begin and end every text.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._object = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise EngineDirError(f"{path} is not a tokenizer: {error}") from error
+        self._object.no_padding()
+        self._object.no_truncation()
+        self._encode_batch_fast = getattr(self._object, "encode_batch_fast", self._object.encode_batch)
+        self.marks_subwords = bool(getattr(self._object.model, "continuing_subword_prefix", None))
+        self.opening_ids, self.closing_ids = self._find_special_ids()
+
+    def encodings(
+        self, items: Items[Item], param: str, *, has_offsets: bool = False, add_special_tokens: bool = True
+    ) -> Iterator[tokenizers.Encoding]:
+        """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
+
+        Raises InputError, naming `param`, for half a surrogate pair. The GIL is free while the library works.
+        """
+        encode_batch = self._object.encode_batch if has_offsets else self._encode_batch_fast
+        try:
+            for group in _groups(items):
+                if sum(map(num_characters, group)) > INLINE_CHARACTERS:
+                    yield from encode_batch(group, add_special_tokens=add_special_tokens)
+                    continue
+                for item in group:  # waking the library's threads takes longer
+                    text, pair = (item, None) if isinstance(item, str) else item
+                    yield self._object.encode(text, pair, add_special_tokens=add_special_tokens)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise InputError(f"{param} has half a surrogate pair, which is no character", param=param) from error
+
+    def token(self, token_id: int) -> str:
+        """The vocabulary's string of an id; "" where it has none."""
+        return self._object.id_to_token(token_id) or ""
+
+    def decode(self, ids: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
+        """The texts of token ids, each 0 to 2³² - 1."""
+        return self._object.decode_batch(ids, skip_special_tokens=skip_special_tokens)
+
+    def _find_special_ids(self) -> tuple[list[int], list[int]]:
+        encoding = self._object.encode("a")
+        inner = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+        first, last = (inner[0], inner[-1] + 1) if inner else (len(encoding), len(encoding))
+        return encoding.ids[:first], encoding.ids[last:]
+
+
+def num_characters(item: Item) -> int:
+    """Code points of a text, or of both of a pair."""
+    return len(item) if isinstance(item, str) else len(item[0]) + len(item[1])
+
+
+def _groups(items: Items[Item]) -> Iterator[list[Item]]:
+    """Cut a list into runs of about GROUP_CHARACTERS, order kept."""
+    group: list[Item] = []
+    size = 0
+    for item in items:
+        group.append(item)
+        size += num_characters(item)
+        if size >= GROUP_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -1,0 +1,43 @@
+"""Probabilities of labels."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from openbei.errors import EngineError
+from openbei.tasks.classify import probabilities, ranked
+
+some_logits = arrays(
+    np.float32,
+    array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=st.floats(-(2.0**100), 2.0**100, width=32) | st.floats(-20, 20, width=32),
+)
+
+
+@settings(deadline=None)
+@given(some_logits, st.booleans())
+def test_like_torch(logits: np.ndarray, is_multi_label: bool) -> None:
+    import torch
+
+    found = probabilities(logits, is_multi_label=is_multi_label)
+    exact = torch.tensor(logits, dtype=torch.float64)
+    expected = exact.sigmoid() if is_multi_label or logits.shape[1] == 1 else exact.softmax(dim=1)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-30)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=8))
+def test_ranked_as_python_sorts(scores: list[float]) -> None:
+    labels = [f"label {i}" for i in range(len(scores))]
+    expected = sorted(zip(labels, scores, strict=True), key=lambda row: -row[1])
+    assert ranked(labels, np.array(scores, np.float32)) == expected
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("is_multi_label", [True, False])
+def test_not_finite(bad: float, is_multi_label: bool) -> None:
+    with pytest.raises(EngineError, match="the engine returned values that are not finite"):
+        probabilities(np.array([[0, 1], [0, bad]], np.float32), is_multi_label=is_multi_label)
