@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
-from openbei.batch import Output, PackedBatch, Sequence, Vectors
+from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
 from openbei.errors import EmptyInputError, EngineError, InputError, OverloadedError, UnavailableError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler, Speed
+from openbei.serving.scheduler import Answer, QueueLimits, Scheduler, Speed
 
 
 class GatedEngine(FakeEngine):
@@ -23,7 +23,7 @@ class GatedEngine(FakeEngine):
         self.gate = threading.Semaphore(0)
         self.batches: list[list[int]] = []
 
-    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         self.gate.acquire(timeout=20)
         self.batches.append(np.diff(batch.cu_seqlens).tolist())
         return super().run(batch, output)
@@ -53,6 +53,12 @@ def run(test: Callable[[Scheduler], Awaitable[None]], engine: FakeEngine, limits
     return metrics
 
 
+def dense(answer: Answer) -> Vectors:
+    """The rows of an answer, which are no sparse ones."""
+    assert not isinstance(answer.rows, SparseVectors)
+    return answer.rows
+
+
 def value(metrics: Metrics, name: str) -> float | None:
     return metrics.registry.get_sample_value(name)
 
@@ -72,7 +78,7 @@ def test_everyone_gets_their_own() -> None:
                 Sequence(random.integers(0, 1000, n, np.int32), n)
                 for n in random.integers(1, 60, random.integers(1, 40))
             ]
-            vectors = await scheduler.submit(sequences)
+            vectors = dense(await scheduler.submit(sequences))
             assert vectors.dtype == np.float32
             np.testing.assert_array_equal(vectors, [engine.vector(s.token_ids) for s in sequences])
 
@@ -107,7 +113,7 @@ def test_a_short_request_does_not_wait_for_a_huge_one() -> None:
         await asyncio.wait_for(short, 10)
         assert not huge.done()
         engine.gate.release(1000)
-        assert len(await huge) == 500
+        assert len(dense(await huge)) == 500
 
     run(test, engine, QueueLimits(max_batch_tokens=200))
 
@@ -126,8 +132,8 @@ def test_a_failure_touches_its_own_batch_only() -> None:
         with pytest.raises(EngineError):
             await mates[1]
         engine.gate.release(1)
-        np.testing.assert_array_equal(await before, [engine.vector(np.array([1]))])
-        np.testing.assert_array_equal(await scheduler.submit([sequence(3)]), [engine.vector(np.array([3]))])
+        np.testing.assert_array_equal(dense(await before), [engine.vector(np.array([1]))])
+        np.testing.assert_array_equal(dense(await scheduler.submit([sequence(3)])), [engine.vector(np.array([3]))])
         assert scheduler.is_healthy
 
     metrics = run(test, engine)
@@ -151,7 +157,7 @@ def test_a_request_in_many_batches_fails_once_and_its_rest_is_dropped() -> None:
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), MemoryError(), RuntimeError("x")])
 def test_the_thread_survives_whatever_an_engine_raises(error: BaseException) -> None:
     class Broken(FakeEngine):
-        def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+        def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
             if batch.num_tokens == 2:
                 raise error
             return super().run(batch, output)
@@ -159,7 +165,7 @@ def test_the_thread_survives_whatever_an_engine_raises(error: BaseException) -> 
     async def test(scheduler: Scheduler) -> None:
         with pytest.raises(EngineError, match=type(error).__name__):
             await scheduler.submit([sequence(1, 2)])
-        assert len(await scheduler.submit([sequence(1)])) == 1
+        assert len(dense(await scheduler.submit([sequence(1)]))) == 1
         assert scheduler.is_healthy
 
     run(test, Broken())
@@ -167,7 +173,7 @@ def test_the_thread_survives_whatever_an_engine_raises(error: BaseException) -> 
 
 def test_too_few_vectors_are_a_failure() -> None:
     class Short(FakeEngine):
-        def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
+        def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
             return super().run(batch, output)[:-1]
 
     async def test(scheduler: Scheduler) -> None:
@@ -195,7 +201,7 @@ def test_a_full_queue_refuses_and_recovers(limits: QueueLimits) -> None:
 
 def test_a_big_request_is_admitted_when_there_is_room() -> None:
     async def test(scheduler: Scheduler) -> None:
-        assert len(await scheduler.submit([sequence(*range(10))] * 100)) == 100
+        assert len(dense(await scheduler.submit([sequence(*range(10))] * 100))) == 100
 
     run(test, FakeEngine(), QueueLimits(max_queue_tokens=30))
 
@@ -243,7 +249,7 @@ def test_cancelled_in_the_moment_of_its_result() -> None:
         engine.gate.release(2)
         time.sleep(0.2)  # the loop stands still, so both results wait for it
         gone.cancel()
-        assert len(await asyncio.wait_for(mate, 5)) == len(await first) == 1
+        assert len(dense(await asyncio.wait_for(mate, 5))) == len(dense(await first)) == 1
 
     run(test, engine)
 
@@ -255,7 +261,7 @@ def test_closing_finishes_what_was_accepted() -> None:
         await asyncio.sleep(0)
         with pytest.raises(UnavailableError):
             scheduler.submit([sequence(1)])
-        assert [len(vectors) for vectors in await asyncio.gather(*accepted)] == [20] * 20
+        assert [len(dense(answer)) for answer in await asyncio.gather(*accepted)] == [20] * 20
         await closing
         assert not scheduler.is_healthy
 
@@ -300,3 +306,38 @@ def test_speed_weighs_by_tokens() -> None:
         speed.add(1000, 0.01)
         speed.add(1, 0.001)
     assert speed.tokens_per_s == pytest.approx(91_000, rel=0.01)
+
+
+def test_each_output_gets_its_own_batches() -> None:
+    """Requests for token vectors and for pooled ones arrive in turn; a batch holds one kind, and rows go home."""
+    engine = FakeEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        async def client(i: int) -> None:
+            sequences = [sequence(*range(i, i + 1 + (i + j) % 5)) for j in range(4)]
+            output: Output = "tokens" if i % 2 else "pooled"
+            rows = dense(await scheduler.submit(sequences, output))
+            read = (
+                [np.array([t]) for s in sequences for t in s.token_ids] if i % 2 else [s.token_ids for s in sequences]
+            )
+            np.testing.assert_array_equal(rows, [engine.vector(ids) for ids in read])
+
+        await asyncio.gather(*map(client, range(64)))
+
+    run(test, engine)
+
+
+def test_sparse_rows_of_several_batches() -> None:
+    engine = FakeEngine(is_sparse=True)
+
+    async def test(scheduler: Scheduler) -> None:
+        sequences = [sequence(*range(i, i + 40)) for i in range(50)]
+        rows = (await scheduler.submit(sequences)).rows
+        assert isinstance(rows, SparseVectors)
+        for i, one in enumerate(sequences):
+            vector = engine.vector(one.token_ids)
+            row = rows[i : i + 1]
+            np.testing.assert_array_equal(row.indices, np.flatnonzero(vector > 0))
+            np.testing.assert_array_equal(row.values, vector[vector > 0])
+
+    run(test, engine, QueueLimits(max_batch_tokens=100))

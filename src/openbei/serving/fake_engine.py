@@ -4,19 +4,28 @@ import time
 
 import numpy as np
 
-from openbei.batch import Output, PackedBatch, Vectors
+from openbei.batch import PER_TOKEN, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.errors import EngineError
 
 
 class FakeEngine:
     """Vectors that say which token ids they came from, so that a mixed-up answer shows.
 
-    Each vector is normally distributed, seeded by the ids. `delay_s` is slept in each run; a batch that holds
-    `failing_token_id` raises EngineError.
+    Each row is normally distributed, seeded by the ids: those of its sequence, or the one of its token. With
+    `is_sparse` pooled rows are term weights. `delay_s` is slept in each run; a batch that holds `failing_token_id`
+    raises EngineError.
     """
 
-    def __init__(self, hidden_size: int = 8, *, delay_s: float = 0.0, failing_token_id: int | None = None) -> None:
+    def __init__(
+        self,
+        hidden_size: int = 8,
+        *,
+        is_sparse: bool = False,
+        delay_s: float = 0.0,
+        failing_token_id: int | None = None,
+    ) -> None:
         self.hidden_size = hidden_size
+        self.is_sparse = is_sparse
         self.delay_s = delay_s
         self.failing_token_id = failing_token_id
 
@@ -30,14 +39,14 @@ class FakeEngine:
         """See `Engine`."""
         return 1024
 
-    def run(self, batch: PackedBatch, output: Output = "pooled") -> Vectors:
-        """Vectors float32 [num_sequences, hidden_size], or [num_tokens, hidden_size] with "tokens"."""
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
+        """Rows of `hidden_size` columns, whatever the output."""
         time.sleep(self.delay_s)
         if self.failing_token_id is not None and self.failing_token_id in batch.token_ids:
             raise EngineError(f"token id {self.failing_token_id} is the one that fails")
-        cuts = batch.cu_seqlens[1:-1] if output == "pooled" else range(1, batch.num_tokens)
-        vectors = [self.vector(ids) for ids in np.split(batch.token_ids, cuts)]
-        return np.stack(vectors)
+        cuts = range(1, batch.num_tokens) if output in PER_TOKEN else batch.cu_seqlens[1:-1]
+        rows = np.stack([self.vector(ids) for ids in np.split(batch.token_ids, cuts)])
+        return SparseVectors.of(rows) if self.is_sparse and output == "pooled" else rows
 
     def vector(self, token_ids: np.ndarray) -> Vectors:
         """What a sequence with these ids gets, float32 [hidden_size]."""

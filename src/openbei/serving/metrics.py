@@ -3,10 +3,44 @@
 Its counters have no `_total` at the end, which prometheus_client adds to every Counter: they are gauges that only rise.
 """
 
+from collections.abc import Sequence as Items
+
 from prometheus_client import CollectorRegistry, Gauge, Histogram
+
+from openbei.batch import Sequence
 
 SECONDS = tuple(1.5e-5 * 1.5**i for i in range(35))
 TOKENS = tuple(float(2**i) for i in range(18))
+SHARES = tuple(i / 20 for i in range(1, 21))
+
+
+class StageMetrics:
+    """Where the time of requests that succeeded went."""
+
+    def __init__(self, metrics: "Metrics", prefix: str) -> None:
+        def histogram(name: str, text: str) -> Histogram:
+            return metrics.histogram(f"{prefix}_{name}", text, SECONDS)
+
+        self.duration_s = histogram("duration", "Whole request, seconds")
+        self.tokenization_s = histogram("tokenization_duration", "Tokenization, seconds")
+        self.queue_s = histogram("queue_duration", "Wait for the first batch, seconds")
+        self.inference_s = histogram("inference_duration", "First batch to last, seconds")
+
+    def observe(self, duration_s: float, tokenization_s: float, queue_s: float, inference_s: float) -> None:
+        """Account for a request."""
+        self.duration_s.observe(duration_s)
+        self.tokenization_s.observe(tokenization_s)
+        self.queue_s.observe(queue_s)
+        self.inference_s.observe(inference_s)
+
+
+class TaskMetrics(StageMetrics):
+    """The same for what one task does, and how many inputs it had."""
+
+    def __init__(self, metrics: "Metrics", prefix: str) -> None:
+        super().__init__(metrics, prefix)
+        self.count = metrics.gauge(f"{prefix}_count", "Inputs received")
+        self.success = metrics.gauge(f"{prefix}_success", "Inputs answered")
 
 
 class Metrics:
@@ -14,30 +48,45 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self.request_count = self._gauge("te_request_count", "Requests received", ["method"])
-        self.request_success = self._gauge("te_request_success", "Requests answered", ["method"])
-        self.request_failure = self._gauge("te_request_failure", "Requests that failed, by reason", ["err"])
-        self.request_duration_s = self._histogram("te_request_duration", "Whole request, seconds", SECONDS)
-        self.tokenization_s = self._histogram("te_request_tokenization_duration", "Tokenization, seconds", SECONDS)
-        self.queue_s = self._histogram("te_request_queue_duration", "Wait for the first batch, seconds", SECONDS)
-        self.inference_s = self._histogram("te_request_inference_duration", "First batch to last, seconds", SECONDS)
-        self.input_length = self._histogram("te_request_input_length", "Tokens of an input before truncation", TOKENS)
-        self.embed_count = self._gauge("te_embed_count", "Inputs received")
-        self.embed_success = self._gauge("te_embed_success", "Inputs embedded")
-        self.queue_size = self._gauge("te_queue_size", "Requests admitted and not yet answered")
-        self.queue_tokens = self._gauge("openbei_queue_tokens", "Tokens admitted and not yet through the engine")
-        self.batch_size = self._histogram("te_batch_next_size", "Sequences in a batch", TOKENS)
-        self.batch_tokens = self._histogram("te_batch_next_tokens", "Tokens in a batch", TOKENS)
-        self.batch_s = self._histogram("openbei_batch_duration", "One batch in the engine, seconds", SECONDS)
-        self.batch_failures = self._gauge("openbei_batch_failure", "Batches that failed in the engine")
-        self.tokens_per_s = self._gauge("openbei_engine_tokens_per_s", "What the engine achieves lately")
-        self.truncated_inputs = self._gauge("openbei_truncated_inputs", "Inputs that were cut to the model's limit")
-        self.cancelled_requests = self._gauge(
-            "openbei_cancelled_requests", "Requests whose client left or ran out of time"
-        )
+        gauge, histogram = self.gauge, self.histogram
+        self.http_requests = gauge("openbei_http_requests", "HTTP requests, by route and status", ["route", "status"])
+        self.request_count = gauge("te_request_count", "Requests for inference", ["method"])
+        self.request_success = gauge("te_request_success", "Requests answered", ["method"])
+        self.request_failure = gauge("te_request_failure", "Requests that failed, by reason", ["err"])
+        self.request = StageMetrics(self, "te_request")
+        self.embed = TaskMetrics(self, "te_embed")
+        self.predict = TaskMetrics(self, "te_predict")
+        self.serialization_s = histogram("openbei_serialization_duration", "Writing an answer, seconds", SECONDS)
+        self.input_length = histogram("te_request_input_length", "Tokens of an input before truncation", TOKENS)
+        self.truncated_inputs = gauge("openbei_truncated_inputs", "Inputs that were cut to the model's limit")
+        self.queue_size = gauge("te_queue_size", "Requests admitted and not yet answered")
+        self.queue_tokens = gauge("openbei_queue_tokens", "Tokens admitted and not yet through the engine")
+        self.load = gauge("openbei_load", "Seconds of work that wait: tokens in the queue by tokens per second")
+        self.tokens_per_s = gauge("openbei_engine_tokens_per_s", "What the engine achieves lately")
+        self.batch_size = histogram("te_batch_next_size", "Sequences in a batch", TOKENS)
+        self.batch_tokens = histogram("te_batch_next_tokens", "Tokens in a batch", TOKENS)
+        self.batch_fill = histogram("openbei_batch_fill", "Tokens in a batch, as a share of its limit", SHARES)
+        self.batch_s = histogram("openbei_batch_duration", "One batch in the engine, seconds", SECONDS)
+        self.batch_failures = gauge("openbei_batch_failure", "Batches that failed in the engine")
+        self.padding_saved = gauge("openbei_padding_saved", "Tokens of padding that padded batches would have had")
+        self.cancelled_requests = gauge("openbei_cancelled_requests", "Requests whose client left or ran out of time")
 
-    def _gauge(self, name: str, text: str, labels: list[str] | None = None) -> Gauge:
-        return Gauge(name, text, labels or [], registry=self.registry)
+    def gauge(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
+        """A new series."""
+        return Gauge(name, text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        """A new histogram; `buckets` are upper bounds."""
         return Histogram(name, text, buckets=buckets, registry=self.registry)
+
+    def observe_batch(self, sequences: Items[Sequence], max_batch_tokens: int, seconds: float) -> None:
+        """Account for a batch that succeeded."""
+        lengths = [sequence.num_tokens for sequence in sequences]
+        num_tokens = sum(lengths)
+        self.batch_size.observe(len(lengths))
+        self.batch_tokens.observe(num_tokens)
+        self.batch_fill.observe(num_tokens / max_batch_tokens)
+        self.batch_s.observe(seconds)
+        self.padding_saved.inc(max(lengths) * len(lengths) - num_tokens)
+        for sequence in sequences:
+            self.input_length.observe(sequence.num_tokens_given)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar
 
-from openbei.batch import Sequence
+from openbei.batch import Output, Sequence
 
 
 @dataclass(slots=True, eq=False)
@@ -19,6 +19,7 @@ class Waiting:
     """The sequences of one request, taken from the front. `clock` is the queue's at arrival."""
 
     sequences: list[Sequence]
+    output: Output = "pooled"
     clock: float = 0.0
     num_taken: int = 0
     num_tokens_taken: int = 0
@@ -56,10 +57,15 @@ class Place(Generic[R]):
         """What the place holds."""
         return self.request.sequences[self.start : self.stop]
 
+    @property
+    def num_rows(self) -> int:
+        """Rows that the engine makes of it."""
+        return sum(sequence.num_rows(self.request.output) for sequence in self.sequences)
+
 
 @dataclass(slots=True)
 class Batch(Generic[R]):
-    """Places in the order in which they will be packed."""
+    """Places in the order in which they will be packed. All want the same output."""
 
     places: list[Place[R]] = field(default_factory=list)
     num_tokens: int = 0
@@ -68,6 +74,17 @@ class Batch(Generic[R]):
     def sequences(self) -> list[Sequence]:
         """Every sequence, in packing order."""
         return [sequence for place in self.places for sequence in place.sequences]
+
+    @property
+    def output(self) -> Output:
+        """What the engine is to make of all of it."""
+        return self.places[0].request.output
+
+    def takes(self, request: R, max_batch_tokens: int) -> bool:
+        """Whether the next sequence of a request may join."""
+        return not self.places or (
+            request.output == self.output and fits(self.num_tokens, request.next_tokens, max_batch_tokens)
+        )
 
     def take_next(self, request: R) -> None:
         """Move the next sequence of a request in here."""
@@ -121,7 +138,7 @@ class FairQueue(Generic[R]):
             if request.is_ended:
                 heapq.heappop(self._heap)
                 continue
-            if not fits(batch.num_tokens, request.next_tokens, self._max_batch_tokens):
+            if not batch.takes(request, self._max_batch_tokens):
                 return
             self._clock += request.next_tokens / len(self._heap)
             batch.take_next(request)

@@ -13,19 +13,24 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from openbei.batch import Engine, PackedBatch, Sequence, Vectors
+from openbei.batch import Engine, Output, PackedBatch, Rows, Sequence, concatenate
 from openbei.errors import EmptyInputError, EngineError, InputError, OpenbeiError, OverloadedError, UnavailableError
 from openbei.serving.metrics import Metrics
 from openbei.serving.packing import Batch, FairQueue, Place, Waiting
 
 log = logging.getLogger(__name__)
 
-Result = Vectors | BaseException
-
 ENGINE_STOP_S = 2.0
 """How long the running batch may still take when all requests are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request gets: the rows of all its sequences in order, and where its time went, in seconds."""
+
+    rows: Rows
+    queue_s: float
+    inference_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,9 +68,9 @@ class Speed:
 class Request(Waiting):
     """A request on its way: what waits, what came back, and who waits for it."""
 
-    future: "asyncio.Future[Vectors]" = field(kw_only=True)
+    future: "asyncio.Future[Answer]" = field(kw_only=True)
     arrival_s: float = field(default_factory=time.monotonic)
-    vectors: Vectors | None = None
+    parts: list[Rows] = field(default_factory=list)
     num_done: int = 0
     num_tokens_left: int = 0
     started_s: float = math.inf
@@ -79,8 +84,8 @@ class Scheduler:
         self._limits = limits
         self._metrics = metrics
         self._speed = Speed()
-        batch_tokens = limits.max_batch_tokens or engine.batch_tokens
-        self._queue: FairQueue[Request] = FairQueue(min(batch_tokens, limits.max_num_tokens))
+        self._batch_tokens = min(limits.max_batch_tokens or engine.batch_tokens, limits.max_num_tokens)
+        self._queue: FairQueue[Request] = FairQueue(self._batch_tokens)
         self._live: set[Request] = set()
         self._num_tokens = 0
         self._is_accepting = False
@@ -93,11 +98,17 @@ class Scheduler:
         metrics.queue_size.set_function(lambda: len(self._live))
         metrics.queue_tokens.set_function(lambda: self._num_tokens)
         metrics.tokens_per_s.set_function(lambda: self._speed.tokens_per_s)
+        metrics.load.set_function(lambda: self._num_tokens / self._speed.tokens_per_s)
 
     @property
     def engine_description(self) -> str:
         """What the engine says of itself."""
         return self._engine.description
+
+    @property
+    def limits(self) -> QueueLimits:
+        """What is let in."""
+        return self._limits
 
     @property
     def is_healthy(self) -> bool:
@@ -115,16 +126,16 @@ class Scheduler:
         self._is_accepting = True
         self._thread.start()
 
-    def submit(self, sequences: list[Sequence]) -> "asyncio.Future[Vectors]":
-        """Queue a request; the future gives float32 [n, hidden_size] in order, pooled, not normalized.
+    def submit(self, sequences: list[Sequence], output: Output = "pooled") -> "asyncio.Future[Answer]":
+        """Queue a request; the future gives what the engine makes of its sequences.
 
         Cancelling the future frees its place. Raises UnavailableError, OverloadedError, and InputError for a sequence
         above `max_num_tokens`; the future may raise EngineError or UnavailableError.
         """
         self._admit(sequences)
         num_tokens = sum(sequence.num_tokens for sequence in sequences)
-        future: asyncio.Future[Vectors] = self._loop.create_future()
-        request = Request(sequences, future=future, num_tokens_left=num_tokens)
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        request = Request(sequences, output, future=future, num_tokens_left=num_tokens)
         future.add_done_callback(lambda future: self._end(request))
         self._live.add(request)
         self._num_tokens += num_tokens
@@ -167,7 +178,7 @@ class Scheduler:
             if self._next.places:
                 self._handover.notify()
 
-    def _receive(self, batch: Batch[Request], result: Result, started_s: float, seconds: float) -> None:
+    def _receive(self, batch: Batch[Request], result: Rows | BaseException, started_s: float, seconds: float) -> None:
         """Take in what the engine made of a batch. The next one is prepared before this one is handed out."""
         self._speed.add(batch.num_tokens, seconds)
         if isinstance(result, BaseException):
@@ -181,11 +192,12 @@ class Scheduler:
         self._last_success_s = time.monotonic()
         row = 0
         for place in batch.places:
-            num_rows = place.stop - place.start
+            num_rows = place.num_rows
             self._scatter(place, result[row : row + num_rows], started_s)
             row += num_rows
 
-    def _scatter(self, place: Place[Request], vectors: Vectors, started_s: float) -> None:
+    def _scatter(self, place: Place[Request], rows: Rows, started_s: float) -> None:
+        """Give a request its rows. They come in order: a request is taken from the front, and batches run in turn."""
         request = place.request
         if request.future.done():  # cancelled or failed, though perhaps not yet told to `_end`
             return
@@ -193,15 +205,13 @@ class Scheduler:
         request.num_tokens_left -= num_tokens
         self._num_tokens -= num_tokens
         request.started_s = min(request.started_s, started_s)
-        if request.vectors is None:
-            request.vectors = np.empty((len(request.sequences), vectors.shape[1]), np.float32)
-        request.vectors[place.start : place.stop] = vectors
-        request.num_done += len(vectors)
+        request.parts.append(rows)
+        request.num_done += place.stop - place.start
         if request.num_done == len(request.sequences):
-            self._metrics.queue_s.observe(max(request.started_s - request.arrival_s, 0))
-            self._metrics.inference_s.observe(time.monotonic() - request.started_s)
+            queue_s = max(request.started_s - request.arrival_s, 0)
+            inference_s = time.monotonic() - request.started_s
             self._end(request)
-            request.future.set_result(request.vectors)
+            request.future.set_result(Answer(concatenate(request.parts), queue_s, inference_s))
 
     def _end(self, request: Request) -> None:
         """Forget a request that is answered, failed or cancelled; what it still has in the queue is dropped."""
@@ -228,10 +238,7 @@ class Scheduler:
         self._fail(list(self._live), error)
 
     def _observe(self, batch: Batch[Request], seconds: float) -> None:
-        metrics = self._metrics
-        metrics.batch_size.observe(len(batch.sequences))
-        metrics.batch_tokens.observe(batch.num_tokens)
-        metrics.batch_s.observe(seconds)
+        self._metrics.observe_batch(batch.sequences, self._batch_tokens, seconds)
 
     def _serve_engine(self) -> None:
         """The engine's thread: run batches until told to stop. However it ends, nobody is left waiting."""
@@ -251,16 +258,16 @@ class Scheduler:
             batch, self._next = self._next, Batch()
         return batch if batch.places else None
 
-    def _run(self, batch: Batch[Request]) -> Result:
-        """Vectors of a batch, or whatever was raised: SystemExit of a backend must not end the thread either."""
+    def _run(self, batch: Batch[Request]) -> Rows | BaseException:
+        """Rows of a batch, or whatever was raised: SystemExit of a backend must not end the thread either."""
         try:
-            sequences = batch.sequences
-            vectors = self._engine.run(PackedBatch.pack(sequences))
+            packed = PackedBatch.pack(batch.sequences)
+            rows = self._engine.run(packed, batch.output)
         except BaseException as error:
             return error
-        if len(vectors) != len(sequences):
-            return EngineError(f"the engine returned {len(vectors)} vectors for {len(sequences)} sequences")
-        return vectors
+        if len(rows) != packed.num_rows(batch.output):
+            return EngineError(f"the engine returned {len(rows)} rows for {packed.num_rows(batch.output)}")
+        return rows
 
     def _on_loop(self, function: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more

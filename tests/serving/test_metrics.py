@@ -1,0 +1,87 @@
+"""Metrics of a batch, names that text-embeddings-inference has, and the dashboard over them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from openbei.batch import Sequence
+from openbei.serving.metrics import Metrics
+
+DASHBOARD = Path(__file__).parents[2] / "examples" / "grafana" / "dashboard.json"
+
+TEI = {
+    "te_request_count", "te_request_success", "te_request_failure", "te_request_duration",
+    "te_request_tokenization_duration", "te_request_queue_duration", "te_request_inference_duration",
+    "te_request_input_length", "te_queue_size", "te_batch_next_size", "te_batch_next_tokens",
+    *(
+        f"te_{task}_{name}"
+        for task in ("embed", "predict")
+        for name in ("count", "success", "duration", "tokenization_duration", "queue_duration", "inference_duration")
+    ),
+}  # fmt: skip
+
+
+def names(metrics: Metrics) -> set[str]:
+    return {family.name for family in metrics.registry.collect()}
+
+
+def test_names_of_text_embeddings_inference() -> None:
+    assert names(Metrics()) >= TEI
+    assert {name for name in names(Metrics()) - TEI if not name.startswith("openbei_")} == set()
+
+
+def test_prometheus_reads_it() -> None:
+    families = text_string_to_metric_families(generate_latest(Metrics().registry).decode())
+    assert all(family.documentation for family in families)
+
+
+def test_a_batch() -> None:
+    metrics = Metrics()
+    sequences = [Sequence(np.ones(n, np.int32), given) for n, given in ((10, 10), (4, 4), (10, 25))]
+    metrics.observe_batch(sequences, max_batch_tokens=48, seconds=0.5)
+
+    def value(name: str) -> float | None:
+        return metrics.registry.get_sample_value(name)
+
+    assert value("te_batch_next_size_sum") == 3
+    assert value("te_batch_next_tokens_sum") == 24
+    assert value("openbei_batch_fill_sum") == 0.5
+    assert value("openbei_batch_duration_sum") == 0.5
+    assert value("openbei_padding_saved") == 6
+    assert (value("te_request_input_length_count"), value("te_request_input_length_sum")) == (3, 39)
+
+
+def expressions(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [value for name, value in node.items() if name in ("expr", "query") and isinstance(value, str)]
+        return own + [found for value in node.values() for found in expressions(value)]
+    return [found for value in node for found in expressions(value)] if isinstance(node, list) else []
+
+
+def test_the_dashboard_names_only_metrics_that_exist() -> None:
+    metrics = Metrics()
+    samples = {f.name + s for f in metrics.registry.collect() for s in ("", "_bucket", "_sum", "_count")}
+    used = {
+        name
+        for text in expressions(json.loads(DASHBOARD.read_text()))
+        for name in re.findall(r"\b(?:te|openbei)_\w+", text)
+    }
+    assert len(used) > 15
+    assert used - samples == set()
+
+
+@pytest.mark.parametrize("field", ["title", "uid", "schemaVersion", "panels", "templating", "__inputs"])
+def test_the_dashboard_can_be_imported(field: str) -> None:
+    dashboard = json.loads(DASHBOARD.read_text())
+    assert dashboard[field]
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+    for panel in dashboard["panels"]:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        assert panel["title"]
