@@ -1,12 +1,12 @@
 // The walk through the layers. Rows go through projection, MLP and norms block by block, so that a block's activations
 // stay in the second-level cache; attention needs all rows of a sequence and is the one step that teams wait around.
-#include "workspace.hpp"
-
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <new>
+
+#include "workspace.hpp"
 
 namespace openbei {
 

@@ -61,9 +61,9 @@ class Encoder {
  public:
   Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels& kernels, size_t num_threads);
 
-  // One batch. `ids` are in [0, vocab_size), `types` in [0, type_vocab_size) or empty, which is all 0; sequences are 1 to
-  // max_positions long: checked by the caller. With `tokens` the last layer's rows are wanted, without the head. `y` has
-  // rows of `columns(tokens)`, for each token if these are wanted or the head keeps them, else for each sequence.
+  // One batch. `ids` are in [0, vocab_size), `types` in [0, type_vocab_size) or empty, which is all 0; sequences are 1
+  // to max_positions long: checked by the caller. With `tokens` the last layer's rows are wanted, without the head. `y`
+  // has rows of `columns(tokens)`, for each token if these are wanted or the head keeps them, else for each sequence.
   struct Batch {
     std::span<const int32_t> ids, cu_seqlens, types;
     bool tokens;

@@ -1,4 +1,5 @@
-// What becomes of the last layer's rows: pooled, taken through the head's maps, and written where the caller wants them.
+// What becomes of the last layer's rows: pooled, taken through the head's maps, and written where the caller wants
+// them.
 #include <algorithm>
 
 #include "workspace.hpp"

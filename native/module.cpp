@@ -181,8 +181,7 @@ class PyEncoder {
     const size_t hidden_size = spec_.hidden_size, attended = spec_.num_heads * spec_.head_dim;
     EncoderWeights weights{
         .token_table = tensors.table("embeddings.token", spec_.vocab_size, hidden_size),
-        .position_table =
-            tensors.table("embeddings.position", spec_.first_position + spec_.max_positions, hidden_size),
+        .position_table = tensors.table("embeddings.position", spec_.first_position + spec_.max_positions, hidden_size),
         .type_table = tensors.table("embeddings.type", spec_.type_vocab_size, hidden_size),
         .embedding_norm = tensors.norm("embeddings.norm", hidden_size)};
     for (size_t i = 0; i < spec_.num_layers; ++i) {

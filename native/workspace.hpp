@@ -31,7 +31,7 @@ struct Encoder::Workspace {
   Buffer pooled, dense;  // rows of the head
   std::vector<int32_t> ids, positions, types;
   std::vector<int32_t> sequences;  // of each row, its number in the batch
-  std::vector<size_t> starts;  // first row of each of the group's sequences, and the number of rows
+  std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
   Buffer sums, inner, attention;
 };
 
@@ -70,7 +70,7 @@ struct Encoder::Lane {
 };
 
 inline void run_linear(const Kernels& kernels, const LinearWeights& linear, size_t in_features, size_t out_features,
-                size_t rank, size_t size, LinearArgs args) {
+                       size_t rank, size_t size, LinearArgs args) {
   const size_t num_panels = round_up(out_features, panel_width) / panel_width;
   args.weight = linear.weight;
   args.bias = linear.bias;
