@@ -51,6 +51,19 @@ trt_llm:
 """
 
 
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "examples").glob("*/config.yaml")), ids=str)
+def test_the_examples(path: Path) -> None:
+    deployment = load_config(path)
+    assert deployment.default_route
+    assert deployment.repository.source == "HF"
+
+
+def test_the_example_input_is_kept(tmp_path: Path) -> None:
+    example = {"encoding_format": "float", "input": "text string", "model": "model"}
+    assert load(tmp_path, GENERATED).example_input == example
+    assert load(tmp_path, minimal()).example_input is None
+
+
 def load(tmp_path: Path, text: str) -> Deployment:
     (tmp_path / "config.yaml").write_text(text)
     return load_config(tmp_path / "config.yaml")
@@ -213,9 +226,24 @@ def test_environment(tmp_path: Path) -> None:
     assert "verysecret" not in f"{environment!r} {environment}"
 
 
+def test_keys_of_the_environment() -> None:
+    assert Environment.read({}).api_keys == ()
+    variables = {"OPENBEI_API_KEY": "k-1, k-2,", "API_KEY": "k-3", "OPENBEI_SSL_KEYFILE_PASSWORD": "k-4"}
+    environment = Environment.read(variables)
+    assert environment.api_keys == ("k-1", "k-2", "k-3")
+    assert environment.ssl_keyfile_password == "k-4"
+    assert "k-" not in repr(environment.api_keys) + repr(environment)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("OPENBEI_THREADS", "0"), ("OPENBEI_THREADS", "two"), ("HF_HUB_OFFLINE", "maybe"), ("HF_ENDPOINT", "hub.example")],
+    [
+        ("OPENBEI_API_KEY", ","),
+        ("OPENBEI_THREADS", "0"),
+        ("OPENBEI_THREADS", "two"),
+        ("HF_HUB_OFFLINE", "maybe"),
+        ("HF_ENDPOINT", "hub.example"),
+    ],
 )
 def test_malformed_environment(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is '{value}'; it must be"):

@@ -34,6 +34,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     dtype: DType
     max_num_tokens: int
     default_route: Route | None
+    example_input: Any = None
     notes: tuple[Decision, ...] = ()
 
 
@@ -110,6 +111,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         dtype=dtype,
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
+        example_input=config.model_metadata.get("example_model_input"),
         notes=(*notes, *(Decision(path, "no effect", reason) for path, reason in idle.items())),
     )
 
@@ -180,6 +182,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     hf_token: Secret | None
     hf_offline: bool
     hf_cache: Path
+    api_keys: tuple[Secret, ...]
+    ssl_keyfile_password: Secret | None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Environment":
@@ -204,11 +208,19 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             hf_token=next((token for token in tokens if token), None),
             hf_offline=get("HF_HUB_OFFLINE", _switch) or False,
             hf_cache=get("HF_HUB_CACHE", _path) or hf_home / "hub",
+            api_keys=(*(get("OPENBEI_API_KEY", _secrets) or ()), *(get("API_KEY", _secrets) or ())),
+            ssl_keyfile_password=get("OPENBEI_SSL_KEYFILE_PASSWORD", Secret),
         )
 
 
 def _path(value: str) -> Path:
     return Path(value).expanduser()
+
+
+def _secrets(value: str) -> tuple[Secret, ...]:
+    if not value.replace(",", "").strip():
+        raise ValueError("keys, separated by commas")
+    return tuple(Secret(part.strip()) for part in value.split(",") if part.strip())
 
 
 def _count(value: str) -> int:

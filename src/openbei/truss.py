@@ -55,7 +55,7 @@ class TrtLlm(Section, frozen=True, kw_only=True):
 
 
 class Config(Section, frozen=True, kw_only=True):
-    """The whole file. `model_metadata` is free; its `example_model_input` becomes the example of the API's description."""
+    """The whole file. Of `model_metadata`, `example_model_input` becomes the example of the API's description."""
 
     model_name: str | None = None
     model_metadata: dict[str, Any] = {}

@@ -6,19 +6,23 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
 from openbei.api.app import create_app
-from openbei.api.server import build_server
+from openbei.api.edge import Edge
+from openbei.api.server import Tls, build_server
 from openbei.api.service import Limits
 from openbei.batch import Vectors
+from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
 from openbei.serving.tokenizer import Tokenizer
+from openbei.spec import MLP, Attention, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
 
 from ..small_tokenizer import VOCAB_SIZE, write_tokenizer
 
@@ -33,6 +37,7 @@ class Served:
     client: httpx.Client
     engine: FakeEngine
     metrics: Metrics
+    tokenizer: Tokenizer
 
     @property
     def url(self) -> str:
@@ -44,6 +49,27 @@ class Served:
 
     def embed(self, **request: object) -> httpx.Response:
         return self.client.post("/v1/embeddings", json=request)
+
+    def post(self, path: str, **request: object) -> Any:
+        """The answer of a request that is right."""
+        response = self.client.post(path, json=request)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def refused(self, path: str, **request: object) -> tuple[int, str]:
+        """Status and message of a request that is wrong, whatever the shape of its error."""
+        response = self.client.post(path, json=request)
+        body = response.json()
+        error = body.get("error", body)
+        return response.status_code, error if isinstance(error, str) else error["message"]
+
+    def logits(self, token_ids: list[int] | Vectors) -> Vectors:
+        return self.engine.vector(np.array(token_ids))
+
+    def pair_logits(self, first: str, second: str) -> Vectors:
+        """What the engine makes of a pair."""
+        [sequence] = self.tokenizer.encode_pairs([(first, second)])
+        return self.logits(sequence.token_ids)
 
     def expected(self, token_ids: list[int], dimensions: int | None = None) -> Vectors:
         vector = self.engine.vector(np.array(token_ids))[:dimensions]
@@ -61,20 +87,51 @@ class Served:
         raise AssertionError(f"{name} is {self.value(name, **labels)}, not {wanted}")
 
 
+def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
+    """What a small model's engine directory would say; an embedding model unless `head` says otherwise."""
+    spec = ModelSpec(
+        family="bert",
+        vocab_size=VOCAB_SIZE,
+        type_vocab_size=2,
+        hidden_size=8,
+        num_layers=1,
+        positions=LearnedPositions(max_positions=MAX_TOKENS),
+        attention=Attention(num_heads=1, head_dim=8),
+        mlp=MLP(intermediate_size=8, activation="gelu"),
+        norm=LayerNorm(eps=1e-12),
+        head=head or EmbeddingHead(pooling="mean"),
+    )
+    given = {
+        "openbei_version": "0", "model_name": "small", "source": "a test", "spec": spec, "normalize": True,
+        "dtype": "float32", "max_sequence_tokens": MAX_TOKENS, "max_num_tokens": 8192,
+        "default_route": "/v1/embeddings", "content_hash": "", "report": (),
+    }  # fmt: skip
+    return Manifest(**(given | fields))
+
+
 @contextmanager
-def serving(tokenizer_path: Path, engine: FakeEngine, queue: QueueLimits, accepted: Limits) -> Iterator[Served]:
+def serving(
+    tokenizer_path: Path,
+    engine: FakeEngine,
+    queue: QueueLimits,
+    accepted: Limits,
+    manifest: Manifest,
+    edge: Edge | None = None,
+    tls: Tls | None = None,
+) -> Iterator[Served]:
     metrics = Metrics()
     scheduler = Scheduler(engine, queue, metrics)
+    tokenizer = Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE)
     app = create_app(
-        tokenizer=Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE),
+        manifest=manifest,
+        tokenizer=tokenizer,
         scheduler=scheduler,
         metrics=metrics,
-        model_name="small",
-        hidden_size=engine.hidden_size,
         limits=accepted,
+        edge=edge,
         shutdown_deadline_s=5,
     )
-    server = build_server(app, scheduler, host="127.0.0.1", port=0, shutdown_deadline_s=5)
+    server = build_server(app, scheduler, host="127.0.0.1", port=0, shutdown_deadline_s=5, tls=tls)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started and thread.is_alive():
@@ -84,7 +141,7 @@ def serving(tokenizer_path: Path, engine: FakeEngine, queue: QueueLimits, accept
         # Its pool may close an idle connection that a thread has just been given, unless it may keep all.
         limits = httpx.Limits(max_keepalive_connections=None)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
-            yield Served(client, engine, metrics)
+            yield Served(client, engine, metrics, tokenizer)
     finally:
         server.should_exit = True
         thread.join()
@@ -99,7 +156,7 @@ def tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(tokenizer_path: Path) -> Iterator[Served]:
     """A server with generous limits, shared by a module."""
     engine = FakeEngine(failing_token_id=FAILING_ID)
-    with serving(tokenizer_path, engine, QueueLimits(), Limits(max_body_bytes=1_000_000)) as one:
+    with serving(tokenizer_path, engine, QueueLimits(), Limits(max_body_bytes=1_000_000), small_manifest()) as one:
         yield one
 
 
@@ -108,10 +165,18 @@ Start = Callable[..., Served]
 
 @pytest.fixture
 def start(tokenizer_path: Path) -> Iterator[Start]:
-    """Start a server of one's own: `start(engine, queue=..., limits=...)`."""
+    """Start a server of one's own: `start(engine, queue=..., limits=..., manifest=..., edge=..., tls=...)`."""
     with ExitStack() as stack:
 
-        def start_one(engine: FakeEngine, queue: QueueLimits | None = None, limits: Limits | None = None) -> Served:
-            return stack.enter_context(serving(tokenizer_path, engine, queue or QueueLimits(), limits or Limits()))
+        def start_one(
+            engine: FakeEngine,
+            queue: QueueLimits | None = None,
+            limits: Limits | None = None,
+            manifest: Manifest | None = None,
+            edge: Edge | None = None,
+            tls: Tls | None = None,
+        ) -> Served:
+            queue, limits, manifest = queue or QueueLimits(), limits or Limits(), manifest or small_manifest()
+            return stack.enter_context(serving(tokenizer_path, engine, queue, limits, manifest, edge, tls))
 
         yield start_one

@@ -1,7 +1,6 @@
-"""Health, index, models, metrics, the OpenAPI document, and the tables behind them."""
+"""Health, index, models, metrics, and the tables behind them."""
 
 import threading
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,22 +8,21 @@ from prometheus_client.parser import text_string_to_metric_families
 import openbei
 from openbei import errors
 from openbei.api import failures, health
-from openbei.api.app import ROUTES, create_app
-from openbei.batch import Output, PackedBatch, Vectors
+from openbei.api.routes import DEFAULT_PATHS, ROUTES
+from openbei.api.routes import served as served_routes
+from openbei.batch import Output, PackedBatch, Rows, Vectors
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
-from openbei.serving.tokenizer import Tokenizer
+from openbei.spec import Head, TokenHead
 
-from ..small_tokenizer import VOCAB_SIZE
-from .conftest import Served, Start
+from .conftest import Served, Start, small_manifest
 
 
 def test_index_names_every_route(served: Served) -> None:
     body = served.client.get("/").json()
     assert body["name"] == "openbei"
     assert body["version"] == openbei.__version__
-    assert set(body["routes"]) == {f"{row.method} {row.path}" for row in ROUTES} | {"POST /"}
+    wanted = {f"{row.method} {row.path}" for row in ROUTES}
+    assert set(body["routes"]) == wanted | {f"POST {path}" for path in ("/", *DEFAULT_PATHS)} | {"GET /v1/models/small"}
 
 
 def test_models(served: Served) -> None:
@@ -44,11 +42,25 @@ def test_health_sends_a_token_through_the_engine_once(start: Start) -> None:
     assert served.value("te_batch_next_size_count") == 1
 
 
+@pytest.mark.parametrize(("head", "output"), [(None, "pooled"), (TokenHead(num_labels=2), "labels")])
+def test_health_asks_for_what_the_model_makes(start: Start, head: Head | None, output: Output) -> None:
+    class Recording(FakeEngine):
+        outputs: list[Output] = []  # noqa: RUF012
+
+        def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
+            self.outputs.append(output)
+            return super().run(batch, output)
+
+    served = start(Recording(2), manifest=small_manifest(head, labels=("a", "b") if head else ()))
+    assert served.client.get("/health").status_code == 200
+    assert Recording.outputs == [output]
+
+
 def test_health_of_a_failing_engine(start: Start) -> None:
     served = start(FakeEngine(failing_token_id=0))
     response = served.client.get("/health")
     assert response.status_code == 503
-    assert response.json()["error"]["message"] == "the engine does not answer: EngineError"
+    assert response.json() == {"error": "the engine does not answer: EngineError", "error_type": "Unhealthy"}
 
 
 def test_health_of_a_hanging_engine(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,21 +92,6 @@ def test_metrics(served: Served) -> None:
     } <= samples  # fmt: skip
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/api-doc/openapi.json"])
-def test_openapi(served: Served, path: str) -> None:
-    document = served.client.get(path).json()
-    assert document["openapi"].startswith("3.1")
-    paths = {(row.path, row.method.lower()) for row in ROUTES} | {("/", "post")}
-    assert {(path, method) for path, methods in document["paths"].items() for method in methods} == paths
-    embeddings = document["paths"]["/v1/embeddings"]["post"]
-    assert set(embeddings["responses"]) == {"200", "400", "408", "413", "422", "429", "500", "503"}
-    schemas = document["components"]["schemas"]
-    reference = embeddings["requestBody"]["content"]["application/json"]["schema"]["$ref"]
-    assert reference == "#/components/schemas/EmbeddingsRequest"
-    assert schemas["EmbeddingsRequest"]["required"] == ["input"]
-    assert schemas["EmbeddingsResponse"]["description"]
-
-
 def test_every_error_a_request_can_raise_has_a_status() -> None:
     not_for_requests = {
         errors.ConfigError, errors.CheckpointError, errors.DownloadError, errors.EngineDirError, errors.BackendError
@@ -107,17 +104,11 @@ def test_every_error_a_request_can_raise_has_a_status() -> None:
 def test_unexpected_exceptions_stay_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     reply = failures.reply(KeyError("/secret/path"))
     assert reply.status == 500
-    assert b"secret" not in reply.body
+    assert b"secret" not in reply.answer
     assert "/secret/path" in caplog.text
 
 
-def test_default_route_must_exist(tokenizer_path: Path) -> None:
-    with pytest.raises(errors.ConfigError, match="webserver_default_route is /predict"):
-        create_app(
-            tokenizer=Tokenizer(tokenizer_path, 8, VOCAB_SIZE),
-            scheduler=Scheduler(FakeEngine(), QueueLimits(), Metrics()),
-            metrics=Metrics(),
-            model_name="small",
-            hidden_size=8,
-            default_route="/predict",
-        )
+@pytest.mark.parametrize("route", ["/nothing", "/health"])
+def test_default_route_must_exist(route: str) -> None:
+    with pytest.raises(errors.ConfigError, match=f"webserver_default_route is {route}, the routes are /v1/embeddings,"):
+        served_routes(small_manifest(default_route=route))

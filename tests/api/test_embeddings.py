@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from openbei.serving.fake_engine import FakeEngine
+from openbei.tasks.precision import Precision, quantize
 
 from ..small_tokenizer import ids, words
 from .conftest import MAX_TOKENS, Served, Start
@@ -56,6 +57,16 @@ def test_base64_holds_the_same_floats(served: Served) -> None:
         np.testing.assert_array_equal(np.array(one["embedding"], np.float32), decoded)
 
 
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+def test_fewer_bits(served: Served, precision: Precision) -> None:
+    vectors = np.array([served.expected(ids(1, 1)), served.expected(ids(2, 1))])
+    data = served.embed(input=["w1", "w2"], encoding_format=precision).json()["data"]
+    assert [item["embedding"] for item in data] == quantize(vectors, precision).tolist()
+    refused = served.embed(input="w1", encoding_format="binary", dimensions=7)
+    assert refused.status_code == 422
+    assert "binary embeddings need a multiple of 8" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("dimensions", [1, 3, 8])
 def test_dimensions(served: Served, dimensions: int) -> None:
     [item] = served.embed(input="w1", dimensions=dimensions).json()["data"]
@@ -71,6 +82,16 @@ def test_truncation_is_told(served: Served) -> None:
         response.json()["data"][0]["embedding"], served.expected(ids(0, MAX_TOKENS - 2)), atol=1e-6
     )
     assert served.value("openbei_truncated_inputs") == before + 2
+
+
+def test_truncation_is_as_asked_for(served: Served) -> None:
+    room = MAX_TOKENS - 2
+    [item] = served.embed(input=words(0, 100), truncation_direction="Left").json()["data"]
+    np.testing.assert_allclose(item["embedding"], served.expected(ids(100 - room, room)), atol=1e-6)
+    for given, param in ((["w1", words(0, 100)], "input[1]"), ([[5], [6] * 102], "input[1]")):
+        error = served.embed(input=given, truncate=False).json()["error"]
+        assert error["message"].startswith("input[1] has 102 tokens, the limit is 64")
+        assert error["param"] == param
 
 
 def test_null_and_unknown_fields_change_nothing(served: Served) -> None:

@@ -9,15 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from ..small_tokenizer import VOCAB_SIZE
+from .conftest import small_manifest
 
 PROGRAM = """
 import logging, sys
 from pathlib import Path
+import msgspec
 from openbei.api.app import create_app
 from openbei.api.server import serve
+from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
@@ -28,8 +32,8 @@ logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
 scheduler = Scheduler(FakeEngine(delay_s=delay_s), QueueLimits(max_batch_tokens=8), metrics)
 app = create_app(
-    tokenizer=Tokenizer(Path(path), 64, vocab_size), scheduler=scheduler, metrics=metrics,
-    model_name="small", hidden_size=8,
+    manifest=msgspec.json.decode(sys.argv[5], type=Manifest), tokenizer=Tokenizer(Path(path), 64, vocab_size),
+    scheduler=scheduler, metrics=metrics,
 )
 serve(app, scheduler, host="127.0.0.1", port=0, shutdown_deadline_s=deadline_s)
 """
@@ -38,7 +42,8 @@ serve(app, scheduler, host="127.0.0.1", port=0, shutdown_deadline_s=deadline_s)
 @pytest.fixture
 def process(request: pytest.FixtureRequest, tokenizer_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its URL."""
-    arguments = [str(tokenizer_path), str(VOCAB_SIZE), *map(str, request.param)]
+    manifest = msgspec.json.encode(small_manifest()).decode()
+    arguments = [str(tokenizer_path), str(VOCAB_SIZE), *map(str, request.param), manifest]
     started = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stderr=subprocess.PIPE, text=True)
     try:
         assert started.stderr
@@ -62,7 +67,7 @@ def in_flight(url: str, statuses: list[int]) -> threading.Thread:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while "te_embed_count 10.0" not in httpx.get(f"{url}/metrics").text:
+    while "te_queue_size 1.0" not in httpx.get(f"{url}/metrics").text:
         pass
     return thread
 

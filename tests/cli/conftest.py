@@ -17,7 +17,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
     """The environment of a command: ours, with caches of the test's own and no hub."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBEI_", "HF_"))}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBEI_", "HF_", "API_KEY"))}
     return {**ours, "XDG_CACHE_HOME": str(tmp_path / "caches"), "HF_HUB_OFFLINE": "1"}
 
 
@@ -42,7 +42,7 @@ def serving(*arguments: object, variables: dict[str, str]) -> "Iterator[tuple[su
             log: list[str] = []
             for line in server.stderr:
                 log.append(line)
-                if ready := re.search(r"ready on (http://\S+)", line):
+                if ready := re.search(r"ready on (https?://\S+)", line):
                     yield server, ready[1], log
                     return
             raise AssertionError("".join(log))

@@ -1,6 +1,9 @@
 """`bei serve`, end to end: a real process, the real `openai` client, SIGTERM."""
 
+import json
+import re
 import signal
+import ssl
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +13,10 @@ import httpx
 import numpy as np
 import openai
 import pytest
+import trustme
 
+from openbei.api.guard import Guard
+from openbei.cli.serving_options import warn_if_open
 from openbei.engine_dir import EngineDir
 
 from ..checkpoint import judge_vectors
@@ -98,6 +104,84 @@ def test_a_port_that_is_taken(tiny_engine_dir: EngineDir, bei: Run, variables: d
 
 def test_an_instruction_set_that_is_none(tiny_engine_dir: EngineDir, bei: Run) -> None:
     assert_clear(bei("serve", tiny_engine_dir.path, "--isa", "nonsense"), 1, "nonsense")
+
+
+def test_keys(tiny_engine_dir: EngineDir, variables: dict[str, str], tmp_path: Path) -> None:
+    """From the command line, a file and the environment; they let in, and they show up nowhere."""
+    (tmp_path / "keys").write_text("# one a line\nkey-of-file\n")
+    (tmp_path / "keys").chmod(0o644)
+    variables |= {"OPENBEI_API_KEY": "key-of-ours,another-key", "API_KEY": "key-of-tei"}
+    arguments = (
+        "--api-key",
+        "key-of-line",
+        "--api-key-file",
+        tmp_path / "keys",
+        "--access-log",
+        "--log-level",
+        "debug",
+    )
+    with serving(tiny_engine_dir.path, *arguments, variables=variables) as (server, url, log):
+        assert httpx.post(f"{url}/v1/embeddings", json={"input": "a"}).status_code == 401
+        for key in ("key-of-line", "key-of-file", "key-of-ours", "another-key", "key-of-tei"):
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key=key)
+            assert client.embeddings.create(model="any", input="a").data
+        server.send_signal(signal.SIGTERM)
+        assert server.stderr
+        log += server.stderr
+    told = "".join(log)
+    assert "can be read by others" in told
+    assert "POST /v1/embeddings 401" in told
+    assert not re.search("key-of|another-key", told)
+
+
+def test_log_lines_for_machines(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:
+    arguments = (tiny_engine_dir.path, "--log-format", "json", "--access-log")
+    with serving(*arguments, variables=variables) as (server, url, log):
+        httpx.post(f"{url}/v1/embeddings", json={"input": ["a", "b"]}, headers={"x-request-id": "mine"})
+        server.send_signal(signal.SIGTERM)
+        assert server.stderr
+        log += server.stderr
+    lines = [json.loads(line) for line in log]
+    assert all({"time", "level", "message", "logger"} <= set(line) for line in lines)
+    [access] = [line for line in lines if "request_id" in line]
+    assert (access["method"], access["path"], access["status"]) == ("POST", "/v1/embeddings", 200)
+    assert (access["inputs"], access["request_id"]) == (2, "mine")
+
+
+def test_https(tiny_engine_dir: EngineDir, variables: dict[str, str], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    arguments = (tiny_engine_dir.path, "--ssl-certfile", tmp_path / "server.pem")
+    with serving(*arguments, variables=variables) as (_, url, _):
+        assert url.startswith("https://127.0.0.1:")
+        assert httpx.get(f"{url}/health", verify=context).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "what"),
+    [
+        (("--ssl-keyfile", "key.pem"), 2, "need --ssl-certfile"),
+        (("--ssl-certfile", "absent.pem"), 2, "certificates cannot be used"),
+        (("--api-key", " "), 2, "--api-key is empty"),
+        (("--api-key-file", "absent"), 2, "the key file absent cannot be read"),
+    ],
+)
+def test_edges_that_cannot_be(
+    tiny_engine_dir: EngineDir, bei: Run, arguments: tuple[str, ...], code: int, what: str
+) -> None:
+    assert_clear(bei("serve", tiny_engine_dir.path, *arguments), code, what)
+
+
+@pytest.mark.parametrize(
+    ("host", "keys", "warns"),
+    [("127.0.0.1", (), False), ("localhost", (), False), ("::1", (), False), ("0.0.0.0", (), True), ("::", (), True),
+     ("10.1.2.3", (), True), ("example.org", (), True), ("0.0.0.0", ("key",), False)],
+)  # fmt: skip
+def test_open_doors_are_told(host: str, keys: tuple[str, ...], warns: bool, caplog: pytest.LogCaptureFixture) -> None:
+    warn_if_open(host, Guard(keys))
+    assert ("without API keys" in caplog.text) == warns
 
 
 def assert_clear(done: "subprocess.CompletedProcess[str]", code: int, what: str) -> None:

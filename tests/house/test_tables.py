@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 import pytest
 
-from openbei.api.app import ROUTES
+from openbei.api.root import PIPELINES, at_root
+from openbei.api.routes import ROUTES
 from openbei.backends import BACKENDS
 from openbei.checkpoints import SOURCES
 from openbei.cli import COMMANDS
@@ -51,6 +52,7 @@ def test_a_command_has_its_tests(name: str) -> None:
 
 
 def test_routes() -> None:
-    modules = {row.handler.__module__.rsplit(".", 1)[-1] for row in ROUTES}
+    handlers = [*(row.handler for row in ROUTES), at_root(ROUTES[0], "embedding").handler, *PIPELINES.values()]
+    modules = {handler.__module__.rsplit(".", 1)[-1] for handler in handlers}
     has_handler = {m.path.stem for m in MODULES if m.part == "api" and "call: Call) -> Reply" in m.path.read_text()}
     assert has_handler == modules

@@ -1,24 +1,65 @@
-"""GET routes that say what is served: the index, the models, the metrics."""
+"""GET routes that say what is served: the index, the models, the model's details, the metrics."""
 
-import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from openbei.api.call import Call, Reply
 from openbei.api.service import Service
-from openbei.api.wire import Index, Model, Models
+from openbei.api.wire.openai import Index, Model, Models
+from openbei.api.wire.tei import Info
+from openbei.api.wrong_task import is_reranker
+from openbei.engine_dir import Manifest
+from openbei.spec import EmbeddingHead
 
 
 async def index(service: Service, call: Call) -> Reply:
     """Name, version, routes."""
     routes = [f"{row.method} {row.path}" for row in service.routes]
-    return Reply(msgspec.json.encode(Index("openbei", service.version, service.model_name, routes)))
+    return Reply(Index("openbei", service.version, service.manifest.model_name, routes))
 
 
 async def models(service: Service, call: Call) -> Reply:
     """OpenAI's list of models: one."""
-    return Reply(msgspec.json.encode(Models([Model(service.model_name, service.created)])))
+    return Reply(Models([_model(service)]))
+
+
+async def model(service: Service, call: Call) -> Reply:
+    """The model that is served."""
+    return Reply(_model(service))
+
+
+async def info(service: Service, call: Call) -> Reply:
+    """What TEI says at this route."""
+    manifest, limits = service.manifest, service.limits
+    return Reply(
+        Info(
+            model_id=manifest.source,
+            model_dtype=manifest.dtype,
+            served_model_name=manifest.model_name,
+            model_type=_model_type(manifest),
+            max_concurrent_requests=service.scheduler.limits.max_concurrent_requests,
+            max_input_length=manifest.max_sequence_tokens,
+            max_batch_tokens=manifest.max_num_tokens,
+            max_client_batch_size=limits.max_client_batch_size,
+            version=service.version,
+        )
+    )
 
 
 async def metrics(service: Service, call: Call) -> Reply:
     """Prometheus text format."""
     return Reply(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST.encode())
+
+
+def _model(service: Service) -> Model:
+    return Model(service.manifest.model_name, service.created)
+
+
+def _model_type(manifest: Manifest) -> dict[str, dict[str, object]]:
+    head = manifest.spec.head
+    if isinstance(head, EmbeddingHead):
+        return {"embedding": {"pooling": head.pooling}}
+    if manifest.spec.task == "sparse":
+        return {"embedding": {"pooling": "splade"}}
+    names = {"id2label": dict(enumerate(manifest.labels)), "label2id": {n: i for i, n in enumerate(manifest.labels)}}
+    kind = "reranker" if is_reranker(manifest) else manifest.spec.task
+    return {kind: names}

@@ -1,117 +1,104 @@
-"""The application: the ROUTES table, and what turns it into an ASGI app. Statuses of errors are in `failures`."""
+"""The application: the table of routes as an ASGI app, with its beginning and end. Answers are made in `endpoint`."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from http import HTTPStatus
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openbei import __version__
-from openbei.api import about, embeddings, failures, health, openapi, wire
-from openbei.api.call import Call
+from openbei.api import headers
+from openbei.api.call import Call, Reply
+from openbei.api.edge import Edge
+from openbei.api.endpoint import Endpoint
+from openbei.api.observe import NO_ROUTE, Observer
+from openbei.api.paths import Paths
+from openbei.api.refusals import RefusedError
+from openbei.api.routes import served
 from openbei.api.service import Handler, Limits, Row, Service
-from openbei.errors import ConfigError
+from openbei.engine_dir import Manifest
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import Scheduler
 from openbei.serving.tokenizer import Tokenizer
 
-_INFERENCE = (400, 408, 413, 422, 429, 500, 503)
-_EMBEDDINGS = (embeddings.embed, "Embed texts", wire.EmbeddingsRequest, wire.EmbeddingsResponse, _INFERENCE)
-
-ROUTES: tuple[Row, ...] = (
-    Row("POST", "/v1/embeddings", *_EMBEDDINGS),
-    Row("POST", "/embeddings", *_EMBEDDINGS),
-    Row("GET", "/health", health.health, "200 when the engine answers", failures=(503,)),
-    Row("GET", "/v1/models", about.models, "The model that is served", response=wire.Models),
-    Row("GET", "/metrics", about.metrics, "Metrics for Prometheus"),
-    Row("GET", "/openapi.json", openapi.describe, "This description"),
-    Row("GET", "/api-doc/openapi.json", openapi.describe, "This description"),
-    Row("GET", "/", about.index, "What is served here", response=wire.Index),
-)
+EMBEDDING_TASKS = {"embedding", "sparse"}
+"""Tasks that count as embedding in metrics; the others predict, as in text-embeddings-inference."""
 
 
-class Endpoint:
-    """A row's handler as an ASGI app: one place where errors become answers."""
+class Dispatch:
+    """Hands a request to the row that it means. What no row means is answered like the rest, keys included."""
 
-    def __init__(self, service: Service, handler: Handler) -> None:
-        self._service = service
-        self._handler = handler
+    def __init__(self, service: Service, edge: Edge, observer: Observer) -> None:
+        self._paths = Paths({(r.method, r.path): Endpoint(service, r, edge, observer) for r in service.routes})
+        self._service, self._edge, self._observer = service, edge, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, unless nobody listens any more."""
-        failure = self._service.metrics.request_failure
+        """Answer a request."""
         try:
-            reply = await self._handler(self._service, Call(scope, receive))
-        except ClientDisconnect:
-            failure.labels("dropped").inc()
-            return
-        except Exception as error:
-            failure.labels(failures.classify(error)[1]).inc()
-            reply = failures.reply(error)
-        await reply.send(send)
+            endpoint = self._paths.find(scope["method"], scope["path"])
+        except RefusedError as error:
+            row = Row(scope["method"], NO_ROUTE, _refusing(error), "")
+            endpoint = Endpoint(self._service, row, self._edge, self._observer)
+        await endpoint(scope, receive, send)
 
 
 def create_app(
     *,
+    manifest: Manifest,
     tokenizer: Tokenizer,
     scheduler: Scheduler,
     metrics: Metrics,
-    model_name: str,
-    hidden_size: int,
-    default_route: str = "/v1/embeddings",
     limits: Limits | None = None,
+    edge: Edge | None = None,
     shutdown_deadline_s: float = 30.0,
-) -> Starlette:
+) -> ASGIApp:
     """Build the app; its lifespan starts the scheduler and closes it.
 
-    `default_route` also answers at POST /; ConfigError if no such route exists.
+    Raises ConfigError if the manifest's `default_route` is none.
     """
-    routes = (*ROUTES, _default_row(default_route))
+    edge = edge or Edge()
     service = Service(
-        model_name=model_name,
-        hidden_size=hidden_size,
+        manifest=manifest,
         version=__version__,
         created=int(time.time()),
         tokenizer=tokenizer,
         scheduler=scheduler,
         metrics=metrics,
         limits=limits or Limits(),
-        routes=routes,
+        routes=served(manifest),
     )
+    task = metrics.embed if manifest.spec.task in EMBEDDING_TASKS else metrics.predict
+    observer = Observer(metrics, task, logs=edge.logs_requests, tracer=edge.tracer)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: object) -> AsyncIterator[None]:
         scheduler.start()
         yield
         await scheduler.close(shutdown_deadline_s)
+        if edge.tracer:
+            await asyncio.to_thread(edge.tracer.close)
 
-    app = Starlette(
-        routes=[Route(row.path, Endpoint(service, row.handler), methods=[row.method]) for row in routes],
-        exception_handlers={HTTPException: _refuse},
-        lifespan=lifespan,
+    router = Router(default=Dispatch(service, edge, observer), redirect_slashes=False, lifespan=lifespan)
+    return _with_cors(router, edge.cors_origins) if edge.cors_origins else router
+
+
+def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
+    """Let pages of other origins ask, with a key; what a browser asks beforehand is answered without one."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=headers.EXPOSED,
+        max_age=3600,
     )
-    app.router.redirect_slashes = False
-    return app
 
 
-def _default_row(default_route: str) -> Row:
-    rows = {row.path: row for row in ROUTES if row.method == "POST"}
-    if default_route not in rows:
-        raise ConfigError(f"webserver_default_route is {default_route}, the routes are {', '.join(rows)}")
-    return replace(rows[default_route], path="/")
-
-
-async def _refuse(request: Request, error: Exception) -> Response:
-    """No such route (404), or not with this method (405)."""
-    if not isinstance(error, HTTPException):
+def _refusing(error: RefusedError) -> Handler:
+    async def handler(_: Service, __: Call) -> Reply:
         raise error
-    code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    body = failures.body(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}")
-    return Response(body, error.status_code, error.headers, "application/json")
+
+    return handler

@@ -11,33 +11,40 @@ from functools import cached_property
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
+from openbei.api.compression import inflated
+from openbei.api.refusals import BodyTooLargeError, Header
 from openbei.errors import DeadlineError, InputError
 
 T = TypeVar("T")
-Header = tuple[bytes, bytes]
 
 
-class BodyTooLargeError(InputError):
-    """A body above the limit."""
+@dataclass(slots=True)
+class Measured:
+    """What one request cost: for headers, metrics, logs and traces. Times are in seconds."""
+
+    num_inputs: int = 0
+    num_characters: int = 0
+    num_tokens: int = 0
+    num_truncated: int = 0
+    tokenization_s: float = 0.0
+    queue_s: float = 0.0
+    inference_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back."""
+    """What goes back: an answer that is encoded as the client accepts it, or bytes with their `content_type`.
 
-    body: bytes = b""
+    An answer is made of structs, lists, dicts and float32 rows. `is_dense` if most of it is base64.
+    """
+
+    answer: object = b""
     status: int = 200
     headers: tuple[Header, ...] = ()
-    content_type: bytes = b"application/json"
-
-    async def send(self, send: Send) -> None:
-        """Send it whole."""
-        length = str(len(self.body)).encode()
-        headers = [(b"content-type", self.content_type), (b"content-length", length), *self.headers]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+    content_type: bytes | None = None
+    is_dense: bool = False
 
 
 class Call:
@@ -46,10 +53,12 @@ class Call:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
         self._receive = receive
-        self._arrival_s = time.monotonic()
+        self.arrival_s = time.monotonic()
+        self.measured = Measured()
 
     @cached_property
-    def _headers(self) -> dict[bytes, bytes]:
+    def headers(self) -> dict[bytes, bytes]:
+        """By lower-case name; of a name that came twice, the last."""
         return dict(self._scope["headers"])
 
     @cached_property
@@ -61,10 +70,13 @@ class Call:
         timeout_ms, deadline_ms = self._number(b"request-timeout-ms"), self._number(b"request-deadline-ms")
         timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000
         until_deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000 - time.time()
-        return self._arrival_s + min(timeout_s, until_deadline_s)
+        return self.arrival_s + min(timeout_s, until_deadline_s)
 
     async def body(self, max_bytes: int) -> bytes:
-        """The whole body. Raises BodyTooLargeError as soon as it is known to be above `max_bytes`."""
+        """The whole body, inflated. Raises BodyTooLargeError as soon as it is known to be above `max_bytes`.
+
+        Raises what `inflated` raises for a body that came compressed.
+        """
         num_bytes = 0
         parts: list[bytes] = []
         is_complete = (self._number(b"content-length") or 0) > max_bytes
@@ -76,8 +88,8 @@ class Call:
             num_bytes += len(parts[-1])
             is_complete = num_bytes > max_bytes or not message.get("more_body", False)
         if num_bytes > max_bytes or not parts:
-            raise BodyTooLargeError(f"the body is larger than {max_bytes} bytes", hint="send fewer texts at a time")
-        return b"".join(parts)
+            raise BodyTooLargeError(max_bytes)
+        return await inflated(b"".join(parts), self.headers.get(b"content-encoding", b""), max_bytes)
 
     def check_deadline(self) -> None:
         """Raise DeadlineError if the client's time limit is over already, before any work is done for it."""
@@ -110,7 +122,7 @@ class Call:
                 timer.cancel()
 
     def _number(self, header: bytes) -> int | None:
-        value = self._headers.get(header)
+        value = self.headers.get(header)
         if value is None:
             return None
         if not value.isdigit() or len(value) > 15:

@@ -1,92 +1,65 @@
 """POST /v1/embeddings: OpenAI's embeddings, always normalized (as in TEI)."""
 
 import base64
-import time
+from typing import cast
 
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.service import Limits, Service
-from openbei.api.wire import Embedding, EmbeddingsRequest, EmbeddingsResponse, Usage, decode
-from openbei.batch import Sequence, Vectors
-from openbei.errors import EmptyInputError, InputError
+from openbei.api.encoding import floats
+from openbei.api.inference import infer_dense, read
+from openbei.api.inputs import Inputs, tokenize_inputs
+from openbei.api.service import Service
+from openbei.api.wire.fields import How, usage
+from openbei.api.wire.openai import Embedding, EmbeddingsRequest, EmbeddingsResponse, EncodingFormat
+from openbei.api.wrong_task import require_embedding
+from openbei.batch import Vectors
 from openbei.tasks.embed import check_dimensions, finish
+from openbei.tasks.precision import quantize
 
-Inputs = list[str] | list[str | int | list[int]]
-
-DECODER = msgspec.json.Decoder(EmbeddingsRequest)
-
-
-async def embed(service: Service, call: Call) -> Reply:
-    """Answer one request."""
-    metrics = service.metrics
-    arrival_s = time.monotonic()
-    request = decode(await call.body(service.limits.max_body_bytes), DECODER)
-    check_dimensions(request.dimensions, service.hidden_size)
-    call.check_deadline()
-    inputs: Inputs = [request.input] if isinstance(request.input, str) else request.input
-    method = "single" if len(inputs) == 1 else "batch"
-    metrics.request_count.labels(method).inc()
-
-    sequences = await _tokenize(service, inputs)
-    num_truncated = sum(sequence.is_truncated for sequence in sequences)
-    vectors = await call.result(service.scheduler.submit(sequences))
-    body = _response(service.model_name, request, sequences, vectors)
-
-    metrics.request_success.labels(method).inc()
-    metrics.embed_success.inc(len(sequences))
-    metrics.request_duration_s.observe(time.monotonic() - arrival_s)
-    if not num_truncated:
-        return Reply(body)
-    metrics.truncated_inputs.inc(num_truncated)
-    return Reply(body, headers=((b"x-truncated-inputs", str(num_truncated).encode()),))
+_DECODER = msgspec.json.Decoder(EmbeddingsRequest)
 
 
-async def _tokenize(service: Service, inputs: Inputs) -> list[Sequence]:
-    started_s = time.monotonic()
-    _check(inputs, service.limits)
-    tokenizer = service.tokenizer
-    texts = [item for item in inputs if isinstance(item, str)]
-    ids = [item for item in inputs if isinstance(item, int)]
-    if texts:
-        sequences = await tokenizer.encode_async(texts)
-    elif ids:
-        sequences = [tokenizer.from_ids(ids)]
-    else:
-        lists = enumerate(item for item in inputs if isinstance(item, list))
-        sequences = [tokenizer.from_ids(item, param=f"input[{i}]") for i, item in lists]
-    service.metrics.tokenization_s.observe(time.monotonic() - started_s)
-    service.metrics.embed_count.inc(len(sequences))
-    for sequence in sequences:
-        service.metrics.input_length.observe(sequence.num_tokens_given)
-    return sequences
-
-
-def _check(inputs: Inputs, limits: Limits) -> None:
-    """Raise InputError unless `inputs` is all texts, all token ids, or all lists of token ids, and not too many."""
-    kinds = set(map(type, inputs))
-    if not inputs:
-        raise EmptyInputError("input is an empty list", param="input")
-    if len(kinds) > 1:
-        raise InputError("input mixes texts, token ids and lists of token ids", param="input")
-    if "" in inputs:
-        param = f"input[{inputs.index('')}]" if len(inputs) > 1 else "input"
-        raise InputError(f"{param} is an empty string", param=param)
-    if kinds != {int} and len(inputs) > limits.max_client_batch_size:
-        raise InputError(
-            f"input has {len(inputs)} texts, the limit is {limits.max_client_batch_size}",
-            param="input",
-            hint="send them in several requests",
-        )
-
-
-def _response(name: str, request: EmbeddingsRequest, sequences: list[Sequence], vectors: Vectors) -> bytes:
-    vectors = finish(vectors, normalize=True, dimensions=request.dimensions)
-    rows: list[list[float] | str]
-    if request.encoding_format == "base64":
-        rows = [base64.b64encode(row.tobytes()).decode() for row in vectors.astype("<f4", copy=False)]
-    else:
-        rows = vectors.tolist()
-    num_tokens = sum(sequence.num_tokens_given for sequence in sequences)
+async def embeddings(service: Service, call: Call) -> Reply:
+    """Embeddings in the order of the inputs."""
+    request = await read(service, call, _DECODER)
+    vectors = await vectors_of(
+        service,
+        call,
+        request.input,
+        request.how,
+        prompt_name=request.prompt_name,
+        dimensions=request.dimensions,
+        param="input",
+    )
+    rows = written(vectors, request.encoding_format or "float")
     data = [Embedding(row, index) for index, row in enumerate(rows)]
-    return msgspec.json.encode(EmbeddingsResponse(data, name, Usage(num_tokens, num_tokens)))
+    answer = EmbeddingsResponse(data, service.manifest.model_name, usage(call.measured.num_tokens))
+    return Reply(answer, is_dense=request.encoding_format == "base64")
+
+
+async def vectors_of(
+    service: Service,
+    call: Call,
+    inputs: Inputs,
+    how: How,
+    *,
+    prompt_name: str | None,
+    param: str,
+    dimensions: int | None = None,
+    normalize: bool = True,
+) -> Vectors:
+    """Embeddings float32 [inputs, dimensions]. Raises WrongTaskError, InputError, and what `infer` raises."""
+    require_embedding(service.manifest)
+    check_dimensions(dimensions, service.manifest.spec.hidden_size)
+    sequences = await tokenize_inputs(service, call, inputs, how, prompt_name=prompt_name, param=param)
+    return finish(await infer_dense(service, call, sequences), normalize=normalize, dimensions=dimensions)
+
+
+def written(vectors: Vectors, encoding: EncodingFormat) -> list[list[float] | str]:
+    """Embeddings float32 [n, D] as they go over the wire. Raises InputError for bits of a D that 8 does not divide."""
+    if encoding == "base64":
+        return [base64.b64encode(row).decode() for row in vectors.astype("<f4", order="C", copy=False)]
+    if encoding == "float":
+        return [floats(row) for row in vectors]
+    return cast(list[list[float] | str], quantize(vectors, encoding).tolist())

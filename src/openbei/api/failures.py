@@ -1,4 +1,4 @@
-"""Exceptions to HTTP: which status each gets, and the body, which is OpenAI's.
+"""Exceptions to HTTP: which status each gets, and the body, in the shape that the route's clients know.
 
 A body never has a stack trace: what is not one of our own errors is logged and answered in general words.
 """
@@ -8,8 +8,18 @@ import math
 
 import msgspec
 
-from openbei.api.call import BodyTooLargeError, Header, Reply
-from openbei.api.wire import Failure, FailureBody, MalformedBodyError
+from openbei.api.call import Reply
+from openbei.api.refusals import (
+    BodyEncodingError,
+    BodyTooLargeError,
+    Header,
+    MethodError,
+    NoRouteError,
+    RefusedError,
+    UnauthorizedError,
+)
+from openbei.api.service import Dialect
+from openbei.api.wire import CohereFailure, Failure, FailureBody, MalformedBodyError, TeiFailure
 from openbei.errors import (
     DeadlineError,
     EmptyInputError,
@@ -18,6 +28,7 @@ from openbei.errors import (
     OpenbeiError,
     OverloadedError,
     UnavailableError,
+    WrongTaskError,
 )
 
 log = logging.getLogger(__name__)
@@ -26,17 +37,32 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     MalformedBodyError: (400, "malformed"),
     EmptyInputError: (400, "empty"),
     BodyTooLargeError: (413, "too_large"),
+    BodyEncodingError: (415, "unsupported_encoding"),
+    UnauthorizedError: (401, "unauthorized"),
+    NoRouteError: (404, "not_found"),
+    MethodError: (405, "method_not_allowed"),
     InputError: (422, "validation"),
     DeadlineError: (408, "timeout"),
     OverloadedError: (429, "overloaded"),
+    WrongTaskError: (424, "wrong_task"),
     EngineError: (500, "inference"),
     UnavailableError: (503, "unavailable"),
     Exception: (500, "internal"),
 }
 """Status and `code`; the nearest base class decides."""
 
-TYPES = {408: "timeout_error", 429: "rate_limit_error"}
+TYPES = {401: "authentication_error", 408: "timeout_error", 429: "rate_limit_error"}
 """OpenAI's `type`, where it is not that of all 4xx or all 5xx."""
+
+
+KINDS = {
+    **dict.fromkeys(("malformed", "too_large", "validation"), "Validation"),
+    "empty": "Empty",
+    "overloaded": "Overloaded",
+    "unavailable": "Unhealthy",
+    "timeout": "Timeout",
+}
+"""Our code -> TEI's `error_type`, where it is not Backend."""
 
 
 def classify(error: Exception) -> tuple[int, str]:
@@ -44,21 +70,25 @@ def classify(error: Exception) -> tuple[int, str]:
     return next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
 
 
-def reply(error: Exception) -> Reply:
-    """The answer to a request that raised."""
+def reply(error: Exception, dialect: Dialect = "openai") -> Reply:
+    """The answer to a request that raised, in the shape of a dialect."""
     status, code = classify(error)
     if not isinstance(error, OpenbeiError):
         log.error("a request failed unexpectedly", exc_info=error)
-        return Reply(body(status, code, "the server failed unexpectedly; its log says why"), status)
-    headers: tuple[Header, ...] = ()
+        return Reply(body(status, code, "the server failed unexpectedly; its log says why", dialect=dialect), status)
+    headers: tuple[Header, ...] = error.headers if isinstance(error, RefusedError) else ()
     if isinstance(error, OverloadedError):
         headers = ((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()),)
     param = error.param if isinstance(error, InputError) else None
     message = f"{error.message} ({error.hint})" if error.hint else error.message
-    return Reply(body(status, code, message, param), status, headers)
+    return Reply(body(status, code, message, param, dialect=dialect), status, headers)
 
 
-def body(status: int, code: str, message: str, param: str | None = None) -> bytes:
+def body(status: int, code: str, message: str, param: str | None = None, *, dialect: Dialect = "openai") -> bytes:
     """The JSON of a failure."""
+    if dialect == "tei":
+        return msgspec.json.encode(TeiFailure(message, KINDS.get(code, "Backend")))
+    if dialect == "cohere":
+        return msgspec.json.encode(CohereFailure(message))
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return msgspec.json.encode(FailureBody(Failure(message, kind, param, code)))

@@ -6,7 +6,7 @@ import numpy as np
 
 from openbei.api.call import Call, Reply
 from openbei.api.service import Service
-from openbei.batch import Sequence
+from openbei.batch import Output, Sequence
 from openbei.errors import OpenbeiError, UnavailableError
 
 FRESH_S = 30.0
@@ -22,8 +22,9 @@ async def health(service: Service, call: Call) -> Reply:
         raise UnavailableError("the server is shutting down or its engine has stopped")
     if scheduler.seconds_since_success > FRESH_S:
         probe = Sequence(np.zeros(1, np.int32), 1)
+        output: Output = "labels" if service.manifest.spec.task == "token_classifier" else "pooled"
         try:
-            await asyncio.wait_for(scheduler.submit([probe]), PROBE_TIMEOUT_S)
+            await asyncio.wait_for(scheduler.submit([probe], output), PROBE_TIMEOUT_S)
         except (OpenbeiError, asyncio.TimeoutError) as error:
             raise UnavailableError(f"the engine does not answer: {type(error).__name__}") from error
     return Reply()

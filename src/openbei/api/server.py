@@ -1,51 +1,37 @@
-"""The web server around the app: uvicorn, its limits, its start and its end. No routes."""
+"""The web server around the app: uvicorn, TLS, its start and its end. No routes."""
 
 import asyncio
 import logging
 import signal
+import ssl
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from openbei.api.protocol import BoundedProtocol
+from openbei.config import Secret
+from openbei.errors import ConfigError
 from openbei.serving.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
-
-MAX_HEADER_BYTES = 65_536
 
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop may keep the engine's thread from its next batch (Python's default is ten times that)."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself reads headers without end."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """What the server proves itself with, and whose certificates clients must have; None lets in any client."""
 
-    _header_bytes = 0
-    _is_in_body = False
-
-    def data_received(self, data: bytes) -> None:
-        """Hang up on headers above the limit."""
-        if not self._is_in_body:
-            self._header_bytes += len(data)
-        super().data_received(data)
-        if self._header_bytes > MAX_HEADER_BYTES:
-            self.transport.abort()
-
-    def on_headers_complete(self) -> None:
-        """Headers are over."""
-        self._is_in_body = True
-        self._header_bytes = 0
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """The next bytes are headers again."""
-        self._is_in_body = False
-        self._header_bytes = 0
-        super().on_message_complete()
+    certfile: Path
+    keyfile: Path | None = None
+    keyfile_password: Secret | None = None
+    ca_certs: Path | None = None
 
 
 class Server(uvicorn.Server):
@@ -61,7 +47,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            log.info("ready on http://%s:%d (%s)", host, port, self._scheduler.engine_description)
+            scheme = "https" if self.config.is_ssl else "http"
+            log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_description)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End on a signal. It is not kept, for uvicorn raises what it kept once more after a clean end."""
@@ -77,9 +64,18 @@ class Server(uvicorn.Server):
 
 
 def build_server(
-    app: ASGIApp, scheduler: Scheduler, *, host: str, port: int, shutdown_deadline_s: float = 30.0
+    app: ASGIApp,
+    scheduler: Scheduler,
+    *,
+    host: str,
+    port: int,
+    shutdown_deadline_s: float = 30.0,
+    tls: Tls | None = None,
 ) -> Server:
-    """Configure a server that is not running yet. Port 0 takes a free one."""
+    """Configure a server that is not running yet. Port 0 takes a free one.
+
+    Raises ConfigError for certificates that cannot be used.
+    """
     config = uvicorn.Config(
         app,
         host=host,
@@ -97,11 +93,42 @@ def build_server(
         backlog=2048,
         # A little more than the scheduler's own, so that what is late gets an answer and not a closed connection.
         timeout_graceful_shutdown=int(shutdown_deadline_s) + 5,
+        **(_ssl_options(tls) if tls else {}),
     )
+    _load(config)
     return Server(config, scheduler, shutdown_deadline_s)
 
 
-def serve(app: ASGIApp, scheduler: Scheduler, *, host: str, port: int, shutdown_deadline_s: float = 30.0) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises SystemExit if the port is taken."""
+def _ssl_options(tls: Tls) -> dict[str, Any]:
+    return {
+        "ssl_certfile": str(tls.certfile),
+        "ssl_keyfile": str(tls.keyfile) if tls.keyfile else None,
+        # Empty where there is none: for None a key that is encrypted would be asked for on the terminal.
+        "ssl_keyfile_password": str(tls.keyfile_password or ""),
+        "ssl_ca_certs": str(tls.ca_certs) if tls.ca_certs else None,
+        "ssl_cert_reqs": ssl.CERT_REQUIRED if tls.ca_certs else ssl.CERT_NONE,
+    }
+
+
+def _load(config: uvicorn.Config) -> None:
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"the certificates cannot be used: {error.strerror or error}",
+            hint="check --ssl-certfile, --ssl-keyfile, OPENBEI_SSL_KEYFILE_PASSWORD and --ssl-ca-certs",
+        ) from None
+
+
+def serve(
+    app: ASGIApp,
+    scheduler: Scheduler,
+    *,
+    host: str,
+    port: int,
+    shutdown_deadline_s: float = 30.0,
+    tls: Tls | None = None,
+) -> None:
+    """Serve until TERM or INT, then drain. Raises ConfigError as `build_server`, SystemExit if the port is taken."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    build_server(app, scheduler, host=host, port=port, shutdown_deadline_s=shutdown_deadline_s).run()
+    build_server(app, scheduler, host=host, port=port, shutdown_deadline_s=shutdown_deadline_s, tls=tls).run()

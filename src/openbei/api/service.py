@@ -2,8 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from openbei.api.call import Call, Reply
+from openbei.engine_dir import Manifest
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import Scheduler
 from openbei.serving.tokenizer import Tokenizer
@@ -21,8 +23,7 @@ class Limits:
 class Service:
     """Everything behind the routes. `created` is the start time in Unix seconds."""
 
-    model_name: str
-    hidden_size: int
+    manifest: Manifest
     version: str
     created: int
     tokenizer: Tokenizer
@@ -34,15 +35,28 @@ class Service:
 
 Handler = Callable[[Service, Call], Awaitable[Reply]]
 
+Dialect = Literal["openai", "tei", "cohere"]
+"""Whose shape an error has."""
+
+Access = Literal["guarded", "health", "metrics", "open"]
+"""What a key is needed for: guarded always, health and metrics as the server was told, open never."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One route: what answers, and what /openapi.json says of it."""
+    """One route: what answers, and what /openapi.json says of it.
+
+    `request` and `response` are types, or tuples of those that may come; without a `response` the answer is text of
+    `content_type`, or has no body if that is None too.
+    """
 
     method: str
     path: str
     handler: Handler
     summary: str
-    request: type | None = None
-    response: type | None = None
+    request: Any = None
+    response: Any = None
     failures: tuple[int, ...] = ()
+    dialect: Dialect = "openai"
+    access: Access = "guarded"
+    content_type: str | None = None

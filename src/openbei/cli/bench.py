@@ -9,6 +9,7 @@ import numpy as np
 from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.cli import targets
 from openbei.cli.info import cpu_name
+from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import Manifest, open_engine_dir
 from openbei.spec import ModelSpec, linear_shapes
 
@@ -25,7 +26,7 @@ def command(
     engine_dir: Path, seconds: float, batch_tokens: int, backend: str | None, isa: str | None, threads: int | None
 ) -> None:
     """Run ENGINE_DIR over random tokens of three lengths; print tokens per second and the share of the CPU's peak."""
-    targets.log_to_stderr("warning")
+    log_to_stderr("warning")
     opened = open_engine_dir(engine_dir)
     engine = targets.engine_of(opened, targets.read_environment(), backend=backend, isa=isa, threads=threads)
     manifest = opened.manifest

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from openbei.cli import targets
+from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import is_engine_dir
 from openbei.errors import ConfigError
 
@@ -20,5 +21,5 @@ def command(config: str, out: Path | None, force: bool) -> None:
     """
     if is_engine_dir(Path(config)):
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
-    targets.log_to_stderr("info")
+    log_to_stderr("info")
     click.echo(targets.engine_dir_of(config, targets.read_environment(), out, force=force).path)

@@ -10,7 +10,8 @@ import click
 from openbei.api.app import create_app
 from openbei.api.server import serve
 from openbei.api.service import Limits
-from openbei.cli import targets
+from openbei.cli import logs, targets
+from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
 from openbei.serving.tokenizer import Tokenizer
@@ -50,6 +51,8 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="debug to see why."
 )
+@click.option("--log-format", default="text", type=click.Choice(["text", "json"]), help="json for log collectors.")
+@edge_options
 def command(
     target: str,
     host: str,
@@ -65,13 +68,17 @@ def command(
     payload_limit_bytes: int,
     shutdown_timeout_s: float,
     log_level: str,
+    log_format: str,
+    arguments: EdgeArguments,
 ) -> None:
     """Serve TARGET over HTTP until told to stop; build its engine directory first if there is none or it is stale."""
-    targets.log_to_stderr(log_level, has_times=True)
+    logs.log_to_stderr(log_level, log_format)
     environment = targets.read_environment()
+    edge, tls = arguments.edge(environment), arguments.tls(environment)
+    warn_if_open(host, edge.guard)
     engine_dir = targets.engine_dir_of(target, environment, out)
     manifest = engine_dir.manifest
-    _log.info("model: %s, %s, %s pooling", manifest.model_name, manifest.spec.family, manifest.pooling)
+    _log.info("model: %s, %s, %s", manifest.model_name, manifest.spec.family, manifest.spec.task)
     engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
     metrics = Metrics()
     limits = QueueLimits(
@@ -82,13 +89,12 @@ def command(
     )
     scheduler = Scheduler(engine, limits, metrics)
     app = create_app(
+        manifest=manifest,
         tokenizer=Tokenizer.open(engine_dir),
         scheduler=scheduler,
         metrics=metrics,
-        model_name=manifest.model_name,
-        hidden_size=manifest.spec.hidden_size,
-        default_route=manifest.default_route,
         limits=Limits(max_client_batch_size=max_client_batch_size, max_body_bytes=payload_limit_bytes),
+        edge=edge,
         shutdown_deadline_s=shutdown_timeout_s,
     )
-    serve(app, scheduler, host=host, port=port, shutdown_deadline_s=shutdown_timeout_s)
+    serve(app, scheduler, host=host, port=port, shutdown_deadline_s=shutdown_timeout_s, tls=tls)

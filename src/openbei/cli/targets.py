@@ -22,13 +22,6 @@ def read_environment() -> Environment:
     return Environment.read(os.environ)
 
 
-def log_to_stderr(level: str, *, has_times: bool = False) -> None:
-    """Have every log line of this process on standard error, with time and level for a server's log."""
-    line = "%(asctime)s %(levelname)s %(message)s" if has_times else "%(message)s"
-    logging.basicConfig(level=level.upper(), format=line, force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
 def deployment_of(target: str) -> Deployment:
     """The deployment of a config.yaml, or of a folder's or the Hub's model. Raises ConfigError."""
     return load_config(Path(target)) if target.endswith((".yaml", ".yml")) else deployment_for_model(target)

@@ -1,10 +1,10 @@
-"""The JSON that goes over the wire, as structs, and decoding it with errors that name the field.
+"""The JSON that goes over the wire, as structs by dialect; here: what errors look like, and decoding that names fields.
 
 Unknown fields of a request are ignored, as OpenAI's server does: its clients send whatever `extra_body` holds.
 """
 
 import re
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -12,71 +12,11 @@ from openbei.errors import InputError
 
 T = TypeVar("T")
 
+MAX_MESSAGE = 300
+
 
 class MalformedBodyError(InputError):
     """A body that is not JSON."""
-
-
-class EmbeddingsRequest(msgspec.Struct, frozen=True):
-    """OpenAI's request. `input` is a text, a list of texts, a list of token ids, or a list of such lists.
-
-    `dimensions` cuts embeddings, which are then normalized again. `model` and `user` change nothing.
-    """
-
-    input: str | list[str | int | list[int]]
-    model: str | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = None
-    user: str | None = None
-
-
-class Embedding(msgspec.Struct, frozen=True):
-    """One embedding: floats, or base64 of little-endian float32. `index` is the place of its input."""
-
-    embedding: list[float] | str
-    index: int
-    object: Literal["embedding"] = "embedding"
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens of all inputs before truncation, special tokens included."""
-
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingsResponse(msgspec.Struct, frozen=True):
-    """OpenAI's response; `model` is the served name."""
-
-    data: list[Embedding]
-    model: str
-    usage: Usage
-    object: Literal["list"] = "list"
-
-
-class Model(msgspec.Struct, frozen=True):
-    """A model that is served; `created` is the server's start in Unix seconds."""
-
-    id: str
-    created: int
-    object: Literal["model"] = "model"
-    owned_by: str = "openbei"
-
-
-class Models(msgspec.Struct, frozen=True):
-    """The one model that is served."""
-
-    data: list[Model]
-    object: Literal["list"] = "list"
-
-
-class Index(msgspec.Struct, frozen=True):
-    """What answers here, and at which routes."""
-
-    name: str
-    version: str
-    model: str
-    routes: list[str]
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -94,6 +34,20 @@ class FailureBody(msgspec.Struct, frozen=True):
     error: Failure
 
 
+class TeiFailure(msgspec.Struct, frozen=True):
+    """TEI's error shape; `error_type` is Validation, Empty, Backend, Overloaded, Unhealthy or Timeout."""
+
+    error: str
+    error_type: str
+
+
+class CohereFailure(msgspec.Struct, frozen=True):
+    """Cohere's error shape."""
+
+    message: str
+
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _FIELD = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]*)`")
 _HALF_SURROGATE = re.compile(
@@ -109,6 +63,8 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         field = _FIELD.search(str(error)) or _MISSING.search(str(error))
         param = field["field"] or None if field else None
         message = _FIELD.sub("", str(error))
+        if len(message) > MAX_MESSAGE:  # it repeats what it got
+            message = f"{message[:MAX_MESSAGE]} …"
         raise InputError(f"{param}: {message}" if param else message, param=param) from None
     except UnicodeDecodeError as error:
         raise MalformedBodyError(f"the body is not valid UTF-8: {error.reason}") from None
@@ -116,3 +72,13 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         if _HALF_SURROGATE.search(body):
             raise InputError("a text has half a surrogate pair (\\ud800 to \\udfff), which is no character") from None
         raise MalformedBodyError(f"the body is not JSON: {error}") from None
+
+
+def raw_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """A request's fields, undecoded, where they say which request it is. Raises as `decode` does."""
+    return decode(body, _FIELDS)
+
+
+def field_names(body: bytes) -> set[str]:
+    """Their names."""
+    return set(raw_fields(body))

@@ -1,0 +1,19 @@
+"""Accept and Accept-Encoding: what a client names, and how much it wants it (RFC 9110, 12.4.2)."""
+
+
+def weights(header: bytes) -> dict[str, float]:
+    """Lower-case names with their q, 0 to 1; a q that is no such number counts as 0."""
+    found: dict[str, float] = {}
+    for item in header.decode("latin-1").lower().split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        if name:
+            found[name] = next((_quality(p.partition("=")[2]) for p in parameters if p.startswith("q")), 1.0)
+    return found
+
+
+def _quality(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if 0 <= value <= 1 else 0.0

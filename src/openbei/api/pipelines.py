@@ -1,0 +1,53 @@
+"""Classifiers as the Hugging Face client asks them: `inputs` with `parameters`, answers as transformers' pipelines."""
+
+import msgspec
+
+from openbei.api.call import Call, Reply
+from openbei.api.inference import read
+from openbei.api.inputs import as_texts
+from openbei.api.predict import labelled, numbers
+from openbei.api.predict_tokens import found_entities
+from openbei.api.service import Service
+from openbei.api.wire.fields import How
+from openbei.api.wire.huggingface import Span, TextRequest, TokenRequest
+from openbei.errors import InputError
+from openbei.tasks.classify import probabilities
+from openbei.tasks.tokens import IGNORED, Entity
+
+_TEXT = msgspec.json.Decoder(TextRequest)
+_TOKEN = msgspec.json.Decoder(TokenRequest)
+
+_HOW: How = {"truncate": True, "direction": "right"}
+
+
+async def classify_texts(service: Service, call: Call) -> Reply:
+    """A list of labels for each text, in a list for one text as well, the highest score first."""
+    request = await read(service, call, _TEXT)
+    items = [[text] for text in as_texts(request.inputs, service.limits, "inputs")]
+    function, top_k = request.parameters.function_to_apply, request.parameters.top_k
+    if top_k is not None and top_k < 1:
+        raise InputError(f"top_k is {top_k}, it must be at least 1", param="parameters.top_k")
+    rows = await numbers(service, call, items, _HOW, raw_scores=function is not None, param="inputs")
+    if function in ("sigmoid", "softmax"):
+        rows = probabilities(rows, is_multi_label=function == "sigmoid")
+    return Reply([labelled(service, row)[:top_k] for row in rows])
+
+
+async def classify_tokens(service: Service, call: Call) -> Reply:
+    """A list of entities for one text, a list of such lists for several. Neighbours are grouped unless told."""
+    request = await read(service, call, _TOKEN)
+    texts = as_texts(request.inputs, service.limits, "inputs")
+    strategy = request.parameters.aggregation_strategy or "simple"
+    ignored = IGNORED if request.parameters.ignore_labels is None else request.parameters.ignore_labels
+    found = await found_entities(service, call, {"inputs": texts}, _HOW, strategy, ignored=ignored)
+    if strategy == "none":  # which keeps every token, special ones too
+        found = [[entity for entity in entities if entity.end and not {*entity.results} & {*ignored}]
+                 for entities in found]  # fmt: skip
+    spans = [[_span(entity, is_grouped=strategy != "none") for entity in entities] for entities in found]
+    return Reply(spans[0] if isinstance(request.inputs, str) else spans)
+
+
+def _span(entity: Entity, *, is_grouped: bool) -> Span:
+    [(label, score)] = entity.results.items()
+    group = {"entity_group": label} if is_grouped else {"entity": label}
+    return Span(entity.token, entity.start, entity.end, score, **group)

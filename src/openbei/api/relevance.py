@@ -1,0 +1,64 @@
+"""The relevance of texts to queries, for the routes that rank and those that score."""
+
+from openbei.api.call import Call
+from openbei.api.inference import infer_dense, tokenize
+from openbei.api.service import Service
+from openbei.api.wire.fields import How
+from openbei.api.wrong_task import require_reranker
+from openbei.batch import Sequence, Vectors
+from openbei.engine_dir import Manifest
+from openbei.errors import InputError
+from openbei.prompts import ScoreTemplate
+from openbei.serving.tokenizer import Tokenizer
+from openbei.tasks.rerank import relevance
+
+Pairs = list[tuple[str, str]]
+"""Queries, each with a text."""
+
+
+async def relevances(
+    service: Service,
+    call: Call,
+    pairs: Pairs,
+    how: How,
+    *,
+    instruction: str | None,
+    raw_scores: bool,
+    param: str,
+) -> Vectors:
+    """A number for each pair, float32 [n]; `param` is the field of the texts.
+
+    A model with a score template reads it with both in their places, and `instruction` in place of its own; other
+    models read pairs. Raises WrongTaskError, InputError, and what `infer` raises.
+    """
+    require_reranker(service.manifest)
+    template, tokenizer = service.manifest.score_template, service.tokenizer
+    refuse_instruction(service.manifest, instruction)
+
+    def work() -> list[Sequence]:
+        if template is None:
+            return tokenizer.encode_pairs(pairs, param=param, **how)
+        return _templated(tokenizer, template, pairs, instruction, how, param)
+
+    sequences = await tokenize(service, call, work, sum(len(query) + len(text) for query, text in pairs))
+    return relevance(await infer_dense(service, call, sequences), template, raw_scores)
+
+
+def refuse_instruction(manifest: Manifest, instruction: str | None) -> None:
+    """Raise InputError for an instruction to a model without a score template: it would do nothing."""
+    if instruction is not None and manifest.score_template is None:
+        raise InputError("instruction has no place in what this model reads", param="instruction")
+
+
+def _templated(
+    tokenizer: Tokenizer, template: ScoreTemplate, pairs: Pairs, instruction: str | None, how: How, param: str
+) -> list[Sequence]:
+    queries = {query for query, _ in pairs}
+    if len(queries) == 1:
+        prefix = template.before(queries.pop(), instruction)
+        return tokenizer.encode_templated(prefix, [text for _, text in pairs], template.suffix, param=param, **how)
+    return [
+        sequence
+        for i, pair in enumerate(pairs)
+        for sequence in _templated(tokenizer, template, [pair], instruction, how, f"{param}[{i}]")
+    ]

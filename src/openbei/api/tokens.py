@@ -1,0 +1,47 @@
+"""POST /tokenize and /decode: what the model's tokenizer makes of texts and of token ids. The engine is not asked."""
+
+import msgspec
+
+from openbei.api.call import Call, Reply
+from openbei.api.inference import read
+from openbei.api.inputs import as_texts, check_count
+from openbei.api.service import Service
+from openbei.api.wire.tei import DecodeRequest, TokenizeRequest
+from openbei.errors import InputError
+
+_TOKENIZE = msgspec.json.Decoder(TokenizeRequest)
+_DECODE = msgspec.json.Decoder(DecodeRequest)
+
+
+async def tokenize(service: Service, call: Call) -> Reply:
+    """The tokens of each text; nothing is cut off."""
+    request = await read(service, call, _TOKENIZE)
+    texts = as_texts(request.inputs, service.limits, "inputs")
+    prompt = "" if request.prompt_name is None else service.manifest.prompts.find(request.prompt_name)
+    has_special, tokenizer = request.add_special_tokens is not False, service.tokenizer
+    num_characters = sum(map(len, texts)) + len(prompt) * len(texts)
+    call.check_deadline()
+    call.measured.num_characters += num_characters
+    call.measured.num_inputs += len(texts)
+    tokens = await tokenizer.off_loop(
+        lambda: tokenizer.tokenize(texts, add_special_tokens=has_special, prompt=prompt), num_characters
+    )
+    return Reply(tokens)
+
+
+async def decode(service: Service, call: Call) -> Reply:
+    """The text of each list of token ids."""
+    request = await read(service, call, _DECODE)
+    is_one = all(isinstance(item, int) for item in request.ids)
+    lists = [item for item in request.ids if isinstance(item, list)]
+    if lists and len(lists) < len(request.ids):
+        raise InputError("ids mixes token ids and lists of token ids", param="ids")
+    if is_one:
+        lists = [[item for item in request.ids if isinstance(item, int)]] if request.ids else []
+    check_count(len(lists), service.limits, "ids")
+    call.check_deadline()
+    keeps_special, tokenizer = request.skip_special_tokens is False, service.tokenizer
+    texts = await tokenizer.off_loop(
+        lambda: tokenizer.decode(lists, skip_special_tokens=not keeps_special), sum(map(len, lists))
+    )
+    return Reply(texts)

@@ -1,0 +1,61 @@
+"""Fields that several requests have: texts, token ids, how to cut what is too long.
+
+A `bound` names what /openapi.json says of a field beyond its type (see `openapi.bounds`). The handlers check it, with
+errors that say more than a decoder can.
+"""
+
+from typing import Annotated, Literal, TypedDict
+
+import msgspec
+
+from openbei.serving.truncation import Direction
+
+
+def bound(name: str) -> msgspec.Meta:
+    """A mark that the OpenAPI document replaces by the schema of that name."""
+    return msgspec.Meta(extra_json_schema={"x-bound": name})
+
+
+Text = Annotated[str, bound("text")]
+Texts = Annotated[list[Text], bound("texts")]
+OneOrMore = Text | Texts
+"""A text or a list of texts."""
+
+Inputs = Annotated[str | list[str | int | list[int]], bound("inputs")]
+"""A text, a list of texts, a list of token ids, or a list of lists of token ids; not mixed."""
+
+Dimensions = Annotated[int, bound("dimensions")]
+PromptName = Annotated[str, bound("prompt_name")]
+Instruction = Annotated[str, bound("instruction")]
+
+
+class How(TypedDict):
+    """How to cut what is too long, as the tokenizer's arguments."""
+
+    truncate: bool
+    direction: Direction
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """A request whose texts may be too long: they are cut on the right, unless it says otherwise."""
+
+    truncate: bool | None = None
+    truncation_direction: Literal["Right", "Left", "right", "left"] | None = None
+
+    @property
+    def how(self) -> How:
+        """For the tokenizer."""
+        is_left = self.truncation_direction in ("Left", "left")
+        return {"truncate": self.truncate is not False, "direction": "left" if is_left else "right"}
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of all inputs before truncation, special tokens included."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+def usage(num_tokens: int) -> Usage:
+    """The usage of a request that only reads."""
+    return Usage(num_tokens, num_tokens)

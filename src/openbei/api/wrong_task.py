@@ -1,0 +1,39 @@
+"""Which models answer which requests, in TEI's words for those that do not."""
+
+from openbei.engine_dir import Manifest
+from openbei.errors import WrongTaskError
+
+
+def is_reranker(manifest: Manifest) -> bool:
+    """Whether a pair of texts gets one number: the model has one label, or two and a template that says which."""
+    return manifest.spec.task == "reranker" or manifest.score_template is not None
+
+
+def require_embedding(manifest: Manifest) -> None:
+    """Raise WrongTaskError unless the model makes dense embeddings."""
+    if manifest.spec.task != "embedding":
+        raise WrongTaskError("Model is not an embedding model")
+
+
+def require_sparse(manifest: Manifest) -> None:
+    """Raise WrongTaskError unless the model makes term weights."""
+    if manifest.spec.task != "sparse":
+        raise WrongTaskError("Model is not an embedding model with SPLADE pooling")
+
+
+def require_reranker(manifest: Manifest) -> None:
+    """Raise WrongTaskError unless the model is a reranker."""
+    if not is_reranker(manifest):
+        raise WrongTaskError("model is not a re-ranker model")
+
+
+def require_classifier(manifest: Manifest) -> None:
+    """Raise WrongTaskError unless the model labels texts. A reranker does: it has one label."""
+    if manifest.spec.task not in ("classifier", "reranker"):
+        raise WrongTaskError("Model is not a classifier model")
+
+
+def require_token_classifier(manifest: Manifest) -> None:
+    """Raise WrongTaskError unless the model labels tokens."""
+    if manifest.spec.task != "token_classifier":
+        raise WrongTaskError("Model is not a token classifier model")

@@ -1,0 +1,39 @@
+"""How log lines look: text for people, or one JSON object a line for machines."""
+
+import logging
+import time
+
+import msgspec
+
+
+class JsonLines(logging.Formatter):
+    """Time (UTC), level, logger, message; then the fields of an access line, or an exception's traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        line: dict[str, object] = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+FORMATS: dict[str, logging.Formatter] = {
+    "text": logging.Formatter("%(asctime)s %(levelname)s %(message)s"),
+    "json": JsonLines(),
+    "plain": logging.Formatter("%(message)s"),
+}
+"""For servers text and json; plain where a person waits for a command."""
+
+
+def log_to_stderr(level: str, form: str = "plain") -> None:
+    """Have every log line of this process on standard error, in one of FORMATS."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(FORMATS[form])
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)

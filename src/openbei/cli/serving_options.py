@@ -1,0 +1,130 @@
+"""Options of `bei serve` about the edge of the server: keys, origins, TLS, what is written down of requests."""
+
+import functools
+import ipaddress
+import logging
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from openbei import __version__
+from openbei.api.edge import Edge
+from openbei.api.guard import Guard, read_keys
+from openbei.api.server import Tls
+from openbei.api.tracing import Tracer
+from openbei.config import Environment, Secret
+from openbei.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--api-key",
+        "api_keys",
+        multiple=True,
+        help="A key that clients must send; may be given again. Others on this machine see it: --api-key-file and "
+        "OPENBEI_API_KEY keep it to themselves.",
+    ),
+    click.option("--api-key-file", type=_FILE, help="Keys, one a line, # for comments. Use where keys are many."),
+    click.option("--guard-health", is_flag=True, help="Want a key for /health and / too; on if probes can send one."),
+    click.option("--open-metrics", is_flag=True, help="Want no key for /metrics; on if Prometheus cannot send one."),
+    click.option(
+        "--cors-allow-origin",
+        "cors_origins",
+        multiple=True,
+        help="Origin whose web pages may ask, or *; may be given again. Only for browsers.  [default: none]",
+    ),
+    click.option("--ssl-certfile", type=_FILE, help="Certificate chain (PEM); turns HTTPS on."),
+    click.option("--ssl-keyfile", type=_FILE, help="Its key, if it is in a file of its own."),
+    click.option("--ssl-ca-certs", type=_FILE, help="Clients need a certificate of one of these authorities."),
+    click.option("--no-compression", is_flag=True, help="Never compress answers; on if the processor is the limit."),
+    click.option("--access-log", is_flag=True, help="Log a line for each request; on to see who asks what."),
+    click.option("--otlp-endpoint", help="OpenTelemetry collector (HTTP) that gets a span for each request."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeArguments:
+    """What the command line says."""
+
+    api_keys: tuple[str, ...]
+    api_key_file: Path | None
+    guard_health: bool
+    open_metrics: bool
+    cors_origins: tuple[str, ...]
+    ssl_certfile: Path | None
+    ssl_keyfile: Path | None
+    ssl_ca_certs: Path | None
+    no_compression: bool
+    access_log: bool
+    otlp_endpoint: str | None
+
+    def edge(self, environment: Environment) -> Edge:
+        """The server's edge. Raises ConfigError for keys that are none, and where a library is missing."""
+        return Edge(
+            guard=Guard(self._keys(environment), guards_health=self.guard_health, opens_metrics=self.open_metrics),
+            cors_origins=self.cors_origins,
+            compresses=not self.no_compression,
+            logs_requests=self.access_log,
+            tracer=Tracer(self.otlp_endpoint, __version__) if self.otlp_endpoint else None,
+        )
+
+    def tls(self, environment: Environment) -> Tls | None:
+        """Certificates, if there are. Raises ConfigError for options that need --ssl-certfile."""
+        if self.ssl_certfile is None:
+            if self.ssl_keyfile or self.ssl_ca_certs:
+                raise ConfigError("--ssl-keyfile and --ssl-ca-certs need --ssl-certfile")
+            return None
+        return Tls(
+            certfile=self.ssl_certfile,
+            keyfile=self.ssl_keyfile,
+            keyfile_password=environment.ssl_keyfile_password,
+            ca_certs=self.ssl_ca_certs,
+        )
+
+    def _keys(self, environment: Environment) -> tuple[Secret, ...]:
+        if not all(key.strip() for key in self.api_keys):
+            raise ConfigError("--api-key is empty")
+        given = tuple(Secret(key.strip()) for key in self.api_keys)
+        return (*given, *self._keys_of_file(), *environment.api_keys)
+
+    def _keys_of_file(self) -> tuple[Secret, ...]:
+        if self.api_key_file is None:
+            return ()
+        keys = read_keys(self.api_key_file)
+        if self.api_key_file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            _log.warning("%s can be read by others on this machine; chmod 600 keeps it yours", self.api_key_file)
+        return keys
+
+
+def edge_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add OPTIONS, which the command gets as one argument, `arguments: EdgeArguments`."""
+    names = EdgeArguments.__dataclass_fields__
+
+    @functools.wraps(command)
+    def gathered(**options: object) -> None:
+        own: dict[str, Any] = {name: options.pop(name) for name in names}
+        command(**options, arguments=EdgeArguments(**own))
+
+    for option in reversed(OPTIONS):
+        gathered = option(gathered)
+    return gathered
+
+
+def warn_if_open(host: str, guard: Guard) -> None:
+    """Say so if other machines are let in without a key."""
+    if guard.num_keys == 0 and not _is_loopback(host):
+        _log.warning("listening on %s without API keys: whoever reaches this machine may ask (see --api-key)", host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
