@@ -106,22 +106,23 @@ class Embedder:
 
     def _run(self, sequences: list[Sequence], progress: Progress | None) -> Vectors:
         vectors = np.empty((len(sequences), self._hidden_size), np.float32)
-        for indices in self._batches(sequences):
+        for indices in batches(sequences, self._max_batch_tokens):
             rows = self._engine.run(PackedBatch.pack([sequences[i] for i in indices]))
             vectors[indices] = cast(Vectors, rows)  # an embedding model's are never sparse
             if progress:
                 progress(len(indices))
         return vectors
 
-    def _batches(self, sequences: list[Sequence]) -> Iterator[list[int]]:
-        """Indices of sequences for each batch: longest first, which lets an engine share out work of like size."""
-        batch: list[int] = []
-        num_tokens = 0
-        for index in sorted(range(len(sequences)), key=lambda i: -sequences[i].num_tokens):
-            if batch and num_tokens + sequences[index].num_tokens > self._max_batch_tokens:
-                yield batch
-                batch, num_tokens = [], 0
-            batch.append(index)
-            num_tokens += sequences[index].num_tokens
-        if batch:
+
+def batches(sequences: list[Sequence], max_batch_tokens: int) -> Iterator[list[int]]:
+    """Indices of sequences for each batch: longest first, which lets an engine share out work of like size."""
+    batch: list[int] = []
+    num_tokens = 0
+    for index in sorted(range(len(sequences)), key=lambda i: -sequences[i].num_tokens):
+        if batch and num_tokens + sequences[index].num_tokens > max_batch_tokens:
             yield batch
+            batch, num_tokens = [], 0
+        batch.append(index)
+        num_tokens += sequences[index].num_tokens
+    if batch:
+        yield batch

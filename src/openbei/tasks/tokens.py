@@ -1,9 +1,9 @@
 """Logits of tokens to named entities: one for each token, or words and spans grouped by their B- and I- labels.
 
-Groups, spans and scores are those of transformers' TokenClassificationPipeline, with its `ignore_labels` of ["O"].
+Groups, spans and scores are those of transformers' TokenClassificationPipeline; `ignored` is its `ignore_labels`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import Literal
@@ -22,8 +22,8 @@ none: each is one. simple: neighbours with one label are. The others first make 
 its first token, on the best label of the mean probabilities, or on the label of the token that is surest of its own.
 """
 
-IGNORED = "O"
-"""The label of what is no entity."""
+IGNORED = ("O",)
+"""Labels of what is no entity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,20 @@ class _Word:
 
 
 def entities(
-    text: TokenizedText, logits: Vectors, labels: Items[str], strategy: Strategy, *, raw_scores: bool
+    text: TokenizedText,
+    logits: Vectors,
+    labels: Items[str],
+    strategy: Strategy,
+    *,
+    raw_scores: bool,
+    ignored: Collection[str] = IGNORED,
 ) -> list[Entity]:
     """Entities of a text, in its order; `logits` is float32 [num_tokens, num_labels].
 
     With `none` there is one for each token, special ones too, with the best label and its probability, or with
     `raw_scores` every label and its logit. Otherwise `token` is a slice of the text, `token_id` is 0, and the label
-    has no B- or I-; `raw_scores` gives the mean of the logits behind the same label. Raises EngineError where a logit
-    is not finite.
+    has no B- or I-, and is none of those `ignored`; `raw_scores` gives the mean of the logits behind the same label.
+    Raises EngineError where a logit is not finite.
     """
     check_finite(logits)
     probabilities = softmax(logits)
@@ -82,7 +88,7 @@ def entities(
         return [Entity(token, token_id, *offsets, numbers) for token, token_id, offsets, numbers in rows]
     members = _words(text, is_each_alone=strategy == "simple")
     words = _labelled(text, members, probabilities, logits if raw_scores else probabilities, labels, strategy)
-    return [_span(text.text, group) for group in _groups(words) if _name(group) != IGNORED]
+    return [_span(text.text, group) for group in _groups(words) if _name(group) not in ignored]
 
 
 def _raw(logits: Vectors, labels: Items[str]) -> Iterator[dict[str, float]]:
