@@ -112,3 +112,12 @@ def test_unexpected_exceptions_stay_in_the_log(caplog: pytest.LogCaptureFixture)
 def test_default_route_must_exist(route: str) -> None:
     with pytest.raises(errors.ConfigError, match=f"webserver_default_route is {route}, the routes are /v1/embeddings,"):
         served_routes(small_manifest(default_route=route))
+
+
+@pytest.mark.parametrize(
+    ("source", "model_id", "sha"),
+    [("HF owner/name 1a2b3c", "owner/name", "1a2b3c"), ("LOCAL /models/a b", "/models/a b", None)],
+)
+def test_info_says_where_the_model_is_from(source: str, model_id: str, sha: str | None, start: Start) -> None:
+    body = start(FakeEngine(), manifest=small_manifest(source=source)).client.get("/info").json()
+    assert (body["model_id"], body["model_sha"]) == (model_id, sha)

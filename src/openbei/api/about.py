@@ -30,9 +30,12 @@ async def model(service: Service, call: Call) -> Reply:
 async def info(service: Service, call: Call) -> Reply:
     """What TEI says at this route."""
     manifest, limits = service.manifest, service.limits
+    kind, _, place = manifest.source.partition(" ")
+    repository, _, commit = place.rpartition(" ") if kind == "HF" else (place, "", None)
     return Reply(
         Info(
-            model_id=manifest.source,
+            model_id=repository,
+            model_sha=commit,
             model_dtype=manifest.dtype,
             served_model_name=manifest.model_name,
             model_type=_model_type(manifest),
