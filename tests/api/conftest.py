@@ -102,7 +102,7 @@ def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
         head=head or EmbeddingHead(pooling="mean"),
     )
     given = {
-        "openbei_version": "0", "model_name": "small", "source": "a test", "spec": spec, "normalize": True,
+        "openbei_version": "0", "model_name": "small", "source": "LOCAL a test", "spec": spec, "normalize": True,
         "dtype": "float32", "max_sequence_tokens": MAX_TOKENS, "max_num_tokens": 8192,
         "default_route": "/v1/embeddings", "content_hash": "", "report": (),
     }  # fmt: skip
