@@ -51,15 +51,14 @@ struct AttentionHead {
 
   static void pack(const AttentionArgs& args) {
     const Scratch scratch(args.scratch, args.num_tokens, args.head_dim);
-    const size_t attended = args.num_heads * args.head_dim;
-    const auto* rows = static_cast<const Activations*>(args.qkv) + args.head * args.head_dim;
+    const auto* rows = static_cast<const Activations*>(args.qkv);
     std::memset(static_cast<void*>(scratch.keys), 0, scratch.num_keys * scratch.depth * sizeof(Activations));
     std::memset(static_cast<void*>(scratch.values), 0, scratch.num_keys * scratch.value_width * sizeof(Activations));
     for (size_t key = 0; key < args.num_tokens; key += panel_width)
-      pack_keys(args, rows + attended + key * args.qkv_stride, minimum(args.num_tokens - key, panel_width),
+      pack_keys(args, rows + args.key + key * args.qkv_stride, minimum(args.num_tokens - key, panel_width),
                 scratch.keys + key * scratch.depth);
     for (size_t column = 0; column < args.head_dim; column += panel_width)
-      pack_values(args, rows + 2 * attended + column, scratch.values + column * scratch.num_keys);
+      pack_values(args, rows + args.value + column, scratch.values + column * scratch.num_keys);
   }
 
   static void attend(const AttentionArgs& args) {
@@ -101,38 +100,65 @@ struct AttentionHead {
   }
 
   static void attend_strip(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows) {
-    const auto* queries =
-        static_cast<const Activations*>(args.qkv) + query * args.qkv_stride + args.head * args.head_dim;
+    const auto* queries = static_cast<const Activations*>(args.qkv) + query * args.qkv_stride + args.query;
+    // Keys that no query of the strip sees are left out, in whole panels.
+    const size_t first = (query > args.before ? query - args.before : 0) / panel_width * panel_width;
+    const size_t last_query = query + rows - 1;
+    const size_t end = round_up(
+        args.after < args.num_tokens - last_query ? last_query + args.after + 1 : args.num_tokens, panel_width);
     float maxima[strip], totals[strip], rescale[strip];
     for (size_t r = 0; r < rows; ++r) maxima[r] = lowest, totals[r] = 0.0f;
-    for (size_t key = 0; key < scratch.num_keys; key += scratch.key_width) {
-      const size_t width = minimum(scratch.num_keys - key, scratch.key_width);
+    for (size_t key = first; key < end; key += scratch.key_width) {
+      const size_t width = minimum(end - key, scratch.key_width);
       for (size_t panel = 0; panel < width; panel += panel_width)
         Product::run(queries, args.qkv_stride, rows, scratch.keys + (key + panel) * scratch.depth, scratch.depth,
                      [&](F value, size_t r, size_t c) { V::store(scratch.scores + r * width + panel + c, value); });
       for (size_t r = 0; r < rows; ++r) {
         float* scores = scratch.scores + r * width;
-        for (size_t c = args.num_tokens - key; c < width; ++c) scores[c] = lowest;
-        rescale[r] = soften(scores, scratch.weights + r * width, width, args.head_dim, maxima[r], totals[r]);
+        const bool bends = args.softcap > 0.0f || args.bias;
+        if (bends) bend(args, scores, width, query + r, key);
+        hide(args, scores, width, query + r, key);
+        rescale[r] =
+            soften(scores, scratch.weights + r * width, width, bends ? 1.0f : args.scale, maxima[r], totals[r]);
       }
       for (size_t column = 0; column < scratch.value_width; column += panel_width)
         Product::run(scratch.weights, width, rows, scratch.values + column * scratch.num_keys + key * panel_width,
                      width, [&](F value, size_t r, size_t c) {
                        float* sum = scratch.sums + r * scratch.value_width + column + c;
-                       V::store(sum, key == 0 ? value : V::fma(V::load(sum), V::set1(rescale[r]), value));
+                       V::store(sum, key == first ? value : V::fma(V::load(sum), V::set1(rescale[r]), value));
                      });
     }
     write_context(args, scratch, query, rows, totals);
   }
 
-  // weights = 2^((scores - maximum)·scale); updates maximum and total and returns what earlier sums are worth now.
-  static float soften(const float* scores, Activations* weights, size_t width, size_t head_dim, float& maximum,
+  // scores = softcap · tanh(scores · scale / softcap) + bias
+  static void bend(const AttentionArgs& args, float* scores, size_t width, size_t query, size_t key) {
+    const float* bias = args.bias ? args.bias + static_cast<ptrdiff_t>(key) - static_cast<ptrdiff_t>(query) : nullptr;
+    for (size_t c = 0; c < width; c += V::width) {
+      F score = V::load(scores + c) * V::set1(args.scale);
+      if (args.softcap > 0.0f)
+        score = activate<V, Activation::tanh, true>(score * V::set1(1.0f / args.softcap)) * V::set1(args.softcap);
+      if (bias) score = score + V::load(bias + c);
+      V::store(scores + c, score);
+    }
+  }
+
+  // Scores of keys that a query does not see become nothing.
+  static void hide(const AttentionArgs& args, float* scores, size_t width, size_t query, size_t key) {
+    const size_t begin = query > args.before ? query - args.before : 0;
+    const size_t end = args.after < args.num_tokens - query ? query + args.after + 1 : args.num_tokens;
+    for (size_t c = 0; key + c < begin && c < width; ++c) scores[c] = lowest;
+    for (size_t c = end > key ? end - key : 0; c < width; ++c) scores[c] = lowest;
+  }
+
+  // weights = e^((scores - maximum)·factor); updates maximum and total and returns what earlier sums are worth now.
+  static float soften(const float* scores, Activations* weights, size_t width, float factor, float& maximum,
                       float& total) {
     F largest = V::load(scores);
     for (size_t c = V::width; c < width; c += V::width) largest = V::max(largest, V::load(scores + c));
     const float block_maximum = V::largest(largest), previous = maximum;
     maximum = block_maximum > previous ? block_maximum : previous;
-    const float scale = log2_e / sqrtf(static_cast<float>(head_dim));
+    const float scale = log2_e * factor;
     const F offset = V::set1(-maximum * scale);
     F sum = V::zero();
     for (size_t c = 0; c < width; c += V::width) {
@@ -148,8 +174,7 @@ struct AttentionHead {
   static void write_context(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows,
                             const float* totals) {
     for (size_t r = 0; r < rows; ++r) {
-      auto* row =
-          static_cast<Activations*>(args.context) + (query + r) * args.context_stride + args.head * args.head_dim;
+      auto* row = static_cast<Activations*>(args.context) + (query + r) * args.context_stride;
       const float* sums = scratch.sums + r * scratch.value_width;
       const F inverse = V::set1(1.0f / totals[r]);
       size_t c = 0;

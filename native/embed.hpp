@@ -15,21 +15,36 @@ typename V::F load_first(const T* p, size_t count) {
   return V::load(padded);
 }
 
+// The opposite: only the first `count` are written.
+template <class V, class T>
+void store_first(T* p, typename V::F x, size_t count) {
+  T padded[V::width];
+  V::store(padded, x);
+  std::memcpy(p, padded, count * sizeof(T));
+}
+
+// x += or = row · scale
+template <class V, bool adds, class Table>
+void take_row(float* x, const Table* row, size_t width, float scale) {
+  const auto put = [&](size_t c, typename V::F value) {
+    value = value * V::set1(scale);
+    V::store(x + c, adds ? V::load(x + c) + value : value);
+  };
+  size_t c = 0;
+  for (; c + V::width <= width; c += V::width) put(c, V::load(row + c));
+  if (c < width) put(c, load_first<V>(row + c, width - c));
+}
+
 template <class V, class Table>
 void embed(const EmbedArgs& args) {
+  const auto row_of = [&](const void* table, int32_t index) {
+    return static_cast<const Table*>(table) + static_cast<size_t>(index) * args.width;
+  };
   for (size_t row = 0; row < args.rows; ++row) {
-    const auto look_up = [&](const void* table, const int32_t* indices) {
-      return static_cast<const Table*>(table) + static_cast<size_t>(indices[row]) * args.width;
-    };
-    const Table* token = look_up(args.token_table, args.ids);
-    const Table* place = look_up(args.position_table, args.positions);
-    const Table* type = look_up(args.type_table, args.types);
     float* x = args.x + row * args.x_stride;
-    size_t c = 0;
-    for (; c + V::width <= args.width; c += V::width)
-      V::store(x + c, V::load(token + c) + V::load(type + c) + V::load(place + c));
-    if (const size_t rest = args.width - c; rest > 0)
-      V::store(x + c, load_first<V>(token + c, rest) + load_first<V>(type + c, rest) + load_first<V>(place + c, rest));
+    take_row<V, false>(x, row_of(args.token_table, args.ids[row]), args.width, args.scale);
+    if (args.type_table) take_row<V, true>(x, row_of(args.type_table, args.types[row]), args.width, 1.0f);
+    if (args.position_table) take_row<V, true>(x, row_of(args.position_table, args.positions[row]), args.width, 1.0f);
   }
 }
 

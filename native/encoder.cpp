@@ -50,10 +50,9 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
     : spec_(spec),
       weights_(std::move(weights)),
       kernels_(kernels),
-      attended_(spec.num_heads * spec.head_dim),
       hidden_stride_(row_stride(spec.hidden_size, kernels.activation_bytes)),
-      qkv_stride_(row_stride(3 * attended_, kernels.activation_bytes)),
-      context_stride_(row_stride(attended_, kernels.activation_bytes)),
+      qkv_stride_(row_stride(spec.query_width() + 2 * spec.kv_width(), kernels.activation_bytes)),
+      context_stride_(row_stride(spec.query_width(), kernels.activation_bytes)),
       inner_stride_(row_stride(spec.intermediate_size, kernels.activation_bytes)),
       sums_stride_(row_stride(spec.hidden_size, sizeof(float))),
       block_rows_(rows_per_block(std::max(inner_stride_, qkv_stride_) * kernels.activation_bytes)),
@@ -62,6 +61,10 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
 }
 
 Encoder::~Encoder() = default;
+
+float* Encoder::residual(const Team& team, size_t row) const {
+  return static_cast<float*>(team.shared.residual.data()) + row * sums_stride_;
+}
 
 char* Encoder::at(const Buffer& activations, size_t row, size_t stride) const {
   return static_cast<char*>(activations.data()) + row * stride * kernels_.activation_bytes;
@@ -96,10 +99,10 @@ void Encoder::run(const Batch& batch) {
 
 Plan Encoder::plan(std::span<const int32_t> cu_seqlens) const {
   // Scores and their weighted sum are 4 flops for each pair and channel; counted twice for the softmax between them.
-  const double linear = 8.0 * static_cast<double>(attended_ * spec_.hidden_size) +
-                        4.0 * static_cast<double>(spec_.hidden_size * spec_.intermediate_size);
-  return plan_batch(cu_seqlens, pool_.size(), block_rows_,
-                    {.attention_per_token = 8.0 * static_cast<double>(attended_) / linear});
+  const double attended = static_cast<double>(spec_.query_width()), hidden = static_cast<double>(spec_.hidden_size);
+  const double kv = static_cast<double>(spec_.kv_width()), inner = static_cast<double>(spec_.intermediate_size);
+  const double linear = hidden * (4.0 * attended + 4.0 * kv + (spec_.is_gated ? 6.0 : 4.0) * inner);
+  return plan_batch(cu_seqlens, pool_.size(), block_rows_, {.attention_per_token = 8.0 * attended / linear});
 }
 
 // All memory is taken here, on the caller's thread, where running out of it can be reported.
@@ -116,6 +119,7 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     x.attention.reserve(kernels_.attention_scratch_bytes(longest, spec_.head_dim));
     if (i % plan.team_size != 0) continue;
     x.hidden.reserve((rows + slack_rows) * hidden_stride_ * bytes);
+    if (keeps_residual()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));
     x.qkv.reserve((rows + slack_rows) * qkv_stride_ * bytes);
     x.context.reserve((rows + slack_rows) * context_stride_ * bytes);
     if (spec_.head.width > 0 && spec_.head.pooling != Pooling::tokens)
@@ -151,120 +155,57 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
   for (const LayerWeights& layer : weights_.layers) {
     each_block([&](size_t begin, size_t end, const Lane& block) { project(layer, team, begin, end, block); });
     lane.sync();
-    attend(batch, team, lane);
+    attend(layer, batch, team, lane);
     lane.sync();
     each_block([&](size_t begin, size_t end, const Lane& block) { transform(layer, team, begin, end, block); });
   }
+  if (keeps_residual())
+    each_block([&](size_t begin, size_t end, const Lane& block) {
+      normalize(weights_.final_norm, spec_.norm, block, residual(team, begin), end - begin, NormTarget::activations,
+                at(team.shared.hidden, begin, hidden_stride_), hidden_stride_);
+    });
   lane.sync();
   write(batch, team, lane);
 }
 
 void Encoder::embed(const Team& team, size_t begin, size_t end, const Lane& lane) const {
   const size_t first = begin + lane.begin(end - begin), rows = begin + lane.end(end - begin) - first;
-  float* sums = static_cast<float*>(lane.block.sums.data()) + (first - begin) * sums_stride_;
+  float* x = keeps_residual() ? residual(team, begin) : static_cast<float*>(lane.block.sums.data());
   kernels_.embed({.token_table = weights_.token_table,
                   .position_table = weights_.position_table,
                   .type_table = weights_.type_table,
                   .ids = team.shared.ids.data() + first,
                   .positions = team.shared.positions.data() + first,
                   .types = team.shared.types.data() + first,
+                  .scale = spec_.embedding_scale,
                   .rows = rows,
                   .width = spec_.hidden_size,
-                  .x = sums,
+                  .x = x + (first - begin) * sums_stride_,
                   .x_stride = sums_stride_});
-  normalize(weights_.embedding_norm, spec_.norm_eps, lane, end - begin, at(team.shared.hidden, begin, hidden_stride_));
+  if (keeps_residual() && weights_.embedding_norm.weight)
+    normalize(weights_.embedding_norm, spec_.norm, lane, x, end - begin, NormTarget::floats, x, sums_stride_);
+  if (!keeps_residual())
+    normalize(weights_.embedding_norm, spec_.norm, lane, x, end - begin, NormTarget::activations,
+              at(team.shared.hidden, begin, hidden_stride_), hidden_stride_);
   lane.sync();
 }
 
-// Normalizes this lane's share of a block's sums into its hidden rows.
-void Encoder::normalize(const NormWeights& norm, float eps, const Lane& lane, size_t rows, char* hidden) const {
+// Normalizes this lane's share of `rows` float32 rows.
+void Encoder::normalize(const NormWeights& weights, Norm norm, const Lane& lane, const float* x, size_t rows,
+                        NormTarget target, void* y, size_t y_stride) const {
   const size_t first = lane.begin(rows);
-  kernels_.layer_norm({.x = static_cast<const float*>(lane.block.sums.data()) + first * sums_stride_,
-                       .x_stride = sums_stride_,
-                       .weight = norm.weight,
-                       .bias = norm.bias,
-                       .eps = eps,
-                       .rows = lane.end(rows) - first,
-                       .width = spec_.hidden_size,
-                       .y = hidden + first * hidden_stride_ * kernels_.activation_bytes,
-                       .y_stride = hidden_stride_});
-}
-
-void Encoder::project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
-  run_linear(kernels_, layer.qkv, spec_.hidden_size, 3 * attended_, lane.rank, lane.size,
-             {.x = at(team.shared.hidden, begin, hidden_stride_),
-              .x_stride = hidden_stride_,
-              .rows = end - begin,
-              .y = at(team.shared.qkv, begin, qkv_stride_),
-              .y_stride = qkv_stride_});
-}
-
-void Encoder::attend(const Batch& batch, const Team& team, const Lane& lane) {
-  // Long sequences are cut into runs of queries when several threads share them. A run belongs to the lane in whose
-  // share of the total cost its middle falls.
-  constexpr size_t queries_at_once = 128;
-  double total = 0, done = 0;
-  for (size_t sequence : team.group->sequences)
-    total += static_cast<double>(batch.length(sequence) * batch.length(sequence));
-  total *= static_cast<double>(spec_.num_heads);
-  for (size_t i = 0; i < team.group->sequences.size(); ++i) {
-    const size_t start = team.shared.starts[i], length = team.shared.starts[i + 1] - start;
-    const size_t run = lane.size == 1 ? length : queries_at_once;
-    for (size_t head = 0; head < spec_.num_heads; ++head) {
-      bool packed = false;
-      for (size_t query = 0; query < length; query += run) {
-        const size_t query_end = std::min(length, query + run);
-        const double cost = static_cast<double>((query_end - query) * length);
-        const auto owner = static_cast<size_t>((done + cost / 2) / total * static_cast<double>(lane.size));
-        done += cost;
-        if (owner != lane.rank) continue;
-        const AttentionArgs args{.qkv = at(team.shared.qkv, start, qkv_stride_),
-                                 .qkv_stride = qkv_stride_,
-                                 .context = at(team.shared.context, start, context_stride_),
-                                 .context_stride = context_stride_,
-                                 .num_tokens = length,
-                                 .query_begin = query,
-                                 .query_end = query_end,
-                                 .head = head,
-                                 .num_heads = spec_.num_heads,
-                                 .head_dim = spec_.head_dim,
-                                 .scratch = lane.own.attention.data()};
-        if (!packed) kernels_.pack_head(args);
-        packed = true;
-        kernels_.attend(args);
-      }
-    }
-  }
-}
-
-void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
-  char* hidden = at(team.shared.hidden, begin, hidden_stride_);
-  const size_t rows = end - begin;
-  const auto add_to_hidden = [&](const LinearWeights& linear, size_t in_features, const void* x, size_t x_stride,
-                                 const NormWeights& norm) {
-    run_linear(kernels_, linear, in_features, spec_.hidden_size, lane.rank, lane.size,
-               {.x = x,
-                .x_stride = x_stride,
-                .rows = rows,
-                .residual = hidden,
-                .residual_stride = hidden_stride_,
-                .y = lane.block.sums.data(),
-                .y_stride = sums_stride_});
-    lane.sync();
-    normalize(norm, spec_.norm_eps, lane, rows, hidden);
-    lane.sync();
-  };
-  add_to_hidden(layer.attention_out, attended_, at(team.shared.context, begin, context_stride_), context_stride_,
-                layer.attention_norm);
-  run_linear(kernels_, layer.mlp_up, spec_.hidden_size, spec_.intermediate_size, lane.rank, lane.size,
-             {.x = hidden,
-              .x_stride = hidden_stride_,
-              .rows = rows,
-              .activation = spec_.activation,
-              .y = lane.block.inner.data(),
-              .y_stride = inner_stride_});
-  lane.sync();
-  add_to_hidden(layer.mlp_down, spec_.intermediate_size, lane.block.inner.data(), inner_stride_, layer.mlp_norm);
+  const size_t bytes = target == NormTarget::activations ? kernels_.activation_bytes : sizeof(float);
+  kernels_.norm({.kind = norm.kind,
+                 .x = x + first * sums_stride_,
+                 .x_stride = sums_stride_,
+                 .weight = weights.weight,
+                 .bias = weights.bias,
+                 .eps = norm.eps,
+                 .rows = lane.end(rows) - first,
+                 .width = spec_.hidden_size,
+                 .target = target,
+                 .y = static_cast<char*>(y) + first * y_stride * bytes,
+                 .y_stride = y_stride});
 }
 
 }  // namespace openbei

@@ -1,5 +1,5 @@
 // The transformer encoder over packed sequences: owns the walk through the layers and its working memory, not the
-// weights. Post-norm layers: x = norm(x + attention(x)); x = norm(x + mlp(x)). What follows them is in head.cpp.
+// weights. What follows the layers is in head.cpp.
 #pragma once
 
 #include <memory>
@@ -24,12 +24,29 @@ struct Head {
   bool takes_maxima = false;
 };
 
+// Where a layer's norms stand: x = norm(x + f(x)); x = x + f(norm(x)); x = x + norm(f(norm(x))).
+enum class Placement { post, pre, sandwich };
+
+struct Norm {
+  NormKind kind;
+  float eps;
+};
+
 struct EncoderSpec {
-  size_t vocab_size, type_vocab_size, first_position, max_positions;
-  size_t hidden_size, num_layers, num_heads, head_dim, intermediate_size;
+  size_t vocab_size, type_vocab_size, position_rows, first_position, max_positions;
+  size_t hidden_size, num_layers, num_heads, num_kv_heads, head_dim, intermediate_size;
   Activation activation;
-  float norm_eps;
+  bool is_gated;
+  Norm norm;
+  Placement placement;
+  float embedding_scale;
+  bool is_causal;
+  float score_scale, softcap;
+  float head_norm_eps;  // of queries and keys
   Head head;
+
+  size_t query_width() const { return num_heads * head_dim; }
+  size_t kv_width() const { return num_kv_heads * head_dim; }
 };
 
 class Buffer;
@@ -40,18 +57,30 @@ struct LinearWeights {
 };
 
 struct NormWeights {
-  const float* weight;  // padded with zeros to a multiple of 32
-  const float* bias;
+  const float* weight = nullptr;  // padded with zeros to a multiple of 32; null where there is no norm
+  const float* bias = nullptr;
+};
+
+// Cosines and sines [max_positions, dim / 2]; dim 0 where nothing turns.
+struct Rotary {
+  const float *cosines = nullptr, *sines = nullptr;
+  size_t dim = 0;
 };
 
 struct LayerWeights {
-  LinearWeights qkv, attention_out, mlp_up, mlp_down;
-  NormWeights attention_norm, mlp_norm;
+  LinearWeights qkv, attention_out, mlp_gate, mlp_up, mlp_down;
+  NormWeights attention_norm, mlp_norm, attention_post_norm, mlp_post_norm;
+  const float* query_norm = nullptr;  // [head_dim], like key_norm
+  const float* key_norm = nullptr;
+  Rotary rotary;
+  size_t reach;  // how far a token sees
 };
 
 struct EncoderWeights {
-  const void *token_table, *position_table, *type_table;
-  NormWeights embedding_norm;
+  const void *token_table, *position_table, *type_table;  // the last two may be null
+  NormWeights embedding_norm, final_norm;
+  const float* bias = nullptr;  // of scores, by distance: [num_heads] rows of bias_stride, at distance 0
+  size_t bias_stride = 0;
   std::vector<LayerWeights> layers = {};
   LinearWeights head_dense = {}, head_out = {};
   NormWeights head_norm = {};
@@ -98,7 +127,7 @@ class Encoder {
   void reserve(const Plan& plan, std::span<const int32_t> cu_seqlens);
   void gather(const Group& group, const Batch& batch, Workspace& x) const;
   void run_group(const Batch& batch, const Team& team, const Lane& lane);
-  void attend(const Batch& batch, const Team& team, const Lane& lane);
+  void attend(const LayerWeights& layer, const Batch& batch, const Team& team, const Lane& lane);
   void write(const Batch& batch, const Team& team, const Lane& lane) const;
   void pool(const Batch& batch, const Team& team, const Lane& lane, Pooling pooling) const;
   const char* apply_dense(const Team& team, const Lane& lane, size_t rows, const char* x) const;
@@ -106,15 +135,20 @@ class Encoder {
   void take_maxima(const Batch& batch, const Team& team, const Lane& lane, const char* x) const;
   void embed(const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
+  void turn(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void transform(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
-  void normalize(const NormWeights& norm, float eps, const Lane& lane, size_t rows, char* hidden) const;
+  void normalize(const NormWeights& weights, Norm norm, const Lane& lane, const float* x, size_t rows,
+                 NormTarget target, void* y, size_t y_stride) const;
+  void close(const LinearWeights& linear, size_t in_features, const char* x, size_t x_stride, const NormWeights& norm,
+             const Team& team, size_t begin, size_t end, const Lane& lane) const;
+  float* residual(const Team& team, size_t row) const;
+  bool keeps_residual() const { return spec_.placement != Placement::post; }
 
   char* at(const Buffer& activations, size_t row, size_t stride) const;
 
   const EncoderSpec spec_;
   const EncoderWeights weights_;
   const Kernels& kernels_;
-  const size_t attended_;  // num_heads · head_dim
   const size_t hidden_stride_, qkv_stride_, context_stride_, inner_stride_, sums_stride_;
   const size_t block_rows_;
   Pool pool_;

@@ -57,13 +57,16 @@ const char* Encoder::apply_dense(const Team& team, const Lane& lane, size_t rows
                     .y = y,
                     .y_stride = hidden_stride_};
     if (head.has_dense_norm) {
-      args.widen = true;
+      args.epilogue = Epilogue::widen;
       args.y = block.block.sums.data();
       args.y_stride = sums_stride_;
     }
     run_linear(kernels_, weights_.head_dense, spec_.hidden_size, spec_.hidden_size, block.rank, block.size, args);
     block.sync();
-    if (head.has_dense_norm) normalize(weights_.head_norm, head.norm_eps, block, end - begin, y);
+    if (head.has_dense_norm)
+      normalize(weights_.head_norm, {NormKind::layer, head.norm_eps}, block,
+                static_cast<const float*>(block.block.sums.data()), end - begin, NormTarget::activations, y,
+                hidden_stride_);
     block.sync();
   });
   lane.sync();
@@ -84,7 +87,7 @@ void Encoder::label(const Batch& batch, const Team& team, const Lane& lane, cons
                {.x = x + (from + begin) * hidden_stride_ * kernels_.activation_bytes,
                 .x_stride = hidden_stride_,
                 .rows = rows,
-                .widen = true,
+                .epilogue = Epilogue::widen,
                 .y = batch.y.data() + (to + begin) * width,
                 .y_stride = width});
   }
@@ -101,6 +104,7 @@ void Encoder::take_maxima(const Batch& batch, const Team& team, const Lane& lane
                {.x = x + row * hidden_stride_ * kernels_.activation_bytes,
                 .x_stride = hidden_stride_,
                 .rows = std::min(block_rows_, team.group->rows - row),
+                .epilogue = Epilogue::maximize,
                 .maxima_of = team.shared.sequences.data() + row,
                 .y = batch.y.data(),
                 .y_stride = width});

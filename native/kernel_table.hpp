@@ -7,6 +7,7 @@
 #include "linear.hpp"
 #include "norm.hpp"
 #include "product.hpp"
+#include "turn.hpp"
 
 namespace openbei {
 
@@ -22,7 +23,8 @@ constexpr Kernels kernel_table() {
       .attention_scratch_bytes = Head::scratch_bytes,
       .pack_head = Head::pack,
       .attend = Head::attend,
-      .layer_norm = layer_norm<V, Activations>,
+      .norm = norm<V, Activations>,
+      .turn = turn<V, Activations>,
       .embed = embed<V, typename Product::Weight>,
       .pool = pool<V, Activations>,
       .peak = Product::peak,

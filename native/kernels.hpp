@@ -21,8 +21,16 @@ inline constexpr size_t panel_width = 32;
 
 constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// y[rows, panels] = x · Wᵀ + bias, then one of three: the activation; + residual, y in float32; or the running maximum
-// over rows, y in float32 and row i of x counting for row maxima_of[i] of y.
+// What is done with x · Wᵀ + bias, and the type of y.
+enum class Epilogue {
+  activate,  // activation(·), in the activation type
+  widen,     // activation(·), float32
+  multiply,  // y · (·), in the activation type
+  add,       // residual + (·), float32; the residual is in the activation type
+  grow,      // y + (·), float32
+  maximize,  // max(y, ·), float32, where row i of x counts for row maxima_of[i] of y
+};
+
 struct LinearArgs {
   const void* x;
   size_t x_stride;
@@ -31,43 +39,71 @@ struct LinearArgs {
   size_t rows;
   size_t in_features = 0;  // padded to a multiple of 32
   size_t panel_begin = 0, panel_end = 0;
+  Epilogue epilogue = Epilogue::activate;
   Activation activation = Activation::none;
-  bool widen = false;              // whether y is float32 and not the activation type
-  const void* residual = nullptr;  // activations to add, or none
+  const void* residual = nullptr;
   size_t residual_stride = 0;
   const int32_t* maxima_of = nullptr;
   void* y;
   size_t y_stride;
 };
 
-// One head of one sequence. `qkv` points at the sequence's first row: queries of all heads, then keys, then values.
+// One head of one sequence. `qkv` points at the sequence's first row; query, key and value are where the head's begin.
 struct AttentionArgs {
   const void* qkv;
   size_t qkv_stride;
-  void* context;
+  size_t query, key, value;
+  void* context;  // the head's first column
   size_t context_stride;
   size_t num_tokens;
   size_t query_begin, query_end;
-  size_t head, num_heads, head_dim;
-  void* scratch;  // attention_scratch_bytes, 64-byte aligned
+  size_t head_dim;
+  size_t before, after;  // how far back and ahead a token sees
+  float scale, softcap;  // of scores; no softcap is 0
+  const float* bias;     // to add to scores, by distance of the key from the query; null for none
+  void* scratch;         // attention_scratch_bytes, 64-byte aligned
 };
 
-// y[rows, width] = (x - mean) / sqrt(var + eps) · weight + bias; x float32, y in the activation type.
-struct LayerNormArgs {
+// Elements that a bias can be read beyond both of its ends.
+inline constexpr size_t bias_slack = 64;
+
+// x; (x - mean) / sqrt(var + eps) · weight + bias; x / sqrt(mean(x²) + eps) · weight
+enum class NormKind { none, layer, rms };
+enum class NormTarget { activations, floats, grow };  // y = ·, y = · in float32, or y + · in float32
+
+struct NormArgs {
+  NormKind kind;
   const float* x;
   size_t x_stride;
   const float* weight;  // padded with zeros to a multiple of 32, like bias
-  const float* bias;
+  const float* bias;    // of a layer norm
   float eps;
   size_t rows, width;
+  NormTarget target = NormTarget::activations;
   void* y;
   size_t y_stride;
 };
 
-// x[i] = token[ids[i]] + position[positions[i]] + type[types[i]], float32; tables are [n, width] in the engine's dtype.
+// Turns heads that lie side by side in the activation type, x [rows, heads · head_dim], after norming each if there is
+// a weight [head_dim]. Of the first `dim` columns the first half turns against the second, by the row's position in the
+// tables [positions, dim / 2].
+struct TurnArgs {
+  void* x;
+  size_t x_stride;
+  size_t rows, heads, head_dim, dim;
+  const float* norm_weight;
+  float norm_eps;
+  const float *cosines, *sines;
+  const int32_t* positions;
+};
+inline constexpr size_t max_head_dim = 512;
+
+// x[i] = token[ids[i]] · scale + position[positions[i]] + type[types[i]], float32; tables are [n, width] in the
+// engine's dtype. Positions and types may be missing.
 struct EmbedArgs {
   const void *token_table, *position_table, *type_table;
   const int32_t *ids, *positions, *types;
+  float scale;
   size_t rows, width;
   float* x;
   size_t x_stride;
@@ -92,7 +128,8 @@ struct Kernels {
   size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim);
   void (*pack_head)(const AttentionArgs&);  // keys and values of the head into scratch
   void (*attend)(const AttentionArgs&);     // queries [query_begin, query_end) against the packed head
-  void (*layer_norm)(const LayerNormArgs&);
+  void (*norm)(const NormArgs&);
+  void (*turn)(const TurnArgs&);
   void (*embed)(const EmbedArgs&);
   void (*pool)(const PoolArgs&);
   double (*peak)(size_t iterations);  // runs the level's matrix instruction on registers; returns flops done

@@ -26,20 +26,32 @@ void linear_activation(const LinearArgs& args) {
   });
 }
 
+// Epilogues whose y is float32: put(y, value) for each vector, and the residual where there is one.
 template <class V, class Product>
-void linear_residual(const LinearArgs& args) {
-  const auto* residual = static_cast<const typename Product::Activations*>(args.residual);
-  linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
-    V::store(static_cast<float*>(args.y) + row * args.y_stride + column,
-             value + V::load(residual + row * args.residual_stride + column));
-  });
+void linear_floats(const LinearArgs& args) {
+  using F = typename V::F;
+  const auto at = [&](size_t row, size_t column) { return static_cast<float*>(args.y) + row * args.y_stride + column; };
+  if (args.epilogue == Epilogue::add) {
+    const auto* residual = static_cast<const typename Product::Activations*>(args.residual);
+    linear_panels<V, Product>(args, [&](F value, size_t row, size_t column) {
+      V::store(at(row, column), value + V::load(residual + row * args.residual_stride + column));
+    });
+  } else if (args.epilogue == Epilogue::grow) {
+    linear_panels<V, Product>(
+        args, [&](F value, size_t row, size_t column) { V::store(at(row, column), value + V::load(at(row, column))); });
+  } else {
+    linear_panels<V, Product>(args, [&](F value, size_t row, size_t column) {
+      float* y = at(static_cast<size_t>(args.maxima_of[row]), column);
+      V::store(y, V::max(V::load(y), value));
+    });
+  }
 }
 
 template <class V, class Product>
-void linear_maxima(const LinearArgs& args) {
+void linear_multiply(const LinearArgs& args) {
   linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
-    float* y = static_cast<float*>(args.y) + static_cast<size_t>(args.maxima_of[row]) * args.y_stride + column;
-    V::store(y, V::max(V::load(y), value));
+    auto* y = static_cast<typename Product::Activations*>(args.y) + row * args.y_stride + column;
+    V::store(y, V::load(y) * value);
   });
 }
 
@@ -63,10 +75,18 @@ void linear_to(const LinearArgs& args) {
 
 template <class V, class Product>
 void linear(const LinearArgs& args) {
-  if (args.residual) return linear_residual<V, Product>(args);
-  if (args.maxima_of) return linear_maxima<V, Product>(args);
-  if (args.widen) return linear_to<V, Product, float>(args);
-  linear_to<V, Product, typename Product::Activations>(args);
+  switch (args.epilogue) {
+    case Epilogue::activate:
+      return linear_to<V, Product, typename Product::Activations>(args);
+    case Epilogue::widen:
+      return linear_to<V, Product, float>(args);
+    case Epilogue::multiply:
+      return linear_multiply<V, Product>(args);
+    case Epilogue::add:
+    case Epilogue::grow:
+    case Epilogue::maximize:
+      return linear_floats<V, Product>(args);
+  }
 }
 
 }  // namespace openbei

@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <chrono>
 #include <stdexcept>
 
@@ -44,21 +45,68 @@ Activation parse_activation(const std::string& name) {
                             "an activation of this engine");
 }
 
-Head parse_head(const std::string& pooling, size_t width, const std::string& activation, float norm_eps) {
-  Head head{lookup<Pooling>(pooling,
-                            {{"tokens", Pooling::tokens},
-                             {"max_terms", Pooling::tokens},
-                             {"cls", Pooling::cls},
-                             {"mean", Pooling::mean},
-                             {"last_token", Pooling::last_token}},
-                            "a pooling of this engine")};
-  head.takes_maxima = pooling == "max_terms";
-  head.width = width;
+// Reads a dict of numbers and names.
+class Fields {
+ public:
+  explicit Fields(const nb::dict& fields) : fields_(fields) {}
+
+  template <class Value>
+  Value get(const char* name) const {
+    if (!fields_.contains(name)) throw std::invalid_argument(std::string("the spec has no ") + name);
+    return nb::cast<Value>(fields_[name]);
+  }
+  size_t size(const char* name) const { return get<size_t>(name); }
+  float number(const char* name) const { return get<float>(name); }
+
+  template <class Value>
+  Value choice(const char* name, std::initializer_list<std::pair<const char*, Value>> table) const {
+    return lookup<Value>(get<std::string>(name), table, name);
+  }
+
+ private:
+  const nb::dict& fields_;
+};
+
+Head parse_head(const Fields& fields) {
+  Head head{.pooling = fields.choice<Pooling>("pooling", {{"tokens", Pooling::tokens},
+                                                          {"max_terms", Pooling::tokens},
+                                                          {"cls", Pooling::cls},
+                                                          {"mean", Pooling::mean},
+                                                          {"last_token", Pooling::last_token}})};
+  head.takes_maxima = fields.get<std::string>("pooling") == "max_terms";
+  head.width = fields.size("output_width");
+  const auto activation = fields.get<std::string>("dense_activation");
   head.has_dense = !activation.empty();
   if (head.has_dense) head.activation = parse_activation(activation);
-  head.has_dense_norm = norm_eps > 0;
-  head.norm_eps = norm_eps;
+  head.norm_eps = fields.number("dense_norm_eps");
+  head.has_dense_norm = head.norm_eps > 0;
   return head;
+}
+
+EncoderSpec parse_spec(const Fields& fields) {
+  return {.vocab_size = fields.size("vocab_size"),
+          .type_vocab_size = fields.size("type_vocab_size"),
+          .position_rows = fields.size("position_rows"),
+          .first_position = fields.size("first_position"),
+          .max_positions = fields.size("max_positions"),
+          .hidden_size = fields.size("hidden_size"),
+          .num_layers = fields.size("num_layers"),
+          .num_heads = fields.size("num_heads"),
+          .num_kv_heads = fields.size("num_kv_heads"),
+          .head_dim = fields.size("head_dim"),
+          .intermediate_size = fields.size("intermediate_size"),
+          .activation = parse_activation(fields.get<std::string>("activation")),
+          .is_gated = fields.get<bool>("is_gated"),
+          .norm = {fields.choice<NormKind>("norm", {{"layer_norm", NormKind::layer}, {"rms_norm", NormKind::rms}}),
+                   fields.number("norm_eps")},
+          .placement = fields.choice<Placement>(
+              "placement", {{"post", Placement::post}, {"pre", Placement::pre}, {"sandwich", Placement::sandwich}}),
+          .embedding_scale = fields.number("embedding_scale"),
+          .is_causal = fields.get<bool>("is_causal"),
+          .score_scale = fields.number("score_scale"),
+          .softcap = fields.number("softcap"),
+          .head_norm_eps = fields.number("head_norm_eps"),
+          .head = parse_head(fields)};
 }
 
 // Takes tensors out of a dict of arrays, checking that each has the bytes that the shape asks for. bfloat16 arrives as
@@ -77,9 +125,22 @@ class Tensors {
             static_cast<const float*>(take(name + ".bias", padded * sizeof(float)))};
   }
 
+  // Without weights where the model has no such norm.
   NormWeights norm(const std::string& name, size_t width) {
-    return {padded(name + ".weight", width), padded(name + ".bias", width)};
+    if (!has(name + ".weight")) return {};
+    return {padded(name + ".weight", width), has(name + ".bias") ? padded(name + ".bias", width) : nullptr};
   }
+
+  const float* floats(const std::string& name, size_t count) {
+    return has(name) ? static_cast<const float*>(take(name, count * sizeof(float))) : nullptr;
+  }
+
+  Rotary rotary(const std::string& name, size_t num_positions, size_t dim) {
+    const size_t count = num_positions * dim / 2;
+    return {floats(name + ".cosines", count), floats(name + ".sines", count), dim};
+  }
+
+  bool has(const std::string& name) const { return arrays_.contains(name.c_str()); }
 
   std::vector<nb::object> kept;
   std::vector<std::unique_ptr<float[]>> copies;
@@ -109,27 +170,15 @@ class Tensors {
 
 class PyEncoder {
  public:
-  PyEncoder(const nb::dict& arrays, size_t vocab_size, size_t type_vocab_size, size_t first_position,
-            size_t max_positions, size_t hidden_size, size_t num_layers, size_t num_heads, size_t head_dim,
-            size_t intermediate_size, const std::string& activation, float norm_eps, const std::string& pooling,
-            size_t output_width, const std::string& dense_activation, float dense_norm_eps, const std::string& dtype,
-            size_t num_threads, const std::string& isa, bool assume_offered)
-      : spec_{.vocab_size = vocab_size,
-              .type_vocab_size = type_vocab_size,
-              .first_position = first_position,
-              .max_positions = max_positions,
-              .hidden_size = hidden_size,
-              .num_layers = num_layers,
-              .num_heads = num_heads,
-              .head_dim = head_dim,
-              .intermediate_size = intermediate_size,
-              .activation = parse_activation(activation),
-              .norm_eps = norm_eps,
-              .head = parse_head(pooling, output_width, dense_activation, dense_norm_eps)},
-        level_(choose_level(isa, assume_offered)) {
+  PyEncoder(const nb::dict& arrays, const nb::dict& spec, const std::string& dtype, size_t num_threads,
+            const std::string& isa, bool assume_offered)
+      : spec_(parse_spec(Fields(spec))), level_(choose_level(isa, assume_offered)) {
     if (num_threads == 0) throw std::invalid_argument("num_threads must be at least 1");
+    if (spec_.head_dim > max_head_dim)
+      throw std::invalid_argument("head_dim is " + std::to_string(spec_.head_dim) + ", the limit is " +
+                                  std::to_string(max_head_dim));
     Tensors tensors(arrays, parse_dtype(dtype));
-    EncoderWeights weights = take(tensors);
+    EncoderWeights weights = take(tensors, Fields(spec));
     kept_ = std::move(tensors.kept);
     copies_ = std::move(tensors.copies);
     encoder_.emplace(spec_, std::move(weights), *level_.kernels(parse_dtype(dtype)), num_threads);
@@ -140,7 +189,7 @@ class PyEncoder {
     check(ids, cu_seqlens);
     if (types && types->size() != ids.size()) throw std::invalid_argument("a type is needed for each token");
     check_ids(ids, spec_.vocab_size, "token id ");
-    if (types) check_ids(*types, spec_.type_vocab_size, "token type ");
+    if (types) check_ids(*types, std::max<size_t>(spec_.type_vocab_size, 1), "token type ");
     const size_t rows = encoder_->has_row_for_each_token(tokens) ? ids.size() : cu_seqlens.size() - 1;
     if (y.shape(0) != rows || y.shape(1) != encoder_->columns(tokens))
       throw std::invalid_argument("the output must be [" + std::to_string(rows) + ", " +
@@ -177,26 +226,44 @@ class PyEncoder {
                                     std::to_string(size));
   }
 
-  EncoderWeights take(Tensors& tensors) const {
-    const size_t hidden_size = spec_.hidden_size, attended = spec_.num_heads * spec_.head_dim;
-    EncoderWeights weights{
-        .token_table = tensors.table("embeddings.token", spec_.vocab_size, hidden_size),
-        .position_table = tensors.table("embeddings.position", spec_.first_position + spec_.max_positions, hidden_size),
-        .type_table = tensors.table("embeddings.type", spec_.type_vocab_size, hidden_size),
-        .embedding_norm = tensors.norm("embeddings.norm", hidden_size)};
+  EncoderWeights take(Tensors& tensors, const Fields& fields) const {
+    const size_t hidden = spec_.hidden_size, inner = spec_.intermediate_size, reach = spec_.max_positions;
+    const auto table = [&](const char* name, size_t rows) {
+      return rows > 0 ? tensors.table(name, rows, hidden) : nullptr;
+    };
+    EncoderWeights weights{.token_table = table("embeddings.token", spec_.vocab_size),
+                           .position_table = table("embeddings.position", spec_.position_rows),
+                           .type_table = table("embeddings.type", spec_.type_vocab_size),
+                           .embedding_norm = tensors.norm("embeddings.norm", hidden),
+                           .final_norm = tensors.norm("final.norm", hidden)};
+    weights.bias_stride = 2 * reach + 1 + 2 * bias_slack;
+    if (const float* bias = tensors.floats("bias", spec_.num_heads * weights.bias_stride))
+      weights.bias = bias + bias_slack + reach;
+    const Rotary rotary = tensors.rotary("rotary", reach, fields.size("rotary_dim"));
+    const Rotary local_rotary = tensors.rotary("local_rotary", reach, fields.size("local_rotary_dim"));
+    const auto local = fields.get<std::vector<bool>>("is_local");
+    const size_t local_reach = fields.size("local_reach");
     for (size_t i = 0; i < spec_.num_layers; ++i) {
-      const std::string layer = "layers." + std::to_string(i) + ".";
-      weights.layers.push_back({tensors.linear(layer + "attention.qkv", 3 * attended, hidden_size),
-                                tensors.linear(layer + "attention.out", hidden_size, attended),
-                                tensors.linear(layer + "mlp.up", spec_.intermediate_size, hidden_size),
-                                tensors.linear(layer + "mlp.down", hidden_size, spec_.intermediate_size),
-                                tensors.norm(layer + "attention.norm", hidden_size),
-                                tensors.norm(layer + "mlp.norm", hidden_size)});
+      const std::string at = "layers." + std::to_string(i) + ".";
+      weights.layers.push_back(
+          {.qkv = tensors.linear(at + "attention.qkv", spec_.query_width() + 2 * spec_.kv_width(), hidden),
+           .attention_out = tensors.linear(at + "attention.out", hidden, spec_.query_width()),
+           .mlp_gate = spec_.is_gated ? tensors.linear(at + "mlp.gate", inner, hidden) : LinearWeights{},
+           .mlp_up = tensors.linear(at + "mlp.up", inner, hidden),
+           .mlp_down = tensors.linear(at + "mlp.down", hidden, inner),
+           .attention_norm = tensors.norm(at + "attention.norm", hidden),
+           .mlp_norm = tensors.norm(at + "mlp.norm", hidden),
+           .attention_post_norm = tensors.norm(at + "attention.post_norm", hidden),
+           .mlp_post_norm = tensors.norm(at + "mlp.post_norm", hidden),
+           .query_norm = tensors.floats(at + "attention.q_norm.weight", spec_.head_dim),
+           .key_norm = tensors.floats(at + "attention.k_norm.weight", spec_.head_dim),
+           .rotary = local.at(i) ? local_rotary : rotary,
+           .reach = local.at(i) ? local_reach : reach});
     }
     const Head& head = spec_.head;
-    if (head.has_dense) weights.head_dense = tensors.linear("head.dense", hidden_size, hidden_size);
-    if (head.has_dense_norm) weights.head_norm = tensors.norm("head.norm", hidden_size);
-    if (head.width > 0) weights.head_out = tensors.linear("head.out", head.width, hidden_size);
+    if (head.has_dense) weights.head_dense = tensors.linear("head.dense", hidden, hidden);
+    if (head.has_dense_norm) weights.head_norm = tensors.norm("head.norm", hidden);
+    if (head.width > 0) weights.head_out = tensors.linear("head.out", head.width, hidden);
     return weights;
   }
 
@@ -239,13 +306,8 @@ NB_MODULE(_native, m) {
   using namespace openbei;
   m.doc() = "The CPU engine: a transformer encoder over packed sequences.";
   nb::class_<PyEncoder>(m, "Encoder")
-      .def(nb::init<const nb::dict&, size_t, size_t, size_t, size_t, size_t, size_t, size_t, size_t, size_t,
-                    const std::string&, float, const std::string&, size_t, const std::string&, float,
-                    const std::string&, size_t, const std::string&, bool>(),
-           "tensors"_a, nb::kw_only(), "vocab_size"_a, "type_vocab_size"_a, "first_position"_a, "max_positions"_a,
-           "hidden_size"_a, "num_layers"_a, "num_heads"_a, "head_dim"_a, "intermediate_size"_a, "activation"_a,
-           "norm_eps"_a, "pooling"_a, "output_width"_a, "dense_activation"_a, "dense_norm_eps"_a, "dtype"_a,
-           "num_threads"_a, "isa"_a = "", "assume_offered"_a = false)
+      .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, size_t, const std::string&, bool>(),
+           "tensors"_a, "spec"_a, nb::kw_only(), "dtype"_a, "num_threads"_a, "isa"_a = "", "assume_offered"_a = false)
       .def("run", &PyEncoder::run, "ids"_a.noconvert(), "cu_seqlens"_a.noconvert(), "types"_a.noconvert().none(),
            "tokens"_a, "out"_a.noconvert())
       .def_prop_ro("isa", &PyEncoder::isa)

@@ -28,6 +28,7 @@ constexpr size_t fewest_rows_alone = 64;
 // `sums` and `inner` hold one block and are shared when the team splits columns.
 struct Encoder::Workspace {
   Buffer hidden, qkv, context;
+  Buffer residual;       // float32 rows that layers add to, where norms stand before
   Buffer pooled, dense;  // rows of the head
   std::vector<int32_t> ids, positions, types;
   std::vector<int32_t> sequences;  // of each row, its number in the batch

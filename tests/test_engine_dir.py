@@ -36,7 +36,7 @@ SPEC = ModelSpec(
     hidden_size=4,
     num_layers=1,
     positions=LearnedPositions(max_positions=8),
-    attention=Attention(num_heads=2, head_dim=2),
+    attention=Attention(num_heads=2, num_kv_heads=2, head_dim=2),
     mlp=MLP(intermediate_size=6, activation="gelu"),
     norm=LayerNorm(eps=1e-12),
     head=EmbeddingHead(pooling="mean"),
@@ -175,7 +175,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest with a new key": (lambda path: edit(path, more=1), "engine.json is not a manifest: .*`more`"),
     "manifest of bytes": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe"), "engine.json is not a manifest"),
     "manifest gone": (lambda path: (path / MANIFEST).unlink(), "is not an engine directory: engine.json"),
-    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 2"),
+    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 3"),
     "all gone": (shutil.rmtree, "is not an engine directory"),
 }
 
@@ -222,4 +222,4 @@ def test_weights_lie_aligned_and_read_only(tiny_engine_dir: EngineDir) -> None:
         assert not tensor.flags.writeable
         if name.startswith("layers") and "norm" not in name:
             assert tensor.ctypes.data % 64 == 0
-    assert module.FORMAT_VERSION == 2
+    assert module.FORMAT_VERSION == 3

@@ -10,6 +10,7 @@ Tensor names and layouts are described in docs/engine-format.md.
 import contextlib
 import errno
 import hashlib
+import math
 import mmap
 import os
 import shutil
@@ -25,9 +26,9 @@ from openbei.config import Decision
 from openbei.errors import EngineDirError
 from openbei.prompts import Prompts, ScoreTemplate
 from openbei.safetensors_file import Array, LazyTensor, Shape, file_bytes, read_tensors, write_tensors
-from openbei.spec import DType, ModelSpec, head_shapes, linear_shapes
+from openbei.spec import BucketBias, DType, LayerNorm, ModelSpec, head_shapes, linear_shapes, norm_names
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -101,18 +102,27 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
 
     Linear weights come first, their biases next: those are padded, which keeps all of them aligned in the file.
     """
-    hidden = (spec.hidden_size,)
+    hidden, attention = (spec.hidden_size,), spec.attention
     layers = [f"layers.{index}" for index in range(spec.num_layers)]
     linears = {f"{at}.{name}": shape for at in layers for name, shape in linear_shapes(spec).items()}
     linears |= head_shapes(spec)
     shapes: dict[str, Shape] = {f"{name}.weight": shape for name, shape in linears.items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
-    shapes["embeddings.token"] = (spec.vocab_size, *hidden)
-    shapes["embeddings.position"] = (spec.positions.num_rows, *hidden)
-    shapes["embeddings.type"] = (spec.type_vocab_size, *hidden)
-    norms = ["embeddings.norm", *(f"{at}.{part}.norm" for at in layers for part in ("attention", "mlp"))]
-    norms += ["head.norm"] * bool(spec.dense and spec.dense.norm)
-    return shapes | {f"{norm}.{part}": hidden for norm in norms for part in ("weight", "bias")}
+    rows = {"token": spec.vocab_size, "position": spec.positions.num_rows, "type": spec.type_vocab_size}
+    shapes |= {f"embeddings.{name}": (count, *hidden) for name, count in rows.items() if count}
+    if isinstance(attention.bias, BucketBias):
+        shapes["attention.buckets"] = (attention.bias.num_buckets, attention.num_heads)
+    for name, norm in norm_names(spec).items():
+        shapes |= dict.fromkeys([f"{name}.weight", *([f"{name}.bias"] if isinstance(norm, LayerNorm) else [])], hidden)
+    if attention.norm:
+        parts = ("attention.q_norm.weight", "attention.k_norm.weight")
+        shapes |= {f"{at}.{part}": (attention.head_dim,) for at in layers for part in parts}
+    return shapes
+
+
+def num_parameters(spec: ModelSpec) -> int:
+    """Numbers in all tensors; a vocabulary that is read and written with the same weights counts twice."""
+    return sum(math.prod(shape) for shape in tensor_shapes(spec).values())
 
 
 def is_engine_dir(path: Path) -> bool:

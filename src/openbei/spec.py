@@ -31,6 +31,16 @@ class LayerNorm(Part, frozen=True, tag="layer_norm"):
     eps: float
 
 
+class RMSNorm(Part, frozen=True, tag="rms_norm"):
+    """x / sqrt(mean(x²) + eps) · (offset + weight) (Zhang & Sennrich, arXiv:1910.07467)."""
+
+    eps: float
+    offset: float = 0.0
+
+
+Norm = LayerNorm | RMSNorm
+
+
 class LearnedPositions(Part, frozen=True, tag="learned"):
     """A table with a vector for each position, added to the token's; its row `first` is that of the first token."""
 
@@ -43,15 +53,88 @@ class LearnedPositions(Part, frozen=True, tag="learned"):
         return self.first + self.max_positions
 
 
+class NoPositions(Part, frozen=True, tag="none"):
+    """Embeddings know no positions: attention does."""
+
+    max_positions: int
+    num_rows: int = 0
+
+
+Positions = LearnedPositions | NoPositions
+
+
+class Rotary(Part, frozen=True, tag="rotary"):
+    """Queries and keys turn with their position (Su et al., arXiv:2104.09864), first half of `dim` against the second.
+
+    `frequencies` are radians by position, dim / 2 of them; `factor` multiplies cosines and sines.
+    """
+
+    frequencies: tuple[float, ...]
+    factor: float = 1.0
+
+    @property
+    def dim(self) -> int:
+        """Columns of a head that turn; those after them stay."""
+        return 2 * len(self.frequencies)
+
+
+class DistanceBias(Part, frozen=True, tag="distance_bias"):
+    """What is added to a score for the distance of the key from the query: -slope · |distance|, a slope for each head.
+
+    ALiBi (Press et al., arXiv:2108.12409).
+    """
+
+    slopes: tuple[float, ...]
+
+
+class BucketBias(Part, frozen=True, tag="bucket_bias"):
+    """The same, learned: a number for each head and each bucket of distances (Raffel et al., arXiv:1910.10683).
+
+    Half of the buckets are for keys after the query; a quarter of all are single distances, the others grow up to
+    `max_distance`.
+    """
+
+    num_buckets: int
+    max_distance: int
+
+
+class LocalLayers(Part, frozen=True, tag="local"):
+    """Layers whose tokens attend to those at most `reach` away only, and perhaps turn at other frequencies."""
+
+    layers: tuple[int, ...]
+    reach: int
+    rotary: Rotary | None = None
+
+
 class Attention(Part, frozen=True, tag="full"):
-    """Softmax attention, every token to every token of its sequence; q, k, v and output have biases."""
+    """Softmax attention within a sequence; causal if tokens see only those before them and themselves.
+
+    Scores are multiplied by `scale` (None: head_dim^-½), then bent by softcap · tanh(score / softcap) unless it is 0.
+    Fewer key and value heads than query heads are shared by neighbours. `norm` is that of queries and keys, head by
+    head, before they turn.
+    """
 
     num_heads: int
     head_dim: int
+    num_kv_heads: int
+    is_causal: bool = False
+    scale: float | None = None
+    softcap: float = 0.0
+    rotary: Rotary | None = None
+    norm: RMSNorm | None = None
+    bias: DistanceBias | BucketBias | None = None
+    local: LocalLayers | None = None
 
 
 class MLP(Part, frozen=True, tag="plain"):
-    """down(activation(up(x))), both with biases."""
+    """down(activation(up(x)))."""
+
+    intermediate_size: int
+    activation: Activation
+
+
+class GatedMLP(Part, frozen=True, tag="gated"):
+    """down(activation(gate(x)) · up(x)) (Shazeer, arXiv:2002.05202)."""
 
     intermediate_size: int
     activation: Activation
@@ -79,9 +162,10 @@ class SequenceHead(Part, frozen=True, tag="sequence_labels"):
 
 
 class TokenHead(Part, frozen=True, tag="token_labels"):
-    """Logits for each token: out(x)."""
+    """Logits for each token: out(dense(x))."""
 
     num_labels: int
+    dense: Dense | None = None
 
 
 class TermHead(Part, frozen=True, tag="term_weights"):
@@ -96,10 +180,20 @@ class TermHead(Part, frozen=True, tag="term_weights"):
 Head = EmbeddingHead | SequenceHead | TokenHead | TermHead
 
 
-class ModelSpec(Part, frozen=True, tag="encoder"):
-    """A stack of identical post-norm transformer layers over summed embeddings, and a head.
+Placement = Literal["post", "pre", "sandwich"]
+"""Where a layer's norms stand.
 
-    A layer is `x = norm(x + attention(x)); x = norm(x + mlp(x))` (Vaswani et al., arXiv:1706.03762).
+post: x = norm(x + f(x)) (Vaswani et al., arXiv:1706.03762). pre: x = x + f(norm(x)), and a norm after the last layer.
+sandwich: x = x + norm(f(norm(x))), and a norm after the last layer.
+"""
+
+
+class ModelSpec(Part, frozen=True, tag="encoder"):
+    """A stack of transformer layers over summed embeddings, and a head.
+
+    A layer is f = attention, then f = mlp, each with its norm where `placement` says; `skips_first_norm` if the first
+    layer's attention has none. Embeddings are multiplied by `embedding_scale`, and then normalized if
+    `normalizes_embeddings`. Linear maps have biases, which are zero where a checkpoint has none.
     """
 
     family: str
@@ -107,27 +201,25 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     type_vocab_size: int
     hidden_size: int
     num_layers: int
-    positions: LearnedPositions
+    positions: Positions
     attention: Attention
-    mlp: MLP
-    norm: LayerNorm
+    mlp: MLP | GatedMLP
+    norm: Norm
     head: Head
-
-    @property
-    def num_parameters(self) -> int:
-        """Weights and biases; a vocabulary that is read and written with the same weights counts twice."""
-        hidden, inner, attended = self.hidden_size, self.mlp.intermediate_size, self.attended_size
-        tables = (self.vocab_size + self.type_vocab_size + self.positions.num_rows + 2) * hidden
-        attention = 3 * (hidden + 1) * attended + (attended + 1) * hidden
-        mlp = (hidden + 1) * inner + (inner + 1) * hidden
-        head = sum((inputs + 1) * outputs for outputs, inputs in head_shapes(self).values())
-        norm = 2 * hidden if self.dense and self.dense.norm else 0
-        return tables + self.num_layers * (attention + mlp + 4 * hidden) + head + norm
+    placement: Placement = "post"
+    skips_first_norm: bool = False
+    normalizes_embeddings: bool = True
+    embedding_scale: float = 1.0
 
     @property
     def attended_size(self) -> int:
-        """Width of queries, keys and values: heads side by side."""
+        """Width of queries, and of what attention gives: heads side by side."""
         return self.attention.num_heads * self.attention.head_dim
+
+    @property
+    def kv_size(self) -> int:
+        """Width of keys, and of values."""
+        return self.attention.num_kv_heads * self.attention.head_dim
 
     @property
     def dense(self) -> Dense | None:
@@ -162,9 +254,11 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
 def linear_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """(out_features, in_features) of the linear maps of one layer, by engine name."""
     hidden, inner, attended = spec.hidden_size, spec.mlp.intermediate_size, spec.attended_size
+    gate = {"mlp.gate": (inner, hidden)} if isinstance(spec.mlp, GatedMLP) else {}
     return {
-        "attention.qkv": (3 * attended, hidden),
+        "attention.qkv": (attended + 2 * spec.kv_size, hidden),
         "attention.out": (hidden, attended),
+        **gate,
         "mlp.up": (inner, hidden),
         "mlp.down": (hidden, inner),
     }
@@ -175,3 +269,18 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     hidden = spec.hidden_size
     shapes = {"head.dense": (hidden, hidden)} if spec.dense else {}
     return shapes if isinstance(spec.head, EmbeddingHead) else shapes | {"head.out": (spec.output_width, hidden)}
+
+
+def norm_names(spec: ModelSpec) -> dict[str, Norm]:
+    """Every norm over the model's width, by engine name; `layers.{i}` for those of layer i."""
+    names: dict[str, Norm] = {"embeddings.norm": spec.norm} if spec.normalizes_embeddings else {}
+    parts = ["attention.norm", "mlp.norm"]
+    parts += ["attention.post_norm", "mlp.post_norm"] if spec.placement == "sandwich" else []
+    for layer in range(spec.num_layers):
+        skipped = ["attention.norm"] if layer == 0 and spec.skips_first_norm else []
+        names |= {f"layers.{layer}.{part}": spec.norm for part in parts if part not in skipped}
+    if spec.placement != "post":
+        names["final.norm"] = spec.norm
+    if spec.dense and spec.dense.norm:
+        names["head.norm"] = spec.dense.norm
+    return names

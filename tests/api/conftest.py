@@ -96,7 +96,7 @@ def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
         hidden_size=8,
         num_layers=1,
         positions=LearnedPositions(max_positions=MAX_TOKENS),
-        attention=Attention(num_heads=1, head_dim=8),
+        attention=Attention(num_heads=1, num_kv_heads=1, head_dim=8),
         mlp=MLP(intermediate_size=8, activation="gelu"),
         norm=LayerNorm(eps=1e-12),
         head=head or EmbeddingHead(pooling="mean"),

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import openbei
 from openbei.cli import COMMANDS, main
-from openbei.engine_dir import EngineDir
+from openbei.engine_dir import EngineDir, num_parameters
 
 from .conftest import Run
 from .test_serve import assert_clear
@@ -28,7 +28,7 @@ def test_machine(bei: Run) -> None:
 def test_engine_directory(bei: Run, tiny_engine_dir: EngineDir) -> None:
     said = bei("info", tiny_engine_dir.path).stdout
     manifest = tiny_engine_dir.manifest
-    for expected in (manifest.model_name, manifest.spec.task, manifest.dtype, f"{manifest.spec.num_parameters:,}"):
+    for expected in (manifest.model_name, manifest.spec.task, manifest.dtype, f"{num_parameters(manifest.spec):,}"):
         assert expected in said
     for decision in manifest.report:
         assert decision.reason in said

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,20 +22,21 @@ MakeEngineDir = Callable[..., EngineDir]
 def make_spec() -> MakeSpec:
     def make(
         hidden: int = 64, heads: int = 2, head_dim: int = 32, inner: int = 96, activation: Activation = "gelu",
-        layers: int = 2, positions: int = 1100, head: Head = MEAN, first_position: int = 0,
+        layers: int = 2, max_positions: int = 1100, head: Head = MEAN, first_position: int = 0, **others: Any,
     ) -> ModelSpec:  # fmt: skip
-        return ModelSpec(
-            family="bert",
-            vocab_size=211,
-            type_vocab_size=2,
-            hidden_size=hidden,
-            num_layers=layers,
-            positions=LearnedPositions(max_positions=positions, first=first_position),
-            attention=Attention(num_heads=heads, head_dim=head_dim),
-            mlp=MLP(intermediate_size=inner, activation=activation),
-            norm=LayerNorm(eps=1e-12),
-            head=head,
-        )
+        given: dict[str, Any] = {
+            "family": "bert",
+            "vocab_size": 211,
+            "type_vocab_size": 2,
+            "hidden_size": hidden,
+            "num_layers": layers,
+            "positions": LearnedPositions(max_positions=max_positions, first=first_position),
+            "attention": Attention(num_heads=heads, num_kv_heads=heads, head_dim=head_dim),
+            "mlp": MLP(intermediate_size=inner, activation=activation),
+            "norm": LayerNorm(eps=1e-12),
+            "head": head,
+        }
+        return ModelSpec(**given | others)
 
     return make
 
@@ -48,11 +50,13 @@ def make_engine_dir() -> MakeEngineDir:
         for name, shape in tensor_shapes(spec).items():
             # Variance is kept through the layers, so that tokens and texts stay far apart.
             values = rng.standard_normal(shape).astype(np.float32)
-            if len(shape) == 2 and not name.startswith("embeddings."):
+            if name == "attention.buckets":
+                tensors[name] = values
+            elif len(shape) == 2 and not name.startswith("embeddings."):
                 tensors[name] = scheme.pack(values / np.float32(np.sqrt(shape[1])))
             elif len(shape) == 2:
                 tensors[name] = scheme.cast(values)
-            elif name.endswith("norm.weight"):
+            elif "norm" in name and name.endswith(".weight"):
                 tensors[name] = 1 + values / 4
             else:
                 bias = values / 4

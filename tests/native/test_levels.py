@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,24 @@ from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Ve
 from openbei.engine_dir import EngineDir
 from openbei.errors import EngineError
 from openbei.quant.scheme import padded
-from openbei.spec import Dense, DType, EmbeddingHead, Head, LayerNorm, SequenceHead, TermHead, TokenHead
+from openbei.spec import (
+    Attention,
+    BucketBias,
+    Dense,
+    DistanceBias,
+    DType,
+    EmbeddingHead,
+    GatedMLP,
+    Head,
+    LayerNorm,
+    LocalLayers,
+    NoPositions,
+    RMSNorm,
+    Rotary,
+    SequenceHead,
+    TermHead,
+    TokenHead,
+)
 from tests.native.conftest import MakeEngineDir, MakeSpec
 from tests.same_embedding import worst_cosine
 
@@ -182,6 +200,56 @@ def test_alone_equals_in_batch(isa: str, threads: int, make_spec: MakeSpec, make
     for begin, end in zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True):
         single = PackedBatch(batch.token_ids[begin:end], np.array([0, end - begin], np.int32))
         np.testing.assert_array_equal(run(encoder, single, 64), together[begin:end])
+
+
+FREQUENCIES = tuple(100.0 ** (-i / 6) for i in range(6))
+ROTARY, FASTER = Rotary(frequencies=FREQUENCIES), Rotary(frequencies=(0.3,) * 6)
+TURNING: dict[str, Any] = {"positions": NoPositions(max_positions=1100), "type_vocab_size": 0}
+
+
+def attention(**fields: Any) -> Attention:
+    return Attention(**{"num_heads": 6, "num_kv_heads": 6, "head_dim": 12} | fields)
+
+
+AXES: dict[str, dict[str, Any]] = {
+    "pre-norm, rotary": TURNING | {"placement": "pre", "attention": attention(rotary=ROTARY)},
+    "skipped norm": TURNING | {"placement": "pre", "skips_first_norm": True, "attention": attention(rotary=ROTARY)},
+    "no norm of embeddings": {"placement": "pre", "normalizes_embeddings": False, "embedding_scale": 3.0},
+    "sandwich of RMS norms": {"placement": "sandwich", "norm": RMSNorm(eps=1e-6, offset=1.0)},
+    "causal, grouped heads": TURNING | {
+        "placement": "pre", "norm": RMSNorm(eps=1e-5),
+        "attention": attention(num_kv_heads=2, is_causal=True, rotary=ROTARY, norm=RMSNorm(eps=1e-6, offset=0.5)),
+    },
+    "half of a head turns": TURNING | {"attention": attention(rotary=Rotary(frequencies=FREQUENCIES[:3], factor=1.2))},
+    "gated": {"mlp": GatedMLP(intermediate_size=50, activation="silu")},
+    "gated, pre-norm": {"placement": "pre", "mlp": GatedMLP(intermediate_size=70, activation="gelu_tanh")},
+    "local": TURNING | {
+        "attention": attention(rotary=ROTARY, local=LocalLayers(layers=(1,), reach=5, rotary=FASTER))
+    },
+    "local, causal": {"attention": attention(is_causal=True, local=LocalLayers(layers=(0, 1), reach=40))},
+    "softcap and scale": {"attention": attention(softcap=2.0, scale=0.7)},
+    "ALiBi": TURNING | {"attention": attention(bias=DistanceBias(slopes=tuple(2.0**-i for i in range(1, 7))))},
+    "buckets": {"attention": attention(bias=BucketBias(num_buckets=32, max_distance=128))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("axis", AXES)
+def test_axes_agree_with_reference(
+    isa: str, threads: int, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]))
+    encoder = encoder_over(engine_dir, isa=isa, threads=threads)
+    for lengths in ([1, 40, 7, 90], [700], [33, 2, 65]):
+        check_tokens(engine_dir, encoder, lengths)
+
+
+@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("axis", AXES)
+def test_axes_in_bfloat16(isa: str, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
+    check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=2), [1, 40, 7, 300])
 
 
 @pytest.fixture(scope="module")

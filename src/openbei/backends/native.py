@@ -1,15 +1,28 @@
 """The native backend: the compiled CPU engine. Here only what it takes to call it; the engine is in `native/`."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from openbei import _native
+from openbei.backends.positions import distance_bias, rotary_tables
 from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors, concatenate
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.quant.scheme import padded
-from openbei.spec import DType, EmbeddingHead, ModelSpec, SequenceHead, Task
+from openbei.spec import (
+    DType,
+    EmbeddingHead,
+    GatedMLP,
+    LearnedPositions,
+    LocalLayers,
+    ModelSpec,
+    RMSNorm,
+    SequenceHead,
+    Task,
+    norm_names,
+)
 
 TOKENS_PER_THREAD = 512
 """Enough for two groups of sequences a thread, so that threads end a batch at about the same time."""
@@ -17,6 +30,9 @@ TOKENS_PER_THREAD = 512
 
 SEQUENCES_OF_TERMS = 64
 """Sequences at once whose term weights are held as a dense array, with a column for each word of the vocabulary."""
+
+BIAS_SLACK = 64
+"""Numbers before and after a bias by distance that the module may read, of `bias_slack` in native/kernels.hpp."""
 
 POOLING_OF_TOKENS: dict[Task, str] = {"token_classifier": "tokens", "sparse": "max_terms"}
 """What heads over token vectors do with rows, by the engine's names."""
@@ -80,29 +96,70 @@ def encoder_over(
     engine_dir: EngineDir, *, isa: str = "", threads: int = 1, assume_offered: bool = False
 ) -> _native.Encoder:
     """The compiled encoder itself; `assume_offered` runs a level under an emulator. Raises ValueError."""
-    spec: ModelSpec = engine_dir.manifest.spec
     # The module knows no numpy extension types: bfloat16 goes in as the 16 bits that it is.
     tensors = {name: t.view(np.uint16) if t.dtype.itemsize == 2 else t for name, t in engine_dir.tensors.items()}
-    head = spec.head
     return _native.Encoder(
-        tensors,
-        vocab_size=spec.vocab_size,
-        type_vocab_size=spec.type_vocab_size,
-        first_position=spec.positions.first,
-        max_positions=spec.positions.max_positions,
-        hidden_size=spec.hidden_size,
-        num_layers=spec.num_layers,
-        num_heads=spec.attention.num_heads,
-        head_dim=spec.attention.head_dim,
-        intermediate_size=spec.mlp.intermediate_size,
-        activation=spec.mlp.activation,
-        norm_eps=spec.norm.eps,
-        pooling=head.pooling if isinstance(head, EmbeddingHead | SequenceHead) else POOLING_OF_TOKENS[spec.task],
-        output_width=0 if isinstance(head, EmbeddingHead) else spec.output_width,
-        dense_activation=spec.dense.activation if spec.dense else "",
-        dense_norm_eps=spec.dense.norm.eps if spec.dense and spec.dense.norm else 0.0,
+        tensors | _derived(engine_dir),
+        _fields(engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens),
         dtype=engine_dir.manifest.dtype,
         num_threads=threads,
         isa=isa,
         assume_offered=assume_offered,
     )
+
+
+def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
+    """A spec as the numbers and names that the module reads; no sequence is longer than `max_positions`."""
+    attention, head = spec.attention, spec.head
+    local = attention.local or LocalLayers(layers=(), reach=0)
+    pooling = head.pooling if isinstance(head, EmbeddingHead | SequenceHead) else POOLING_OF_TOKENS[spec.task]
+    return {
+        "vocab_size": spec.vocab_size,
+        "type_vocab_size": spec.type_vocab_size,
+        "position_rows": spec.positions.num_rows,
+        "first_position": spec.positions.first if isinstance(spec.positions, LearnedPositions) else 0,
+        "max_positions": max_positions,
+        "hidden_size": spec.hidden_size,
+        "num_layers": spec.num_layers,
+        "num_heads": attention.num_heads,
+        "num_kv_heads": attention.num_kv_heads,
+        "head_dim": attention.head_dim,
+        "intermediate_size": spec.mlp.intermediate_size,
+        "activation": spec.mlp.activation,
+        "is_gated": isinstance(spec.mlp, GatedMLP),
+        "norm": "rms_norm" if isinstance(spec.norm, RMSNorm) else "layer_norm",
+        "norm_eps": spec.norm.eps,
+        "placement": spec.placement,
+        "embedding_scale": spec.embedding_scale,
+        "is_causal": attention.is_causal,
+        "score_scale": attention.scale or attention.head_dim**-0.5,
+        "softcap": attention.softcap,
+        "head_norm_eps": attention.norm.eps if attention.norm else 0.0,
+        "rotary_dim": attention.rotary.dim if attention.rotary else 0,
+        "local_rotary_dim": rotary.dim if (rotary := local.rotary or attention.rotary) else 0,
+        "local_reach": min(local.reach, max_positions),
+        "is_local": [layer in local.layers for layer in range(spec.num_layers)],
+        "pooling": pooling,
+        "output_width": 0 if isinstance(head, EmbeddingHead) else spec.output_width,
+        "dense_activation": spec.dense.activation if spec.dense else "",
+        "dense_norm_eps": spec.dense.norm.eps if spec.dense and spec.dense.norm else 0.0,
+    }
+
+
+def _derived(engine_dir: EngineDir) -> dict[str, Vectors]:
+    """Tables that follow from the spec, and norms whose weights are stored without their offset."""
+    spec, length = engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens
+    attention, tensors = spec.attention, engine_dir.tensors
+    derived: dict[str, Vectors] = {}
+    local = attention.local.rotary if attention.local else None
+    for name, rotary in {"rotary": attention.rotary, "local_rotary": local or attention.rotary}.items():
+        if rotary:
+            derived[f"{name}.cosines"], derived[f"{name}.sines"] = rotary_tables(rotary, length)
+    if attention.bias:
+        bias = distance_bias(attention, tensors.get("attention.buckets"), length)
+        derived["bias"] = np.pad(bias, ((0, 0), (BIAS_SLACK, BIAS_SLACK))).astype(np.float32)
+    offsets = {f"{name}.weight": norm.offset for name, norm in norm_names(spec).items() if isinstance(norm, RMSNorm)}
+    if attention.norm:
+        names = (f"layers.{i}.attention.{part}_norm.weight" for i in range(spec.num_layers) for part in "qk")
+        offsets |= dict.fromkeys(names, attention.norm.offset)
+    return derived | {name: tensors[name] + np.float32(offset) for name, offset in offsets.items() if offset}

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from openbei.backends.positions import distance_bias, rotary_tables
 from openbei.batch import Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir, tensor_shapes
 from openbei.errors import BackendError, EngineError
@@ -14,12 +16,16 @@ from openbei.spec import (
     Activation,
     Dense,
     EmbeddingHead,
+    GatedMLP,
     LayerNorm,
+    LearnedPositions,
     ModelSpec,
     Pooling,
+    RMSNorm,
     SequenceHead,
     TermHead,
     TokenHead,
+    norm_names,
 )
 
 _ERF = np.array([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0], np.float32)
@@ -92,6 +98,7 @@ class ReferenceEngine:
         self.spec: ModelSpec = manifest.spec
         self.description = f"reference float32 (weights {manifest.dtype})"
         scheme = SCHEMES[manifest.dtype]
+        self._norms = norm_names(self.spec)
         self._tensors: dict[str, Vectors] = {}
         for name, shape in tensor_shapes(self.spec).items():
             stored = engine_dir.tensors[name]
@@ -111,18 +118,26 @@ class ReferenceEngine:
         bounds = list(zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True))
         x = self._embed(batch, bounds)
         for layer in range(self.spec.num_layers):
-            at = f"layers.{layer}"
-            x = self._norm(f"{at}.attention.norm", x + self._attend(f"{at}.attention", x, bounds))
-            x = self._norm(f"{at}.mlp.norm", x + self._mlp(f"{at}.mlp", x))
+            x = self._residual(x, f"layers.{layer}.attention", partial(self._attend, layer, bounds))
+            x = self._residual(x, f"layers.{layer}.mlp", partial(self._mlp, f"layers.{layer}.mlp"))
+        if self.spec.placement != "post":
+            x = self._norm("final.norm", x)
         return x if output == "tokens" else self._head(x, bounds, output)
+
+    def _residual(self, x: Vectors, at: str, function: Callable[[Vectors], Vectors]) -> Vectors:
+        """A sublayer around which `x` goes, with its norms where the spec places them."""
+        if self.spec.placement == "post":
+            return self._norm(f"{at}.norm", x + function(x))
+        change = function(self._norm(f"{at}.norm", x) if f"{at}.norm" in self._norms else x)
+        return x + (self._norm(f"{at}.post_norm", change) if self.spec.placement == "sandwich" else change)
 
     def _head(self, x: Vectors, bounds: list[tuple[int, int]], output: Output) -> Rows:
         """What the head makes of token vectors [num_tokens, H]."""
         if (output == "labels") != isinstance(self.spec.head, TokenHead):
             raise EngineError(f"{self.spec.task} models have no output {output!r}")
         match self.spec.head:
-            case TokenHead():
-                return self._linear("head.out", x)
+            case TokenHead(dense=dense):
+                return self._linear("head.out", self._dense(dense, x))
             case TermHead(dense=dense):
                 logits = self._linear("head.out", self._dense(dense, x))
                 weights = np.log1p(np.maximum(logits, np.float32(0)))
@@ -149,32 +164,70 @@ class ReferenceEngine:
         if batch.type_ids is not None:
             if len(batch.type_ids) != batch.num_tokens:
                 raise EngineError(f"{len(batch.type_ids)} token types for {batch.num_tokens} tokens")
-            _check_ids("token types", batch.type_ids, self.spec.type_vocab_size)
+            _check_ids("token types", batch.type_ids, max(self.spec.type_vocab_size, 1))
 
     def _embed(self, batch: PackedBatch, bounds: list[tuple[int, int]]) -> Vectors:
-        positions = np.concatenate([np.arange(end - start) for start, end in bounds]) + self.spec.positions.first
-        x = self._tensors["embeddings.token"][batch.token_ids] + self._tensors["embeddings.position"][positions]
-        types = np.zeros_like(batch.token_ids) if batch.type_ids is None else batch.type_ids
-        return self._norm("embeddings.norm", x + self._tensors["embeddings.type"][types])
+        spec = self.spec
+        x = self._tensors["embeddings.token"][batch.token_ids] * np.float32(spec.embedding_scale)
+        if isinstance(spec.positions, LearnedPositions):
+            positions = np.concatenate([np.arange(end - start) for start, end in bounds]) + spec.positions.first
+            x = x + self._tensors["embeddings.position"][positions]
+        if spec.type_vocab_size:
+            types = np.zeros_like(batch.token_ids) if batch.type_ids is None else batch.type_ids
+            x = x + self._tensors["embeddings.type"][types]
+        return self._norm("embeddings.norm", x) if spec.normalizes_embeddings else x
 
-    def _attend(self, at: str, x: Vectors, bounds: list[tuple[int, int]]) -> Vectors:
-        attention = self.spec.attention
-        qkv = self._linear(f"{at}.qkv", x).reshape(len(x), 3, attention.num_heads, attention.head_dim)
-        mixed = np.empty((len(x), self.spec.attended_size), np.float32)
+    def _attend(self, layer: int, bounds: list[tuple[int, int]], x: Vectors) -> Vectors:
+        spec, attention, at = self.spec, self.spec.attention, f"layers.{layer}.attention"
+        parts = np.split(self._linear(f"{at}.qkv", x), [spec.attended_size, spec.attended_size + spec.kv_size], axis=1)
+        queries, keys, values = (part.reshape(len(x), -1, attention.head_dim) for part in parts)
+        if attention.norm:
+            queries = rms_norm(queries, attention.norm, self._tensors[f"{at}.q_norm.weight"])
+            keys = rms_norm(keys, attention.norm, self._tensors[f"{at}.k_norm.weight"])
+        mixed = np.empty((len(x), spec.attended_size), np.float32)
         for start, end in bounds:
-            q, k, v = qkv[start:end].transpose(1, 2, 0, 3)  # [num_heads, num_tokens, head_dim] each
-            scores = softmax(q @ k.transpose(0, 2, 1) * np.float32(attention.head_dim**-0.5))
-            mixed[start:end] = (scores @ v).transpose(1, 0, 2).reshape(end - start, -1)
+            mixed[start:end] = self._mix(layer, queries[start:end], keys[start:end], values[start:end])
         return self._linear(f"{at}.out", mixed)
 
+    def _mix(self, layer: int, queries: Vectors, keys: Vectors, values: Vectors) -> Vectors:
+        """Attention within one sequence: [n, heads, head_dim] each -> [n, num_heads · head_dim]."""
+        attention, num_tokens = self.spec.attention, len(queries)
+        local = attention.local if attention.local and layer in attention.local.layers else None
+        if rotary := (local and local.rotary) or attention.rotary:
+            tables = rotary_tables(rotary, num_tokens)
+            queries, keys = turn(queries, *tables), turn(keys, *tables)
+        sharing = attention.num_heads // attention.num_kv_heads
+        q = queries.transpose(1, 0, 2)  # [num_heads, n, head_dim] each
+        k, v = (np.repeat(part, sharing, axis=1).transpose(1, 0, 2) for part in (keys, values))
+        scores = q @ k.transpose(0, 2, 1) * np.float32(attention.scale or attention.head_dim**-0.5)
+        if attention.softcap:
+            scores = np.tanh(scores / np.float32(attention.softcap)) * np.float32(attention.softcap)
+        distances = np.arange(num_tokens) - np.arange(num_tokens)[:, None]  # of the key from the query
+        if attention.bias:
+            table = distance_bias(attention, self._tensors.get("attention.buckets"), num_tokens)
+            scores = scores + table[:, distances + num_tokens]
+        hidden = (distances > 0) & attention.is_causal | (np.abs(distances) > (local.reach if local else num_tokens))
+        weights = softmax(np.where(hidden, np.float32(-np.inf), scores))
+        mixed: Vectors = (weights @ v).transpose(1, 0, 2).reshape(num_tokens, -1)
+        return mixed
+
     def _mlp(self, at: str, x: Vectors) -> Vectors:
-        return self._linear(f"{at}.down", ACTIVATIONS[self.spec.mlp.activation](self._linear(f"{at}.up", x)))
+        mlp = self.spec.mlp
+        activation = ACTIVATIONS[mlp.activation]
+        if isinstance(mlp, GatedMLP):
+            inner = activation(self._linear(f"{at}.gate", x)) * self._linear(f"{at}.up", x)
+        else:
+            inner = activation(self._linear(f"{at}.up", x))
+        return self._linear(f"{at}.down", inner)
 
     def _linear(self, at: str, x: Vectors) -> Vectors:
         return x @ self._tensors[f"{at}.weight"].T + self._tensors[f"{at}.bias"]
 
     def _norm(self, at: str, x: Vectors) -> Vectors:
-        return layer_norm(x, self.spec.norm) * self._tensors[f"{at}.weight"] + self._tensors[f"{at}.bias"]
+        norm, weight = self._norms[at], self._tensors[f"{at}.weight"]
+        if isinstance(norm, RMSNorm):
+            return rms_norm(x, norm, weight)
+        return layer_norm(x, norm) * weight + self._tensors[f"{at}.bias"]
 
 
 def _check_ids(what: str, ids: Int32s, size: int) -> None:
@@ -201,3 +254,18 @@ def layer_norm(x: Vectors, norm: LayerNorm) -> Vectors:
     variance: Vectors = np.square(centred).mean(axis=-1, keepdims=True)
     normalized: Vectors = centred / np.sqrt(variance + np.float32(norm.eps))
     return normalized
+
+
+def rms_norm(x: Vectors, norm: RMSNorm, weight: Vectors) -> Vectors:
+    """x / sqrt(mean(x²) + eps) · (offset + weight) along the last axis."""
+    squares: Vectors = np.square(x).mean(axis=-1, keepdims=True)
+    normalized: Vectors = x / np.sqrt(squares + np.float32(norm.eps)) * (weight + np.float32(norm.offset))
+    return normalized
+
+
+def turn(heads: Vectors, cosines: Vectors, sines: Vectors) -> Vectors:
+    """Turn the leading columns of [n, heads, head_dim], first half against second, by [n, dim / 2]."""
+    half = cosines.shape[1]
+    first, second, rest = np.split(heads, [half, 2 * half], axis=2)
+    cosines, sines = cosines[:, None], sines[:, None]
+    return np.concatenate([first * cosines - second * sines, second * cosines + first * sines, rest], axis=2)

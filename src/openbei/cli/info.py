@@ -8,7 +8,7 @@ import click
 from openbei import __version__
 from openbei.backends import BACKENDS, effective_threads
 from openbei.cli import targets
-from openbei.engine_dir import EngineDir, open_engine_dir
+from openbei.engine_dir import EngineDir, num_parameters, open_engine_dir
 
 Rows = list[tuple[str, str]]
 
@@ -38,7 +38,7 @@ def _about(engine_dir: EngineDir) -> Rows:
         ("model", manifest.model_name),
         ("source", manifest.source),
         ("family", f"{spec.family}, {spec.num_layers} layers of {spec.hidden_size}"),
-        ("parameters", f"{spec.num_parameters:,}"),
+        ("parameters", f"{num_parameters(spec):,}"),
         ("task", spec.task.replace("_", " ")),
         ("default route", manifest.default_route),
         ("dtype", manifest.dtype),

@@ -1,0 +1,154 @@
+// One layer: projection, attention, and the two sublayers' way back to the model's width, for blocks of rows.
+#include <algorithm>
+
+#include "workspace.hpp"
+
+namespace openbei {
+
+void Encoder::project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
+  char* hidden = at(team.shared.hidden, begin, hidden_stride_);
+  if (keeps_residual()) {
+    const Norm norm = layer.attention_norm.weight ? spec_.norm : Norm{NormKind::none, 0.0f};
+    normalize(layer.attention_norm, norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden,
+              hidden_stride_);
+    lane.sync();
+  }
+  run_linear(kernels_, layer.qkv, spec_.hidden_size, spec_.query_width() + 2 * spec_.kv_width(), lane.rank, lane.size,
+             {.x = hidden,
+              .x_stride = hidden_stride_,
+              .rows = end - begin,
+              .y = at(team.shared.qkv, begin, qkv_stride_),
+              .y_stride = qkv_stride_});
+  if (layer.rotary.dim == 0 && !layer.query_norm) return;
+  lane.sync();
+  turn(layer, team, begin, end, lane);
+}
+
+void Encoder::turn(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
+  const size_t first = begin + lane.begin(end - begin);
+  TurnArgs args{.x = at(team.shared.qkv, first, qkv_stride_),
+                .x_stride = qkv_stride_,
+                .rows = begin + lane.end(end - begin) - first,
+                .heads = spec_.num_heads,
+                .head_dim = spec_.head_dim,
+                .dim = layer.rotary.dim,
+                .norm_weight = layer.query_norm,
+                .norm_eps = spec_.head_norm_eps,
+                .cosines = layer.rotary.cosines,
+                .sines = layer.rotary.sines,
+                .positions = team.shared.positions.data() + first};
+  kernels_.turn(args);
+  args.x = static_cast<char*>(args.x) + spec_.query_width() * kernels_.activation_bytes;
+  args.heads = spec_.num_kv_heads;
+  args.norm_weight = layer.key_norm;
+  kernels_.turn(args);
+}
+
+void Encoder::attend(const LayerWeights& layer, const Batch& batch, const Team& team, const Lane& lane) {
+  // Long sequences are cut into runs of queries when several threads share them. A run belongs to the lane in whose
+  // share of the total cost its middle falls.
+  constexpr size_t queries_at_once = 128;
+  const size_t sharing = spec_.num_heads / spec_.num_kv_heads;
+  const auto cost_of = [&](size_t queries, size_t length) {
+    return static_cast<double>(queries) * static_cast<double>(std::min(length, 2 * std::min(layer.reach, length) + 1));
+  };
+  double total = 0, done = 0;
+  for (size_t sequence : team.group->sequences) total += cost_of(batch.length(sequence), batch.length(sequence));
+  total *= static_cast<double>(spec_.num_heads);
+  for (size_t i = 0; i < team.group->sequences.size(); ++i) {
+    const size_t start = team.shared.starts[i], length = team.shared.starts[i + 1] - start;
+    const size_t run = lane.size == 1 ? length : queries_at_once;
+    for (size_t head = 0; head < spec_.num_heads; ++head) {
+      // A lane that has packed keys and values uses them for the other heads that share them, too.
+      bool packed = head % sharing != 0 && lane.size == 1;
+      for (size_t query = 0; query < length; query += run) {
+        const size_t query_end = std::min(length, query + run);
+        const double cost = cost_of(query_end - query, length);
+        const auto owner = static_cast<size_t>((done + cost / 2) / total * static_cast<double>(lane.size));
+        done += cost;
+        if (owner != lane.rank) continue;
+        const size_t key = spec_.query_width() + head / sharing * spec_.head_dim;
+        const AttentionArgs args{.qkv = at(team.shared.qkv, start, qkv_stride_),
+                                 .qkv_stride = qkv_stride_,
+                                 .query = head * spec_.head_dim,
+                                 .key = key,
+                                 .value = key + spec_.kv_width(),
+                                 .context = at(team.shared.context, start, context_stride_) +
+                                            head * spec_.head_dim * kernels_.activation_bytes,
+                                 .context_stride = context_stride_,
+                                 .num_tokens = length,
+                                 .query_begin = query,
+                                 .query_end = query_end,
+                                 .head_dim = spec_.head_dim,
+                                 .before = layer.reach,
+                                 .after = spec_.is_causal ? 0 : layer.reach,
+                                 .scale = spec_.score_scale,
+                                 .softcap = spec_.softcap,
+                                 .bias = weights_.bias ? weights_.bias + head * weights_.bias_stride : nullptr,
+                                 .scratch = lane.own.attention.data()};
+        if (!packed) kernels_.pack_head(args);
+        packed = true;
+        kernels_.attend(args);
+      }
+    }
+  }
+}
+
+// What ends a sublayer: a linear map back to the model's width, added to what went around it, with the norms of the
+// placement. Afterwards a post-norm block's rows are in `hidden`, and others' in the residual.
+void Encoder::close(const LinearWeights& linear, size_t in_features, const char* x, size_t x_stride,
+                    const NormWeights& norm, const Team& team, size_t begin, size_t end, const Lane& lane) const {
+  char* hidden = at(team.shared.hidden, begin, hidden_stride_);
+  auto* sums = static_cast<float*>(lane.block.sums.data());
+  LinearArgs args{.x = x, .x_stride = x_stride, .rows = end - begin, .y = sums, .y_stride = sums_stride_};
+  switch (spec_.placement) {
+    case Placement::post:
+      args.epilogue = Epilogue::add;
+      args.residual = hidden;
+      args.residual_stride = hidden_stride_;
+      break;
+    case Placement::pre:
+      args.epilogue = Epilogue::grow;
+      args.y = residual(team, begin);
+      break;
+    case Placement::sandwich:
+      args.epilogue = Epilogue::widen;
+      break;
+  }
+  run_linear(kernels_, linear, in_features, spec_.hidden_size, lane.rank, lane.size, args);
+  lane.sync();
+  if (spec_.placement == Placement::post)
+    normalize(norm, spec_.norm, lane, sums, end - begin, NormTarget::activations, hidden, hidden_stride_);
+  if (spec_.placement == Placement::sandwich)
+    normalize(norm, spec_.norm, lane, sums, end - begin, NormTarget::grow, residual(team, begin), sums_stride_);
+  if (spec_.placement != Placement::pre) lane.sync();
+}
+
+void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
+  const bool is_post = spec_.placement == Placement::post;
+  char* hidden = at(team.shared.hidden, begin, hidden_stride_);
+  close(layer.attention_out, spec_.query_width(), at(team.shared.context, begin, context_stride_), context_stride_,
+        is_post ? layer.attention_norm : layer.attention_post_norm, team, begin, end, lane);
+  if (!is_post) {
+    normalize(layer.mlp_norm, spec_.norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden,
+              hidden_stride_);
+    lane.sync();
+  }
+  LinearArgs args{.x = hidden,
+                  .x_stride = hidden_stride_,
+                  .rows = end - begin,
+                  .activation = spec_.activation,
+                  .y = lane.block.inner.data(),
+                  .y_stride = inner_stride_};
+  run_linear(kernels_, spec_.is_gated ? layer.mlp_gate : layer.mlp_up, spec_.hidden_size, spec_.intermediate_size,
+             lane.rank, lane.size, args);
+  if (spec_.is_gated) {  // the same panels by the same lane, so nobody waits
+    args.epilogue = Epilogue::multiply;
+    run_linear(kernels_, layer.mlp_up, spec_.hidden_size, spec_.intermediate_size, lane.rank, lane.size, args);
+  }
+  lane.sync();
+  close(layer.mlp_down, spec_.intermediate_size, static_cast<const char*>(lane.block.inner.data()), inner_stride_,
+        is_post ? layer.mlp_norm : layer.mlp_post_norm, team, begin, end, lane);
+}
+
+}  // namespace openbei

@@ -1,0 +1,39 @@
+"""What positions do to attention, as arrays that every backend reads: turning angles, and biases by distance."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openbei.batch import Vectors
+from openbei.spec import Attention, BucketBias, DistanceBias, Rotary
+
+
+def rotary_tables(rotary: Rotary, num_positions: int) -> tuple[Vectors, Vectors]:
+    """Cosines and sines, float32 [num_positions, dim / 2] each."""
+    angles = np.arange(num_positions)[:, None] * np.asarray(rotary.frequencies, np.float64)
+    return (np.cos(angles) * rotary.factor).astype(np.float32), (np.sin(angles) * rotary.factor).astype(np.float32)
+
+
+def distance_bias(attention: Attention, buckets: Vectors | None, reach: int) -> Vectors:
+    """What is added to scores, float32 [num_heads, 2·reach + 1]; column `reach + d` is for a key d after the query.
+
+    `buckets` is the learned table [num_buckets, num_heads] of a BucketBias.
+    """
+    distances = np.arange(-reach, reach + 1)
+    match attention.bias:
+        case DistanceBias(slopes=slopes):
+            return -np.abs(distances) * np.asarray(slopes, np.float32)[:, None]
+        case BucketBias() as bias if buckets is not None:
+            return np.ascontiguousarray(buckets[bucket_of(distances, bias)].T)
+        case _:
+            return np.zeros((attention.num_heads, len(distances)), np.float32)
+
+
+def bucket_of(distances: NDArray[np.int64], bias: BucketBias) -> NDArray[np.int64]:
+    """The bucket of each distance, as transformers' MPNetEncoder.relative_position_bucket counts them."""
+    half = bias.num_buckets // 2
+    num_single = half // 2
+    far = np.maximum(np.abs(distances), 1)
+    growth = np.log(far / num_single) / np.log(bias.max_distance / num_single) * (half - num_single)
+    grown = np.minimum(num_single + growth.astype(np.int64), half - 1)
+    bucket = np.where(np.abs(distances) < num_single, np.abs(distances), grown)
+    return bucket + np.where(distances > 0, half, 0)
