@@ -1,6 +1,6 @@
 """Run the benchmarks, print the table, and with --write put it into the README.
 
-python -m benchmarks [--write] [--scale 0.01] [parity levels throughput tasks http wire startup memory roofline]
+python -m benchmarks [--write] [--scale 0.01] [parity levels throughput models tasks http wire startup memory roofline]
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from openbei.cli.info import cpu_name
 
-from . import levels, memory, over_http, parity, roofline, startup, tasks, throughput, wire
+from . import levels, memory, models, over_http, parity, roofline, startup, tasks, throughput, wire
 from .results import table, write_between_markers
 from .setting import Setting
 
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "parity": parity.run,
     "levels": levels.run,
     "throughput": throughput.run,
+    "models": models.run,
     "tasks": tasks.run,
     "http": over_http.run,
     "wire": wire.run,

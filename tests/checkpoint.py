@@ -80,7 +80,7 @@ def save_model(folder: Path, tokenizer_json: Path, architecture: str, *, seed: i
     import torch
     import transformers
 
-    names = BERT_NAMES if architecture.startswith("Bert") else ROBERTA_NAMES
+    names = BERT_NAMES if "[CLS]" in tokenizer_json.read_text() else ROBERTA_NAMES
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_json), **names)
     config = TINY | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} | config
     torch.manual_seed(seed)
@@ -88,8 +88,8 @@ def save_model(folder: Path, tokenizer_json: Path, architecture: str, *, seed: i
     model = model_class(model_class.config_class(**config))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            spread = 1.0 if "embeddings" in name else 1.5 * parameter.shape[-1] ** -0.5
-            norm = name.lower().replace("_", "").endswith("layernorm.weight")
+            spread = 1.0 if "embed" in name else 1.5 * parameter.shape[-1] ** -0.5
+            norm = parameter.ndim == 1 and name.endswith("weight")
             parameter.normal_(1.0 if norm else 0.0, 0.2 if parameter.ndim == 1 else spread)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -157,14 +157,16 @@ def judge_vectors(checkpoint: Path, texts: list[str]) -> np.ndarray[Any, np.dtyp
     return np.asarray(model.encode(texts, batch_size=1), np.float32)
 
 
-def judge_logits(checkpoint: Path, end: str, given: list[Any]) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-    """Logits of transformers for each text or pair, alone, float32."""
+def judge_logits(
+    checkpoint: Path, end: str, given: list[Any], dtype: DType = "float32"
+) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    """Logits of transformers, which computes in `dtype`, for each text or pair, alone."""
     import torch
     import transformers
 
-    model = getattr(transformers, f"AutoModel{end}").from_pretrained(checkpoint, dtype=torch.float32).eval()
+    model = getattr(transformers, f"AutoModel{end}").from_pretrained(checkpoint, dtype=getattr(torch, dtype)).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     how = {"truncation": True, "max_length": 128, "return_token_type_ids": model.config.type_vocab_size > 1}
     items = [one if isinstance(one, tuple) else (one,) for one in given]
     with torch.no_grad():
-        return [model(**tokenizer(*item, return_tensors="pt", **how)).logits[0].numpy() for item in items]
+        return [model(**tokenizer(*item, return_tensors="pt", **how)).logits[0].float().numpy() for item in items]

@@ -116,6 +116,7 @@ def test_settings(tmp_path: Path) -> None:
     deployment = load(tmp_path, config)
     assert (deployment.model_name, deployment.dtype, deployment.max_num_tokens) == ("mine", "float32", 16384)
     assert (deployment.default_route, deployment.repository.source) == (None, "HF")
+    assert deployment.base_model == "encoder"
     notes = {note.subject: note.decision for note in deployment.notes}
     assert notes["checkpoint_repository.source"] == "HF"
     assert notes["trt_llm.build.num_builder_gpus"] == "no effect"
@@ -202,6 +203,7 @@ def test_tables_name_no_field_twice() -> None:
 
 def test_a_model_by_name(tmp_path: Path) -> None:
     assert deployment_for_model("owner/name").repository.repo == "owner/name"
+    assert deployment_for_model("owner/name").base_model is None
     assert deployment_for_model(str(tmp_path)).repository.source == "LOCAL"
     for nonsense in ("/nowhere/at/all", "./x", "a/b/c", "", "https://x/y"):
         with pytest.raises(ConfigError, match="neither a folder nor"):

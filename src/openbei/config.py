@@ -27,9 +27,13 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a build and a server need to know of a config, every default applied."""
+    """All that a build and a server need to know of a config, every default applied.
+
+    `base_model` is what the config says that the model is; None where there is no config.
+    """
 
     model_name: str
+    base_model: str | None
     repository: CheckpointRepository
     dtype: DType
     max_num_tokens: int
@@ -54,7 +58,7 @@ def deployment_for_model(model: str) -> Deployment:
         raise ConfigError(f"{model!r} is neither a folder nor the id of a model", hint="such as owner/name")
     repository = {"source": "LOCAL" if is_folder else "HF", "repo": model}
     build = {"base_model": "encoder_bert", "checkpoint_repository": repository}
-    return _deployment({"trt_llm": {"build": build}}, Path())
+    return msgspec.structs.replace(_deployment({"trt_llm": {"build": build}}, Path()), base_model=None)
 
 
 def _parse_yaml(text: str, path: Path) -> dict[str, Any]:
@@ -107,6 +111,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     idle |= _idle_variables(config)
     return Deployment(
         model_name=config.model_name or name,
+        base_model=base_model,
         repository=repository,
         dtype=dtype,
         max_num_tokens=max_num_tokens,

@@ -10,7 +10,7 @@ import pytest
 
 from openbei.build import build, default_engine_path, render_report, why_stale
 from openbei.config import Environment
-from openbei.engine_dir import open_engine_dir, tensor_shapes
+from openbei.engine_dir import num_parameters, open_engine_dir, tensor_shapes
 from openbei.errors import CheckpointError, ConfigError, EngineDirError
 from openbei.quant import SCHEMES
 from tests.checkpoint import build_engine, deployment, write_json
@@ -38,7 +38,7 @@ def test_what_is_decided(tiny_checkpoint: Path, tmp_path: Path, environment: Env
 
 def test_the_real_model(minilm: Path, tmp_path: Path) -> None:
     manifest = build_engine(minilm, tmp_path / "engine").manifest
-    assert (manifest.spec.num_layers, manifest.spec.hidden_size, manifest.spec.num_parameters) == (6, 384, 22_565_376)
+    assert (manifest.spec.num_layers, manifest.spec.hidden_size, num_parameters(manifest.spec)) == (6, 384, 22_565_376)
     assert (manifest.max_sequence_tokens, manifest.spec.task, manifest.normalize) == (256, "embedding", True)
 
 

@@ -102,6 +102,12 @@ def test_prompts(spoilt_checkpoint: Path) -> None:
     assert "query; default: query" in [decision.decision for decision in inspection.decisions]
 
 
+def test_code_of_a_repository_is_not_needed(spoilt_checkpoint: Path) -> None:
+    edit(spoilt_checkpoint / "config.json", auto_map={"AutoModel": "modeling.BertModel"})
+    decisions = {d.subject: d.decision for d in inspect_checkpoint(spoilt_checkpoint, 8192).decisions}
+    assert decisions["code of the repository"] == "not run"
+
+
 SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no modules.json": (
         lambda c: (c / "modules.json").unlink(), "modules.json does not exist; BertModel needs it\nhint: save "),
@@ -130,7 +136,7 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
         "the path '..' leaves the checkpoint",
     ),
     "other architecture": (
-        lambda c: edit(c / "config.json", architectures=["Qwen3ForCausalLM"]), "'Qwen3ForCausalLM' is not one that"),
+        lambda c: edit(c / "config.json", architectures=["T5ForCausalLM"]), "'T5ForCausalLM' is not one that"),
     "classifier": (
         lambda c: edit(c / "config.json", architectures=["BertForSequenceClassification"], id2label={"0": "x"}),
         "has the module Pooling; BertForSequenceClassification cannot be pooled so"),
@@ -140,7 +146,9 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.sparse_encoder.models.SpladePooling"),
         "has the module SpladePooling; BertModel cannot be pooled so"),
     "no architecture": (lambda c: edit(c / "config.json", architectures=[]), r"architectures is \[\]; it must name"),
-    "remote code": (lambda c: edit(c / "config.json", auto_map={"AutoModel": "x.Y"}), "auto_map asks for code"),
+    "remote code": (
+        lambda c: edit(c / "config.json", auto_map={"AutoModel": "x.Y"}, architectures=["ChatGLMModel"]),
+        "'ChatGLMModel' is not one that openbei builds"),
     "quantized": (lambda c: edit(c / "config.json", quantization_config={}), "quantization_config is set"),
     "other task": (
         lambda c: write_json(c / "sentence_bert_config.json", {"transformer_task": "fill-mask"}), "is 'fill-mask'"),

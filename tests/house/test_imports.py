@@ -4,7 +4,7 @@ import pytest
 
 from .source import MODULES, Module
 
-BASE = {"errors", "spec", "batch", "prompts", "config", "truss"}
+BASE = {"errors", "spec", "batch", "prompts", "config", "truss", "rope"}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
@@ -14,6 +14,7 @@ ARROWS: dict[str, set[str]] = {
     "batch": set(),
     "prompts": {"errors"},
     "truss": {"errors"},
+    "rope": {"errors"},
     "config": {"errors", "spec", "truss"},
     "safetensors_file": {"errors"},
     "json_floats": {"batch", "_native"},

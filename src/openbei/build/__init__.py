@@ -18,7 +18,7 @@ from openbei.config import Decision, Deployment, Environment
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.quant import SCHEMES
-from openbei.spec import Task
+from openbei.spec import ModelSpec, Task
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
 
@@ -52,6 +52,7 @@ def build(
     progress("fetch", 1, 1)
     inspection = inspect_checkpoint(folder, deployment.max_num_tokens)
     spec = inspection.spec
+    _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
     tokenizer = convert_tokenizer(inspection.root, spec, inspection.lowercases)
     matched = match_tensors(read_checkpoint(inspection.root), inspection.family, inspection.kind, spec)
@@ -79,6 +80,15 @@ def build(
         out, manifest, tensors, tokenizer.content, progress=lambda done, total: progress("write", done, total)
     )
     return open_engine_dir(out, verify=False)
+
+
+def _check_base_model(deployment: Deployment, spec: ModelSpec) -> None:
+    """Raises ConfigError for a causal model under a name for bidirectional ones."""
+    if deployment.base_model == "encoder_bert" and spec.attention.is_causal:
+        raise ConfigError(
+            f"trt_llm.build.base_model is 'encoder_bert', whose tokens attend both ways; this {spec.family} is causal",
+            hint="base_model: encoder",
+        )
 
 
 def _default_route(deployment: Deployment, inspection: Inspection) -> str:

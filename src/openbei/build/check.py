@@ -28,7 +28,7 @@ class _ShardIndex(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Engine tensor name -> mapped checkpoint tensors to stack by rows; and the names that are dropped on purpose."""
+    """Engine tensor name -> mapped checkpoint rows to stack, none where it is zero; and the names that are dropped."""
 
     parts: Mapping[str, list[Array]]
     dropped: tuple[str, ...]
@@ -49,44 +49,73 @@ def read_checkpoint(root: Path) -> dict[str, Array]:
     return tensors
 
 
-def weights_of(family: Family, kind: HeadKind) -> dict[str, str | None]:
-    """Checkpoint tensor name -> engine tensor name, or None for what may be there and is dropped."""
-    weights: dict[str, str | None] = {}
+def weights_of(family: Family, kind: HeadKind) -> dict[str, tuple[str, ...]]:
+    """Checkpoint tensor name -> engine tensors that share its rows; none for what may be there and is dropped."""
+    weights: dict[str, tuple[str, ...]] = {}
     for name in family.DROPPED:
-        weights |= dict.fromkeys((name, *(f"{name}.{part}" for part in PARTS)))
-    for theirs, ours in {**family.WEIGHTS, **family.HEADS[kind]}.items():
+        weights |= dict.fromkeys((name, *(f"{name}.{part}" for part in PARTS)), ())
+    for theirs, shared in {**family.WEIGHTS, **family.HEADS[kind]}.items():
+        ours = (shared,) if isinstance(shared, str) else shared
         if theirs.endswith(PARTS):
             weights[theirs] = ours
         else:
-            weights |= {f"{theirs}.{part}": f"{ours}.{part}" for part in PARTS}
+            weights |= {f"{theirs}.{part}": tuple(f"{name}.{part}" for name in ours) for part in PARTS}
     return weights
 
 
 def match_tensors(tensors: Mapping[str, Array], family: Family, kind: HeadKind, spec: ModelSpec) -> Matched:
     """Prove that a checkpoint fits a spec. Raises CheckpointError, naming what is missing, left over or misshapen."""
-    expected = dict(_layered(weights_of(family, kind), spec.num_layers))
+    shapes = tensor_shapes(spec)
+    expected = {
+        theirs: ours
+        for theirs, ours in _layered(weights_of(family, kind), spec.num_layers)
+        if not ours or ours[0] in shapes
+    }
+    found = _found(tensors, family)
+    for tied, same in family.TIED.items():
+        if expected.get(tied) and same in found:
+            found.setdefault(tied, found[same])
+    wanted = {theirs for theirs, ours in expected.items() if ours}
+    if missing := {name for name in wanted - found.keys() if not name.endswith(family.MAY_LACK)}:
+        raise CheckpointError(f"the checkpoint has no tensor {_some(missing)}")
+    if extra := {name for canonical, name in found.items() if canonical not in expected}:
+        raise CheckpointError(f"the checkpoint has tensors that {spec.family} has no place for: {_some(extra)}")
+    sources: dict[str, list[_Source]] = {name: [] for name in shapes}
+    for theirs in sorted(wanted & found.keys(), key=list(expected).index):
+        ours = expected[theirs]
+        for index, name in enumerate(ours):
+            sources[name].append(_Source(found[theirs], tensors[found[theirs]], index, len(ours)))
+    for name, shape in shapes.items():
+        _check_parts(sources[name], _part_shapes(name, shape, spec, len(sources[name])))
+    used = {source.name for parts in sources.values() for source in parts}
+    dropped = tuple(found[theirs] for theirs in expected if theirs in found and found[theirs] not in used)
+    return Matched({name: [source.rows for source in parts] for name, parts in sources.items()}, dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Share `index` of `count` of a checkpoint tensor's rows."""
+
+    name: str
+    tensor: Array
+    index: int
+    count: int
+
+    @property
+    def rows(self) -> Array:
+        size = len(self.tensor) // self.count
+        return self.tensor[size * self.index : size * (self.index + 1)]
+
+
+def _found(tensors: Mapping[str, Array], family: Family) -> dict[str, str]:
+    """Canonical name -> name in the checkpoint."""
     found: dict[str, str] = {}
     for name in tensors:
         canonical = _canonical(name, family)
         if canonical in found:
             raise CheckpointError(f"the checkpoint has {canonical} twice: {found[canonical]} and {name}")
         found[canonical] = name
-    for tied, same in family.TIED.items():
-        if expected.get(tied) and same in found:
-            found.setdefault(tied, found[same])
-    if missing := {theirs for theirs, ours in expected.items() if ours} - found.keys():
-        raise CheckpointError(f"the checkpoint has no tensor {_some(missing)}")
-    if extra := {name for canonical, name in found.items() if canonical not in expected}:
-        raise CheckpointError(f"the checkpoint has tensors that {spec.family} has no place for: {_some(extra)}")
-    sources: dict[str, list[str]] = {}
-    for theirs, ours in expected.items():
-        if ours:
-            sources.setdefault(ours, []).append(found[theirs])
-    for ours, shape in tensor_shapes(spec).items():
-        _check_parts({name: tensors[name] for name in sources[ours]}, shape)
-    used = {name for names in sources.values() for name in names}
-    dropped = tuple(found[theirs] for theirs in expected if theirs in found and found[theirs] not in used)
-    return Matched({ours: [tensors[name] for name in names] for ours, names in sources.items()}, dropped)
+    return found
 
 
 def _read_file(path: Path) -> dict[str, Array]:
@@ -101,27 +130,37 @@ def _read_file(path: Path) -> dict[str, Array]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def _layered(table: Mapping[str, str | None], num_layers: int) -> Iterator[tuple[str, str | None]]:
+def _layered(table: Mapping[str, tuple[str, ...]], num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     for theirs, ours in table.items():
         for layer in range(num_layers if "{}" in theirs else 1):
-            yield theirs.format(layer), ours and ours.format(layer)
+            yield theirs.format(layer), tuple(name.format(layer) for name in ours)
 
 
 def _canonical(name: str, family: Family) -> str:
-    name = name.removeprefix(family.PREFIX)
+    for prefix in (family.PREFIX,) if isinstance(family.PREFIX, str) else family.PREFIX:
+        name = name.removeprefix(prefix)
     for old, new in family.OLD_SUFFIXES.items():
         if name.endswith(old):
             name = name.removesuffix(old) + new
     return name
 
 
-def _check_parts(parts: Mapping[str, Array], shape: Shape) -> None:
-    expected = (shape[0] // len(parts), *shape[1:])
-    for name, part in parts.items():
-        if part.shape != expected:
-            raise CheckpointError(f"tensor {name} has the shape {list(part.shape)}; config.json says {list(expected)}")
-        if part.dtype.name not in _READABLE:
-            raise CheckpointError(f"tensor {name} is {part.dtype.name}; readable: {', '.join(_READABLE)}")
+def _part_shapes(name: str, shape: Shape, spec: ModelSpec, num_parts: int) -> list[Shape]:
+    """What the parts that are stacked to an engine tensor must be."""
+    if ".attention.qkv." in name and num_parts == 3:
+        return [(rows, *shape[1:]) for rows in (spec.attended_size, spec.kv_size, spec.kv_size)]
+    return [(shape[0] // num_parts, *shape[1:])] * num_parts if num_parts else []
+
+
+def _check_parts(parts: list[_Source], shapes: list[Shape]) -> None:
+    for part, shape in zip(parts, shapes, strict=True):
+        whole = (shape[0] * part.count, *shape[1:])
+        if part.tensor.shape != whole:
+            raise CheckpointError(
+                f"tensor {part.name} has the shape {list(part.tensor.shape)}; config.json says {list(whole)}"
+            )
+        if part.tensor.dtype.name not in _READABLE:
+            raise CheckpointError(f"tensor {part.name} is {part.tensor.dtype.name}; readable: {', '.join(_READABLE)}")
 
 
 def _some(names: Collection[str]) -> str:

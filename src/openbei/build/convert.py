@@ -25,13 +25,14 @@ def plan_tensors(spec: ModelSpec, matched: Matched, scheme: Scheme) -> dict[str,
         match name.split("."):
             case ["embeddings", _]:
                 stored, dtype, finish = shape, scheme.dtype, scheme.cast
-            case [*_, "norm", _]:
+            case ["attention", "buckets"] | [*_, "norm" | "post_norm" | "q_norm" | "k_norm", _]:
                 stored, dtype, finish = shape, float32, np.asarray
             case [*_, "bias"]:
                 stored, dtype, finish = (padded(shape[0]),), float32, pad
             case _:
                 stored, dtype, finish = scheme.packed_shape((shape[0], shape[1])), scheme.dtype, scheme.pack
-        planned[name] = LazyTensor(stored, dtype, partial(_load, name, matched.parts[name], finish))
+        parts = matched.parts[name] or [np.zeros(shape, np.float32)]
+        planned[name] = LazyTensor(stored, dtype, partial(_load, name, parts, finish))
     return planned
 
 

@@ -12,9 +12,16 @@ from openbei.build.json_file import read_json, read_optional
 from openbei.build.modules import Chain, read_chain
 from openbei.config import Decision
 from openbei.errors import CheckpointError
-from openbei.families import Family, HeadKind, fields_of, find_family
+from openbei.families import Family, HeadKind, find_family
+from openbei.families.fields import fields_of
 from openbei.prompts import SCORE_TEMPLATES, Prompts, ScoreTemplate
 from openbei.spec import Dense, EmbeddingHead, Head, ModelSpec, SequenceHead, TermHead, TokenHead
+
+GENERATES = (
+    "it generates text. An embedding model of its kind is a {0}Model; a reranker that answers with a word is a "
+    "{0}ForSequenceClassification, whose score.weight has the rows of lm_head for its words"
+)
+"""What the user of a ForCausalLM without pooling is told."""
 
 TRANSFORMER_TASKS: dict[HeadKind, str] = {
     "embedding": "feature-extraction",
@@ -102,6 +109,7 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int) -> Inspection:
     prompts = Prompts(given.prompts, given.default_prompt_name)
     decisions = [
         Decision("family", spec.family, f"config.json names the architecture {architecture}"),
+        *_about_attention(config, spec),
         Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
         *_about_head(head, chain, folder, labels, is_multi_label),
         Decision("max_sequence_tokens", str(length), why),
@@ -119,6 +127,12 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
     if chain.pooling_kind is None:
         if kinds[0] in ("sequence_labels", "token_labels"):
             return kinds[0]
+        if architecture.endswith("ForCausalLM"):
+            beginning = architecture.removesuffix("ForCausalLM")
+            raise CheckpointError(
+                f"{architecture} generates text, and {path} does not say how to pool it",
+                hint=GENERATES.format(beginning),
+            )
         raise CheckpointError(
             f"{path} {'has no pooling' if path.exists() else 'does not exist'}; {architecture} needs it",
             hint="save the model once with sentence-transformers: SentenceTransformer or, for SPLADE, SparseEncoder",
@@ -131,7 +145,7 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
 
 def _head(kind: HeadKind, chain: Chain, dense: Dense | None, num_labels: int) -> Head:
     if kind == "token_labels":
-        return TokenHead(num_labels=num_labels)
+        return TokenHead(num_labels=num_labels, dense=dense)
     if kind == "sequence_labels":
         return SequenceHead(num_labels=num_labels, dense=dense)
     if kind == "embedding" or dense is None:
@@ -159,6 +173,13 @@ def _labels(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
     return names, given.problem_type == "multi_label_classification"
 
 
+def _about_attention(config: Mapping[str, Any], spec: ModelSpec) -> Iterator[Decision]:
+    if "auto_map" in config:
+        yield Decision("code of the repository", "not run", f"auto_map asks for it; openbei implements {spec.family}")
+    if spec.attention.is_causal:
+        yield Decision("attention", "causal", "the architecture; nothing in config.json says otherwise")
+
+
 def _about_head(
     head: Head, chain: Chain, folder: Path, labels: tuple[str, ...], is_multi_label: bool
 ) -> Iterator[Decision]:
@@ -181,11 +202,6 @@ def _about_prompts(prompts: Prompts) -> Iterator[Decision]:
 
 
 def _architecture(config: Mapping[str, Any]) -> str:
-    if "auto_map" in config:
-        raise CheckpointError(
-            "config.json: auto_map asks for code from the repository, which is never run",
-            hint="a revision without remote code may exist; set checkpoint_repository.revision",
-        )
     if "quantization_config" in config:
         raise CheckpointError("config.json: quantization_config is set; only unquantized weights are read")
     match config.get("architectures"):

@@ -1,13 +1,13 @@
 """Report: what a build decided and why, as text for a person."""
 
 from openbei.config import Decision
-from openbei.engine_dir import Manifest
+from openbei.engine_dir import Manifest, num_parameters
 
 
 def render_report(manifest: Manifest) -> str:
     """A line a decision, in columns: subject, decision, reason."""
     size = sum(record.bytes for record in manifest.files.values())
-    head = f"{manifest.model_name}: {manifest.spec.num_parameters:,} parameters, {size:,} bytes"
+    head = f"{manifest.model_name}: {num_parameters(manifest.spec):,} parameters, {size:,} bytes"
     subjects = max(len(decision.subject) for decision in manifest.report)
     decisions = max(len(decision.decision) for decision in manifest.report)
     return "\n".join([head, *(_line(decision, subjects, decisions) for decision in manifest.report)])

@@ -5,21 +5,20 @@ A family file has
     dense(config, kind) -> Dense       what a head of that kind does before its last linear map, or None
     WEIGHTS                            checkpoint tensor name -> engine tensor name, a linear map or norm without its
                                        `.weight` and `.bias`; `{}` is the layer; names that share an engine tensor are
-                                       stacked by rows, in order
+                                       stacked by rows, in order; a tuple of engine tensors shares a tensor's rows
     HEADS                              the same of each kind of head it can have
     TIED                               checkpoint tensor that may be missing -> the one that it is then the same as
+    MAY_LACK                           ends of names that may be missing: biases, which then are zero
     DROPPED                            tensors that are left out on purpose
     PREFIX, OLD_SUFFIXES               what may stand before a name, and older spellings of its end
 """
 
 from collections.abc import Collection, Mapping
 from importlib import import_module
-from typing import Annotated, Literal, Protocol, TypeVar, cast
-
-import msgspec
+from typing import Literal, Protocol, cast
 
 from openbei.errors import CheckpointError
-from openbei.spec import Activation, Dense, Head, ModelSpec
+from openbei.spec import Dense, Head, ModelSpec
 
 HeadKind = Literal["embedding", "sequence_labels", "token_labels", "term_weights"]
 
@@ -28,11 +27,31 @@ FAMILIES: dict[str, str] = {
     "Roberta": "openbei.families.roberta",
     "XLMRoberta": "openbei.families.roberta",
     "Camembert": "openbei.families.roberta",
+    "DistilBert": "openbei.families.distilbert",
+    "Electra": "openbei.families.electra",
+    "MPNet": "openbei.families.mpnet",
+    "ModernBert": "openbei.families.modernbert",
+    "NomicBert": "openbei.families.nomic_bert",
+    "JinaBert": "openbei.families.jina_bert",
+    "Gte": "openbei.families.gte",
+    "New": "openbei.families.gte",
+    "EuroBert": "openbei.families.eurobert",
+    "Llama": "openbei.families.llama",
+    "LlamaBidirectional": "openbei.families.llama",
+    "Mistral": "openbei.families.llama",
+    "Qwen2": "openbei.families.llama",
+    "Qwen2Bidirectional": "openbei.families.llama",
+    "Qwen3": "openbei.families.llama",
+    "Qwen3Bidirectional": "openbei.families.llama",
+    "Gemma": "openbei.families.gemma",
+    "Gemma2": "openbei.families.gemma2",
+    "Gemma3Text": "openbei.families.gemma2",
 }
 """Beginning of an architecture's name -> file."""
 
 ARCHITECTURES: dict[str, tuple[HeadKind, ...]] = {
     "Model": ("embedding",),
+    "ForCausalLM": ("embedding",),
     "ForPreTraining": ("embedding",),
     "ForMaskedLM": ("embedding", "term_weights"),
     "ForSequenceClassification": ("sequence_labels",),
@@ -41,28 +60,15 @@ ARCHITECTURES: dict[str, tuple[HeadKind, ...]] = {
 """Its end -> what it can be built as. Where there are two, modules.json decides."""
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
-"""transformers' names of activations -> ours."""
-
-Size = Annotated[int, msgspec.Meta(ge=1)]
-T = TypeVar("T")
-
-
 class Family(Protocol):
     """The face of a family file."""
 
-    WEIGHTS: Mapping[str, str]
+    WEIGHTS: Mapping[str, str | tuple[str, ...]]
     HEADS: Mapping[HeadKind, Mapping[str, str]]
     TIED: Mapping[str, str]
+    MAY_LACK: tuple[str, ...]
     DROPPED: Collection[str]
-    PREFIX: str
+    PREFIX: str | tuple[str, ...]
     OLD_SUFFIXES: Mapping[str, str]
 
     def parse(self, config: Mapping[str, object], head: Head) -> ModelSpec:
@@ -79,17 +85,10 @@ def find_family(architecture: str) -> tuple[Family, tuple[HeadKind, ...]]:
     for beginning, module in FAMILIES.items():
         kinds = ARCHITECTURES.get(architecture.removeprefix(beginning))
         if architecture.startswith(beginning) and kinds:
-            return cast(Family, import_module(module)), kinds
+            family = cast(Family, import_module(module))
+            if offered := tuple(kind for kind in kinds if kind in family.HEADS):
+                return family, offered
     raise CheckpointError(
         f"architecture {architecture!r} is not one that openbei builds: {', '.join(FAMILIES)}, followed by one of "
-        f"{', '.join(ARCHITECTURES)}",
-        hint="only BERT and its like are implemented so far",
+        f"{', '.join(ARCHITECTURES)}"
     )
-
-
-def fields_of(config: Mapping[str, object], kind: type[T]) -> T:
-    """The fields of a config.json that a family wants. Raises CheckpointError, naming one that is wrong."""
-    try:
-        return msgspec.convert(config, kind)
-    except msgspec.ValidationError as error:
-        raise CheckpointError(f"config.json: {error}") from error

@@ -6,10 +6,11 @@ from typing import Annotated
 import msgspec
 
 from openbei.errors import CheckpointError
-from openbei.families import ACTIVATIONS, HeadKind, Size, fields_of
+from openbei.families import HeadKind
+from openbei.families.fields import ACTIVATIONS, Layers, Size, activation, fields_of, head_size
 from openbei.spec import MLP, Attention, Dense, Head, LayerNorm, LearnedPositions, ModelSpec
 
-PREFIX = "bert."
+PREFIX, MAY_LACK = "bert.", ()
 OLD_SUFFIXES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 WEIGHTS = {
@@ -51,7 +52,7 @@ class BertConfig(msgspec.Struct, frozen=True):
 
     vocab_size: Size = 30522
     hidden_size: Size = 768
-    num_hidden_layers: Size = 12
+    num_hidden_layers: Layers = 12
     num_attention_heads: Size = 12
     intermediate_size: Size = 3072
     hidden_act: str = "gelu"
@@ -66,18 +67,15 @@ def read(config: Mapping[str, object]) -> BertConfig:
         if (value := config.get(key)) not in (only, None):
             raise CheckpointError(f"config.json: {key} is {value!r}; the family bert has only {only!r}")
     bert = fields_of(config, BertConfig)
-    if bert.hidden_act not in ACTIVATIONS:
-        raise CheckpointError(f"config.json: hidden_act is {bert.hidden_act!r}; known: {', '.join(ACTIVATIONS)}")
-    if bert.hidden_size % bert.num_attention_heads:
-        raise CheckpointError(
-            f"config.json: hidden_size {bert.hidden_size} is no multiple of {bert.num_attention_heads} attention heads"
-        )
+    activation("hidden_act", bert.hidden_act)
+    head_size(bert.hidden_size, bert.num_attention_heads)
     return bert
 
 
 def parse(config: Mapping[str, object], head: Head, *, family: str = "bert", first_position: int = 0) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError."""
     bert = read(config)
+    num_heads = bert.num_attention_heads
     return ModelSpec(
         family=family,
         vocab_size=bert.vocab_size,
@@ -85,7 +83,7 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "bert", fir
         hidden_size=bert.hidden_size,
         num_layers=bert.num_hidden_layers,
         positions=LearnedPositions(max_positions=bert.max_position_embeddings - first_position, first=first_position),
-        attention=Attention(num_heads=bert.num_attention_heads, head_dim=bert.hidden_size // bert.num_attention_heads),
+        attention=Attention(num_heads=num_heads, num_kv_heads=num_heads, head_dim=bert.hidden_size // num_heads),
         mlp=MLP(intermediate_size=bert.intermediate_size, activation=ACTIVATIONS[bert.hidden_act]),
         norm=LayerNorm(eps=bert.layer_norm_eps),
         head=head,

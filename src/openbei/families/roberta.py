@@ -19,6 +19,7 @@ HEADS: dict[HeadKind, dict[str, str]] = {
     "term_weights": {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm", "lm_head.decoder": "head.out"},
 }
 TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
+MAY_LACK = ()
 DROPPED = ("embeddings.position_ids", "lm_head.bias", "pooler.dense", *HEADS["term_weights"])
 
 DEFAULTS = {"vocab_size": 50265, "pad_token_id": 1}

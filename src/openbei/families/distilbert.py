@@ -1,0 +1,69 @@
+"""DistilBERT (Sanh et al., arXiv:1910.01108): BERT's layers without token types, under other names.
+
+transformers' modeling_distilbert.py.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from openbei.families import HeadKind, bert
+from openbei.spec import Dense, Head, ModelSpec
+
+PREFIX, MAY_LACK = "distilbert.", ()
+OLD_SUFFIXES = bert.OLD_SUFFIXES
+WEIGHTS = {
+    "embeddings.word_embeddings.weight": "embeddings.token",
+    "embeddings.position_embeddings.weight": "embeddings.position",
+    "embeddings.LayerNorm": "embeddings.norm",
+    "transformer.layer.{}.attention.q_lin": "layers.{}.attention.qkv",
+    "transformer.layer.{}.attention.k_lin": "layers.{}.attention.qkv",
+    "transformer.layer.{}.attention.v_lin": "layers.{}.attention.qkv",
+    "transformer.layer.{}.attention.out_lin": "layers.{}.attention.out",
+    "transformer.layer.{}.sa_layer_norm": "layers.{}.attention.norm",
+    "transformer.layer.{}.ffn.lin1": "layers.{}.mlp.up",
+    "transformer.layer.{}.ffn.lin2": "layers.{}.mlp.down",
+    "transformer.layer.{}.output_layer_norm": "layers.{}.mlp.norm",
+}
+HEADS: dict[HeadKind, dict[str, str]] = {
+    "embedding": {},
+    "sequence_labels": {"pre_classifier": "head.dense", "classifier": "head.out"},
+    "token_labels": {"classifier": "head.out"},
+    "term_weights": {
+        "vocab_transform": "head.dense",
+        "vocab_layer_norm": "head.norm",
+        "vocab_projector": "head.out",
+    },
+}
+TIED = {"vocab_projector.weight": "embeddings.word_embeddings.weight"}
+DROPPED = ("embeddings.position_ids", *HEADS["term_weights"])
+
+DEFAULTS = {"n_layers": 6}
+"""Those of DistilBertConfig that are not BertConfig's."""
+
+FIELDS = {
+    "dim": "hidden_size",
+    "n_layers": "num_hidden_layers",
+    "n_heads": "num_attention_heads",
+    "hidden_dim": "intermediate_size",
+    "activation": "hidden_act",
+}
+"""Fields of config.json -> BERT's names of them."""
+
+
+def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
+    """The spec of a config.json. Raises CheckpointError."""
+    return msgspec.structs.replace(bert.parse(_as_bert(config), head, family="distilbert"), type_vocab_size=0)
+
+
+def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+    """pre_classifier for sequences, vocab_transform for the vocabulary."""
+    if kind == "sequence_labels":
+        return Dense(activation="relu")
+    return bert.dense(_as_bert(config), kind)
+
+
+def _as_bert(config: Mapping[str, object]) -> dict[str, object]:
+    """The same in BERT's words. The epsilon of norms is no field."""
+    config = {**DEFAULTS, **config, "layer_norm_eps": 1e-12, "type_vocab_size": 1}
+    return {**config, **{ours: config[theirs] for theirs, ours in FIELDS.items() if theirs in config}}

@@ -1,0 +1,40 @@
+"""Gemma (arXiv:2403.08295): Llama's layers; norms are of 1 + weight, embeddings are scaled; modeling_gemma.py."""
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+
+from openbei.families import llama
+from openbei.spec import Head, ModelSpec, RMSNorm
+
+PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
+WEIGHTS, HEADS, DROPPED, dense = llama.WEIGHTS, llama.HEADS, llama.DROPPED, llama.dense
+
+DEFAULTS: dict[str, object] = {"hidden_activation": "gelu_pytorch_tanh", "head_dim": 256}
+BITS = {"bfloat16": 8, "float16": 11}
+"""Significant bits of a checkpoint's dtype, where they are fewer than float32's."""
+
+
+def parse(config: Mapping[str, object], head: Head, *, family: str = "gemma") -> ModelSpec:
+    """The spec of a config.json. Raises CheckpointError.
+
+    "gelu" is the old spelling of gelu_tanh. Sliding windows are not Gemma's.
+    """
+    named = config.get("hidden_activation") or config.get("hidden_act") or DEFAULTS["hidden_activation"]
+    named = "gelu_pytorch_tanh" if named == "gelu" and family == "gemma" else named
+    spec = llama.parse({**DEFAULTS, **config, "hidden_act": named}, head, family=family)
+    attention, norm = spec.attention, RMSNorm(eps=spec.norm.eps, offset=1.0)
+    return msgspec.structs.replace(
+        spec,
+        norm=norm,
+        attention=msgspec.structs.replace(attention, norm=norm if attention.norm else None),
+        embedding_scale=rounded(spec.hidden_size**0.5, config.get("dtype") or config.get("torch_dtype")),
+    )
+
+
+def rounded(value: float, dtype: object) -> float:
+    """A number as the checkpoint's dtype holds it, as transformers keeps it."""
+    mantissa, exponent = math.frexp(value)
+    scale = 2 ** BITS.get(str(dtype), 24)
+    return math.ldexp(round(mantissa * scale) / scale, exponent)

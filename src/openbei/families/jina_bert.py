@@ -1,0 +1,67 @@
+"""JinaBERT v2 (Günther et al., arXiv:2310.19923): BERT's layers with ALiBi and a gated MLP.
+
+Tensors as the repositories of jinaai name them. Those of the kind qk-post-norm have others, and are refused for it.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from openbei.errors import CheckpointError
+from openbei.families import HeadKind, bert
+from openbei.spec import Activation, DistanceBias, GatedMLP, Head, ModelSpec, NoPositions
+
+PREFIX, MAY_LACK = bert.PREFIX, ("gated_layers.bias",)
+OLD_SUFFIXES = bert.OLD_SUFFIXES
+WEIGHTS: dict[str, str | tuple[str, ...]] = {
+    "embeddings.word_embeddings.weight": "embeddings.token",
+    "embeddings.token_type_embeddings.weight": "embeddings.type",
+    "embeddings.LayerNorm": "embeddings.norm",
+    "encoder.layer.{}.attention.self.query": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.self.key": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.self.value": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.output.dense": "layers.{}.attention.out",
+    "encoder.layer.{}.attention.output.LayerNorm": "layers.{}.attention.norm",
+    "encoder.layer.{}.mlp.gated_layers": ("layers.{}.mlp.gate", "layers.{}.mlp.up"),
+    "encoder.layer.{}.mlp.wo": "layers.{}.mlp.down",
+    "encoder.layer.{}.mlp.layernorm": "layers.{}.mlp.norm",
+}
+HEADS: dict[HeadKind, dict[str, str]] = {"embedding": {}}
+TIED = dict[str, str]()
+DROPPED = bert.DROPPED
+
+GATES: dict[str, Activation] = {"geglu": "gelu", "reglu": "relu"}
+"""feed_forward_type -> the activation of the gate."""
+
+
+def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
+    """The spec of a config.json. Raises CheckpointError."""
+    if (positions := config.get("position_embedding_type")) != "alibi":
+        raise CheckpointError(
+            f"config.json: position_embedding_type is {positions!r}; the family jina_bert has only 'alibi'"
+        )
+    if (gate := str(config.get("feed_forward_type"))) not in GATES:
+        raise CheckpointError(f"config.json: feed_forward_type is {gate!r}; implemented are: {', '.join(GATES)}")
+    spec = bert.parse({**config, "position_embedding_type": "absolute"}, head, family="jina_bert")
+    bias = DistanceBias(slopes=slopes(spec.attention.num_heads))
+    return msgspec.structs.replace(
+        spec,
+        positions=NoPositions(max_positions=spec.positions.max_positions),
+        attention=msgspec.structs.replace(spec.attention, bias=bias),
+        mlp=GatedMLP(intermediate_size=spec.mlp.intermediate_size, activation=GATES[gate]),
+    )
+
+
+def slopes(num_heads: int) -> tuple[float, ...]:
+    """ALiBi's (arXiv:2108.12409): powers of 2^(-8 / n) for n heads, a power of two.
+
+    For another number, those of the next smaller power of two, then every other one of twice as many heads.
+    """
+    power = 1 << (num_heads.bit_length() - 1)
+    own = [2 ** (-8 * i / power) for i in range(1, power + 1)]
+    between = [2 ** (-4 * i / power) for i in range(1, 2 * power, 2)]
+    return tuple((own + between)[:num_heads])
+
+
+def dense(config: Mapping[str, object], kind: HeadKind) -> None:
+    """Embedding models have none."""

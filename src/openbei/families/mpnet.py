@@ -1,0 +1,55 @@
+"""MPNet (Song et al., arXiv:2004.09297): BERT's layers with scores bent by learned distances; modeling_mpnet.py.
+
+Positions begin at 2 as RoBERTa's do, whatever the id of the padding token is; there are no token types.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from openbei.errors import CheckpointError
+from openbei.families import HeadKind, bert, roberta
+from openbei.spec import BucketBias, Dense, Head, ModelSpec
+
+PREFIX, MAY_LACK = "mpnet.", ()
+OLD_SUFFIXES = bert.OLD_SUFFIXES
+WEIGHTS = {
+    "embeddings.word_embeddings.weight": "embeddings.token",
+    "embeddings.position_embeddings.weight": "embeddings.position",
+    "embeddings.LayerNorm": "embeddings.norm",
+    "encoder.relative_attention_bias.weight": "attention.buckets",
+    "encoder.layer.{}.attention.attn.q": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.attn.k": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.attn.v": "layers.{}.attention.qkv",
+    "encoder.layer.{}.attention.attn.o": "layers.{}.attention.out",
+    "encoder.layer.{}.attention.LayerNorm": "layers.{}.attention.norm",
+    "encoder.layer.{}.intermediate.dense": "layers.{}.mlp.up",
+    "encoder.layer.{}.output.dense": "layers.{}.mlp.down",
+    "encoder.layer.{}.output.LayerNorm": "layers.{}.mlp.norm",
+}
+HEADS = roberta.HEADS
+TIED = roberta.TIED
+DROPPED = roberta.DROPPED
+
+DEFAULTS = {"vocab_size": 30527, "relative_attention_num_buckets": 32}
+"""Those of MPNetConfig that are not BertConfig's."""
+
+_BUCKETS = BucketBias(num_buckets=32, max_distance=128)
+
+
+def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
+    """The spec of a config.json. Raises CheckpointError."""
+    config = {**DEFAULTS, **config, "type_vocab_size": 1}
+    if (count := config["relative_attention_num_buckets"]) != _BUCKETS.num_buckets:
+        raise CheckpointError(
+            f"config.json: relative_attention_num_buckets is {count!r}; the family mpnet has only "
+            f"{_BUCKETS.num_buckets}, which are those that transformers looks at"
+        )
+    spec = bert.parse(config, head, family="mpnet", first_position=2)
+    attention = msgspec.structs.replace(spec.attention, bias=_BUCKETS)
+    return msgspec.structs.replace(spec, type_vocab_size=0, attention=attention)
+
+
+def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+    """MPNetClassificationHead for sequences, MPNetLMHead for the vocabulary: RoBERTa's."""
+    return roberta.dense({"layer_norm_eps": 1e-12, **config, "type_vocab_size": 1}, kind)

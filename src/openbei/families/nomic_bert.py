@@ -1,0 +1,93 @@
+"""Nomic BERT (Nussbaum et al., arXiv:2402.01613): BERT's layers with rotary positions and a gated MLP, without biases.
+
+Tensors as its own repositories name them, which is also how transformers saves its NomicBertModel; config.json in
+either's words.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from openbei.errors import CheckpointError
+from openbei.families import HeadKind, bert
+from openbei.families.fields import rotary
+from openbei.spec import Dense, GatedMLP, Head, ModelSpec, NoPositions
+
+PREFIX, MAY_LACK = "nomic_bert.", ("Wqkv.bias", "out_proj.bias", "fc11.bias", "fc12.bias", "fc2.bias")
+OLD_SUFFIXES = dict[str, str]()
+WEIGHTS = {
+    "embeddings.word_embeddings.weight": "embeddings.token",
+    "embeddings.token_type_embeddings.weight": "embeddings.type",
+    "emb_ln": "embeddings.norm",
+    "encoder.layers.{}.attn.Wqkv": "layers.{}.attention.qkv",
+    "encoder.layers.{}.attn.out_proj": "layers.{}.attention.out",
+    "encoder.layers.{}.norm1": "layers.{}.attention.norm",
+    "encoder.layers.{}.mlp.fc12": "layers.{}.mlp.gate",
+    "encoder.layers.{}.mlp.fc11": "layers.{}.mlp.up",
+    "encoder.layers.{}.mlp.fc2": "layers.{}.mlp.down",
+    "encoder.layers.{}.norm2": "layers.{}.mlp.norm",
+}
+HEADS: dict[HeadKind, dict[str, str]] = {
+    "embedding": {},
+    "sequence_labels": {"pooler.dense": "head.dense", "classifier": "head.out"},
+    "token_labels": {"classifier": "head.out"},
+    "term_weights": {
+        "cls.predictions.transform.dense": "head.dense",
+        "cls.predictions.transform.layer_norm": "head.norm",
+        "cls.predictions.decoder": "head.out",
+    },
+}
+TIED = bert.TIED
+DROPPED = ("cls.predictions.bias", "pooler.dense", *HEADS["term_weights"])
+
+DEFAULTS = {"vocab_size": 30528, "hidden_act": "silu", "max_position_embeddings": 2048}
+"""Those of transformers' NomicBertConfig that are not BertConfig's."""
+
+FIELDS = {
+    "n_embd": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_inner": "intermediate_size",
+    "n_positions": "max_position_embeddings",
+    "layer_norm_epsilon": "layer_norm_eps",
+    "activation_function": "hidden_act",
+    "rotary_emb_base": "rope_theta",
+}
+"""Fields of the repositories' config.json -> transformers' names of them."""
+
+GATED = {"swiglu": "silu", "geglu": "gelu"}
+"""What the repositories call gated MLPs -> the activation of the gate."""
+
+_ONLY = {
+    "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "prenorm": False,
+    "parallel_block": False, "use_rms_norm": False, "causal": False, "num_experts": 0,
+}  # fmt: skip
+
+
+def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
+    """The spec of a config.json. Raises CheckpointError."""
+    for key, only in _ONLY.items():
+        if (value := config.get(key)) not in (only, None):
+            raise CheckpointError(f"config.json: {key} is {value!r}; the family nomic_bert has only {only!r}")
+    config = _as_bert(config)
+    spec = bert.parse(config, head, family="nomic_bert")
+    turning = rotary(config, spec.attention.head_dim, theta=1000.0)
+    return msgspec.structs.replace(
+        spec,
+        positions=NoPositions(max_positions=spec.positions.max_positions),
+        attention=msgspec.structs.replace(spec.attention, rotary=turning),
+        mlp=GatedMLP(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
+    )
+
+
+def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+    """NomicBertPooler for sequences, NomicBertPredictionHeadTransform for the vocabulary: BERT's."""
+    return bert.dense(_as_bert(config), kind)
+
+
+def _as_bert(config: Mapping[str, object]) -> dict[str, object]:
+    """The same in transformers' words. A stretch of rotary_scaling_factor begins beyond max_trained_positions."""
+    given = {**DEFAULTS, **config, **{ours: config[theirs] for theirs, ours in FIELDS.items() if theirs in config}}
+    if config.get("rotary_scaling_factor"):
+        given["max_position_embeddings"] = config.get("max_trained_positions", DEFAULTS["max_position_embeddings"])
+    return {**given, "hidden_act": GATED.get(str(given["hidden_act"]), given["hidden_act"])}

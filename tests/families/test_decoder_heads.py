@@ -1,0 +1,149 @@
+"""Embeddings, classifiers and rerankers of causal models, judged by transformers and sentence-transformers."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from openbei.backends import load_engine
+from openbei.batch import PackedBatch
+from openbei.build import build
+from openbei.config import Environment
+from openbei.engine_dir import EngineDir
+from openbei.errors import CheckpointError, ConfigError
+from openbei.prompts import MXBAI_RERANK_V2, QWEN3_RERANKER, ScoreTemplate
+from openbei.serving.tokenizer import Tokenizer
+from openbei.spec import DType, SequenceHead
+from openbei.tasks.rerank import relevance
+from tests.checkpoint import (
+    build_engine,
+    deployment,
+    judge_logits,
+    judge_vectors,
+    save_checkpoint,
+    save_model,
+    train_bpe_tokenizer,
+)
+from tests.prose import WORDS, texts
+from tests.same_embedding import worst_cosine
+
+THREE = {"id2label": {0: "no", 1: "maybe", 2: "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
+SMALL = {"num_key_value_heads": 2, "head_dim": 16, "type_vocab_size": 0}
+LABELS = {"Qwen3": ("no", "yes"), "Qwen2": ("0", "1")}
+every_backend = pytest.mark.parametrize("backend", ["reference", "native"])
+
+
+@pytest.fixture(scope="module")
+def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_bpe_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS[:20_000])
+
+
+def run(engine_dir: EngineDir, backend: str, given: list[str], output: Any = "pooled") -> Any:
+    sequences = Tokenizer.open(engine_dir).encode(given)
+    return load_engine(engine_dir, backend=backend).run(PackedBatch.pack(sequences), output)
+
+
+@pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2", "Gemma3Text"])
+def test_sequence_classifiers(family: str, tokenizer_json: Path, tmp_path: Path) -> None:
+    """In bfloat16 the error is at most twice transformers' own; texts that are too long keep their last token."""
+    end = "ForSequenceClassification"
+    checkpoint = save_model(tmp_path / "model", tokenizer_json, family + end, **SMALL, **THREE)
+    given = texts(12, longest=150)
+    expected, narrow = judge(checkpoint, given), judge(checkpoint, given, "bfloat16")
+    assert expected.std(axis=0).min() > 0.1, "the texts must differ, or the next lines say nothing"
+    limits: dict[DType, float] = {"float32": 1e-4, "bfloat16": 2 * np.abs(narrow - expected).max()}
+    for dtype, limit in limits.items():
+        engine_dir = build_engine(checkpoint, tmp_path / dtype, dtype=dtype)
+        assert engine_dir.manifest.spec.head == SequenceHead(num_labels=3, pooling="last_token")
+        assert engine_dir.manifest.labels == ("no", "maybe", "yes")
+        assert engine_dir.manifest.score_template is None
+        for backend in ("reference", "native"):
+            assert np.abs(run(engine_dir, backend, given) - expected).max() < limit, (backend, dtype)
+
+
+@every_backend
+@pytest.mark.parametrize(("architecture", "pooling"), [("Qwen3Model", "lasttoken"), ("Gemma3TextModel", "mean")])
+def test_embeddings(backend: str, architecture: str, pooling: str, tokenizer_json: Path, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(
+        tmp_path / "model", tokenizer_json, architecture=architecture, pooling=pooling, **SMALL, sliding_window=30
+    )
+    given = texts(16, longest=150)
+    assert worst_cosine(run(build_engine(checkpoint, tmp_path / "engine"), backend, given),
+                        judge_vectors(checkpoint, given)) > 0.99999  # fmt: skip
+
+
+@every_backend
+def test_token_classifiers(backend: str, tokenizer_json: Path, tmp_path: Path) -> None:
+    end = "ForTokenClassification"
+    checkpoint = save_model(tmp_path / "model", tokenizer_json, f"Qwen2{end}", **SMALL, **THREE)
+    given = texts(6, longest=100)
+    logits = run(build_engine(checkpoint, tmp_path / "engine"), backend, given, "labels")
+    assert np.abs(logits - np.concatenate(judge_logits(checkpoint, end, given))).max() < 5e-4
+
+
+@pytest.mark.parametrize(("family", "template"), [("Qwen3", QWEN3_RERANKER), ("Qwen2", MXBAI_RERANK_V2)])
+def test_rerankers_of_generative_models(
+    family: str, template: ScoreTemplate, tokenizer_json: Path, tmp_path: Path
+) -> None:
+    """P(yes) of the whole prompt as one text, though the engine tokenizes it in parts and may cut the document."""
+    names = LABELS[family]
+    labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    end = "ForSequenceClassification"
+    checkpoint = save_model(
+        tmp_path / "model", tokenizer_json, family + end, **SMALL, **labels, max_position_embeddings=1024)  # fmt: skip
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    assert engine_dir.manifest.score_template == template
+    query, documents = "what is a class?", texts(8, longest=60)
+    prefix = template.before(query)
+    sequences = Tokenizer.open(engine_dir).encode_templated(prefix, documents, template.suffix)
+    logits = judge(checkpoint, [prefix + document + template.suffix for document in documents])
+    expected = np.exp(logits[:, 1]) / np.exp(logits).sum(axis=1)
+    assert expected.std() > 0.01, "the documents must differ, or the next lines say nothing"
+    for backend in ("reference", "native"):
+        found = load_engine(engine_dir, backend=backend).run(PackedBatch.pack(sequences))
+        assert isinstance(found, np.ndarray)
+        assert np.abs(relevance(found, template, False) - expected).max() < 2e-4, backend
+
+
+def judge(checkpoint: Path, given: list[str], dtype: str = "float32") -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Logits of transformers for each text alone, cut to the model's length, float32 [n, labels]."""
+    import tokenizers
+    import torch
+    import transformers
+
+    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(checkpoint, dtype=getattr(torch, dtype))
+    model = loaded.eval()
+    tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    tokenizer.enable_truncation(model.config.max_position_embeddings)
+    with torch.no_grad():
+        rows = [model(input_ids=torch.tensor([encoding.ids])).logits[0] for encoding in tokenizer.encode_batch(given)]
+    return np.stack([row.float().numpy() for row in rows])
+
+
+def test_base_model_must_be_true(tokenizer_json: Path, tmp_path: Path) -> None:
+    """A causal model under encoder_bert is an error; either way round both ways is fine, and so is no config."""
+    end = "ForSequenceClassification"
+    causal = save_model(tmp_path / "causal", tokenizer_json, f"Qwen3{end}", **SMALL, **THREE)
+    both_ways = save_model(tmp_path / "both", tokenizer_json, f"Qwen3{end}", **SMALL, **THREE, is_causal=False)
+    for checkpoint, base_model in [(causal, None), (causal, "encoder"), (both_ways, "encoder"),
+                                   (both_ways, "encoder_bert")]:  # fmt: skip
+        asked = msgspec.structs.replace(deployment(checkpoint), base_model=base_model)
+        engine_dir = build(asked, tmp_path / "engine", environment=Environment.read({}))
+        assert engine_dir.manifest.spec.attention.is_causal is (checkpoint == causal)
+    asked = msgspec.structs.replace(deployment(causal), base_model="encoder_bert")
+    with pytest.raises(ConfigError, match=r"'encoder_bert', whose .* this qwen3 is causal\nhint: base_model: encoder"):
+        build(asked, tmp_path / "engine", environment=Environment.read({}))
+
+
+def test_a_generative_checkpoint_with_pooling_is_an_embedding_model(tokenizer_json: Path, tmp_path: Path) -> None:
+    """As Qwen3-Embedding is published: its output map is left out. Without pooling it is told what it could be."""
+    options = {"pooling": "lasttoken", **SMALL}
+    checkpoint = save_checkpoint(tmp_path / "model", tokenizer_json, architecture="Qwen3ForCausalLM", **options)
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    given = texts(10, longest=60)
+    assert worst_cosine(run(engine_dir, "native", given), judge_vectors(checkpoint, given)) > 0.99999
+    (checkpoint / "modules.json").unlink()
+    with pytest.raises(CheckpointError, match=r"Qwen3ForCausalLM generates text.*\nhint: .* Qwen3ForSequenceClass"):
+        build_engine(checkpoint, tmp_path / "other")

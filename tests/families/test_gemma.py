@@ -1,0 +1,97 @@
+"""Gemma, Gemma 2 and the text model of Gemma 3, causal and as EmbeddingGemma is, against transformers' own."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from openbei.errors import CheckpointError
+from openbei.families import find_family, gemma
+from openbei.spec import EmbeddingHead, LocalLayers, Rotary
+from tests.checkpoint import save_checkpoint, train_bpe_tokenizer
+from tests.families.parity import check_family
+from tests.prose import WORDS
+
+LAST = EmbeddingHead(pooling="last_token")
+SMALL = {"num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 0.1}  # of an epsilon that counts
+ROPE = {"full_attention": {"rope_type": "linear", "rope_theta": 1e5, "factor": 2.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}  # fmt: skip
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma": ("GemmaModel", SMALL),
+    "gemma, one head for keys": ("GemmaModel", {"num_key_value_heads": 1, "head_dim": 32, "attention_bias": True}),
+    "gemma2": ("Gemma2Model", {**SMALL, "num_hidden_layers": 4, "sliding_window": 12, "query_pre_attn_scalar": 24,
+                               "attn_logit_softcapping": 1.5}),
+    "gemma2, uncapped": ("Gemma2Model", {**SMALL, "attn_logit_softcapping": None, "sliding_window": 500}),
+    "gemma3": ("Gemma3TextModel", {**SMALL, "num_hidden_layers": 7, "sliding_window": 12, "rope_parameters": ROPE}),
+    "gemma3, both ways": ("Gemma3TextModel", {
+        **SMALL, "num_hidden_layers": 3, "sliding_window": 24, "use_bidirectional_attention": True,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+    "gemma3, wide heads": ("Gemma3TextModel", {"num_key_value_heads": 1, "head_dim": 32, "query_pre_attn_scalar": 32}),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_bpe_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS[:20_000])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_hidden_states(model: str, tokenizer_json: Path, tmp_path: Path) -> None:
+    architecture, config = MODELS[model]
+    checkpoint = save_checkpoint(tmp_path / "model", tokenizer_json, architecture=architecture, **config)
+    spec = check_family(checkpoint, tmp_path).manifest.spec
+    assert spec.family == model.partition(",")[0]
+    assert spec.attention.is_causal is ("both ways" not in model)
+
+
+def spec_of(architecture: str, **config: Any) -> Any:
+    config = {"architectures": [architecture], "vocab_size": 9, "hidden_size": 48, "intermediate_size": 8,
+              "num_hidden_layers": 6, "num_attention_heads": 4, "max_position_embeddings": 64} | config  # fmt: skip
+    return find_family(architecture)[0].parse(config, LAST)
+
+
+@pytest.mark.parametrize("name", ["Gemma", "Gemma2", "Gemma3Text"])
+def test_defaults_are_those_of_transformers(name: str) -> None:
+    whole = getattr(transformers, f"{name}Config")().to_dict() | {"architectures": [f"{name}Model"]}
+    sizes = {key: whole[key] for key in (
+        "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+        "max_position_embeddings") + (("num_key_value_heads",) if name == "Gemma" else ())}  # fmt: skip
+    family, _ = find_family(f"{name}Model")
+    assert family.parse(sizes, LAST) == family.parse(whole, LAST)
+
+
+def test_older_files_of_gemma3() -> None:
+    """Before transformers 5: two fields for theta, a stretch of the global layers, a pattern for the local ones."""
+    older = spec_of("Gemma3TextModel", rope_theta=1e5, rope_local_base_freq=100.0, sliding_window=512,
+                    rope_scaling={"rope_type": "linear", "factor": 2.0}, sliding_window_pattern=3)  # fmt: skip
+    newer = spec_of("Gemma3TextModel", rope_parameters=ROPE, sliding_window=512, layer_types=[
+        "sliding_attention", "sliding_attention", "full_attention"] * 2)  # fmt: skip
+    assert older == newer
+    assert older.attention.rotary.frequencies[0] == 0.5
+    local = older.attention.local
+    assert local == LocalLayers(layers=(0, 1, 3, 4), reach=511, rotary=Rotary(frequencies=local.rotary.frequencies))
+    assert spec_of("Gemma3TextModel", use_bidirectional_attention=True, sliding_window=512).attention.local.reach == 256
+
+
+def test_gelu_of_gemma_is_its_approximation() -> None:
+    for given in ({"hidden_act": "gelu"}, {"hidden_act": "gelu", "hidden_activation": None}, {}):
+        assert spec_of("GemmaModel", **given).mlp.activation == "gelu_tanh"
+    assert spec_of("Gemma2Model", hidden_activation="gelu").mlp.activation == "gelu"
+
+
+def test_embeddings_are_scaled_as_the_checkpoint_rounds() -> None:
+    torch = pytest.importorskip("torch")
+    for dtype in ("bfloat16", "float16", "float32"):
+        expected = torch.tensor(math.sqrt(3072)).to(getattr(torch, dtype)).item()
+        assert gemma.rounded(math.sqrt(3072), dtype) == expected
+    assert spec_of("GemmaModel", torch_dtype="bfloat16", hidden_size=3072).embedding_scale == 55.5
+    assert spec_of("GemmaModel", hidden_size=64).embedding_scale == 8.0
+
+
+def test_refuses() -> None:
+    with pytest.raises(CheckpointError, match="query_pre_attn_scalar"):
+        spec_of("Gemma2Model", query_pre_attn_scalar=0)
+    with pytest.raises(CheckpointError, match="'Gemma3Model' is not one that openbei builds"):
+        find_family("Gemma3Model")

@@ -1,0 +1,134 @@
+"""Llama, Mistral, Qwen2 and Qwen3, and their bidirectional variants, against transformers' own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from openbei.errors import CheckpointError
+from openbei.families import llama
+from openbei.spec import EmbeddingHead, LocalLayers, SequenceHead
+from tests.checkpoint import save_checkpoint, train_bpe_tokenizer, write_json
+from tests.families.parity import check_family, transformers_judge
+from tests.prose import WORDS
+
+DTYPES = ("float32", "bfloat16")
+LAST = EmbeddingHead(pooling="last_token")
+SMALL = {"num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 0.1}  # of an epsilon that counts
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 64}  # fmt: skip
+YARN = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "original_max_position_embeddings": 32}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaModel", SMALL),
+    "llama, stretched": ("LlamaModel", {"num_key_value_heads": 4, "rope_parameters": LLAMA3}),
+    "llama, biases": ("LlamaModel", {**SMALL, "attention_bias": True, "mlp_bias": True}),
+    "llama, wide heads": ("LlamaModel", {"num_key_value_heads": 1, "head_dim": 32, "hidden_act": "gelu"}),
+    "mistral": ("MistralModel", {**SMALL, "sliding_window": None}),
+    "mistral, sliding": ("MistralModel", {**SMALL, "sliding_window": 20}),
+    "qwen2": ("Qwen2Model", {"num_key_value_heads": 2}),
+    "qwen2, yarn": ("Qwen2Model", {"num_key_value_heads": 4, "rope_parameters": YARN, "rms_norm_eps": 0.1}),
+    "qwen2, sliding": ("Qwen2Model", {
+        "num_key_value_heads": 2, "use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1}),
+    "qwen3": ("Qwen3Model", {**SMALL, "num_hidden_layers": 3}),
+    "qwen3, wide heads": ("Qwen3Model", {"num_key_value_heads": 1, "head_dim": 32, "attention_bias": True}),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_bpe_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS[:20_000])
+
+
+def edit(path: Path, **changes: object) -> None:
+    write_json(path, json.loads(path.read_text()) | changes)
+
+
+def save(folder: Path, tokenizer_json: Path, architecture: str, **config: Any) -> Path:
+    return save_checkpoint(folder, tokenizer_json, architecture=architecture, pooling="lasttoken", **config)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_hidden_states(model: str, tokenizer_json: Path, tmp_path: Path) -> None:
+    architecture, config = MODELS[model]
+    engine_dir = check_family(save(tmp_path / "model", tokenizer_json, architecture, **config), tmp_path)
+    spec = engine_dir.manifest.spec
+    assert spec.family == model.partition(",")[0]
+    assert spec.attention.is_causal
+    assert bool(spec.attention.local) == model.endswith("sliding")
+
+
+@pytest.mark.parametrize("architecture", ["LlamaModel", "Qwen2Model", "Qwen3Model"])
+@pytest.mark.parametrize("by_name", [True, False])
+def test_bidirectional(architecture: str, by_name: bool, tokenizer_json: Path, tmp_path: Path) -> None:
+    """Judged by transformers' own flag for it, which the repositories with such a name set in code of theirs."""
+    checkpoint = save(tmp_path / "model", tokenizer_json, architecture, num_key_value_heads=2, is_causal=False)
+    judges = [transformers_judge(checkpoint, dtype=dtype, attn_implementation="eager") for dtype in DTYPES]
+    if by_name:
+        name = architecture.replace("Model", "BidirectionalModel")
+        edit(checkpoint / "config.json", architectures=[name], auto_map={"AutoModel": f"modeling.{name}"},
+             model_type="its_own", is_causal=None)  # fmt: skip
+    engine_dir = check_family(checkpoint, tmp_path, judge=judges[0], bf16_judge=judges[1])
+    assert not engine_dir.manifest.spec.attention.is_causal
+    if by_name:
+        decisions = {decision.subject: decision.decision for decision in engine_dir.manifest.report}
+        assert decisions["code of the repository"] == "not run"
+
+
+def test_a_window_both_ways(tokenizer_json: Path, tmp_path: Path) -> None:
+    checkpoint = save(tmp_path / "model", tokenizer_json, "MistralModel", **SMALL, sliding_window=7, is_causal=False)
+    judges = [transformers_judge(checkpoint, dtype=dtype, attn_implementation="eager") for dtype in DTYPES]
+    engine_dir = check_family(checkpoint, tmp_path, judge=judges[0], bf16_judge=judges[1])
+    assert engine_dir.manifest.spec.attention.local == LocalLayers(layers=(0, 1), reach=7)
+
+
+@pytest.mark.parametrize("name", ["Llama", "Mistral", "Qwen2", "Qwen3"])
+def test_defaults_are_those_of_transformers(name: str) -> None:
+    """Of what older files leave out; the sizes of a model are in each."""
+    whole = getattr(transformers, f"{name}Config")().to_dict() | {"architectures": [f"{name}Model"]}
+    sizes = {key: whole[key] for key in (
+        "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+        "max_position_embeddings")}  # fmt: skip
+    assert llama.parse(sizes, LAST) == llama.parse(whole, LAST)
+
+
+def parsed(**changes: Any) -> Any:
+    config = {"architectures": ["Qwen3Model"], "vocab_size": 9, "hidden_size": 8, "intermediate_size": 8,
+              "num_hidden_layers": 4, "num_attention_heads": 2, "max_position_embeddings": 64} | changes  # fmt: skip
+    return llama.parse(config, LAST)
+
+
+def test_windows() -> None:
+    on = {"use_sliding_window": True, "sliding_window": 5}
+    types = ["full_attention", "sliding_attention"] * 2
+    assert parsed().attention.local is None
+    assert parsed(**on, max_window_layers=3).attention.local == LocalLayers(layers=(3,), reach=4)
+    assert parsed(**on, layer_types=types).attention.local == LocalLayers(layers=(1, 3), reach=4)
+    assert parsed(sliding_window=5, use_sliding_window=False, layer_types=types).attention.local is None
+    assert parsed(**on, max_window_layers=4).attention.local is None
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"hidden_act": "swish_10"}, "hidden_act is 'swish_10'; known: gelu, "),
+        ({"num_key_value_heads": 3}, "2 attention heads are no multiple of 3 for keys"),
+        ({"head_dim": None, "hidden_size": 9}, "hidden_size 9 is no multiple of 2 attention heads"),
+        ({"head_dim": 3}, "3 columns of a head turn; it must be an even number"),
+        ({"layer_types": ["full_attention"]}, "layer_types is .* for 4 layers"),
+        ({"layer_types": ["linear_attention"] * 4}, "linear_attention"),
+        ({"rope_scaling": {"type": "longrope"}}, "rope type is 'longrope'; implemented are: default, "),
+        ({"vocab_size": None}, "vocab_size"),
+    ],
+)
+def test_refuses(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        parsed(**config)
+
+
+def test_refuses_what_only_code_of_a_repository_knows() -> None:
+    with pytest.raises(CheckpointError, match="LlamaBidirectionalForSequenceClassification' pools in code of its repo"):
+        llama.parse({"architectures": ["LlamaBidirectionalForSequenceClassification"], "vocab_size": 9,
+                     "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+                     "max_position_embeddings": 64}, SequenceHead(num_labels=1))  # fmt: skip

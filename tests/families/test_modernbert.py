@@ -1,0 +1,73 @@
+"""ModernBERT against transformers'."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from openbei.errors import CheckpointError
+from openbei.families import modernbert
+from openbei.spec import EmbeddingHead, SequenceHead, TokenHead
+
+from .parity import check_family
+
+MEAN = EmbeddingHead(pooling="mean")
+CONFIGS: dict[str, dict[str, Any]] = {
+    "as published": {"num_hidden_layers": 4, "local_attention": 16},
+    "with biases": {
+        "attention_bias": True, "mlp_bias": True, "norm_bias": True, "hidden_activation": "silu", "norm_eps": 1e-3,
+        "num_attention_heads": 2, "local_attention": 9,
+    },
+    "layer types": {
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "num_hidden_layers": 3,
+        "rope_parameters": {"full_attention": {"rope_theta": 500.0}, "sliding_attention": {"rope_theta": 30.0}},
+        "local_attention": 40,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_hidden_states(name: str, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    check_family(make_checkpoint(architecture="ModernBertModel", **CONFIGS[name]), tmp_path)
+
+
+def test_defaults_are_those_of_transformers() -> None:
+    assert modernbert.parse(transformers.ModernBertConfig().to_dict(), MEAN) == modernbert.parse({}, MEAN)
+
+
+def test_older_files() -> None:
+    """They name two thetas; where the local one is null, it is the global one."""
+    config = {"num_hidden_layers": 4, "global_attn_every_n_layers": 2, "local_rope_theta": None}
+    spec = modernbert.parse(config, MEAN)
+    assert spec.attention.local is not None
+    assert (spec.attention.local.layers, spec.attention.local.reach) == ((1, 3), 64)
+    assert spec.attention.local.rotary == spec.attention.rotary
+
+
+def test_heads() -> None:
+    """Every last map has a dense before it, and a classifier's pooling is in its config."""
+    config = {"classifier_pooling": "mean", "classifier_activation": "silu"}
+    dense = modernbert.dense(config, "token_labels")
+    assert dense is not None
+    assert (dense.activation, modernbert.dense(config, "embedding")) == ("silu", None)
+    head = SequenceHead(num_labels=2, dense=dense)
+    assert modernbert.parse(config, head).head == SequenceHead(num_labels=2, dense=dense, pooling="mean")
+    assert modernbert.parse(config, TokenHead(num_labels=2, dense=dense)).dense == dense
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"layer_types": ["full_attention"]}, "1 layer_types for 22 layers"),
+        ({"layer_types": ["linear_attention"]}, "layer_types"),
+        ({"hidden_activation": "gelu_10"}, "hidden_activation is 'gelu_10'; known: gelu, "),
+        ({"classifier_pooling": "max"}, "classifier_pooling"),
+        ({"hidden_size": 30}, "hidden_size 30 is no multiple of 12"),
+        ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "rope type is 'longrope'"),
+    ],
+)
+def test_refuses(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        modernbert.parse(config, MEAN)
