@@ -284,6 +284,17 @@ def test_emulated_amx_agrees_with_reference(
     assert amx_emulator.instructions_executed() > before
 
 
+@pytest.mark.parametrize(
+    "axis", ["causal, grouped heads", "local", "gated, pre-norm", "sandwich of RMS norms", "ALiBi"]
+)
+def test_emulated_amx_on_the_axes(
+    axis: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
+    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
+    check_tokens(engine_dir, encoder, [40, 3, 65])
+
+
 def test_levels_that_are_not_offered_are_refused(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     engine_dir = make_engine_dir(make_spec())
     with pytest.raises(ValueError, match="not an instruction-set level"):
