@@ -152,9 +152,11 @@ def _derived(engine_dir: EngineDir) -> dict[str, Vectors]:
     attention, tensors = spec.attention, engine_dir.tensors
     derived: dict[str, Vectors] = {}
     local = attention.local.rotary if attention.local else None
-    for name, rotary in {"rotary": attention.rotary, "local_rotary": local or attention.rotary}.items():
+    turns = {"rotary": attention.rotary, "local_rotary": local or attention.rotary}
+    tables = {rotary: rotary_tables(rotary, length) for rotary in {*turns.values()} if rotary}  # often one for both
+    for name, rotary in turns.items():
         if rotary:
-            derived[f"{name}.cosines"], derived[f"{name}.sines"] = rotary_tables(rotary, length)
+            derived[f"{name}.cosines"], derived[f"{name}.sines"] = tables[rotary]
     if attention.bias:
         bias = distance_bias(attention, tensors.get("attention.buckets"), length)
         derived["bias"] = np.pad(bias, ((0, 0), (BIAS_SLACK, BIAS_SLACK))).astype(np.float32)

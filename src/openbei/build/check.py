@@ -81,9 +81,8 @@ def match_tensors(tensors: Mapping[str, Array], family: Family, kind: HeadKind, 
     if extra := {name for canonical, name in found.items() if canonical not in expected}:
         raise CheckpointError(f"the checkpoint has tensors that {spec.family} has no place for: {_some(extra)}")
     sources: dict[str, list[_Source]] = {name: [] for name in shapes}
-    for theirs in sorted(wanted & found.keys(), key=list(expected).index):
-        ours = expected[theirs]
-        for index, name in enumerate(ours):
+    for theirs, ours in expected.items():
+        for index, name in enumerate(ours if theirs in found else ()):
             sources[name].append(_Source(found[theirs], tensors[found[theirs]], index, len(ours)))
     for name, shape in shapes.items():
         _check_parts(sources[name], _part_shapes(name, shape, spec, len(sources[name])))

@@ -28,9 +28,7 @@ WEIGHTS = {
     "encoder.layers.{}.norm2": "layers.{}.mlp.norm",
 }
 HEADS: dict[HeadKind, dict[str, str]] = {
-    "embedding": {},
-    "sequence_labels": {"pooler.dense": "head.dense", "classifier": "head.out"},
-    "token_labels": {"classifier": "head.out"},
+    **bert.HEADS,
     "term_weights": {
         "cls.predictions.transform.dense": "head.dense",
         "cls.predictions.transform.layer_norm": "head.norm",
