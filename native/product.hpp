@@ -8,25 +8,48 @@
 
 namespace openbei {
 
-// Cuts `rows` into near-equal strips of at most `max_strip` and calls `strip.template operator()<M>(first_row)`.
-template <int max_strip, class Strip>
-void for_each_strip(size_t rows, Strip&& strip) {
+// Cuts `rows` into near-equal strips of at most `max_strip`. strip(sequence of M integers, first row, sums) fills
+// sums[M, 2 · V::width], and epilogue(value, row, column) is called for each vector of them. The way through memory is
+// cheap, and no epilogue takes registers from a strip.
+template <class V, int max_strip, class Strip, class Epilogue>
+void for_each_strip(size_t rows, Strip&& strip, Epilogue&& epilogue) {
+  constexpr size_t columns = 2 * V::width;
+  alignas(64) float sums[max_strip * columns];
   const size_t num_strips = (rows + max_strip - 1) / max_strip;
-  for (size_t i = 0, row = 0; i < num_strips; ++i) {
+  for (size_t i = 0, first = 0; i < num_strips; ++i) {
     const size_t end = rows * (i + 1) / num_strips;
     [&]<int... M>(std::integer_sequence<int, M...>) {
-      (void)((static_cast<int>(end - row) == M + 1 && (strip.template operator()<M + 1>(row), true)) || ...);
+      (void)((end - first == M + 1 && (strip(std::make_integer_sequence<int, M + 1>{}, first, sums), true)) || ...);
     }(std::make_integer_sequence<int, max_strip>{});
-    row = end;
+    for (const float* row = sums; first < end; ++first, row += columns) {
+      epilogue(V::load(row), first, 0);
+      epilogue(V::load(row + V::width), first, V::width);
+    }
   }
 }
+
+// Where up to twelve rows of x are read. Three are within reach of one pointer: with one for each there would be too
+// few registers.
+template <class T>
+struct StripRows {
+  const T* pointers[4];
+  size_t stride;
+
+  StripRows(const T* x, size_t stride) : pointers{x, x + 3 * stride, x + 6 * stride, x + 9 * stride}, stride(stride) {}
+
+  const T* operator[](int row) const { return pointers[row / 3] + static_cast<size_t>(row % 3) * stride; }
+  void advance(size_t columns) {
+    for (auto& pointer : pointers) pointer += columns;
+    asm("" : "+r"(pointers[0]), "+r"(pointers[1]), "+r"(pointers[2]), "+r"(pointers[3]));  // or compilers take twelve
+  }
+};
 
 template <class V, class WeightType>
 struct VectorProduct {
   using Activations = float;
   using Weight = WeightType;
   static constexpr bool precise = true;
-  static constexpr int strip_rows = V::product_rows, vectors = V::product_vectors;
+  static constexpr int strip_rows = V::product_rows;
   using F = typename V::F;
 
   static void enter() {}
@@ -36,16 +59,18 @@ struct VectorProduct {
   // Panels are weights, or keys and values in the activation type.
   template <class Panel, class Epilogue>
   static void run(const float* x, size_t x_stride, size_t rows, const Panel* panel, size_t k, Epilogue&& epilogue) {
-    constexpr size_t columns = vectors * V::width;
-    for (size_t column = 0; column < panel_width; column += columns)
-      for_each_strip<strip_rows>(rows, [&]<int M>(size_t row) {
-        strip<M>(x + row * x_stride, x_stride, panel, column, k,
-                 [&](typename V::F value, size_t r, size_t c) { epilogue(value, row + r, c); });
-      });
+    constexpr size_t pair = sizeof(float) / sizeof(Panel);  // bfloat16 weights lie in pairs of rows
+    for (size_t column = 0; column < panel_width; column += 2 * V::width)
+      for_each_strip<V, strip_rows>(
+          rows,
+          [&](auto strip_rows, size_t row, float* sums) {
+            strip(strip_rows, x + row * x_stride, x_stride, panel + column * pair, k, sums);
+          },
+          [&](F value, size_t row, size_t c) { epilogue(value, row, column + c); });
   }
 
   static double peak(size_t iterations) {
-    constexpr int independent = strip_rows * vectors;
+    constexpr int independent = 2 * strip_rows;
     F sums[independent], a = V::set1(1.0f), b = V::set1(1e-9f);
 #pragma GCC unroll 32
     for (auto& sum : sums) sum = V::zero();
@@ -59,38 +84,31 @@ struct VectorProduct {
   }
 
  private:
-  template <int M, class Panel, class Epilogue>
-  static void strip(const float* x, size_t x_stride, const Panel* panel, size_t column, size_t k, Epilogue&& epilogue) {
-    F sums[M][vectors];
-    for (auto& row : sums)
-      for (auto& sum : row) sum = V::zero();
-    if constexpr (sizeof(Panel) == sizeof(float)) {
-      for (size_t i = 0; i < k; ++i) {
-        F w[vectors];
-        for (int v = 0; v < vectors; ++v) w[v] = V::load(panel + i * panel_width + column + v * V::width);
-        accumulate<M>(sums, x + i, x_stride, w);
+  // x[M, k] · panel[k, columns] to out[M, columns], two vectors of columns. Only constants index the sums, and nothing
+  // that wants registers is inlined, or compilers keep the sums in memory.
+  template <int... m, class Panel>
+  [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const float* x, size_t x_stride,
+                                      const Panel* panel, size_t k, float* out) {
+    F left_sums[] = {(static_cast<void>(m), V::zero())...}, right_sums[] = {(static_cast<void>(m), V::zero())...};
+    const auto add = [](F& left_sum, F& right_sum, F a, F left, F right) __attribute__((always_inline)) {
+      left_sum = V::fma(a, left, left_sum);
+      right_sum = V::fma(a, right, right_sum);
+    };
+    StripRows rows(x, x_stride);
+    for (const Panel* end = panel + k * panel_width; panel != end; panel += 2 * panel_width, rows.advance(2)) {
+      F left[2], right[2];
+      if constexpr (sizeof(Panel) == sizeof(float)) {
+        left[0] = V::load(panel), right[0] = V::load(panel + V::width);
+        left[1] = V::load(panel + panel_width), right[1] = V::load(panel + panel_width + V::width);
+      } else {
+        V::load_pairs(panel, left[0], left[1]);
+        V::load_pairs(panel + 2 * V::width, right[0], right[1]);
       }
-    } else {
-      for (size_t i = 0; i < k; i += 2) {
-        F even[vectors], odd[vectors];
-        for (int v = 0; v < vectors; ++v)
-          V::load_pairs(panel + i * panel_width + 2 * (column + v * V::width), even[v], odd[v]);
-        accumulate<M>(sums, x + i, x_stride, even);
-        accumulate<M>(sums, x + i + 1, x_stride, odd);
-      }
+      (add(left_sums[m], right_sums[m], V::set1(rows[m][0]), left[0], right[0]), ...);
+      (add(left_sums[m], right_sums[m], V::set1(rows[m][1]), left[1], right[1]), ...);
     }
-    for (int m = 0; m < M; ++m)
-      for (int v = 0; v < vectors; ++v) epilogue(sums[m][v], m, column + v * V::width);
-  }
-
-  template <int M>
-  static void accumulate(F (&sums)[M][vectors], const float* x, size_t x_stride, const F (&w)[vectors]) {
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
-      const F a = V::set1(x[m * x_stride]);
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) sums[m][v] = V::fma(a, w[v], sums[m][v]);
-    }
+    (V::store(out + 2 * m * V::width, left_sums[m]), ...);
+    (V::store(out + (2 * m + 1) * V::width, right_sums[m]), ...);
   }
 };
 

@@ -23,10 +23,12 @@ struct DotProduct {
     // Weights may come from memory, and hardware prefetchers stop at each page of 4 KiB: they are fetched 8 KiB ahead,
     // 32 KiB when few rows use them.
     const size_t ahead = rows <= 2 * strip_rows ? 16384 : 4096;
-    for_each_strip<strip_rows>(rows, [&]<int M>(size_t row) {
-      strip<M>(x + row * x_stride, x_stride, panel, ahead, k,
-               [&](V::F value, size_t r, size_t c) { epilogue(value, row + r, c); });
-    });
+    for_each_strip<V, strip_rows>(
+        rows,
+        [&](auto strip_rows, size_t row, float* sums) {
+          strip(strip_rows, x + row * x_stride, x_stride, panel, ahead, k, sums);
+        },
+        epilogue);
   }
 
   static double peak(size_t iterations) {
@@ -47,34 +49,29 @@ struct DotProduct {
  private:
   static void prefetch(const bf16* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
 
-  template <int M, class Epilogue>
-  static void strip(const bf16* x, size_t x_stride, const bf16* panel, size_t ahead, size_t k, Epilogue&& epilogue) {
-    V::F sums[M][2];
-    for (auto& row : sums) row[0] = row[1] = V::zero();
-    // Three rows are within reach of one pointer: with one for each row there would be too few registers.
-    const bf16 *rows_0 = x, *rows_3 = x + 3 * x_stride, *rows_6 = x + 6 * x_stride, *rows_9 = x + 9 * x_stride;
-    for (const bf16* end = panel + k * panel_width; panel != end; panel += 2 * panel_width) {
+  // x[M, k] · panel[k, 32] to out[M, 32]. Only constants index the sums, and nothing that wants registers is inlined,
+  // or compilers keep the sums in memory.
+  template <int... m>
+  [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const bf16* x, size_t x_stride,
+                                      const bf16* panel, size_t ahead, size_t k, float* out) {
+    V::F left_sums[] = {(static_cast<void>(m), V::zero())...}, right_sums[] = {(static_cast<void>(m), V::zero())...};
+    StripRows rows(x, x_stride);
+    for (const bf16* end = panel + k * panel_width; panel != end; panel += 2 * panel_width, rows.advance(2)) {
       prefetch(panel + ahead);
       prefetch(panel + ahead + panel_width);
-      asm("" : "+r"(rows_0), "+r"(rows_3), "+r"(rows_6), "+r"(rows_9));  // or the compiler takes one for each again
       const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel));
       const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + panel_width));
-#pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) {
-        const bf16* rows = m < 3 ? rows_0 : m < 6 ? rows_3 : m < 9 ? rows_6 : rows_9;
+      const auto add = [&](V::F& left_sum, V::F& right_sum, const bf16* row) __attribute__((always_inline)) {
         int pair;
-        __builtin_memcpy(&pair, rows + static_cast<size_t>(m % 3) * x_stride, sizeof pair);
+        __builtin_memcpy(&pair, row, sizeof pair);
         const auto a = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
-        sums[m][0] = _mm512_dpbf16_ps(sums[m][0], a, left);
-        sums[m][1] = _mm512_dpbf16_ps(sums[m][1], a, right);
-      }
-      rows_0 += 2, rows_3 += 2, rows_6 += 2, rows_9 += 2;
+        left_sum = _mm512_dpbf16_ps(left_sum, a, left);
+        right_sum = _mm512_dpbf16_ps(right_sum, a, right);
+      };
+      (add(left_sums[m], right_sums[m], rows[m]), ...);
     }
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
-      epilogue(sums[m][0], m, 0);
-      epilogue(sums[m][1], m, V::width);
-    }
+    (V::store(out + m * panel_width, left_sums[m]), ...);
+    (V::store(out + m * panel_width + V::width, right_sums[m]), ...);
   }
 };
 
