@@ -32,7 +32,7 @@ def main() -> None:
     """Measure and tell."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure openbei and its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {' '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--write", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md and docs/models.md")
     parser.add_argument("--scale", type=float, default=1.0, help="measure less, to try the code")
     parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where models are built")
     arguments = parser.parse_args()
@@ -48,6 +48,9 @@ def main() -> None:
     print(text)
     if arguments.write:
         write_between_markers(Path("README.md"), text)
+        if "models" in names:
+            measured_on = caption(about["engine"], setting.threads)
+            write_between_markers(Path("docs/models.md"), f"{measured_on}\n\n{models.page_of(setting)}")
 
 
 def caption(engine: str, threads: int) -> str:

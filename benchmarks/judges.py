@@ -1,17 +1,21 @@
 """The peers: sentence-transformers on torch, and OpenVINO. Each takes texts and gives vectors, as ours does."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from tests.same_embedding import worst_plain_cosine
+
 from .setting import MAX_TOKENS
 
 if TYPE_CHECKING:
     import openvino
+    import torch
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[list[str]], Vectors]
@@ -30,29 +34,31 @@ def sentence_transformer(checkpoint: Path, threads: int, *, is_bfloat16: bool = 
 
 
 class OpenVino:
-    """The model in OpenVINO in bfloat16, dynamic shapes, tokenized and padded by our library, sorted by length."""
+    """A model in OpenVINO in bfloat16, dynamic shapes, batches of like lengths padded by hand, several in flight.
 
-    def __init__(self, checkpoint: Path, threads: int, hint: str, batch_size: int) -> None:
+    `ids_of` makes token ids of some of the items that are given, which have lengths to sort by.
+    """
+
+    def __init__(
+        self, path: Path, ids_of: Callable[[list[Any]], list[Any]], threads: int, hint: str, batch_size: int
+    ) -> None:
         import openvino
 
         properties = {"INFERENCE_PRECISION_HINT": "bf16", "PERFORMANCE_HINT": hint, "INFERENCE_NUM_THREADS": threads}
-        self._compiled = openvino.Core().compile_model(converted(checkpoint), "CPU", properties)
-        self._queue = openvino.AsyncInferQueue(self._compiled)
+        compiled = openvino.Core().compile_model(path, "CPU", properties)
+        self._width = compiled.output(0).get_partial_shape()[1].get_length()
+        self._queue = openvino.AsyncInferQueue(compiled)
         self._queue.set_callback(self._take)
-        self._tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-        self._tokenizer.enable_padding()
-        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._ids_of = ids_of
         self._batch_size = batch_size
 
-    def __call__(self, texts: list[str]) -> Vectors:
-        """Embed texts; float32 [n, 384], in their order."""
-        self._vectors = np.empty((len(texts), 384), np.float32)
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        for start in range(0, len(texts), self._batch_size):
+    def __call__(self, items: list[Any]) -> Vectors:
+        """Embed them; float32 [n, width], in their order."""
+        self._vectors = np.empty((len(items), self._width), np.float32)
+        order = np.argsort([-len(item) for item in items], kind="stable")
+        for start in range(0, len(items), self._batch_size):
             rows = order[start : start + self._batch_size]
-            encodings = self._tokenizer.encode_batch_fast([texts[i] for i in rows])
-            ids = np.array([e.ids for e in encodings], np.int64)
-            mask = np.array([e.attention_mask for e in encodings], np.int64)
+            ids, mask = pad(self._ids_of([items[i] for i in rows]))
             self._queue.start_async([ids, mask], rows)
         self._queue.wait_all()
         return self._vectors
@@ -61,38 +67,94 @@ class OpenVino:
         self._vectors[rows] = request.get_output_tensor().data
 
 
-def converted(checkpoint: Path) -> "openvino.Model":
-    """The torch model, mean pooling and normalization included, as an OpenVINO model; kept beside the checkpoint."""
+def encoder_of(checkpoint: Path) -> Callable[[list[str]], list[list[int]]]:
+    """Texts to token ids, for OpenVINO."""
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+
+
+def pad(rows: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and attention mask [n, longest] of rows of ids."""
+    ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def converted(checkpoint: Path) -> Path:
+    """The torch model with mean pooling as an OpenVINO model, kept beside the checkpoint.
+
+    Raises RuntimeError where it cannot be traced, or where what was traced is another function at another length.
+    """
     import openvino
+    import torch
+
+    path = checkpoint.parent / f"{checkpoint.name}.openvino.xml"
+    if not path.exists():
+        model = pooled(checkpoint)
+        ids = torch.randint(1000, 2000, (3, 11))
+        with torch.no_grad():
+            traced = openvino.convert_model(
+                model, example_input={"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            )
+        ids, mask = torch.randint(1000, 2000, (2, 90)), torch.ones((2, 90), dtype=torch.int64)
+        mask[1, 50:] = 0
+        precise = openvino.Core().compile_model(traced, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        with torch.no_grad():
+            if worst_plain_cosine(precise([ids.numpy(), mask.numpy()])[0], model(ids, mask).numpy()) < 0.999:
+                raise RuntimeError("the traced model computes something else")
+        openvino.save_model(traced, path, compress_to_fp16=False)
+    return path
+
+
+def pooled(checkpoint: Path) -> "torch.nn.Module":
+    """The model of transformers in float32 behind a mean pooling, as it can be traced."""
     import torch
     from transformers import AutoModel
 
-    path = checkpoint.parent / "openvino.xml"
-    if not path.exists():
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = AutoModel.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="sdpa").eval()
 
-        class Pooled(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.encoder = AutoModel.from_pretrained(checkpoint, attn_implementation="sdpa").eval()
-
-            def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-                # A mask of one row a query, spelled out, which tracing keeps general in batch and length.
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            config = self.encoder.config
+            masks: Any = attention_mask
+            if getattr(config, "use_bidirectional_attention", False):  # its own masks cannot be traced
+                index = torch.arange(input_ids.shape[1])
+                near = (index[None, :] - index[:, None]).abs() < config.sliding_window
                 wide = attention_mask[:, None, None, :].to(torch.bool).expand(-1, 1, input_ids.shape[1], -1)
-                tokens = self.encoder(input_ids=input_ids, attention_mask=wide).last_hidden_state
-                mask = attention_mask[..., None].to(tokens.dtype)
-                return torch.nn.functional.normalize((tokens * mask).sum(1) / mask.sum(1), dim=-1)
+                masks = {"full_attention": wide, "sliding_attention": wide & near}
+            cache = {"use_cache": False} if hasattr(config, "use_cache") else {}
+            tokens = self.encoder(input_ids=input_ids, attention_mask=masks, **cache).last_hidden_state
+            mask = attention_mask[..., None].to(tokens.dtype)
+            return (tokens * mask).sum(1) / mask.sum(1)
 
-        ids = torch.randint(1000, 2000, (3, 11))
-        with torch.no_grad():
-            model = openvino.convert_model(
-                Pooled(), example_input={"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-            )
-        openvino.save_model(model, path, compress_to_fp16=False)
-    return openvino.Core().read_model(path)
+    return Pooled().eval()
 
 
-def openvino_candidates(checkpoint: Path, threads: int) -> Iterator[tuple[str, Embed]]:
+def openvino_candidates(
+    path: Path, ids_of: Callable[[list[Any]], list[Any]], threads: int, batch_sizes: tuple[int, ...] = (8, 16, 32, 64)
+) -> Iterator[tuple[str, OpenVino]]:
     """OpenVINO at each batch size and performance hint worth trying."""
     for hint in ("LATENCY", "THROUGHPUT"):
-        for batch_size in (8, 16, 32, 64):
-            yield f"{hint.lower()} {batch_size}", OpenVino(checkpoint, threads, hint, batch_size)
+        for batch_size in batch_sizes:
+            yield f"{hint.lower()} {batch_size}", OpenVino(path, ids_of, threads, hint, batch_size)
+
+
+def fastest_openvino(candidates: Iterable[tuple[str, OpenVino]], items: list[Any]) -> tuple[str, OpenVino]:
+    """The fastest of the candidates on these items."""
+    fastest: tuple[float, str, OpenVino] | None = None
+    for name, embed in candidates:
+        embed(items)  # the first run of a shape compiles it
+        start = time.perf_counter()
+        embed(items)
+        seconds = time.perf_counter() - start
+        if fastest is None or seconds < fastest[0]:
+            fastest = (seconds, name, embed)
+    assert fastest
+    return fastest[1:]

@@ -1,10 +1,16 @@
-"""How fast models of real sizes are, with seeded random weights, against transformers in bfloat16: ids in, states out.
+"""Every family at a real model's size, with seeded random weights: is it right, and how fast against the peers.
 
-The peer runs batches of like lengths, padded, as one would by hand; both get the same ids and the same threads.
+Right: hidden states against transformers in float32. Fast: ids in, pooled vectors out, against transformers in bfloat16
+and, where a threshold stands, OpenVINO. The peers run batches of like lengths, padded, as one would by hand; all get
+the same ids and the same threads.
 """
 
+import gc
+import json
 import os
+import shutil
 import statistics
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,41 +23,57 @@ from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.build import build
 from openbei.config import Environment, deployment_for_model
 from openbei.embedder import BATCHES_AT_ONCE, batches
+from openbei.engine_dir import EngineDir, num_parameters
+from openbei.families import ARCHITECTURES, FAMILIES, find_family
+from openbei.spec import DType
+from tests.families.parity import error, transformers_judge
+from tests.same_embedding import worst_cosine
 
+from .judges import converted, fastest_openvino, openvino_candidates, pad
 from .results import Row, interleaved, ratio, report
 from .setting import Setting
+from .shapes import SHAPES, Shape
 
-NUM_TEXTS = 48
+NUM_TEXTS = 40
 ROUNDS = 3
 PEER_BATCH = 8
+PAGE = "models.md"
+JUDGED_LENGTHS = (1, 17, 64, 200)
 
-SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "bert-base": ("BertModel", {}),
-    "roberta-base": ("RobertaModel", {"max_position_embeddings": 514, "type_vocab_size": 1}),
-    "ModernBERT-base": ("ModernBertModel", {}),
-    "Qwen3-0.6B": ("Qwen3Model", {
-        "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28,
-        "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": True,
-    }),
+TASKS = {
+    "embedding": "embed", "sequence_labels": "rerank, classify", "token_labels": "named entities",
+    "term_weights": "SPLADE",
 }  # fmt: skip
-"""Architecture, and what is not its default."""
 
 Ids = list[NDArray[np.int32]]
 
 
-def checkpoint_of(setting: Setting, name: str) -> Path:
-    """A random model of that shape, in bfloat16, with mean pooling and a tokenizer whose ids it has."""
-    import json
+@dataclass(frozen=True)
+class Measured:
+    """One model: hidden states' worst `cosine` in float32, and `error` in bfloat16 as a share of the peer's."""
 
+    shape: Shape
+    parameters: int
+    cosine: float
+    error: float
+    tokens_per_s: dict[str, int]
+    ratios: dict[str, float]
+
+
+def checkpoint_of(setting: Setting, shape: Shape) -> Path:
+    """A random model of that shape, in bfloat16, with mean pooling and a tokenizer whose ids it has."""
     import torch
     import transformers
 
-    architecture, changes = SHAPES[name]
-    folder = setting.folder / name
+    folder = setting.folder / shape.model
     torch.manual_seed(0)
-    model_class = getattr(transformers, architecture)
-    config = model_class.config_class(**changes)
-    model_class(config).to(torch.bfloat16).save_pretrained(folder)
+    model_class = getattr(transformers, shape.architecture)
+    model = model_class(model_class.config_class(**shape.changes)).to(torch.bfloat16)
+    with torch.no_grad():  # enough variance that texts differ
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 1.0 if "embed" in name else 1.5 * parameter.shape[-1] ** -0.5)
+    model.save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(setting.checkpoint).save_pretrained(folder)
     (folder / "1_Pooling").mkdir(exist_ok=True)
     (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "mean"}))
@@ -75,42 +97,120 @@ def run_engine(engine: Engine, ids: Ids) -> None:
         engine.run(PackedBatch.pack([sequences[i] for i in indices]))
 
 
-def run_peer(model: Any, ids: Ids) -> None:  # noqa: ANN401
+def run_transformers(model: Any, ids: Ids) -> None:  # noqa: ANN401
     """The same through transformers, the longest first."""
     import torch
 
     ordered = sorted(ids, key=len, reverse=True)
     with torch.inference_mode():
         for start in range(0, len(ordered), PEER_BATCH):
-            part = ordered[start : start + PEER_BATCH]
-            padded = np.zeros((len(part), len(part[0])), np.int64)
-            mask = np.zeros_like(padded)
-            for row, one in enumerate(part):
-                padded[row, : len(one)] = one
-                mask[row, : len(one)] = 1
+            padded, mask = pad(ordered[start : start + PEER_BATCH])
             model(input_ids=torch.from_numpy(padded), attention_mask=torch.from_numpy(mask))
 
 
-def run(setting: Setting) -> list[Row]:
-    """Ratios of medians, interleaved, for each shape."""
+def build_at(checkpoint: Path, dtype: DType) -> EngineDir:
+    """The engine directory in a dtype."""
+    from msgspec.structs import replace
+
+    deployment = replace(deployment_for_model(str(checkpoint)), dtype=dtype)
+    return build(deployment, checkpoint / dtype, environment=Environment.read(os.environ))
+
+
+def judge(checkpoint: Path, threads: int) -> tuple[float, float]:
+    """The worst cosine in float32, and the error in bfloat16 as a share of transformers' own, over hidden states."""
+    rng = np.random.default_rng(1)
+    given = [rng.integers(1000, 20000, n).astype(np.int32) for n in JUDGED_LENGTHS]
+    batch = PackedBatch.pack([Sequence(ids, len(ids)) for ids in given])
+    states: dict[str, Any] = {}
+    dtypes: tuple[DType, ...] = ("float32", "bfloat16")
+    for dtype in dtypes:
+        engine = load_engine(build_at(checkpoint, dtype), threads=threads)
+        states[f"our {dtype}"] = np.asarray(engine.run(batch, "tokens"))
+        peer = transformers_judge(checkpoint, dtype=dtype)
+        states[dtype] = np.concatenate([peer(ids.tolist()) for ids in given])
+    truth = states["float32"]
+    share = error(states["our bfloat16"], truth) / error(states["bfloat16"], truth)
+    return worst_cosine(states["our float32"], truth), share
+
+
+def measure(setting: Setting, shape: Shape) -> Measured:
+    """One shape, from checkpoint to ratios; nothing of it stays on the disk."""
     import torch
     import transformers
 
-    torch.set_num_threads(setting.threads)
+    checkpoint = checkpoint_of(setting, shape)
+    cosine, share = judge(checkpoint, setting.threads)
+    engine_dir = build_at(checkpoint, "bfloat16")
     ids = random_ids(setting.count(NUM_TEXTS))
-    rows, measured = [], {}
-    for name in SHAPES:
-        checkpoint = checkpoint_of(setting, name)
-        deployment = deployment_for_model(str(checkpoint))
-        engine_dir = build(deployment, checkpoint / "engine", environment=Environment.read(os.environ))
-        engine = load_engine(engine_dir, threads=setting.threads)
-        model = transformers.AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
-        times = interleaved(
-            {"openbei": partial(run_engine, engine, ids), "transformers": partial(run_peer, model, ids)},
-            setting.count(ROUNDS),
-        )
-        measured[name] = {who: round(sum(map(len, ids)) / statistics.median(s)) for who, s in times.items()}
-        faster = ratio(times["transformers"], times["openbei"])
-        rows.append(Row(f"{name} shape, mixed, × transformers bfloat16", faster, limit=1.5))
-    report("models", setting.about(), {"tokens_per_s": measured}, rows)
+    model = transformers.AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
+    contenders = {
+        "openbei": partial(run_engine, load_engine(engine_dir, threads=setting.threads), ids),
+        "transformers bf16": partial(run_transformers, model, ids),
+    }
+    if shape.limit is not None:
+        candidates = openvino_candidates(converted(checkpoint), list, setting.threads, (8, 16))
+        _, openvino = fastest_openvino(candidates, ids[::4])
+        contenders["OpenVINO bf16"] = partial(openvino, ids)
+    times = interleaved(contenders, setting.count(ROUNDS))
+    speed = {who: round(sum(map(len, ids)) / statistics.median(seconds)) for who, seconds in times.items()}
+    ratios = {who: ratio(seconds, times["openbei"]) for who, seconds in times.items() if who != "openbei"}
+    parameters = num_parameters(engine_dir.manifest.spec)
+    shutil.rmtree(checkpoint)
+    for left in setting.folder.glob(f"{shape.model}.openvino.*"):
+        left.unlink()
+    gc.collect()
+    return Measured(shape, parameters, cosine, share, speed, ratios)
+
+
+def run(setting: Setting) -> list[Row]:
+    """Every shape; the table of docs/models.md stays in the folder."""
+    import torch
+
+    torch.set_num_threads(setting.threads)
+    found, rows = [], []
+    for shape in SHAPES:
+        found.append(one := measure(setting, shape))
+        report_one = {"model": shape.model, "tokens_per_s": one.tokens_per_s, "cosine": one.cosine, "error": one.error}
+        about = {f"{shape.model} shape, mixed, × {who}": value for who, value in one.ratios.items()}
+        kept = [Row(what, value, limit=shape.limit) for what, value in about.items()]
+        report("models", setting.about(), report_one, kept)
+        rows += kept if shape.limit else []
+    (setting.folder / PAGE).write_text(page(found))
     return rows
+
+
+def page_of(setting: Setting) -> str:
+    """The table that `run` left."""
+    return (setting.folder / PAGE).read_text()
+
+
+def page(found: list[Measured]) -> str:
+    """Markdown: one row for each model, the families in the order of FAMILIES."""
+    order = list(FAMILIES)
+    head = (
+        "architectures", "tasks", "shape measured", "parameters", "1 - worst cosine, float32",
+        "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "tokens/s",
+    )  # fmt: skip
+    lines = [head, ("---",) * len(head)]
+    lines += [cells(one) for one in sorted(found, key=lambda one: order.index(one.shape.beginning))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cells(one: Measured) -> tuple[str, ...]:
+    """One row."""
+    shape = one.shape
+    family, _ = find_family(shape.architecture)
+    kinds = {kind for ends in ARCHITECTURES.values() for kind in ends} & set(family.HEADS)
+    layers = f", {shape.changes['num_hidden_layers']} of {shape.of_layers} layers" if shape.of_layers else ""
+    openvino = one.ratios.get("OpenVINO bf16")
+    return (
+        ", ".join([shape.beginning, *shape.also]),
+        ", ".join(words for kind, words in TASKS.items() if kind in kinds),
+        shape.model + layers,
+        f"{one.parameters / 1e6:,.0f} M",
+        f"{max(1 - one.cosine, 0):.0e}",
+        f"{one.error:.2f}",
+        f"{one.ratios['transformers bf16']:.2f}",
+        "" if openvino is None else f"{openvino:.2f}",
+        f"{one.tokens_per_s['openbei']:,}",
+    )

@@ -1,7 +1,6 @@
 """How fast, in process, against the peers: text in, vectors out, tokenizing included for everyone."""
 
 import statistics
-import time
 from functools import partial
 
 from . import judges
@@ -12,21 +11,6 @@ from .setting import Setting
 NUM_TEXTS = {"short": 1200, "mixed": 400, "long": 64}
 ROUNDS = 4
 LIMITS = {("mixed", "sentence-transformers float32"): 7.0, ("mixed", "OpenVINO bf16"): 1.6}
-
-
-def best_openvino(setting: Setting, texts: list[str]) -> tuple[str, Embed]:
-    """The fastest of OpenVINO's batch sizes and hints on a quarter of these texts."""
-    texts = texts[::4]
-    fastest: tuple[float, str, Embed] | None = None
-    for name, embed in judges.openvino_candidates(setting.checkpoint, setting.threads):
-        embed(texts)  # the first run of a shape compiles it
-        start = time.perf_counter()
-        embed(texts)
-        seconds = time.perf_counter() - start
-        if fastest is None or seconds < fastest[0]:
-            fastest = (seconds, name, embed)
-    assert fastest
-    return fastest[1:]
 
 
 def run(setting: Setting) -> list[Row]:
@@ -42,7 +26,10 @@ def run(setting: Setting) -> list[Row]:
     for length, num_texts in NUM_TEXTS.items():
         texts = getattr(setting.corpus, length)(setting.count(num_texts))
         num_tokens = sum(len(e) for e in setting.corpus.tokenizer.encode_batch(texts))
-        chosen[length], peers["OpenVINO bf16"] = best_openvino(setting, texts)
+        candidates = judges.openvino_candidates(
+            judges.converted(setting.checkpoint), judges.encoder_of(setting.checkpoint), setting.threads
+        )
+        chosen[length], peers["OpenVINO bf16"] = judges.fastest_openvino(candidates, texts[::4])
         contenders = {"openbei": ours, **peers}
         runs = {name: partial(embed, texts) for name, embed in contenders.items()}
         times = interleaved(runs, setting.count(ROUNDS))

@@ -1,0 +1,73 @@
+"""Real models' shapes: a family's architecture in transformers, and what is not the default of its config.
+
+Of the largest only some layers are taken, which says as much about speed and fits more machines.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One row. `also` are names of architectures that are built alike, `of_layers` is how many the real model has if
+    fewer are taken, `limit` what speed must reach.
+    """
+
+    model: str
+    architecture: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
+    of_layers: int | None = None
+    limit: float | None = None
+
+    @property
+    def beginning(self) -> str:
+        """What the names of its architectures begin with."""
+        return self.architecture.removesuffix("Model")
+
+
+def _sizes(vocab: int, hidden: int, inner: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "vocab_size": vocab, "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers,
+        "num_attention_heads": heads, **more,
+    }  # fmt: skip
+
+
+ROBERTA = {"max_position_embeddings": 514, "type_vocab_size": 1}
+LLAMA3_ROPE = {
+    "rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}  # fmt: skip
+
+SHAPES = [
+    Shape("bert-base", "BertModel", limit=1.5),
+    Shape("xlm-roberta-large", "XLMRobertaModel", _sizes(250002, 1024, 4096, 24, 16, **ROBERTA), limit=1.5),
+    Shape("ModernBERT-base", "ModernBertModel", limit=1.5),
+    Shape("Qwen3-0.6B", "Qwen3Model",
+          _sizes(151936, 1024, 3072, 28, 16, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True),
+          ("Qwen3Bidirectional",), limit=1.5),
+    Shape("embeddinggemma-300m", "Gemma3TextModel",
+          _sizes(262144, 768, 1152, 24, 3, num_key_value_heads=1, head_dim=256, max_position_embeddings=2048,
+                 sliding_window=512, use_bidirectional_attention=True), limit=1.5),
+    Shape("roberta-base", "RobertaModel", {"vocab_size": 50265, **ROBERTA}),
+    Shape("camembert-base", "CamembertModel", {"vocab_size": 32005, **ROBERTA}),
+    Shape("distilbert-base", "DistilBertModel"),
+    Shape("electra-base", "ElectraModel", _sizes(30522, 768, 3072, 12, 12, embedding_size=768)),
+    Shape("all-mpnet-base-v2", "MPNetModel", {"max_position_embeddings": 514}),
+    Shape("deberta-v3-base", "DebertaV2Model",
+          _sizes(128100, 768, 3072, 12, 12, relative_attention=True, position_buckets=256, share_att_key=True,
+                 norm_rel_ebd="layer_norm", pos_att_type=["p2c", "c2p"], position_biased_input=False)),
+    Shape("nomic-embed-text-v1.5", "NomicBertModel"),
+    Shape("gte-multilingual-base", "GteModel", also=("New",)),
+    Shape("EuroBERT-210m", "EuroBertModel"),
+    Shape("Llama-3.2-1B", "LlamaModel",
+          _sizes(128256, 2048, 8192, 16, 32, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True,
+                 rope_parameters=LLAMA3_ROPE), ("LlamaBidirectional",)),
+    Shape("Mistral-7B", "MistralModel", _sizes(32000, 4096, 14336, 2, 32, num_key_value_heads=8), of_layers=32),
+    Shape("Qwen2-0.5B", "Qwen2Model",
+          _sizes(151936, 896, 4864, 24, 14, num_key_value_heads=2, tie_word_embeddings=True),
+          ("Qwen2Bidirectional",)),
+    Shape("gemma-2b", "GemmaModel", _sizes(256000, 2048, 16384, 4, 8, num_key_value_heads=1, head_dim=256),
+          of_layers=18),
+    Shape("gemma-2-2b", "Gemma2Model", {"num_hidden_layers": 4}, of_layers=26),
+]  # fmt: skip
