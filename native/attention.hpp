@@ -22,15 +22,18 @@ struct AttentionHead {
   // Sections of the scratch memory.
   struct Scratch {
     size_t num_keys, depth, value_width, key_width;  // all padded to 32
+    size_t relative_stride;
     Activations *keys, *values, *weights;
     float *scores, *sums;
+    float *by_query, *by_key;  // products with the relative tables: of a strip's queries, and of all keys
     size_t bytes;
 
-    Scratch(void* memory, size_t num_tokens, size_t head_dim)
+    Scratch(void* memory, size_t num_tokens, size_t head_dim, size_t relative_rows)
         : num_keys(round_up(num_tokens, 32)),
           depth(round_up(head_dim, 32)),
           value_width(round_up(head_dim, panel_width)),
-          key_width(num_keys < key_block ? num_keys : key_block) {
+          key_width(num_keys < key_block ? num_keys : key_block),
+          relative_stride(relative_rows > 0 ? relative_rows + 16 : 0) {  // rows apart by 1 KiB would share cache sets
       auto at = reinterpret_cast<uintptr_t>(memory);
       const auto take = [&]<class T>(T*& section, size_t count) {
         section = reinterpret_cast<T*>(at);
@@ -41,16 +44,18 @@ struct AttentionHead {
       take(weights, strip * key_width);
       take(scores, strip * key_width);
       take(sums, strip * value_width);
+      take(by_query, strip * relative_stride);
+      take(by_key, num_keys * relative_stride);
       bytes = at - reinterpret_cast<uintptr_t>(memory);
     }
   };
 
-  static size_t scratch_bytes(size_t num_tokens, size_t head_dim) {
-    return Scratch(nullptr, num_tokens, head_dim).bytes;
+  static size_t scratch_bytes(size_t num_tokens, size_t head_dim, size_t relative_rows) {
+    return Scratch(nullptr, num_tokens, head_dim, relative_rows).bytes;
   }
 
   static void pack(const AttentionArgs& args) {
-    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim);
+    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim, args.relative.num_rows);
     const auto* rows = static_cast<const Activations*>(args.qkv);
     std::memset(static_cast<void*>(scratch.keys), 0, scratch.num_keys * scratch.depth * sizeof(Activations));
     std::memset(static_cast<void*>(scratch.values), 0, scratch.num_keys * scratch.value_width * sizeof(Activations));
@@ -59,10 +64,11 @@ struct AttentionHead {
                 scratch.keys + key * scratch.depth);
     for (size_t column = 0; column < args.head_dim; column += panel_width)
       pack_values(args, rows + args.value + column, scratch.values + column * scratch.num_keys);
+    if (args.relative.queries) meet_keys(args, scratch);
   }
 
   static void attend(const AttentionArgs& args) {
-    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim);
+    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim, args.relative.num_rows);
     const size_t queries = args.query_end - args.query_begin, num_strips = (queries + strip - 1) / strip;
     for (size_t i = 0; i < num_strips; ++i) {
       const size_t begin = queries * i / num_strips, end = queries * (i + 1) / num_strips;
@@ -99,6 +105,30 @@ struct AttentionHead {
     }
   }
 
+  // Products of keys with the relative table, for the rows of the distances at which queries see them.
+  static void meet_keys(const AttentionArgs& args, const Scratch& scratch) {
+    const auto* rows = static_cast<const Activations*>(args.qkv);
+    for (size_t key = 0; key < args.num_tokens; key += panel_width) {
+      const size_t count = minimum(args.num_tokens - key, panel_width);
+      meet(args, scratch, rows + key * args.qkv_stride + args.key, count, args.relative.queries,
+           args.num_tokens - 1 - key, key + count - 1, scratch.by_key + key * scratch.relative_stride);
+    }
+  }
+
+  // target[i] = x[i] · tableᵀ for `count` queries or keys, where keys are at most `back` before and `ahead` after the
+  // query. Rows of the table fall with the distance of the key from the query.
+  static void meet(const AttentionArgs& args, const Scratch& scratch, const Activations* x, size_t count,
+                   const void* tables, size_t back, size_t ahead, float* target) {
+    using Weight = typename Product::Weight;
+    const auto* table = static_cast<const Weight*>(tables) + args.head * args.relative.num_rows * scratch.depth;
+    const auto first = static_cast<size_t>(args.relative.rows[minimum(ahead, args.after)]);
+    const auto last = static_cast<size_t>(args.relative.rows[-static_cast<ptrdiff_t>(minimum(back, args.before))]);
+    for (size_t row = first / panel_width * panel_width; row <= last; row += panel_width)
+      Product::run(
+          x, args.qkv_stride, count, table + row * scratch.depth, scratch.depth,
+          [&](F value, size_t r, size_t c) { V::store(target + r * scratch.relative_stride + row + c, value); });
+  }
+
   static void attend_strip(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows) {
     const auto* queries = static_cast<const Activations*>(args.qkv) + query * args.qkv_stride + args.query;
     // Keys that no query of the strip sees are left out, in whole panels.
@@ -106,6 +136,8 @@ struct AttentionHead {
     const size_t last_query = query + rows - 1;
     const size_t end = round_up(
         args.after < args.num_tokens - last_query ? last_query + args.after + 1 : args.num_tokens, panel_width);
+    if (args.relative.keys)
+      meet(args, scratch, queries, rows, args.relative.keys, last_query, args.num_tokens - 1 - query, scratch.by_query);
     float maxima[strip], totals[strip], rescale[strip];
     for (size_t r = 0; r < rows; ++r) maxima[r] = lowest, totals[r] = 0.0f;
     for (size_t key = first; key < end; key += scratch.key_width) {
@@ -115,6 +147,7 @@ struct AttentionHead {
                      [&](F value, size_t r, size_t c) { V::store(scratch.scores + r * width + panel + c, value); });
       for (size_t r = 0; r < rows; ++r) {
         float* scores = scratch.scores + r * width;
+        if (args.relative.rows) relate(args, scratch, scores, width, query, r, key);
         const bool bends = args.softcap > 0.0f || args.bias;
         if (bends) bend(args, scores, width, query + r, key);
         hide(args, scores, width, query + r, key);
@@ -129,6 +162,18 @@ struct AttentionHead {
                      });
     }
     write_context(args, scratch, query, rows, totals);
+  }
+
+  // scores += what query `query + r` and the keys meet in the relative tables, at the rows of their distances.
+  static void relate(const AttentionArgs& args, const Scratch& scratch, float* scores, size_t width, size_t query,
+                     size_t r, size_t key) {
+    const int32_t* rows = args.relative.rows + static_cast<ptrdiff_t>(key) - static_cast<ptrdiff_t>(query + r);
+    const auto add = [&](const float* products, size_t stride) {
+      for (size_t c = 0; c < width; c += V::width)
+        V::store(scores + c, V::load(scores + c) + V::gather(products + c * stride, stride, rows + c));
+    };
+    if (args.relative.keys) add(scratch.by_query + r * scratch.relative_stride, 0);
+    if (args.relative.queries) add(scratch.by_key + key * scratch.relative_stride, scratch.relative_stride);
   }
 
   // scores = softcap · tanh(scores · scale / softcap) + bias

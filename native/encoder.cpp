@@ -116,7 +116,7 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     Workspace& x = *workspaces_[i];
     x.sums.reserve(block * sums_stride_ * sizeof(float));
     x.inner.reserve(block * inner_stride_ * bytes);
-    x.attention.reserve(kernels_.attention_scratch_bytes(longest, spec_.head_dim));
+    x.attention.reserve(kernels_.attention_scratch_bytes(longest, spec_.head_dim, spec_.relative_rows));
     if (i % plan.team_size != 0) continue;
     x.hidden.reserve((rows + slack_rows) * hidden_stride_ * bytes);
     if (keeps_residual()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));

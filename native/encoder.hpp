@@ -42,7 +42,8 @@ struct EncoderSpec {
   float embedding_scale;
   bool is_causal;
   float score_scale, softcap;
-  float head_norm_eps;  // of queries and keys
+  size_t relative_rows;  // of a head's relative tables; 0 where there are none
+  float head_norm_eps;   // of queries and keys
   Head head;
 
   size_t query_width() const { return num_heads * head_dim; }
@@ -72,6 +73,7 @@ struct LayerWeights {
   NormWeights attention_norm, mlp_norm, attention_post_norm, mlp_post_norm;
   const float* query_norm = nullptr;  // [head_dim], like key_norm
   const float* key_norm = nullptr;
+  const void *relative_keys = nullptr, *relative_queries = nullptr;  // packed [num_heads · relative_rows, head_dim]
   Rotary rotary;
   size_t reach;  // how far a token sees
 };
@@ -81,6 +83,7 @@ struct EncoderWeights {
   NormWeights embedding_norm, final_norm;
   const float* bias = nullptr;  // of scores, by distance: [num_heads] rows of bias_stride, at distance 0
   size_t bias_stride = 0;
+  const int32_t* relative_rows = nullptr;  // of relative tables, by distance, at distance 0
   std::vector<LayerWeights> layers = {};
   LinearWeights head_dense = {}, head_out = {};
   NormWeights head_norm = {};

@@ -48,11 +48,20 @@ struct LinearArgs {
   size_t y_stride;
 };
 
+// What content adds to scores for the distance, before their scale: query · keys[r] + key · queries[r], r the row of
+// the distance. Tables are packed like weights, num_rows (a multiple of 32) for each head; either may be missing.
+struct RelativeTables {
+  const int32_t* rows = nullptr;  // by distance of the key from the query; null without any tables
+  const void *keys = nullptr, *queries = nullptr;
+  size_t num_rows = 0;
+};
+
 // One head of one sequence. `qkv` points at the sequence's first row; query, key and value are where the head's begin.
 struct AttentionArgs {
   const void* qkv;
   size_t qkv_stride;
   size_t query, key, value;
+  size_t head;
   void* context;  // the head's first column
   size_t context_stride;
   size_t num_tokens;
@@ -61,10 +70,11 @@ struct AttentionArgs {
   size_t before, after;  // how far back and ahead a token sees
   float scale, softcap;  // of scores; no softcap is 0
   const float* bias;     // to add to scores, by distance of the key from the query; null for none
-  void* scratch;         // attention_scratch_bytes, 64-byte aligned
+  RelativeTables relative;
+  void* scratch;  // attention_scratch_bytes, 64-byte aligned
 };
 
-// Elements that a bias can be read beyond both of its ends.
+// Elements that a bias, or rows by distance, can be read beyond both of its ends.
 inline constexpr size_t bias_slack = 64;
 
 // x; (x - mean) / sqrt(var + eps) · weight + bias; x / sqrt(mean(x²) + eps) · weight
@@ -125,7 +135,7 @@ struct Kernels {
   void (*enter)();  // before the first kernel on a thread
   void (*leave)();  // after the last
   void (*linear)(const LinearArgs&);
-  size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim);
+  size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim, size_t relative_rows);
   void (*pack_head)(const AttentionArgs&);  // keys and values of the head into scratch
   void (*attend)(const AttentionArgs&);     // queries [query_begin, query_end) against the packed head
   void (*norm)(const NormArgs&);

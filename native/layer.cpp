@@ -59,8 +59,9 @@ void Encoder::attend(const LayerWeights& layer, const Batch& batch, const Team& 
     const size_t start = team.shared.starts[i], length = team.shared.starts[i + 1] - start;
     const size_t run = lane.size == 1 ? length : queries_at_once;
     for (size_t head = 0; head < spec_.num_heads; ++head) {
-      // A lane that has packed keys and values uses them for the other heads that share them, too.
-      bool packed = head % sharing != 0 && lane.size == 1;
+      // A lane that has packed keys and values uses them for the other heads that share them, too; what keys add to
+      // scores for the distance is each head's own.
+      bool packed = head % sharing != 0 && lane.size == 1 && !layer.relative_queries;
       for (size_t query = 0; query < length; query += run) {
         const size_t query_end = std::min(length, query + run);
         const double cost = cost_of(query_end - query, length);
@@ -73,6 +74,7 @@ void Encoder::attend(const LayerWeights& layer, const Batch& batch, const Team& 
                                  .query = head * spec_.head_dim,
                                  .key = key,
                                  .value = key + spec_.kv_width(),
+                                 .head = head,
                                  .context = at(team.shared.context, start, context_stride_) +
                                             head * spec_.head_dim * kernels_.activation_bytes,
                                  .context_stride = context_stride_,
@@ -85,6 +87,10 @@ void Encoder::attend(const LayerWeights& layer, const Batch& batch, const Team& 
                                  .scale = spec_.score_scale,
                                  .softcap = spec_.softcap,
                                  .bias = weights_.bias ? weights_.bias + head * weights_.bias_stride : nullptr,
+                                 .relative = {.rows = weights_.relative_rows,
+                                              .keys = layer.relative_keys,
+                                              .queries = layer.relative_queries,
+                                              .num_rows = spec_.relative_rows},
                                  .scratch = lane.own.attention.data()};
         if (!packed) kernels_.pack_head(args);
         packed = true;

@@ -105,6 +105,7 @@ EncoderSpec parse_spec(const Fields& fields) {
           .is_causal = fields.get<bool>("is_causal"),
           .score_scale = fields.number("score_scale"),
           .softcap = fields.number("softcap"),
+          .relative_rows = fields.size("relative_rows"),
           .head_norm_eps = fields.number("head_norm_eps"),
           .head = parse_head(fields)};
 }
@@ -133,6 +134,16 @@ class Tensors {
 
   const float* floats(const std::string& name, size_t count) {
     return has(name) ? static_cast<const float*>(take(name, count * sizeof(float))) : nullptr;
+  }
+
+  const int32_t* integers(const std::string& name, size_t count) {
+    return has(name) ? static_cast<const int32_t*>(take(name, count * sizeof(int32_t))) : nullptr;
+  }
+
+  // Rows of packed weights without a bias; null where there are none.
+  const void* rows(const std::string& name, size_t count, size_t width) {
+    return has(name) ? take(name, round_up(count, panel_width) * round_up(width, panel_width) * element_bytes_)
+                     : nullptr;
   }
 
   Rotary rotary(const std::string& name, size_t num_positions, size_t dim) {
@@ -239,6 +250,9 @@ class PyEncoder {
     weights.bias_stride = 2 * reach + 1 + 2 * bias_slack;
     if (const float* bias = tensors.floats("bias", spec_.num_heads * weights.bias_stride))
       weights.bias = bias + bias_slack + reach;
+    if (const int32_t* rows = tensors.integers("relative_rows", weights.bias_stride))
+      weights.relative_rows = rows + bias_slack + reach;
+    const size_t relative_rows = spec_.num_heads * spec_.relative_rows;
     const Rotary rotary = tensors.rotary("rotary", reach, fields.size("rotary_dim"));
     const Rotary local_rotary = tensors.rotary("local_rotary", reach, fields.size("local_rotary_dim"));
     const auto local = fields.get<std::vector<bool>>("is_local");
@@ -257,6 +271,8 @@ class PyEncoder {
            .mlp_post_norm = tensors.norm(at + "mlp.post_norm", hidden),
            .query_norm = tensors.floats(at + "attention.q_norm.weight", spec_.head_dim),
            .key_norm = tensors.floats(at + "attention.k_norm.weight", spec_.head_dim),
+           .relative_keys = tensors.rows(at + "attention.relative_keys.weight", relative_rows, spec_.head_dim),
+           .relative_queries = tensors.rows(at + "attention.relative_queries.weight", relative_rows, spec_.head_dim),
            .rotary = local.at(i) ? local_rotary : rotary,
            .reach = local.at(i) ? local_reach : reach});
     }

@@ -24,6 +24,13 @@ struct Avx2Vectors {
     even = _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
     odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
   }
+  // Lane i is table[i · stride + indices[i]].
+  static F gather(const float* table, size_t stride, const int32_t* indices) {
+    const __m256i rows =
+        _mm256_mullo_epi32(_mm256_set1_epi32(static_cast<int>(stride)), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+    const __m256i columns = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(indices));
+    return _mm256_i32gather_ps(table, _mm256_add_epi32(rows, columns), sizeof(float));
+  }
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
   // Makes the compiler believe that x is used and changed, in its register.
   static void keep(F& x) { asm volatile("" : "+x"(x)); }

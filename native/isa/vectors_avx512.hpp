@@ -24,6 +24,12 @@ struct Avx512Vectors {
     even = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
     odd = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
   }
+  // Lane i is table[i · stride + indices[i]].
+  static F gather(const float* table, size_t stride, const int32_t* indices) {
+    const __m512i step = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i rows = _mm512_mullo_epi32(_mm512_set1_epi32(static_cast<int>(stride)), step);
+    return _mm512_i32gather_ps(_mm512_add_epi32(rows, _mm512_loadu_si512(indices)), table, sizeof(float));
+  }
   static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
 #if defined(__AVX512BF16__)
   static void store(bf16* p, F x) {

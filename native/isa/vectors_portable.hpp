@@ -31,6 +31,12 @@ struct PortableVectors {
     even = as_float(words << 16);
     odd = as_float(words & static_cast<int32_t>(0xffff0000));
   }
+  // Lane i is table[i · stride + indices[i]].
+  static F gather(const float* table, size_t stride, const int32_t* indices) {
+    F x;
+    for (size_t i = 0; i < width; ++i) x[i] = table[i * stride + static_cast<size_t>(indices[i])];
+    return x;
+  }
   static void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
   // Makes the compiler believe that x is used and changed, in its register.
 #if defined(__x86_64__)

@@ -26,9 +26,18 @@ from openbei.config import Decision
 from openbei.errors import EngineDirError
 from openbei.prompts import Prompts, ScoreTemplate
 from openbei.safetensors_file import Array, LazyTensor, Shape, file_bytes, read_tensors, write_tensors
-from openbei.spec import BucketBias, DType, LayerNorm, ModelSpec, head_shapes, linear_shapes, norm_names
+from openbei.spec import (
+    BucketBias,
+    DType,
+    LayerNorm,
+    ModelSpec,
+    head_shapes,
+    linear_shapes,
+    norm_names,
+    relative_shapes,
+)
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -100,13 +109,14 @@ class EngineDir:
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     """Logical (unpacked, unpadded) shape of every engine tensor, by name.
 
-    Linear weights come first, their biases next: those are padded, which keeps all of them aligned in the file.
+    What is packed comes first, biases next: those are padded, which keeps all of them aligned in the file.
     """
     hidden, attention = (spec.hidden_size,), spec.attention
     layers = [f"layers.{index}" for index in range(spec.num_layers)]
     linears = {f"{at}.{name}": shape for at in layers for name, shape in linear_shapes(spec).items()}
     linears |= head_shapes(spec)
     shapes: dict[str, Shape] = {f"{name}.weight": shape for name, shape in linears.items()}
+    shapes |= {f"{at}.{name}.weight": shape for at in layers for name, shape in relative_shapes(spec).items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
     rows = {"token": spec.vocab_size, "position": spec.positions.num_rows, "type": spec.type_vocab_size}
     shapes |= {f"embeddings.{name}": (count, *hidden) for name, count in rows.items() if count}

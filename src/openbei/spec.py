@@ -98,6 +98,24 @@ class BucketBias(Part, frozen=True, tag="bucket_bias"):
     max_distance: int
 
 
+class Disentangled(Part, frozen=True, tag="disentangled"):
+    """What content adds to a score for the distance, before the scale (He et al., arXiv:2006.03654).
+
+    With r the row of the distance of query i from key j, c2p adds query i · keys[r], and p2c key j · queries[r], of
+    tables that a layer has for each head. Rows are distances from -span to span - 1, and those beyond count for the
+    ends. With a `max_distance` only the nearer half are single distances, and the others grow up to it.
+    """
+
+    span: int
+    terms: tuple[Literal["c2p", "p2c"], ...]
+    max_distance: int | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of a head's table, padded to a multiple of 32: the first 2 · span are distances."""
+        return -(-2 * self.span // 32) * 32
+
+
 class LocalLayers(Part, frozen=True, tag="local"):
     """Layers whose tokens attend to those at most `reach` away only, and perhaps turn at other frequencies."""
 
@@ -122,7 +140,7 @@ class Attention(Part, frozen=True, tag="full"):
     softcap: float = 0.0
     rotary: Rotary | None = None
     norm: RMSNorm | None = None
-    bias: DistanceBias | BucketBias | None = None
+    bias: DistanceBias | BucketBias | Disentangled | None = None
     local: LocalLayers | None = None
 
 
@@ -262,6 +280,15 @@ def linear_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
         "mlp.up": (inner, hidden),
         "mlp.down": (hidden, inner),
     }
+
+
+def relative_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    """(rows of all heads, head_dim) of the tables that one layer has for a `Disentangled` bias, by engine name."""
+    attention, bias = spec.attention, spec.attention.bias
+    if not isinstance(bias, Disentangled):
+        return {}
+    names = {"c2p": "attention.relative_keys", "p2c": "attention.relative_queries"}
+    return {names[term]: (attention.num_heads * bias.num_rows, attention.head_dim) for term in bias.terms}
 
 
 def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:

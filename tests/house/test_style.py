@@ -40,7 +40,9 @@ def test_most_are_small() -> None:
 
 
 def test_a_family_is_data() -> None:
-    assert [m.name for m in MODULES if m.part == "families" and num_lines(m) > 100] == []
+    """Their table is longer than any of them."""
+    files = [m for m in MODULES if m.part == "families" and m.path.stem != "__init__"]
+    assert [m.name for m in files if num_lines(m) > 100] == []
 
 
 @every_module

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from openbei.spec import (
     Attention,
     BucketBias,
     Dense,
+    Disentangled,
     DistanceBias,
     DType,
     EmbeddingHead,
@@ -104,7 +105,7 @@ def test_lengths_agree_with_reference(
 
 
 @pytest.mark.parametrize("isa", OFFERED)
-@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu", "tanh"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_activations_agree_with_reference(
     isa: str, activation: str, dtype: DType, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
@@ -211,6 +212,7 @@ def attention(**fields: Any) -> Attention:
     return Attention(**{"num_heads": 6, "num_kv_heads": 6, "head_dim": 12} | fields)
 
 
+BOTH: tuple[Literal["c2p", "p2c"], ...] = ("c2p", "p2c")
 AXES: dict[str, dict[str, Any]] = {
     "pre-norm, rotary": TURNING | {"placement": "pre", "attention": attention(rotary=ROTARY)},
     "skipped norm": TURNING | {"placement": "pre", "skips_first_norm": True, "attention": attention(rotary=ROTARY)},
@@ -230,6 +232,15 @@ AXES: dict[str, dict[str, Any]] = {
     "softcap and scale": {"attention": attention(softcap=2.0, scale=0.7)},
     "ALiBi": TURNING | {"attention": attention(bias=DistanceBias(slopes=tuple(2.0**-i for i in range(1, 7))))},
     "buckets": {"attention": attention(bias=BucketBias(num_buckets=32, max_distance=128))},
+    "disentangled": TURNING | {"attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH))},
+    "each distance": {"attention": attention(bias=Disentangled(span=500, terms=BOTH), scale=0.2)},
+    "content to position": {"attention": attention(bias=Disentangled(span=24, terms=("c2p",)), softcap=3.0)},
+    "position to content, grouped heads, local, causal": {
+        "attention": attention(
+            num_kv_heads=2, is_causal=True, bias=Disentangled(span=7, max_distance=90, terms=("p2c",)),
+            local=LocalLayers(layers=(1,), reach=35),
+        )
+    },
 }  # fmt: skip
 
 
@@ -285,7 +296,7 @@ def test_emulated_amx_agrees_with_reference(
 
 
 @pytest.mark.parametrize(
-    "axis", ["causal, grouped heads", "local", "gated, pre-norm", "sandwich of RMS norms", "ALiBi"]
+    "axis", ["causal, grouped heads", "local", "gated, pre-norm", "sandwich of RMS norms", "ALiBi", "disentangled"]
 )
 def test_emulated_amx_on_the_axes(
     axis: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from openbei import _native
-from openbei.backends.positions import distance_bias, rotary_tables
+from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors, concatenate
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
-from openbei.quant.scheme import padded
+from openbei.quant.scheme import Array, padded
 from openbei.spec import (
+    Disentangled,
     DType,
     EmbeddingHead,
     GatedMLP,
@@ -134,6 +135,7 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "is_causal": attention.is_causal,
         "score_scale": attention.scale or attention.head_dim**-0.5,
         "softcap": attention.softcap,
+        "relative_rows": attention.bias.num_rows if isinstance(attention.bias, Disentangled) else 0,
         "head_norm_eps": attention.norm.eps if attention.norm else 0.0,
         "rotary_dim": attention.rotary.dim if attention.rotary else 0,
         "local_rotary_dim": rotary.dim if (rotary := local.rotary or attention.rotary) else 0,
@@ -146,18 +148,20 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
     }
 
 
-def _derived(engine_dir: EngineDir) -> dict[str, Vectors]:
+def _derived(engine_dir: EngineDir) -> dict[str, Array]:
     """Tables that follow from the spec, and norms whose weights are stored without their offset."""
     spec, length = engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens
     attention, tensors = spec.attention, engine_dir.tensors
-    derived: dict[str, Vectors] = {}
+    derived: dict[str, Array] = {}
     local = attention.local.rotary if attention.local else None
     turns = {"rotary": attention.rotary, "local_rotary": local or attention.rotary}
     tables = {rotary: rotary_tables(rotary, length) for rotary in {*turns.values()} if rotary}  # often one for both
     for name, rotary in turns.items():
         if rotary:
             derived[f"{name}.cosines"], derived[f"{name}.sines"] = tables[rotary]
-    if attention.bias:
+    if isinstance(attention.bias, Disentangled):
+        derived["relative_rows"] = np.pad(relative_rows(attention.bias, length), BIAS_SLACK, mode="edge")
+    elif attention.bias:
         bias = distance_bias(attention, tensors.get("attention.buckets"), length)
         derived["bias"] = np.pad(bias, ((0, 0), (BIAS_SLACK, BIAS_SLACK))).astype(np.float32)
     offsets = {f"{name}.weight": norm.offset for name, norm in norm_names(spec).items() if isinstance(norm, RMSNorm)}

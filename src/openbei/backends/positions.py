@@ -1,10 +1,10 @@
-"""What positions do to attention, as arrays that every backend reads: turning angles, and biases by distance."""
+"""What positions do to attention, as arrays that every backend reads: turning angles, biases and rows by distance."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openbei.batch import Vectors
-from openbei.spec import Attention, BucketBias, DistanceBias, Rotary
+from openbei.batch import Int32s, Vectors
+from openbei.spec import Attention, BucketBias, Disentangled, DistanceBias, Rotary
 
 
 def rotary_tables(rotary: Rotary, num_positions: int) -> tuple[Vectors, Vectors]:
@@ -37,3 +37,18 @@ def bucket_of(distances: NDArray[np.int64], bias: BucketBias) -> NDArray[np.int6
     grown = np.minimum(num_single + growth.astype(np.int64), half - 1)
     bucket = np.where(np.abs(distances) < num_single, np.abs(distances), grown)
     return bucket + np.where(distances > 0, half, 0)
+
+
+def relative_rows(bias: Disentangled, reach: int) -> Int32s:
+    """Rows of relative tables, int32 [2·reach + 1]; column `reach + d` is for a key d after the query.
+
+    As transformers' make_log_bucket_position counts them, in float32.
+    """
+    distances = np.arange(reach, -reach - 1, -1)  # of the query from the key
+    if bias.max_distance:
+        near = bias.span // 2
+        far = np.maximum(np.abs(distances), near).astype(np.float32) / np.float32(near)
+        growth = np.log(far) / np.log(np.float32((bias.max_distance - 1) / near)) * np.float32(near - 1)
+        grown = near + np.ceil(growth).astype(np.int64)
+        distances = np.where(np.abs(distances) <= near, distances, np.sign(distances) * grown)
+    return np.clip(distances + bias.span, 0, 2 * bias.span - 1).astype(np.int32)

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from openbei.backends.positions import distance_bias, rotary_tables
+from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.batch import Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir, tensor_shapes
 from openbei.errors import BackendError, EngineError
@@ -15,6 +15,7 @@ from openbei.quant import SCHEMES
 from openbei.spec import (
     Activation,
     Dense,
+    Disentangled,
     EmbeddingHead,
     GatedMLP,
     LayerNorm,
@@ -199,17 +200,36 @@ class ReferenceEngine:
         sharing = attention.num_heads // attention.num_kv_heads
         q = queries.transpose(1, 0, 2)  # [num_heads, n, head_dim] each
         k, v = (np.repeat(part, sharing, axis=1).transpose(1, 0, 2) for part in (keys, values))
-        scores = q @ k.transpose(0, 2, 1) * np.float32(attention.scale or attention.head_dim**-0.5)
+        scores = q @ k.transpose(0, 2, 1)
+        if isinstance(attention.bias, Disentangled):
+            scores = scores + self._relate(layer, attention.bias, q, k)
+        scores = scores * np.float32(attention.scale or attention.head_dim**-0.5)
         if attention.softcap:
             scores = np.tanh(scores / np.float32(attention.softcap)) * np.float32(attention.softcap)
         distances = np.arange(num_tokens) - np.arange(num_tokens)[:, None]  # of the key from the query
-        if attention.bias:
+        if attention.bias and not isinstance(attention.bias, Disentangled):
             table = distance_bias(attention, self._tensors.get("attention.buckets"), num_tokens)
             scores = scores + table[:, distances + num_tokens]
         hidden = (distances > 0) & attention.is_causal | (np.abs(distances) > (local.reach if local else num_tokens))
         weights = softmax(np.where(hidden, np.float32(-np.inf), scores))
         mixed: Vectors = (weights @ v).transpose(1, 0, 2).reshape(num_tokens, -1)
         return mixed
+
+    def _relate(self, layer: int, bias: Disentangled, q: Vectors, k: Vectors) -> Vectors:
+        """What content adds to scores for the distance: [num_heads, n, head_dim] each -> [num_heads, n, n]."""
+        num_heads, num_tokens, head_dim = q.shape
+        distances = np.arange(num_tokens) - np.arange(num_tokens)[:, None]  # of the key from the query
+        rows = relative_rows(bias, num_tokens)[distances + num_tokens]
+        added = np.zeros((num_heads, num_tokens, num_tokens), np.float32)
+        for term, name, x in (("c2p", "relative_keys", q), ("p2c", "relative_queries", k)):
+            if term in bias.terms:
+                table = self._tensors[f"layers.{layer}.attention.{name}.weight"].reshape(num_heads, -1, head_dim)
+                all_rows = x @ table.transpose(0, 2, 1)
+                if term == "c2p":
+                    added += np.take_along_axis(all_rows, rows[None], axis=2)
+                else:
+                    added += np.take_along_axis(all_rows, rows.T[None], axis=2).transpose(0, 2, 1)
+        return added
 
     def _mlp(self, at: str, x: Vectors) -> Vectors:
         mlp = self.spec.mlp

@@ -55,7 +55,8 @@ def build(
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
     tokenizer = convert_tokenizer(inspection.root, spec, inspection.lowercases)
-    matched = match_tensors(read_checkpoint(inspection.root), inspection.family, inspection.kind, spec)
+    given = read_checkpoint(inspection.root)
+    matched = match_tensors(given, inspection.family, inspection.kind, spec, inspection.computed)
     manifest = Manifest(
         openbei_version=__version__,
         model_name=deployment.model_name,

@@ -1,6 +1,6 @@
 """Check: every tensor of a checkpoint has its place, every place has its tensor, every shape is right."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from openbei.build.json_file import read_json
 from openbei.engine_dir import tensor_shapes
 from openbei.errors import CheckpointError
 from openbei.families import Family, HeadKind
+from openbei.families.computed import Computed
 from openbei.safetensors_file import Array, Shape, read_tensors
 from openbei.spec import ModelSpec
 
@@ -28,9 +29,13 @@ class _ShardIndex(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Engine tensor name -> mapped checkpoint rows to stack, none where it is zero; and the names that are dropped."""
+    """Engine tensor name -> mapped checkpoint rows to stack, none where it is zero; and the names that are dropped.
+
+    The rows of a tensor in `computed` go through its function instead.
+    """
 
     parts: Mapping[str, list[Array]]
+    computed: Mapping[str, Callable[..., Array]]
     dropped: tuple[str, ...]
 
 
@@ -49,23 +54,27 @@ def read_checkpoint(root: Path) -> dict[str, Array]:
     return tensors
 
 
-def weights_of(family: Family, kind: HeadKind) -> dict[str, tuple[str, ...]]:
-    """Checkpoint tensor name -> engine tensors that share its rows; none for what may be there and is dropped."""
-    weights: dict[str, tuple[str, ...]] = {}
+def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Checkpoint tensor name, engine tensors that share its rows; none for what may be there and is dropped.
+
+    A name comes twice where it is dropped by models that have no such engine tensor, the second time with its use.
+    """
     for name in family.DROPPED:
-        weights |= dict.fromkeys((name, *(f"{name}.{part}" for part in PARTS)), ())
+        yield from ((whole, ()) for whole in (name, *(f"{name}.{part}" for part in PARTS)))
     for theirs, shared in {**family.WEIGHTS, **family.HEADS[kind]}.items():
         ours = (shared,) if isinstance(shared, str) else shared
         if theirs.endswith(PARTS):
-            weights[theirs] = ours
+            yield theirs, ours
         else:
-            weights |= {f"{theirs}.{part}": tuple(f"{name}.{part}" for name in ours) for part in PARTS}
-    return weights
+            yield from ((f"{theirs}.{part}", tuple(f"{name}.{part}" for name in ours)) for part in PARTS)
 
 
-def match_tensors(tensors: Mapping[str, Array], family: Family, kind: HeadKind, spec: ModelSpec) -> Matched:
+def match_tensors(
+    tensors: Mapping[str, Array], family: Family, kind: HeadKind, spec: ModelSpec, computed: Mapping[str, Computed]
+) -> Matched:
     """Prove that a checkpoint fits a spec. Raises CheckpointError, naming what is missing, left over or misshapen."""
     shapes = tensor_shapes(spec)
+    made = dict(_computed_in_layers(computed, spec.num_layers))
     expected = {
         theirs: ours
         for theirs, ours in _layered(weights_of(family, kind), spec.num_layers)
@@ -75,7 +84,7 @@ def match_tensors(tensors: Mapping[str, Array], family: Family, kind: HeadKind, 
     for tied, same in family.TIED.items():
         if expected.get(tied) and same in found:
             found.setdefault(tied, found[same])
-    wanted = {theirs for theirs, ours in expected.items() if ours}
+    wanted = {theirs for theirs, ours in expected.items() if ours}.union(*(one.sources for one in made.values()))
     if missing := {name for name in wanted - found.keys() if not name.endswith(family.MAY_LACK)}:
         raise CheckpointError(f"the checkpoint has no tensor {_some(missing)}")
     if extra := {name for canonical, name in found.items() if canonical not in expected}:
@@ -84,11 +93,15 @@ def match_tensors(tensors: Mapping[str, Array], family: Family, kind: HeadKind, 
     for theirs, ours in expected.items():
         for index, name in enumerate(ours if theirs in found else ()):
             sources[name].append(_Source(found[theirs], tensors[found[theirs]], index, len(ours)))
+    for name, one in made.items():
+        sources[name] = [_Source(found[theirs], tensors[found[theirs]]) for theirs in one.sources]
     for name, shape in shapes.items():
-        _check_parts(sources[name], _part_shapes(name, shape, spec, len(sources[name])))
+        given = list(made[name].sources.values()) if name in made else None
+        _check_parts(sources[name], given or _part_shapes(name, shape, spec, len(sources[name])))
     used = {source.name for parts in sources.values() for source in parts}
     dropped = tuple(found[theirs] for theirs in expected if theirs in found and found[theirs] not in used)
-    return Matched({name: [source.rows for source in parts] for name, parts in sources.items()}, dropped)
+    functions = {name: one.function for name, one in made.items()}
+    return Matched({name: [source.rows for source in parts] for name, parts in sources.items()}, functions, dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +110,8 @@ class _Source:
 
     name: str
     tensor: Array
-    index: int
-    count: int
+    index: int = 0
+    count: int = 1
 
     @property
     def rows(self) -> Array:
@@ -129,10 +142,17 @@ def _read_file(path: Path) -> dict[str, Array]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def _layered(table: Mapping[str, tuple[str, ...]], num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for theirs, ours in table.items():
+def _layered(table: Iterable[tuple[str, tuple[str, ...]]], num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for theirs, ours in table:
         for layer in range(num_layers if "{}" in theirs else 1):
             yield theirs.format(layer), tuple(name.format(layer) for name in ours)
+
+
+def _computed_in_layers(computed: Mapping[str, Computed], num_layers: int) -> Iterator[tuple[str, Computed]]:
+    for name, (function, sources) in computed.items():
+        for layer in range(num_layers if "{}" in name else 1):
+            of_layer = {theirs.format(layer): shape for theirs, shape in sources.items()}
+            yield name.format(layer), Computed(function, of_layer)
 
 
 def _canonical(name: str, family: Family) -> str:

@@ -1,4 +1,4 @@
-"""Convert: rename, stack, cast and pack checkpoint tensors into engine tensors, each in its turn to be written."""
+"""Convert: rename, stack or compute, cast and pack tensors into those of an engine, each in its turn to be written."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,13 +32,17 @@ def plan_tensors(spec: ModelSpec, matched: Matched, scheme: Scheme) -> dict[str,
             case _:
                 stored, dtype, finish = scheme.packed_shape((shape[0], shape[1])), scheme.dtype, scheme.pack
         parts = matched.parts[name] or [np.zeros(shape, np.float32)]
-        planned[name] = LazyTensor(stored, dtype, partial(_load, name, parts, finish))
+        join = matched.computed.get(name, _stack)
+        planned[name] = LazyTensor(stored, dtype, partial(_load, name, parts, join, finish))
     return planned
 
 
-def _load(name: str, parts: list[Array], finish: Callable[[Floats], Array]) -> Array:
-    floats = [part.astype(np.float32, copy=False) for part in parts]
-    array = finish(floats[0] if len(floats) == 1 else np.concatenate(floats))
+def _stack(*parts: Floats) -> Floats:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _load(name: str, parts: list[Array], join: Callable[..., Floats], finish: Callable[[Floats], Array]) -> Array:
+    array = finish(join(*(part.astype(np.float32, copy=False) for part in parts)))
     if not np.isfinite(array).all():
         raise CheckpointError(f"the checkpoint's numbers for {name} are not all finite in {array.dtype.name}")
     return array

@@ -13,6 +13,7 @@ from openbei.build.modules import Chain, read_chain
 from openbei.config import Decision
 from openbei.errors import CheckpointError
 from openbei.families import Family, HeadKind, find_family
+from openbei.families.computed import Computed
 from openbei.families.fields import fields_of
 from openbei.prompts import SCORE_TEMPLATES, Prompts, ScoreTemplate
 from openbei.spec import Dense, EmbeddingHead, Head, ModelSpec, SequenceHead, TermHead, TokenHead
@@ -40,6 +41,7 @@ class Inspection:
     family: Family
     kind: HeadKind
     spec: ModelSpec
+    computed: Mapping[str, Computed]
     normalize: bool
     max_sequence_tokens: int
     lowercases: bool
@@ -96,6 +98,7 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int) -> Inspection:
     labels, is_multi_label = _labels(config) if kind in ("sequence_labels", "token_labels") else ((), False)
     head = _head(kind, chain, family.dense(config, kind), len(labels))
     spec = family.parse(config, head)
+    computed = family.computed(config) if hasattr(family, "computed") else {}
     if isinstance(head, EmbeddingHead):
         chain.check_width(spec)
     sentence = read_optional(root / "sentence_bert_config.json", _SentenceConfig)
@@ -116,8 +119,8 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int) -> Inspection:
         *_about_prompts(prompts),
     ]
     return Inspection(
-        root, family, kind, spec, chain.normalizes, length, sentence.do_lower_case, labels, is_multi_label, prompts,
-        tuple(decisions),
+        root, family, kind, spec, computed, chain.normalizes, length, sentence.do_lower_case, labels, is_multi_label,
+        prompts, tuple(decisions),
     )  # fmt: skip
 
 

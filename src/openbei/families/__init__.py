@@ -11,6 +11,7 @@ A family file has
     MAY_LACK                           ends of names that may be missing: biases, which then are zero
     DROPPED                            tensors that are left out on purpose
     PREFIX, OLD_SUFFIXES               what may stand before a name, and older spellings of its end
+    computed(config)                   engine tensors that are computed from several of the checkpoint, if there are any
 """
 
 from collections.abc import Collection, Mapping
@@ -18,6 +19,7 @@ from importlib import import_module
 from typing import Literal, Protocol, cast
 
 from openbei.errors import CheckpointError
+from openbei.families.computed import Computed
 from openbei.spec import Dense, Head, ModelSpec
 
 HeadKind = Literal["embedding", "sequence_labels", "token_labels", "term_weights"]
@@ -30,6 +32,7 @@ FAMILIES: dict[str, str] = {
     "DistilBert": "openbei.families.distilbert",
     "Electra": "openbei.families.electra",
     "MPNet": "openbei.families.mpnet",
+    "DebertaV2": "openbei.families.deberta_v2",
     "ModernBert": "openbei.families.modernbert",
     "NomicBert": "openbei.families.nomic_bert",
     "JinaBert": "openbei.families.jina_bert",
@@ -77,6 +80,10 @@ class Family(Protocol):
 
     def dense(self, config: Mapping[str, object], kind: HeadKind) -> Dense | None:
         """What comes between the layers and the last linear map of a head."""
+        ...
+
+    def computed(self, config: Mapping[str, object]) -> Mapping[str, Computed]:
+        """Engine tensor name -> how it is computed, `{}` being the layer in all names. Most families do without."""
         ...
 
 
