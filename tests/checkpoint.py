@@ -71,6 +71,19 @@ def train_unigram_tokenizer(folder: Path, words: list[str]) -> Path:
     return folder / "tokenizer.json"
 
 
+def train_deberta_tokenizer(folder: Path, words: list[str]) -> Path:
+    """A Unigram tokenizer of prose with BERT's special tokens, put together by transformers as DeBERTa-v3's."""
+    from tokenizers import SentencePieceUnigramTokenizer
+    from transformers import DebertaV2Tokenizer
+
+    trained = SentencePieceUnigramTokenizer()
+    specials = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    trained.train_from_iterator(words, vocab_size=700, show_progress=False, unk_token="[UNK]", special_tokens=specials)
+    vocab = [(token, score) for token, score in json.loads(trained.to_str())["model"]["vocab"]]
+    DebertaV2Tokenizer(vocab=[*vocab, ("[MASK]", 0.0)]).save_pretrained(folder)
+    return folder / "tokenizer.json"
+
+
 BERT_NAMES = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
 ROBERTA_NAMES = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 

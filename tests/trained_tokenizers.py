@@ -1,14 +1,14 @@
-"""Tokenizers trained on prose: WordPiece as BERT's, byte-level BPE as RoBERTa's, Unigram as XLM-R's."""
+"""Tokenizers trained on prose: WordPiece as BERT's, byte-level BPE as RoBERTa's, Unigram as XLM-R's and DeBERTa's."""
 
 from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
-from .checkpoint import train_tokenizer
+from .checkpoint import train_deberta_tokenizer, train_tokenizer
 from .prose import WORDS
 
-KINDS = ("wordpiece", "byte-level", "byte-level, space in front", "unigram")
+KINDS = ("wordpiece", "byte-level", "byte-level, space in front", "unigram", "unigram of DeBERTa")
 BERT = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
 ROBERTA = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
@@ -33,6 +33,8 @@ def train(kind: str, path: Path) -> Path:
     """Train and write a tokenizer.json of a kind."""
     if kind == "wordpiece":
         return train_tokenizer(path.parent, WORDS[:20_000])
+    if kind == "unigram of DeBERTa":
+        return train_deberta_tokenizer(path.parent, WORDS[:20_000])
     tokenizer = _unigram() if kind == "unigram" else _byte_level(add_prefix_space="space" in kind)
     tokenizer.save(str(path))
     return path
@@ -40,7 +42,7 @@ def train(kind: str, path: Path) -> Path:
 
 def special_tokens(kind: str) -> dict[str, str]:
     """What transformers must be told of a tokenizer.json of a kind."""
-    return BERT if kind == "wordpiece" else ROBERTA
+    return BERT if kind in ("wordpiece", "unigram of DeBERTa") else ROBERTA
 
 
 def _byte_level(*, add_prefix_space: bool) -> tokenizers.Tokenizer:

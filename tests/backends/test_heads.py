@@ -18,6 +18,7 @@ from tests.checkpoint import (
     save_checkpoint,
     save_model,
     train_bpe_tokenizer,
+    train_deberta_tokenizer,
     train_tokenizer,
     train_unigram_tokenizer,
     write_chain,
@@ -31,6 +32,7 @@ TOKENIZERS: dict[str, Callable[[Path, list[str]], Path]] = {
     "Bert": train_tokenizer,
     "Roberta": train_bpe_tokenizer,
     "XLMRoberta": train_unigram_tokenizer,
+    "DebertaV2": train_deberta_tokenizer,
 }
 """By the beginning of a family's name; others have BERT's."""
 
@@ -44,6 +46,15 @@ FAMILIES = {
     "ModernBert": {"type_vocab_size": 0, "num_hidden_layers": 4, "local_attention": 16, "classifier_pooling": "mean"},
     "NomicBert": {"hidden_act": "silu"},
     "Gte": {"hidden_act": "gelu"},
+    "DebertaV2": {
+        "type_vocab_size": 0,
+        "relative_attention": True,
+        "pos_att_type": "p2c|c2p",
+        "position_buckets": 16,
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+    },
 }
 THREE = {"id2label": {0: "no", 1: "maybe", 2: "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}}
 every_family = pytest.mark.parametrize("family", FAMILIES)

@@ -11,11 +11,14 @@ import transformers
 from safetensors.numpy import load_file, save_file
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
+from openbei.backends import load_engine
 from openbei.backends.positions import relative_rows
+from openbei.batch import PackedBatch, SparseVectors
 from openbei.errors import CheckpointError
 from openbei.families import deberta_v2
 from openbei.spec import Disentangled, EmbeddingHead, NoPositions
-from tests.checkpoint import build_engine
+from tests.checkpoint import build_engine, judge_logits, save_model, tokenize, write_chain, write_json
+from tests.prose import texts
 
 from .parity import check_family
 
@@ -46,6 +49,22 @@ CONFIGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_hidden_states(config: dict[str, Any], make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     check_family(make_checkpoint(architecture="DebertaV2Model", **config), tmp_path)
+
+
+def test_splade_of_a_newer_head(tokenizer_json: Path, tmp_path: Path) -> None:
+    """Without `legacy` the head for masks has other names and the vocabulary's vectors."""
+    checkpoint = save_model(tmp_path / "model", tokenizer_json, "DebertaV2ForMaskedLM", legacy=False, **V3)
+    write_chain(checkpoint, [("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling")])
+    write_json(checkpoint / "1_SpladePooling/config.json", {"pooling_strategy": "max"})
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    given = texts(8, longest=100)
+    engine = load_engine(engine_dir, backend="native")
+    for text, logits in zip(given, judge_logits(checkpoint, "ForMaskedLM", given), strict=True):
+        weights = engine.run(PackedBatch.pack(tokenize(engine_dir, [text])))
+        assert isinstance(weights, SparseVectors)
+        dense = np.zeros(weights.width, np.float32)
+        dense[weights.indices] = weights.values
+        assert np.abs(dense - np.log1p(np.maximum(logits, 0)).max(axis=0)).max() < 5e-4
 
 
 @pytest.mark.parametrize("span", [2, 3, 7, 16, 63, 256])

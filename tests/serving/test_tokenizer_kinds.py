@@ -103,7 +103,7 @@ def spelled(subject: Subject, token: str) -> bytes:
     """What a token of the vocabulary stands for, without the space in front."""
     if subject.kind == "wordpiece":
         return token.removeprefix("##").encode()
-    if subject.kind == "unigram":
+    if subject.kind.startswith("unigram"):
         return token.replace("▁", "").encode()
     return byte_level(token).strip()
 
