@@ -41,8 +41,13 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "no buckets": V3 | {"position_buckets": -1, "position_biased_input": True, "type_vocab_size": 2},
     "no buckets, far texts": V3 | {"position_buckets": -1, "max_relative_positions": 24, "pos_att_type": "p2c|c2p"},
     "buckets, 1,024 tokens": V3 | {"max_position_embeddings": 1024, "max_relative_positions": 400},
-    "nothing relative": {"pos_att_type": ["c2p"], "norm_rel_ebd": "layer_norm", "layer_norm_eps": 1e-5},
-    "relative in name only": {"relative_attention": True, "hidden_act": "relu"},
+    "nothing relative": {
+        "num_hidden_layers": 1,
+        "pos_att_type": ["c2p"],
+        "norm_rel_ebd": "layer_norm",
+        "layer_norm_eps": 1e-5,
+    },
+    "relative in name only": {"num_hidden_layers": 1, "relative_attention": True, "hidden_act": "relu"},
 }
 
 
