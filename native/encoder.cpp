@@ -57,6 +57,7 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
       sums_stride_(row_stride(spec.hidden_size, sizeof(float))),
       block_rows_(rows_per_block(std::max(inner_stride_, qkv_stride_) * kernels.activation_bytes)),
       pool_(num_threads) {
+  for (const LayerWeights& layer : weights_.layers) max_experts_ = std::max(max_experts_, layer.experts.size());
   for (size_t i = 0; i < num_threads; ++i) workspaces_.push_back(std::make_unique<Workspace>());
 }
 
@@ -117,6 +118,13 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     x.sums.reserve(block * sums_stride_ * sizeof(float));
     x.inner.reserve(block * inner_stride_ * bytes);
     x.attention.reserve(kernels_.attention_scratch_bytes(longest, spec_.head_dim, spec_.relative_rows));
+    if (max_experts_ > 0) {
+      x.router.reserve(block * round_up(max_experts_, panel_width) * sizeof(float));
+      x.taken.reserve(block * hidden_stride_ * bytes);
+      x.mixed.reserve(block * sums_stride_ * sizeof(float));
+      x.expert_rows.resize(max_experts_);
+      for (auto& rows : x.expert_rows) rows.reserve(block);
+    }
     if (i % plan.team_size != 0) continue;
     x.hidden.reserve((rows + slack_rows) * hidden_stride_ * bytes);
     if (keeps_residual()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));

@@ -37,6 +37,8 @@ struct EncoderSpec {
   size_t hidden_size, num_layers, num_heads, num_kv_heads, head_dim, intermediate_size;
   Activation activation;
   bool is_gated;
+  size_t experts_of_a_token;
+  bool normalizes_experts;  // whether the weights of a token's experts add up to 1
   Norm norm;
   Placement placement;
   float embedding_scale;
@@ -68,8 +70,16 @@ struct Rotary {
   size_t dim = 0;
 };
 
+struct MlpWeights {
+  LinearWeights gate, up, down;  // the gate where the spec has one
+};
+
 struct LayerWeights {
-  LinearWeights qkv, attention_out, mlp_gate, mlp_up, mlp_down;
+  LinearWeights qkv, attention_out;
+  MlpWeights mlp;  // where there are no experts
+  LinearWeights router = {};
+  std::vector<MlpWeights> experts = {};
+  const float* experts_bias = nullptr;  // [hidden_size], padded
   NormWeights attention_norm, mlp_norm, attention_post_norm, mlp_post_norm;
   const float* query_norm = nullptr;  // [head_dim], like key_norm
   const float* key_norm = nullptr;
@@ -140,10 +150,14 @@ class Encoder {
   void project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void turn(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void transform(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
+  void expand(const MlpWeights& mlp, const char* x, size_t rows, const Lane& lane) const;
+  void choose_experts(const LayerWeights& layer, const char* hidden, size_t rows, Workspace& own) const;
+  void mix_experts(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void normalize(const NormWeights& weights, Norm norm, const Lane& lane, const float* x, size_t rows,
                  NormTarget target, void* y, size_t y_stride) const;
   void close(const LinearWeights& linear, size_t in_features, const char* x, size_t x_stride, const NormWeights& norm,
              const Team& team, size_t begin, size_t end, const Lane& lane) const;
+  void settle(const NormWeights& norm, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   float* residual(const Team& team, size_t row) const;
   bool keeps_residual() const { return spec_.placement != Placement::post; }
 
@@ -154,6 +168,7 @@ class Encoder {
   const Kernels& kernels_;
   const size_t hidden_stride_, qkv_stride_, context_stride_, inner_stride_, sums_stride_;
   const size_t block_rows_;
+  size_t max_experts_ = 0;
   Pool pool_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread
 };

@@ -122,6 +122,13 @@ void Encoder::close(const LinearWeights& linear, size_t in_features, const char*
       break;
   }
   run_linear(kernels_, linear, in_features, spec_.hidden_size, lane.rank, lane.size, args);
+  settle(norm, team, begin, end, lane);
+}
+
+// The norms of the placement over a sublayer's sums.
+void Encoder::settle(const NormWeights& norm, const Team& team, size_t begin, size_t end, const Lane& lane) const {
+  char* hidden = at(team.shared.hidden, begin, hidden_stride_);
+  const auto* sums = static_cast<const float*>(lane.block.sums.data());
   lane.sync();
   if (spec_.placement == Placement::post)
     normalize(norm, spec_.norm, lane, sums, end - begin, NormTarget::activations, hidden, hidden_stride_);
@@ -140,21 +147,31 @@ void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begi
               hidden_stride_);
     lane.sync();
   }
-  LinearArgs args{.x = hidden,
+  const NormWeights& norm = is_post ? layer.mlp_norm : layer.mlp_post_norm;
+  if (!layer.experts.empty()) {
+    mix_experts(layer, team, begin, end, lane);
+    return settle(norm, team, begin, end, lane);
+  }
+  expand(layer.mlp, hidden, end - begin, lane);
+  close(layer.mlp.down, spec_.intermediate_size, static_cast<const char*>(lane.block.inner.data()), inner_stride_, norm,
+        team, begin, end, lane);
+}
+
+// The inner activations of `rows` rows.
+void Encoder::expand(const MlpWeights& mlp, const char* x, size_t rows, const Lane& lane) const {
+  LinearArgs args{.x = x,
                   .x_stride = hidden_stride_,
-                  .rows = end - begin,
+                  .rows = rows,
                   .activation = spec_.activation,
                   .y = lane.block.inner.data(),
                   .y_stride = inner_stride_};
-  run_linear(kernels_, spec_.is_gated ? layer.mlp_gate : layer.mlp_up, spec_.hidden_size, spec_.intermediate_size,
-             lane.rank, lane.size, args);
+  run_linear(kernels_, spec_.is_gated ? mlp.gate : mlp.up, spec_.hidden_size, spec_.intermediate_size, lane.rank,
+             lane.size, args);
   if (spec_.is_gated) {  // the same panels by the same lane, so nobody waits
     args.epilogue = Epilogue::multiply;
-    run_linear(kernels_, layer.mlp_up, spec_.hidden_size, spec_.intermediate_size, lane.rank, lane.size, args);
+    run_linear(kernels_, mlp.up, spec_.hidden_size, spec_.intermediate_size, lane.rank, lane.size, args);
   }
   lane.sync();
-  close(layer.mlp_down, spec_.intermediate_size, static_cast<const char*>(lane.block.inner.data()), inner_stride_,
-        is_post ? layer.mlp_norm : layer.mlp_post_norm, team, begin, end, lane);
 }
 
 }  // namespace openbei

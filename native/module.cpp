@@ -97,6 +97,8 @@ EncoderSpec parse_spec(const Fields& fields) {
           .intermediate_size = fields.size("intermediate_size"),
           .activation = parse_activation(fields.get<std::string>("activation")),
           .is_gated = fields.get<bool>("is_gated"),
+          .experts_of_a_token = fields.size("experts_of_a_token"),
+          .normalizes_experts = fields.get<bool>("normalizes_experts"),
           .norm = {fields.choice<NormKind>("norm", {{"layer_norm", NormKind::layer}, {"rms_norm", NormKind::rms}}),
                    fields.number("norm_eps")},
           .placement = fields.choice<Placement>(
@@ -257,14 +259,18 @@ class PyEncoder {
     const Rotary local_rotary = tensors.rotary("local_rotary", reach, fields.size("local_rotary_dim"));
     const auto local = fields.get<std::vector<bool>>("is_local");
     const size_t local_reach = fields.size("local_reach");
+    const auto num_experts = fields.get<std::vector<size_t>>("num_experts");
+    const auto mlp = [&](const std::string& at) -> MlpWeights {
+      return {.gate = spec_.is_gated ? tensors.linear(at + "gate", inner, hidden) : LinearWeights{},
+              .up = tensors.linear(at + "up", inner, hidden),
+              .down = tensors.linear(at + "down", hidden, inner)};
+    };
     for (size_t i = 0; i < spec_.num_layers; ++i) {
       const std::string at = "layers." + std::to_string(i) + ".";
       weights.layers.push_back(
           {.qkv = tensors.linear(at + "attention.qkv", spec_.query_width() + 2 * spec_.kv_width(), hidden),
            .attention_out = tensors.linear(at + "attention.out", hidden, spec_.query_width()),
-           .mlp_gate = spec_.is_gated ? tensors.linear(at + "mlp.gate", inner, hidden) : LinearWeights{},
-           .mlp_up = tensors.linear(at + "mlp.up", inner, hidden),
-           .mlp_down = tensors.linear(at + "mlp.down", hidden, inner),
+           .mlp = num_experts.at(i) ? MlpWeights{} : mlp(at + "mlp."),
            .attention_norm = tensors.norm(at + "attention.norm", hidden),
            .mlp_norm = tensors.norm(at + "mlp.norm", hidden),
            .attention_post_norm = tensors.norm(at + "attention.post_norm", hidden),
@@ -275,6 +281,12 @@ class PyEncoder {
            .relative_queries = tensors.rows(at + "attention.relative_queries.weight", relative_rows, spec_.head_dim),
            .rotary = local.at(i) ? local_rotary : rotary,
            .reach = local.at(i) ? local_reach : reach});
+      if (num_experts.at(i) == 0) continue;
+      LayerWeights& layer = weights.layers.back();
+      layer.router = tensors.linear(at + "mlp.router", num_experts.at(i), hidden);
+      layer.experts_bias = tensors.floats(at + "mlp.experts.bias", round_up(hidden, panel_width));
+      for (size_t expert = 0; expert < num_experts.at(i); ++expert)
+        layer.experts.push_back(mlp(at + "mlp.experts." + std::to_string(expert) + "."));
     }
     const Head& head = spec_.head;
     if (head.has_dense) weights.head_dense = tensors.linear("head.dense", hidden, hidden);

@@ -24,7 +24,13 @@ class Buffer {
 // Fewer rows than this a thread, and a team splits columns instead of rows.
 constexpr size_t fewest_rows_alone = 64;
 
-// What one thread works in. A team shares what its first member has, but for the last three buffers; of these
+// A row of a block that an expert works on, and what its output counts.
+struct ExpertRow {
+  size_t row;
+  float weight;
+};
+
+// What one thread works in. A team shares what its first member has, but for the last buffers, from `sums` on; of these
 // `sums` and `inner` hold one block and are shared when the team splits columns.
 struct Encoder::Workspace {
   Buffer hidden, qkv, context;
@@ -34,6 +40,8 @@ struct Encoder::Workspace {
   std::vector<int32_t> sequences;  // of each row, its number in the batch
   std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
   Buffer sums, inner, attention;
+  Buffer router, taken, mixed;  // of a block: logits, and rows before and after an expert
+  std::vector<std::vector<ExpertRow>> expert_rows;
 };
 
 struct Encoder::Team {

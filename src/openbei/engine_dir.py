@@ -113,11 +113,12 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     """
     hidden, attention = (spec.hidden_size,), spec.attention
     layers = [f"layers.{index}" for index in range(spec.num_layers)]
-    linears = {f"{at}.{name}": shape for at in layers for name, shape in linear_shapes(spec).items()}
+    linears = {f"{at}.{name}": shape for i, at in enumerate(layers) for name, shape in linear_shapes(spec, i).items()}
     linears |= head_shapes(spec)
     shapes: dict[str, Shape] = {f"{name}.weight": shape for name, shape in linears.items()}
     shapes |= {f"{at}.{name}.weight": shape for at in layers for name, shape in relative_shapes(spec).items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
+    shapes |= {f"{at}.mlp.experts.bias": hidden for i, at in enumerate(layers) if spec.experts_of(i)}
     rows = {"token": spec.vocab_size, "position": spec.positions.num_rows, "type": spec.type_vocab_size}
     shapes |= {f"embeddings.{name}": (count, *hidden) for name, count in rows.items() if count}
     if isinstance(attention.bias, BucketBias):

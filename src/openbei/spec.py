@@ -158,6 +158,19 @@ class GatedMLP(Part, frozen=True, tag="gated"):
     activation: Activation
 
 
+class Experts(Part, frozen=True, tag="experts"):
+    """In `layers` there are `count` MLPs, and a token's output is a weighted sum of `top_k` of them, plus one bias.
+
+    The weights are the largest of softmax(router(x)), divided by their sum if `normalizes` (Shazeer et al.,
+    arXiv:1701.06538).
+    """
+
+    count: int
+    top_k: int
+    layers: tuple[int, ...]
+    normalizes: bool = False
+
+
 class Dense(Part, frozen=True, tag="dense"):
     """activation(x · Wᵀ + bias) of the model's own width, before a head's last linear map; then perhaps a norm."""
 
@@ -210,8 +223,9 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     """A stack of transformer layers over summed embeddings, and a head.
 
     A layer is f = attention, then f = mlp, each with its norm where `placement` says; `skips_first_norm` if the first
-    layer's attention has none. Embeddings are multiplied by `embedding_scale`, and then normalized if
-    `normalizes_embeddings`. Linear maps have biases, which are zero where a checkpoint has none.
+    layer's attention has none. Some layers have `experts` instead of one mlp. Embeddings are multiplied by
+    `embedding_scale`, and then normalized if `normalizes_embeddings`. Linear maps have biases, which are zero where a
+    checkpoint has none.
     """
 
     family: str
@@ -224,10 +238,15 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     mlp: MLP | GatedMLP
     norm: Norm
     head: Head
+    experts: Experts | None = None
     placement: Placement = "post"
     skips_first_norm: bool = False
     normalizes_embeddings: bool = True
     embedding_scale: float = 1.0
+
+    def experts_of(self, layer: int) -> Experts | None:
+        """The experts of a layer that has them."""
+        return self.experts if self.experts and layer in self.experts.layers else None
 
     @property
     def attended_size(self) -> int:
@@ -269,17 +288,16 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
                 return num_labels
 
 
-def linear_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    """(out_features, in_features) of the linear maps of one layer, by engine name."""
+def linear_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, int]]:
+    """(out_features, in_features) of the linear maps of a layer, by engine name without `layers.{i}`."""
     hidden, inner, attended = spec.hidden_size, spec.mlp.intermediate_size, spec.attended_size
-    gate = {"mlp.gate": (inner, hidden)} if isinstance(spec.mlp, GatedMLP) else {}
-    return {
-        "attention.qkv": (attended + 2 * spec.kv_size, hidden),
-        "attention.out": (hidden, attended),
-        **gate,
-        "mlp.up": (inner, hidden),
-        "mlp.down": (hidden, inner),
-    }
+    mlp = {"gate": (inner, hidden)} if isinstance(spec.mlp, GatedMLP) else {}
+    mlp |= {"up": (inner, hidden), "down": (hidden, inner)}
+    shapes = {"attention.qkv": (attended + 2 * spec.kv_size, hidden), "attention.out": (hidden, attended)}
+    if not (experts := spec.experts_of(layer)):
+        return shapes | {f"mlp.{part}": shape for part, shape in mlp.items()}
+    shapes["mlp.router"] = (experts.count, hidden)
+    return shapes | {f"mlp.experts.{i}.{part}": shape for i in range(experts.count) for part, shape in mlp.items()}
 
 
 def relative_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:

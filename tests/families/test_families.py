@@ -70,7 +70,7 @@ def test_spec() -> None:
         {"hidden_size": 30, "num_attention_heads": 5, "hidden_act": "gelu_new", "num_hidden_layers": 2}, MEAN
     )
     assert (spec.attention.head_dim, spec.attended_size, spec.mlp.activation) == (6, 30, "gelu_tanh")
-    assert linear_shapes(spec)["attention.qkv"] == (90, 30)
+    assert linear_shapes(spec, 0)["attention.qkv"] == (90, 30)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_the_words_of_the_repositories() -> None:
     ("config", "message"),
     [
         ({"rotary_emb_fraction": 0.5}, "rotary_emb_fraction is 0.5; the family nomic_bert has only 1.0"),
-        ({"num_experts": 8}, "num_experts is 8"),
+        ({"activation_function": "glu"}, "hidden_act is 'glu'"),
         ({"rope_parameters": {"rope_type": "longrope"}}, "rope type is 'longrope'"),
     ],
 )

@@ -17,6 +17,7 @@ from openbei.spec import (
     Dense,
     Disentangled,
     EmbeddingHead,
+    Experts,
     GatedMLP,
     LayerNorm,
     LearnedPositions,
@@ -120,7 +121,9 @@ class ReferenceEngine:
         x = self._embed(batch, bounds)
         for layer in range(self.spec.num_layers):
             x = self._residual(x, f"layers.{layer}.attention", partial(self._attend, layer, bounds))
-            x = self._residual(x, f"layers.{layer}.mlp", partial(self._mlp, f"layers.{layer}.mlp"))
+            experts = self.spec.experts_of(layer)
+            mlp = partial(self._mix_experts, experts) if experts else self._mlp
+            x = self._residual(x, f"layers.{layer}.mlp", partial(mlp, f"layers.{layer}.mlp"))
         if self.spec.placement != "post":
             x = self._norm("final.norm", x)
         return x if output == "tokens" else self._head(x, bounds, output)
@@ -239,6 +242,19 @@ class ReferenceEngine:
         else:
             inner = activation(self._linear(f"{at}.up", x))
         return self._linear(f"{at}.down", inner)
+
+    def _mix_experts(self, experts: Experts, at: str, x: Vectors) -> Vectors:
+        given = softmax(self._linear(f"{at}.router", x))
+        best = np.argsort(-given, axis=1, kind="stable")[:, : experts.top_k]
+        weights = np.zeros_like(given)
+        np.put_along_axis(weights, best, np.take_along_axis(given, best, axis=1), axis=1)
+        if experts.normalizes:
+            weights /= weights.sum(axis=1, keepdims=True)
+        mixed: Vectors = np.tile(self._tensors[f"{at}.experts.bias"], (len(x), 1))
+        for expert, weight in enumerate(weights.T):
+            rows = np.flatnonzero(weight)
+            mixed[rows] += weight[rows, None] * self._mlp(f"{at}.experts.{expert}", x[rows])
+        return mixed
 
     def _linear(self, at: str, x: Vectors) -> Vectors:
         return x @ self._tensors[f"{at}.weight"].T + self._tensors[f"{at}.bias"]

@@ -17,6 +17,7 @@ from openbei.spec import ModelSpec
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PARTS = ("weight", "bias")
+TRANSPOSED = ".T"
 _SHOWN = 8  # names in a message
 _READABLE = ("float32", "float16", "bfloat16")
 
@@ -63,7 +64,7 @@ def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str,
         yield from ((whole, ()) for whole in (name, *(f"{name}.{part}" for part in PARTS)))
     for theirs, shared in {**family.WEIGHTS, **family.HEADS[kind]}.items():
         ours = (shared,) if isinstance(shared, str) else shared
-        if theirs.endswith(PARTS):
+        if theirs.endswith(PARTS) or ours[0].endswith((*PARTS, TRANSPOSED)):
             yield theirs, ours
         else:
             yield from ((f"{theirs}.{part}", tuple(f"{name}.{part}" for name in ours)) for part in PARTS)
@@ -77,8 +78,8 @@ def match_tensors(
     made = dict(_computed_in_layers(computed, spec.num_layers))
     expected = {
         theirs: ours
-        for theirs, ours in _layered(weights_of(family, kind), spec.num_layers)
-        if not ours or ours[0] in shapes
+        for theirs, ours in _expanded(weights_of(family, kind), spec)
+        if not ours or ours[0].removesuffix(TRANSPOSED) in shapes
     }
     found = _found(tensors, family)
     for tied, same in family.TIED.items():
@@ -92,7 +93,8 @@ def match_tensors(
     sources: dict[str, list[_Source]] = {name: [] for name in shapes}
     for theirs, ours in expected.items():
         for index, name in enumerate(ours if theirs in found else ()):
-            sources[name].append(_Source(found[theirs], tensors[found[theirs]], index, len(ours)))
+            source = _Source(found[theirs], tensors[found[theirs]], index, len(ours), name.endswith(TRANSPOSED))
+            sources[name.removesuffix(TRANSPOSED)].append(source)
     for name, one in made.items():
         sources[name] = [_Source(found[theirs], tensors[found[theirs]]) for theirs in one.sources]
     for name, shape in shapes.items():
@@ -106,17 +108,24 @@ def match_tensors(
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Share `index` of `count` of a checkpoint tensor's rows."""
+    """Share `index` of `count` of a checkpoint tensor's rows, and whether it is to be transposed."""
 
     name: str
     tensor: Array
     index: int = 0
     count: int = 1
+    transposed: bool = False
 
     @property
     def rows(self) -> Array:
         size = len(self.tensor) // self.count
-        return self.tensor[size * self.index : size * (self.index + 1)]
+        share = self.tensor[size * self.index : size * (self.index + 1)]
+        return share.T if self.transposed else share
+
+    def whole(self, part: Shape) -> Shape:
+        """The shape that the tensor must have for its share to be of the shape `part`."""
+        rows, *columns = reversed(part) if self.transposed else part
+        return rows * self.count, *columns
 
 
 def _found(tensors: Mapping[str, Array], family: Family) -> dict[str, str]:
@@ -142,10 +151,12 @@ def _read_file(path: Path) -> dict[str, Array]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def _layered(table: Iterable[tuple[str, tuple[str, ...]]], num_layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _expanded(table: Iterable[tuple[str, tuple[str, ...]]], spec: ModelSpec) -> Iterator[tuple[str, tuple[str, ...]]]:
+    experts = range(spec.experts.count if spec.experts else 1)
     for theirs, ours in table:
-        for layer in range(num_layers if "{}" in theirs else 1):
-            yield theirs.format(layer), tuple(name.format(layer) for name in ours)
+        for layer in range(spec.num_layers if "{}" in theirs else 1):
+            shares = [name.format(layer, i) for name in ours for i in experts if i == 0 or name.count("{}") > 1]
+            yield theirs.format(layer), tuple(shares)
 
 
 def _computed_in_layers(computed: Mapping[str, Computed], num_layers: int) -> Iterator[tuple[str, Computed]]:
@@ -173,7 +184,7 @@ def _part_shapes(name: str, shape: Shape, spec: ModelSpec, num_parts: int) -> li
 
 def _check_parts(parts: list[_Source], shapes: list[Shape]) -> None:
     for part, shape in zip(parts, shapes, strict=True):
-        whole = (shape[0] * part.count, *shape[1:])
+        whole = part.whole(shape)
         if part.tensor.shape != whole:
             raise CheckpointError(
                 f"tensor {part.name} has the shape {list(part.tensor.shape)}; config.json says {list(whole)}"

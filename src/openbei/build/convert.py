@@ -42,7 +42,7 @@ def _stack(*parts: Floats) -> Floats:
 
 
 def _load(name: str, parts: list[Array], join: Callable[..., Floats], finish: Callable[[Floats], Array]) -> Array:
-    array = finish(join(*(part.astype(np.float32, copy=False) for part in parts)))
+    array = finish(join(*(np.ascontiguousarray(part, np.float32) for part in parts)))
     if not np.isfinite(array).all():
         raise CheckpointError(f"the checkpoint's numbers for {name} are not all finite in {array.dtype.name}")
     return array

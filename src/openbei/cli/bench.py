@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from msgspec.structs import replace
 
 from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.cli import targets
@@ -66,8 +67,11 @@ def tokens_per_s(engine: Engine, lengths: list[int], vocab_size: int, seconds: f
 
 def flops_of(spec: ModelSpec, num_tokens: int) -> int:
     """Multiplications and additions of one sequence's matrix products, attention's included."""
-    linear = sum(rows * columns for rows, columns in linear_shapes(spec).values())
-    return 2 * spec.num_layers * num_tokens * (linear + 2 * num_tokens * spec.attended_size)
+    if spec.experts:  # a token passes some of them
+        spec = replace(spec, experts=replace(spec.experts, count=spec.experts.top_k))
+    shapes = [shape for layer in range(spec.num_layers) for shape in linear_shapes(spec, layer).values()]
+    attention = 2 * spec.num_layers * num_tokens * spec.attended_size
+    return 2 * num_tokens * (sum(rows * columns for rows, columns in shapes) + attention)
 
 
 def peak_flops(description: str, seconds: float) -> float | None:

@@ -5,7 +5,8 @@ A family file has
     dense(config, kind) -> Dense       what a head of that kind does before its last linear map, or None
     WEIGHTS                            checkpoint tensor name -> engine tensor name, a linear map or norm without its
                                        `.weight` and `.bias`; `{}` is the layer; names that share an engine tensor are
-                                       stacked by rows, in order; a tuple of engine tensors shares a tensor's rows
+                                       stacked by rows, in order; a tuple of engine tensors shares a tensor's rows, as
+                                       all experts do, which a second `{}` stands for; `.T` transposes each share
     HEADS                              the same of each kind of head it can have
     TIED                               checkpoint tensor that may be missing -> the one that it is then the same as
     MAY_LACK                           ends of names that may be missing: biases, which then are zero

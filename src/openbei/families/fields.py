@@ -7,7 +7,7 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.rope import frequencies
-from openbei.spec import Activation, Rotary
+from openbei.spec import Activation, Experts, Rotary
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -23,6 +23,25 @@ ACTIVATIONS: dict[str, Activation] = {
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 T = TypeVar("T")
+
+
+class Mixture(msgspec.Struct, frozen=True):
+    """The fields of config.json about experts, as megablocks calls them."""
+
+    num_experts: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    moe_top_k: Size = 1
+    moe_every_n_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
+    moe_normalize_expert_weights: bool | None = None
+
+    def experts(self, num_layers: int) -> Experts | None:
+        """Experts in the layers i with i % moe_every_n_layers = 1. Raises CheckpointError."""
+        if not self.num_experts or self.moe_every_n_layers < 2:
+            return None
+        if self.moe_top_k > self.num_experts:
+            raise CheckpointError(f"config.json: moe_top_k is {self.moe_top_k}, of {self.num_experts} experts")
+        layers = tuple(range(1, num_layers, self.moe_every_n_layers))
+        normalizes = bool(self.moe_normalize_expert_weights)
+        return Experts(count=self.num_experts, top_k=self.moe_top_k, layers=layers, normalizes=normalizes)
 
 
 def fields_of(config: Mapping[str, object], kind: type[T]) -> T:

@@ -1,7 +1,7 @@
 """Nomic BERT (Nussbaum et al., arXiv:2402.01613): BERT's layers with rotary positions and a gated MLP, without biases.
 
-Tensors as its own repositories name them, which is also how transformers saves its NomicBertModel; config.json in
-either's words.
+Or with plain MLPs and mixtures of them by turns, and biases (Nussbaum & Duderstadt, arXiv:2502.07972). Tensors as its
+own repositories name them, which is also how transformers saves its NomicBertModel; config.json in either's words.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.fields import rotary
-from openbei.spec import Dense, GatedMLP, Head, ModelSpec, NoPositions
+from openbei.families.fields import Mixture, fields_of, rotary
+from openbei.spec import MLP, Dense, GatedMLP, Head, ModelSpec, NoPositions
 
 PREFIX, MAY_LACK = "nomic_bert.", ("Wqkv.bias", "out_proj.bias", "fc11.bias", "fc12.bias", "fc2.bias")
-OLD_SUFFIXES = dict[str, str]()
+OLD_SUFFIXES = {f"mlp.fc1.{part}": f"mlp.fc11.{part}" for part in ("weight", "bias")}  # fc1 where there is no gate
 WEIGHTS = {
     "embeddings.word_embeddings.weight": "embeddings.token",
     "embeddings.token_type_embeddings.weight": "embeddings.type",
@@ -25,6 +25,10 @@ WEIGHTS = {
     "encoder.layers.{}.mlp.fc12": "layers.{}.mlp.gate",
     "encoder.layers.{}.mlp.fc11": "layers.{}.mlp.up",
     "encoder.layers.{}.mlp.fc2": "layers.{}.mlp.down",
+    "encoder.layers.{}.mlp.router.layer.weight": "layers.{}.mlp.router.weight",
+    "encoder.layers.{}.mlp.experts.mlp.w1": "layers.{}.mlp.experts.{}.up.weight",
+    "encoder.layers.{}.mlp.experts.mlp.w2": "layers.{}.mlp.experts.{}.down.weight.T",
+    "encoder.layers.{}.mlp.experts.bias": "layers.{}.mlp.experts.bias",
     "encoder.layers.{}.norm2": "layers.{}.mlp.norm",
 }
 HEADS: dict[HeadKind, dict[str, str]] = {
@@ -42,23 +46,19 @@ DEFAULTS = {"vocab_size": 30528, "hidden_act": "silu", "max_position_embeddings"
 """Those of transformers' NomicBertConfig that are not BertConfig's."""
 
 FIELDS = {
-    "n_embd": "hidden_size",
-    "n_layer": "num_hidden_layers",
-    "n_head": "num_attention_heads",
-    "n_inner": "intermediate_size",
-    "n_positions": "max_position_embeddings",
-    "layer_norm_epsilon": "layer_norm_eps",
-    "activation_function": "hidden_act",
-    "rotary_emb_base": "rope_theta",
-}
+    "n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads",
+    "n_inner": "intermediate_size", "n_positions": "max_position_embeddings", "layer_norm_epsilon": "layer_norm_eps",
+    "activation_function": "hidden_act", "rotary_emb_base": "rope_theta",
+}  # fmt: skip
 """Fields of the repositories' config.json -> transformers' names of them."""
 
 GATED = {"swiglu": "silu", "geglu": "gelu"}
-"""What the repositories call gated MLPs -> the activation of the gate."""
+"""What the repositories call gated MLPs -> the activation of the gate. transformers' MLPs are all gated."""
 
 _ONLY = {
     "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "prenorm": False,
-    "parallel_block": False, "use_rms_norm": False, "causal": False, "num_experts": 0,
+    "parallel_block": False, "use_rms_norm": False, "causal": False, "expert_choice_router": False,
+    "num_shared_experts": 0, "ffn_div": 1,
 }  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     for key, only in _ONLY.items():
         if (value := config.get(key)) not in (only, None):
             raise CheckpointError(f"config.json: {key} is {value!r}; the family nomic_bert has only {only!r}")
+    mlp = GatedMLP if config.get("activation_function", "swiglu") in GATED else MLP
     config = _as_bert(config)
     spec = bert.parse(config, head, family="nomic_bert")
     turning = rotary(config, spec.attention.head_dim, theta=1000.0)
@@ -74,7 +75,8 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         spec,
         positions=NoPositions(max_positions=spec.positions.max_positions),
         attention=msgspec.structs.replace(spec.attention, rotary=turning),
-        mlp=GatedMLP(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
+        mlp=mlp(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
+        experts=fields_of(config, Mixture).experts(spec.num_layers),
     )
 
 
