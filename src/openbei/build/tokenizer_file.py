@@ -31,6 +31,8 @@ class _TokenizerConfig(msgspec.Struct, frozen=True):
     """tokenizer_config.json."""
 
     unk_token: str | _AddedToken | None = None
+    add_bos_token: bool | None = None
+    add_eos_token: bool | None = None
 
 
 def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> ConvertedTokenizer:
@@ -50,7 +52,11 @@ def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> Converte
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
     _check_ids(tokenizer, path, spec)
+    said = read_optional(root / "tokenizer_config.json", _TokenizerConfig)
     decisions = []
+    if tokenizer.num_special_tokens_to_add(is_pair=False) < bool(said.add_bos_token) + bool(said.add_eos_token):
+        reason = "tokenizer.json says what goes around a text, for transformers 5 too"
+        decisions.append(Decision("tokenizer", "add_bos_token and add_eos_token not followed", reason))
     if tokenizer.truncation or tokenizer.padding:
         decisions.append(Decision("tokenizer", "own truncation and padding dropped", "the server does both its way"))
     tokenizer.no_truncation()
@@ -59,12 +65,11 @@ def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> Converte
         steps = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
         tokenizer.normalizer = normalizers.Sequence(steps)
         decisions.append(Decision("tokenizer", "lower-cases first", "do_lower_case of sentence_bert_config.json"))
-    return ConvertedTokenizer(tokenizer.to_str().encode(), _unk_token_id(tokenizer, root), tuple(decisions))
+    return ConvertedTokenizer(tokenizer.to_str().encode(), _unk_token_id(tokenizer, said.unk_token), tuple(decisions))
 
 
-def _unk_token_id(tokenizer: Tokenizer, root: Path) -> int | None:
+def _unk_token_id(tokenizer: Tokenizer, said: str | _AddedToken | None) -> int | None:
     """What tokenizer_config.json or the tokenizer's model says, or else what transformers' classes have by default."""
-    said = read_optional(root / "tokenizer_config.json", _TokenizerConfig).unk_token
     token = said.content if isinstance(said, _AddedToken) else said
     names = (token, getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
     ids = (tokenizer.token_to_id(name) for name in names if name)
