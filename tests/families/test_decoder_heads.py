@@ -63,6 +63,20 @@ def test_sequence_classifiers(family: str, tokenizer_json: Path, tmp_path: Path)
             assert np.abs(run(engine_dir, backend, given) - expected).max() < limit, (backend, dtype)
 
 
+@pytest.mark.parametrize("family", ["Llama", "Qwen2", "Gemma2"])
+def test_one_label_and_no_padding_token(family: str, tokenizer_json: Path, tmp_path: Path) -> None:
+    """As reward models are published: the last token's logit."""
+    end = "ForSequenceClassification"
+    checkpoint = save_model(tmp_path / "model", tokenizer_json, family + end, **SMALL, num_labels=1, pad_token_id=None)
+    given = texts(12, longest=60)
+    expected = judge(checkpoint, given)
+    assert expected.std() > 0.1, "the texts must differ, or the next lines say nothing"
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    assert (engine_dir.manifest.spec.task, engine_dir.manifest.score_template) == ("reranker", None)
+    for backend in ("reference", "native"):
+        assert np.abs(run(engine_dir, backend, given) - expected).max() < 1e-4, backend
+
+
 @every_backend
 @pytest.mark.parametrize(("architecture", "pooling"), [("Qwen3Model", "lasttoken"), ("Gemma3TextModel", "mean")])
 def test_embeddings(backend: str, architecture: str, pooling: str, tokenizer_json: Path, tmp_path: Path) -> None:
