@@ -185,11 +185,15 @@ class EmbeddingHead(Part, frozen=True, tag="embedding"):
 
 
 class SequenceHead(Part, frozen=True, tag="sequence_labels"):
-    """Logits for each sequence: out(dense(pooled)). With one label it is a score, as of a reranker."""
+    """Logits for each sequence: out(dense(pooled)). With one label it is a score, as of a reranker.
+
+    They are divided by the temperature at build time, in the weights of `out`.
+    """
 
     num_labels: int
     pooling: Pooling = "cls"
     dense: Dense | None = None
+    temperature: float = 1.0
 
 
 class TokenHead(Part, frozen=True, tag="token_labels"):
@@ -224,8 +228,8 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
 
     A layer is f = attention, then f = mlp, each with its norm where `placement` says; `skips_first_norm` if the first
     layer's attention has none. Some layers have `experts` instead of one mlp. Embeddings are multiplied by
-    `embedding_scale`, and then normalized if `normalizes_embeddings`. Linear maps have biases, which are zero where a
-    checkpoint has none.
+    `embedding_scale`, and then normalized if `normalizes_embeddings`. Linear maps have biases; those of the maps in
+    `unbiased`, named as in `linear_shapes` and `head_shapes`, are zero, and no checkpoint may have them.
     """
 
     family: str
@@ -243,6 +247,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     skips_first_norm: bool = False
     normalizes_embeddings: bool = True
     embedding_scale: float = 1.0
+    unbiased: tuple[str, ...] = ()
 
     def experts_of(self, layer: int) -> Experts | None:
         """The experts of a layer that has them."""

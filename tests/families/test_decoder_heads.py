@@ -1,5 +1,6 @@
 """Embeddings, classifiers and rerankers of causal models, judged by transformers and sentence-transformers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.checkpoint import (
     save_checkpoint,
     save_model,
     train_bpe_tokenizer,
+    write_json,
 )
 from tests.prose import WORDS, texts
 from tests.same_embedding import worst_cosine
@@ -75,6 +77,33 @@ def test_one_label_and_no_padding_token(family: str, tokenizer_json: Path, tmp_p
     assert (engine_dir.manifest.spec.task, engine_dir.manifest.score_template) == ("reranker", None)
     for backend in ("reference", "native"):
         assert np.abs(run(engine_dir, backend, given) - expected).max() < 1e-4, backend
+
+
+@pytest.mark.parametrize(("pooling", "temperature"), [("avg", 0.2), ("cls", 1.0), ("last", 3.0)])
+def test_bidirectional_classifiers(pooling: str, temperature: float, tokenizer_json: Path, tmp_path: Path) -> None:
+    """As NVIDIA's rerankers: transformers' layers with every token visible, then what their config.json names."""
+    import torch
+    import transformers
+
+    checkpoint = save_model(tmp_path / "model", tokenizer_json, "LlamaForSequenceClassification", **SMALL, num_labels=1)
+    model = transformers.LlamaForSequenceClassification.from_pretrained(checkpoint, attn_implementation="eager").eval()
+    config = json.loads((checkpoint / "config.json").read_text())
+    write_json(checkpoint / "config.json", config | {
+        "architectures": ["LlamaBidirectionalForSequenceClassification"], "model_type": "llama_bidirec",
+        "pooling": pooling, "temperature": temperature,
+    })  # fmt: skip
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    given = texts(12, longest=60)
+    expected = []
+    for sequence in Tokenizer.open(engine_dir).encode(given):
+        ids = torch.from_numpy(sequence.token_ids).long()[None]
+        with torch.no_grad():
+            states = model.model(ids, attention_mask=torch.zeros(1, 1, ids.shape[1], ids.shape[1])).last_hidden_state[0]
+            pooled = {"avg": states.mean(dim=0), "cls": states[0], "last": states[-1]}[pooling]
+            expected.append((model.score(pooled) / temperature).numpy())
+    assert np.std(expected) > 0.1, "the texts must differ, or the next lines say nothing"
+    for backend in ("reference", "native"):
+        assert np.abs(run(engine_dir, backend, given) - np.stack(expected)).max() < 1e-4 / temperature, backend
 
 
 @every_backend

@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import transformers
+from safetensors.numpy import load_file, save_file
 
 from openbei.errors import CheckpointError
 from openbei.families import llama
 from openbei.spec import EmbeddingHead, LocalLayers, SequenceHead
-from tests.checkpoint import save_checkpoint, train_bpe_tokenizer, write_json
+from tests.checkpoint import build_engine, save_checkpoint, train_bpe_tokenizer, write_json
 from tests.families.parity import check_family, transformers_judge
 from tests.prose import WORDS
 
@@ -127,8 +129,43 @@ def test_refuses(config: dict[str, Any], message: str) -> None:
         parsed(**config)
 
 
-def test_refuses_what_only_code_of_a_repository_knows() -> None:
-    with pytest.raises(CheckpointError, match="LlamaBidirectionalForSequenceClassification' pools in code of its repo"):
-        llama.parse({"architectures": ["LlamaBidirectionalForSequenceClassification"], "vocab_size": 9,
-                     "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
-                     "max_position_embeddings": 64}, SequenceHead(num_labels=1))  # fmt: skip
+BIASES: dict[str, tuple[str, dict[str, Any], set[str]]] = {
+    "llama": ("LlamaModel", {}, set()),
+    "llama, attention": ("LlamaModel", {"attention_bias": True}, {"self_attn.k_proj", "self_attn.o_proj"}),
+    "llama, mlp": ("LlamaModel", {"mlp_bias": True}, {"mlp.up_proj"}),
+    "mistral": ("MistralModel", {"attention_bias": True}, set()),
+    "qwen2": ("Qwen2Model", {}, {"self_attn.k_proj"}),
+    "qwen3": ("Qwen3Model", {"attention_bias": True}, {"self_attn.k_proj", "self_attn.o_proj"}),
+    "gemma": ("GemmaModel", {"attention_bias": True}, {"self_attn.k_proj", "self_attn.o_proj"}),
+    "gemma2": ("Gemma2Model", {}, set()),
+    "eurobert": ("EuroBertModel", {"mlp_bias": True}, {"mlp.up_proj"}),
+}
+
+
+@pytest.mark.parametrize("model", BIASES)
+def test_biases_are_there_where_the_config_says_so_and_nowhere_else(
+    model: str, tokenizer_json: Path, tmp_path: Path
+) -> None:
+    architecture, config, biased = BIASES[model]
+    checkpoint = save(tmp_path / "model", tokenizer_json, architecture, num_key_value_heads=4, **config)
+    path = checkpoint / "model.safetensors"
+    whole = load_file(path)
+    for part in ("self_attn.k_proj", "self_attn.o_proj", "mlp.up_proj"):
+        name = f"layers.1.{part}.bias"
+        assert (name in whole) is (part in biased)
+        changed = {key: tensor for key, tensor in whole.items() if key != name}
+        if part not in biased:
+            changed[name] = np.zeros(len(whole[f"layers.1.{part}.weight"]), np.float32)
+        save_file(changed, path)
+        with pytest.raises(CheckpointError, match=f"no {'tensor ' if part in biased else 'place for: '}{name}$"):
+            build_engine(checkpoint, tmp_path / "engine")
+
+
+def test_refuses_a_pooling_that_only_code_of_a_repository_knows() -> None:
+    config = {"architectures": ["LlamaBidirectionalForSequenceClassification"], "vocab_size": 9, "hidden_size": 8,
+              "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "max_position_embeddings": 64}  # fmt: skip
+    with pytest.raises(CheckpointError, match="pooling is 'weighted_avg'; implemented are: avg, cls, last"):
+        llama.parse(config | {"pooling": "weighted_avg"}, SequenceHead(num_labels=1))
+    with pytest.raises(CheckpointError, match="temperature"):
+        llama.parse(config | {"temperature": 0}, SequenceHead(num_labels=1))

@@ -312,8 +312,8 @@ def test_emulated_amx_agrees_with_reference(
 
 
 @pytest.mark.parametrize(
-    "axis", ["causal, grouped heads", "local", "gated, pre-norm", "sandwich of RMS norms", "ALiBi", "disentangled"]
-    "axis", ["causal, grouped heads", "local", "gated, pre-norm", "sandwich of RMS norms", "ALiBi", "experts"]
+    "axis",
+    ["causal, grouped heads", "local", "gated, pre-norm", "sandwich of RMS norms", "ALiBi", "disentangled", "experts"],
 )
 def test_emulated_amx_on_the_axes(
     axis: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir

@@ -1,5 +1,6 @@
 """Check: every tensor of a checkpoint has its place, every place has its tensor, every shape is right."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,7 @@ def match_tensors(
     expected = {
         theirs: ours
         for theirs, ours in _expanded(weights_of(family, kind), spec)
-        if not ours or ours[0].removesuffix(TRANSPOSED) in shapes
+        if not ours or (ours[0].removesuffix(TRANSPOSED) in shapes and not _is_unbiased(ours[0], spec))
     }
     found = _found(tensors, family)
     for tied, same in family.TIED.items():
@@ -126,6 +127,11 @@ class _Source:
         """The shape that the tensor must have for its share to be of the shape `part`."""
         rows, *columns = reversed(part) if self.transposed else part
         return rows * self.count, *columns
+
+
+def _is_unbiased(name: str, spec: ModelSpec) -> bool:
+    map_name, _, part = name.rpartition(".")
+    return part == "bias" and re.sub(r"^layers\.\d+\.", "", map_name) in spec.unbiased
 
 
 def _found(tensors: Mapping[str, Array], family: Family) -> dict[str, str]:

@@ -33,7 +33,8 @@ def plan_tensors(spec: ModelSpec, matched: Matched, scheme: Scheme) -> dict[str,
                 stored, dtype, finish = scheme.packed_shape((shape[0], shape[1])), scheme.dtype, scheme.pack
         parts = matched.parts[name] or [np.zeros(shape, np.float32)]
         join = matched.computed.get(name, _stack)
-        planned[name] = LazyTensor(stored, dtype, partial(_load, name, parts, join, finish))
+        divisor = np.float32(getattr(spec.head, "temperature", 1.0) if name.startswith("head.out.") else 1.0)
+        planned[name] = LazyTensor(stored, dtype, partial(_load, name, parts, join, divisor, finish))
     return planned
 
 
@@ -41,8 +42,11 @@ def _stack(*parts: Floats) -> Floats:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _load(name: str, parts: list[Array], join: Callable[..., Floats], finish: Callable[[Floats], Array]) -> Array:
-    array = finish(join(*(np.ascontiguousarray(part, np.float32) for part in parts)))
+def _load(
+    name: str, parts: list[Array], join: Callable[..., Floats], divisor: np.float32, finish: Callable[[Floats], Array]
+) -> Array:
+    joined = join(*(np.ascontiguousarray(part, np.float32) for part in parts))
+    array = finish(joined if divisor == 1 else joined / divisor)
     if not np.isfinite(array).all():
         raise CheckpointError(f"the checkpoint's numbers for {name} are not all finite in {array.dtype.name}")
     return array

@@ -6,6 +6,7 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, llama
+from openbei.families.fields import unbiased
 from openbei.spec import Dense, Head, ModelSpec, SequenceHead
 
 PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
@@ -27,6 +28,7 @@ DEFAULTS = {
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError."""
     spec = llama.parse({**DEFAULTS, **config, "is_causal": False}, head, family="eurobert")
+    spec = msgspec.structs.replace(spec, unbiased=unbiased(config))
     if not isinstance(head, SequenceHead):
         return spec
     match config.get("classifier_pooling", "late"):

@@ -7,7 +7,7 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.rope import frequencies
-from openbei.spec import Activation, Experts, Rotary
+from openbei.spec import Activation, Experts, Pooling, Rotary, SequenceHead
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -19,6 +19,15 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": "tanh",
 }
 """transformers' names of activations -> ours."""
+
+BIASES: dict[str, tuple[str, ...]] = {
+    "attention_bias": ("attention.qkv", "attention.out"),
+    "mlp_bias": ("mlp.gate", "mlp.up", "mlp.down"),
+}
+"""Fields of config.json that say whether linear maps have biases -> those maps."""
+
+POOLINGS: dict[str, Pooling] = {"avg": "mean", "cls": "cls", "last": "last_token"}
+"""`pooling` of a bidirectional classifier's config.json -> ours."""
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=4096)]
@@ -44,6 +53,11 @@ class Mixture(msgspec.Struct, frozen=True):
         return Experts(count=self.num_experts, top_k=self.moe_top_k, layers=layers, normalizes=normalizes)
 
 
+class _Pooled(msgspec.Struct, frozen=True):
+    pooling: str = "avg"
+    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+
+
 def fields_of(config: Mapping[str, object], kind: type[T]) -> T:
     """The fields of a config.json that a family wants. Raises CheckpointError, naming one that is wrong."""
     try:
@@ -64,6 +78,19 @@ def head_size(hidden_size: int, num_heads: int) -> int:
     if hidden_size % num_heads:
         raise CheckpointError(f"config.json: hidden_size {hidden_size} is no multiple of {num_heads} attention heads")
     return hidden_size // num_heads
+
+
+def unbiased(config: Mapping[str, object]) -> tuple[str, ...]:
+    """The linear maps that have no bias by a config.json, which has one only where a field says so."""
+    return tuple(name for key, names in BIASES.items() if not config.get(key) for name in names)
+
+
+def pooled(config: Mapping[str, object], head: SequenceHead) -> SequenceHead:
+    """A head with the pooling and temperature of a config.json. Raises CheckpointError."""
+    it = fields_of(config, _Pooled)
+    if it.pooling not in POOLINGS:
+        raise CheckpointError(f"config.json: pooling is {it.pooling!r}; implemented are: {', '.join(POOLINGS)}")
+    return msgspec.structs.replace(head, pooling=POOLINGS[it.pooling], temperature=it.temperature)
 
 
 def rotary(config: Mapping[str, object], head_dim: int, *, layer_type: str = "", theta: float = 10_000.0) -> Rotary:

@@ -7,10 +7,10 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind
-from openbei.families.fields import Layers, Size, activation, fields_of, head_size, rotary
+from openbei.families.fields import BIASES, Layers, Size, activation, fields_of, head_size, pooled, rotary, unbiased
 from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead
 
-PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = "model.", (".bias",), dict[str, str](), dict[str, str]()
+PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = "model.", (), dict[str, str](), dict[str, str]()
 LAYER = {
     "input_layernorm": "attention.norm",
     **{f"self_attn.{part}_proj": "attention.qkv" for part in "qkv"},
@@ -29,12 +29,13 @@ DROPPED = ("lm_head", "rotary_emb.inv_freq", "layers.{}.self_attn.rotary_emb.inv
 
 _QWEN: dict[str, object] = {"sliding_window": 4096, "use_sliding_window": False, "max_window_layers": 28}
 DEFAULTS: dict[str, dict[str, object]] = {
-    "llama": {},
-    "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
-    "qwen2": _QWEN,
-    "qwen3": {**_QWEN, "head_dim": 128},
-}
+    "llama": {}, "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
+    "qwen2": _QWEN, "qwen3": {**_QWEN, "head_dim": 128},
+}  # fmt: skip
 """Family, lower-case beginning of its architectures' names -> what a config may leave out and Llama has not."""
+
+UNBIASED = {"qwen2": ("attention.out", *BIASES["mlp_bias"]), "mistral": unbiased({})}
+"""Linear maps without biases in families that have no field for it."""
 
 
 class Decoder(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,9 +80,7 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
     if len(it.layer_types or range(it.num_hidden_layers)) != it.num_hidden_layers:
         raise CheckpointError(f"config.json: layer_types is {it.layer_types}, for {it.num_hidden_layers} layers")
     if isinstance(head, SequenceHead):
-        if "Bidirectional" in name:
-            raise CheckpointError(f"architecture {name!r} pools in code of its repository, which is never run")
-        head = msgspec.structs.replace(head, pooling="last_token")
+        head = pooled(config, head) if "Bidirectional" in name else msgspec.structs.replace(head, pooling="last_token")
     is_causal = not ("Bidirectional" in name or it.is_causal is False or it.use_bidirectional_attention)
     norm = RMSNorm(eps=it.rms_norm_eps)
     return ModelSpec(
@@ -92,6 +91,7 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
                             norm=norm if family in ("qwen3", "gemma3") else None),
         mlp=GatedMLP(intermediate_size=it.intermediate_size, activation=activation("hidden_act", it.hidden_act)),
         norm=norm, head=head, placement="pre", normalizes_embeddings=False,
+        unbiased=UNBIASED.get(family, unbiased(config)) + ("head.out",) * isinstance(head, SequenceHead),
     )  # fmt: skip
 
 
