@@ -6,7 +6,7 @@ Every default, and every environment variable that openbei honours, is in this f
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -16,6 +16,9 @@ from openbei.truss import CheckpointRepository, Config, Route, read_config
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
 DEFAULT_DTYPE: DType = "bfloat16"
+
+Conversion = Literal["lm-head"]
+"""What a build can make of a checkpoint first: of a generative reranker a classifier, by the rows of its lm_head."""
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +41,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     dtype: DType
     max_num_tokens: int
     default_route: Route | None
+    convert: Conversion | None = None
     example_input: Any = None
     notes: tuple[Decision, ...] = ()
 
@@ -116,6 +120,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         dtype=dtype,
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
+        convert=_convert(config),
         example_input=config.model_metadata.get("example_model_input"),
         notes=(*notes, *(Decision(path, "no effect", reason) for path, reason in idle.items())),
     )
@@ -151,6 +156,16 @@ def _dtype(config: Config) -> DType:
     raise ConfigError(f"environment_variables.DTYPE is {value!r}; on a CPU it is {' or '.join(get_args(DType))}")
 
 
+def _convert(config: Config) -> Conversion | None:
+    match config.environment_variables.get("CONVERT"):
+        case None | "lm-head" as value:
+            return value
+        case value:
+            raise ConfigError(
+                f"environment_variables.CONVERT is {value!r}; it can be {', '.join(get_args(Conversion))}"
+            )
+
+
 def _idle_variables(config: Config) -> dict[str, str]:
     """Variables that change nothing, with the reason, by dotted path."""
     variables = config.environment_variables
@@ -161,7 +176,7 @@ def _idle_variables(config: Config) -> dict[str, str]:
             hint="remove the variable",
         )
     reason = "not read from the config; set it for the process of `bei`"
-    return {f"environment_variables.{name}": reason for name in variables if name != "DTYPE"}
+    return {f"environment_variables.{name}": reason for name in variables if name not in ("DTYPE", "CONVERT")}
 
 
 class Secret(str):

@@ -62,6 +62,11 @@ class ScoreTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parts = {"query": query, "instruction": line}
         return re.sub(r"\{(query|instruction)\}", lambda match: parts[match[1]], self.prefix)
 
+    @property
+    def gist(self) -> str:
+        """Its longest line, by which another template that says the same is known."""
+        return max((self.prefix + self.suffix).splitlines(), key=len)
+
 
 QWEN3_RERANKER = ScoreTemplate(
     prefix="<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "

@@ -93,12 +93,14 @@ def _view(content: mmap.mmap, start: int, name: str, entry: _Entry, path: Path) 
     return np.frombuffer(content, dtype, count, start + first).reshape(entry.shape)
 
 
-def write_tensors(file: BinaryIO, tensors: Mapping[str, LazyTensor]) -> Iterator[int]:
+def write_tensors(
+    file: BinaryIO, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None
+) -> Iterator[int]:
     """Write tensors in order, one in memory at a time; yields the bytes written after each.
 
     The header is padded with spaces so that the data starts 64-byte aligned.
     """
-    header = _header(tensors)
+    header = _header(tensors, metadata)
     file.write(len(header).to_bytes(8, "little") + header)
     written = 8 + len(header)
     for name, tensor in tensors.items():
@@ -110,14 +112,15 @@ def write_tensors(file: BinaryIO, tensors: Mapping[str, LazyTensor]) -> Iterator
         yield written
 
 
-def file_bytes(tensors: Mapping[str, LazyTensor]) -> int:
+def file_bytes(tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None) -> int:
     """Size of the file that `write_tensors` will write."""
-    return 8 + len(_header(tensors)) + sum(tensor.num_bytes for tensor in tensors.values())
+    return 8 + len(_header(tensors, metadata)) + sum(tensor.num_bytes for tensor in tensors.values())
 
 
-def _header(tensors: Mapping[str, LazyTensor]) -> bytes:
+def _header(tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None) -> bytes:
     names = {dtype: name for name, dtype in DTYPES.items()}
-    entries, offset = {}, 0
+    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    offset = 0
     for name, tensor in tensors.items():
         end = offset + tensor.num_bytes
         entries[name] = _Entry(names[tensor.dtype], list(tensor.shape), (offset, end))

@@ -50,13 +50,15 @@ def build(
     progress("fetch", 0, 1)
     folder = fetch_checkpoint(deployment.repository, environment)
     progress("fetch", 1, 1)
-    inspection = inspect_checkpoint(folder, deployment.max_num_tokens)
+    inspection = inspect_checkpoint(folder, deployment.max_num_tokens, converts=deployment.convert is not None)
     spec = inspection.spec
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
     tokenizer = convert_tokenizer(inspection.root, spec, inspection.lowercases)
-    given = read_checkpoint(inspection.root)
-    matched = match_tensors(given, inspection.family, inspection.kind, spec, inspection.computed)
+    tensors = read_checkpoint(inspection.root)
+    if inspection.words:
+        tensors = inspection.words.tensors(tensors)
+    matched = match_tensors(tensors, inspection.family, inspection.kind, spec, inspection.computed)
     manifest = Manifest(
         openbei_version=__version__,
         model_name=deployment.model_name,
@@ -76,9 +78,9 @@ def build(
         content_hash=content_hash(deployment, folder),
         report=_decisions(deployment, inspection, matched, default_route, tokenizer.decisions),
     )
-    tensors = plan_tensors(spec, matched, SCHEMES[deployment.dtype])
+    planned = plan_tensors(spec, matched, SCHEMES[deployment.dtype])
     write_engine_dir(
-        out, manifest, tensors, tokenizer.content, progress=lambda done, total: progress("write", done, total)
+        out, manifest, planned, tokenizer.content, progress=lambda done, total: progress("write", done, total)
     )
     return open_engine_dir(out, verify=False)
 

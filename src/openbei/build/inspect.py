@@ -8,19 +8,22 @@ from typing import Any
 
 import msgspec
 
+from openbei.build.architecture import architecture_of
 from openbei.build.json_file import read_json, read_optional
+from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import Chain, read_chain
+from openbei.build.score_template import score_template
 from openbei.config import Decision
 from openbei.errors import CheckpointError
 from openbei.families import Family, HeadKind, find_family
 from openbei.families.computed import Computed
 from openbei.families.fields import fields_of
-from openbei.prompts import SCORE_TEMPLATES, Prompts, ScoreTemplate
+from openbei.prompts import Prompts, ScoreTemplate
 from openbei.spec import Dense, EmbeddingHead, Head, ModelSpec, SequenceHead, TermHead, TokenHead
 
 GENERATES = (
-    "it generates text. An embedding model of its kind is a {0}Model; a reranker that answers with a word is a "
-    "{0}ForSequenceClassification, whose score.weight has the rows of lm_head for its words"
+    "an embedding model of its kind is a {0}Model; a reranker that answers with a word becomes a "
+    "{0}ForSequenceClassification by `bei convert lm-head`, or in a build with --convert lm-head"
 )
 """What the user of a ForCausalLM without pooling is told."""
 
@@ -35,7 +38,11 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the JSON files say. `root` is the folder of config.json, weights and tokenizer."""
+    """What the JSON files say. `root` is the folder of config.json, weights and tokenizer.
+
+    `words` make a generative model a classifier; `score_template` is how a reranker that was one is shown queries and
+    documents.
+    """
 
     root: Path
     family: Family
@@ -48,12 +55,9 @@ class Inspection:
     labels: tuple[str, ...]
     is_multi_label: bool
     prompts: Prompts
+    words: Words | None
+    score_template: ScoreTemplate | None
     decisions: tuple[Decision, ...]
-
-    @property
-    def score_template(self) -> ScoreTemplate | None:
-        """How queries and documents are shown to a reranker that was made of a generative model."""
-        return SCORE_TEMPLATES.get((self.spec.family, self.labels))
 
 
 class _SentenceConfig(msgspec.Struct, frozen=True):
@@ -84,15 +88,20 @@ class _LabelConfig(msgspec.Struct, frozen=True):
     problem_type: str | None = None
 
 
-def inspect_checkpoint(folder: Path, max_num_tokens: int) -> Inspection:
+def inspect_checkpoint(folder: Path, max_num_tokens: int, *, converts: bool = False) -> Inspection:
     """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
 
-    Raises CheckpointError, naming the file.
+    `converts` makes a generative reranker a classifier, which one with a LogitScore is made in any case. Raises
+    CheckpointError, naming the file.
     """
     chain = read_chain(folder)
     root = chain.root
     config = read_json(root / "config.json", dict[str, Any])
-    architecture = _architecture(config)
+    named = architecture_of(config)
+    words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
+    if words:
+        config = words.config(config)
+    architecture = architecture_of(config)
     family, kinds = find_family(architecture)
     kind = _head_kind(folder, chain, architecture, kinds)
     labels, is_multi_label = _labels(config) if kind in ("sequence_labels", "token_labels") else ((), False)
@@ -102,32 +111,35 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int) -> Inspection:
     if isinstance(head, EmbeddingHead):
         chain.check_width(spec)
     sentence = read_optional(root / "sentence_bert_config.json", _SentenceConfig)
-    if sentence.transformer_task not in (TRANSFORMER_TASKS[kind], None):
+    if sentence.transformer_task not in (task := "text-generation" if words else TRANSFORMER_TASKS[kind], None):
         raise CheckpointError(
             f"sentence_bert_config.json: transformer_task is {sentence.transformer_task!r}; "
-            f"{architecture} is built for {TRANSFORMER_TASKS[kind]!r}"
+            f"{architecture} is built for {task!r}"
         )
     length, why = _sequence_length(root, sentence, spec, max_num_tokens)
     given = read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
     prompts = Prompts(given.prompts, given.default_prompt_name)
+    template, about_template = score_template(root, spec.family, labels, prompts)
     decisions = [
-        Decision("family", spec.family, f"config.json names the architecture {architecture}"),
+        *([words.decision] if words else []),
+        Decision("family", spec.family, f"config.json names the architecture {named}"),
         *_about_attention(config, spec),
         Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
         *_about_head(head, chain, folder, labels, is_multi_label),
         Decision("max_sequence_tokens", str(length), why),
         *_about_prompts(prompts),
+        *about_template,
     ]
     return Inspection(
         root, family, kind, spec, computed, chain.normalizes, length, sentence.do_lower_case, labels, is_multi_label,
-        prompts, tuple(decisions),
+        prompts, words, template, tuple(decisions),
     )  # fmt: skip
 
 
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
     """What to build, of what the architecture allows."""
     path = folder / "modules.json"
-    if chain.pooling_kind is None:
+    if chain.pooling_kind in (None, "LogitScore"):
         if kinds[0] in ("sequence_labels", "token_labels"):
             return kinds[0]
         if architecture.endswith("ForCausalLM"):
@@ -202,16 +214,6 @@ def _about_prompts(prompts: Prompts) -> Iterator[Decision]:
     if named:
         default = f"default: {prompts.default}" if prompts.find(None) else "none by default"
         yield Decision("prompts", f"{', '.join(named)}; {default}", "config_sentence_transformers.json")
-
-
-def _architecture(config: Mapping[str, Any]) -> str:
-    if "quantization_config" in config:
-        raise CheckpointError("config.json: quantization_config is set; only unquantized weights are read")
-    match config.get("architectures"):
-        case [str(architecture)]:
-            return architecture
-        case found:
-            raise CheckpointError(f"config.json: architectures is {found!r}; it must name one")
 
 
 def _sequence_length(root: Path, sentence: _SentenceConfig, spec: ModelSpec, max_num_tokens: int) -> tuple[int, str]:

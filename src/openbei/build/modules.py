@@ -28,6 +28,7 @@ CHAINS = [
     ["Transformer", "Pooling", "Normalize"],
     ["Transformer", "SpladePooling"],
     ["MLMTransformer", "SpladePooling"],
+    ["Transformer", "LogitScore"],
 ]
 """Chains that are implemented. The first is a classifier's, which need not have the file."""
 
@@ -49,7 +50,7 @@ class _Module(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What follows the transformer, whose files are in `root`: a `Pooling`, a `SpladePooling`, or nothing."""
+    """What follows the transformer, whose files are in `root`: `Pooling`, `SpladePooling`, `LogitScore`, or nothing."""
 
     root: Path
     pooling_kind: str | None

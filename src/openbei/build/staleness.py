@@ -15,13 +15,13 @@ from openbei.errors import CheckpointError
 def content_hash(deployment: Deployment, folder: Path) -> str:
     """`<hash of the config>-<hash of the checkpoint>`, cheap enough for every start.
 
-    The config counts with what it decides, not with its spelling. JSON files count with their content; weights with
-    name and size and, as they are large, with what stands for their content: the name of the blob in the Hub's
-    cache (content-addressed), else the time of modification.
+    The config counts with what it decides, not with its spelling. JSON files and templates count with their content;
+    weights with name and size and, as they are large, with what stands for their content: the name of the blob in the
+    Hub's cache (content-addressed), else the time of modification.
     """
     checkpoint = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix == ".json":
+        if path.suffix in (".json", ".jinja"):
             stamp = hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.suffix == ".safetensors":
             status = path.stat()

@@ -31,8 +31,24 @@ class _TokenizerConfig(msgspec.Struct, frozen=True):
     """tokenizer_config.json."""
 
     unk_token: str | _AddedToken | None = None
+    pad_token: str | _AddedToken | None = None
+    eos_token: str | _AddedToken | None = None
     add_bos_token: bool | None = None
     add_eos_token: bool | None = None
+
+
+def read_tokenizer(root: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint as it is. Raises CheckpointError where there is no tokenizer.json, or a bad one."""
+    path = root / "tokenizer.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path} does not exist; only fast tokenizers are read",
+            hint="save it with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
 
 
 def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> ConvertedTokenizer:
@@ -41,17 +57,8 @@ def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> Converte
     `lowercases` puts sentence-transformers' own lower-casing in front. Raises CheckpointError where there is no
     tokenizer.json, or it can give token ids that the model has no vector for.
     """
-    path = root / "tokenizer.json"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path} does not exist; only fast tokenizers are read",
-            hint="save it with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
-        )
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
-        raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
-    _check_ids(tokenizer, path, spec)
+    tokenizer = read_tokenizer(root)
+    _check_ids(tokenizer, root / "tokenizer.json", spec)
     said = read_optional(root / "tokenizer_config.json", _TokenizerConfig)
     decisions = []
     if tokenizer.num_special_tokens_to_add(is_pair=False) < bool(said.add_bos_token) + bool(said.add_eos_token):
@@ -70,10 +77,21 @@ def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> Converte
 
 def _unk_token_id(tokenizer: Tokenizer, said: str | _AddedToken | None) -> int | None:
     """What tokenizer_config.json or the tokenizer's model says, or else what transformers' classes have by default."""
-    token = said.content if isinstance(said, _AddedToken) else said
-    names = (token, getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
+    names = (_content(said), getattr(tokenizer.model, "unk_token", None), "[UNK]", "<unk>")
     ids = (tokenizer.token_to_id(name) for name in names if name)
     return next((token_id for token_id in ids if token_id is not None), None)
+
+
+def pad_token_id(tokenizer: Tokenizer, root: Path) -> int | None:
+    """The id of the token that tokenizer_config.json pads with, or else ends texts with."""
+    said = read_optional(root / "tokenizer_config.json", _TokenizerConfig)
+    name = _content(said.pad_token) or _content(said.eos_token)
+    token_id: int | None = tokenizer.token_to_id(name) if name else None
+    return token_id
+
+
+def _content(token: str | _AddedToken | None) -> str | None:
+    return token.content if isinstance(token, _AddedToken) else token
 
 
 def _check_ids(tokenizer: Tokenizer, path: Path, spec: ModelSpec) -> None:

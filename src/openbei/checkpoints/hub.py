@@ -9,7 +9,7 @@ from openbei.config import Environment
 from openbei.errors import DownloadError
 from openbei.truss import CheckpointRepository
 
-ALLOW_PATTERNS = ["*.json", "*.safetensors"]
+ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
 """All that a build reads: never pickled weights, never code."""
 
 

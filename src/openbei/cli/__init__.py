@@ -9,6 +9,7 @@ from openbei import errors
 
 COMMANDS = {
     "build": "build",
+    "convert": "convert",
     "serve": "serve",
     "embed": "embed",
     "info": "info",

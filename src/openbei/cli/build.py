@@ -1,11 +1,13 @@
 """`bei build`: a config and its checkpoint into an engine directory."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from openbei.cli import targets
 from openbei.cli.logs import log_to_stderr
+from openbei.config import Conversion
 from openbei.engine_dir import is_engine_dir
 from openbei.errors import ConfigError
 
@@ -14,7 +16,14 @@ from openbei.errors import ConfigError
 @click.argument("config")
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory to write.  [default: one in the cache]")
 @click.option("--force", is_flag=True, help="Build even if the engine directory is up to date.")
-def command(config: str, out: Path | None, force: bool) -> None:
+@click.option(
+    "--convert",
+    type=click.Choice(get_args(Conversion)),
+    help="Make a classifier of a reranker that answers with a word (Qwen3-Reranker and mxbai-rerank-v2 as published), "
+    "from the rows of its lm_head for the words. Not needed where modules.json has a LogitScore. The config's "
+    "key is environment_variables.CONVERT.",
+)
+def command(config: str, out: Path | None, force: bool, convert: Conversion | None) -> None:
     """Build the engine directory of CONFIG: a config.yaml, a folder with a checkpoint, or a model's id on the Hub.
 
     What was decided goes to standard error, the engine directory's path to standard output.
@@ -22,4 +31,4 @@ def command(config: str, out: Path | None, force: bool) -> None:
     if is_engine_dir(Path(config)):
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
     log_to_stderr("info")
-    click.echo(targets.engine_dir_of(config, targets.read_environment(), out, force=force).path)
+    click.echo(targets.engine_dir_of(config, targets.read_environment(), out, force=force, convert=convert).path)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import msgspec
 
 from openbei.batch import Engine
-from openbei.config import Deployment, Environment, deployment_for_model, load_config
+from openbei.config import Conversion, Deployment, Environment, deployment_for_model, load_config
 from openbei.engine_dir import EngineDir, is_engine_dir, open_engine_dir
 from openbei.errors import EngineDirError
 
@@ -27,10 +28,17 @@ def deployment_of(target: str) -> Deployment:
     return load_config(Path(target)) if target.endswith((".yaml", ".yml")) else deployment_for_model(target)
 
 
-def engine_dir_of(target: str, environment: Environment, out: Path | None = None, *, force: bool = False) -> EngineDir:
+def engine_dir_of(
+    target: str,
+    environment: Environment,
+    out: Path | None = None,
+    *,
+    force: bool = False,
+    convert: Conversion | None = None,
+) -> EngineDir:
     """Open the engine directory of a TARGET, hashes checked; build it first if there is none, it is stale, or `force`.
 
-    Raises what building and opening raise.
+    `convert` overrides the config's. Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
         return open_engine_dir(Path(target))
@@ -38,6 +46,8 @@ def engine_dir_of(target: str, environment: Environment, out: Path | None = None
     from openbei.cli.progress import Bar
 
     deployment = deployment_of(target)
+    if convert:
+        deployment = msgspec.structs.replace(deployment, convert=convert)
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
     if engine_dir is None or force:

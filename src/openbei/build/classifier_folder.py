@@ -1,0 +1,96 @@
+"""A generative reranker's checkpoint as a folder with a classifier, which transformers and others read, too."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from openbei.build.check import SINGLE_FILE, read_checkpoint
+from openbei.build.json_file import read_json
+from openbei.build.lm_head import Words, find_words
+from openbei.build.modules import read_chain
+from openbei.build.score_template import CHAT_TEMPLATE
+from openbei.build.tokenizer_file import pad_token_id, read_tokenizer
+from openbei.checkpoints import fetch_checkpoint
+from openbei.config import Environment
+from openbei.errors import CheckpointError
+from openbei.safetensors_file import Array, LazyTensor, file_bytes, write_tensors
+from openbei.truss import CheckpointRepository
+
+COPIED = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "tokenizer.model", CHAT_TEMPLATE, "config_sentence_transformers.json",
+)  # fmt: skip
+"""Files that go along as they are, where there are any: the tokenizer's, and the prompts of sentence-transformers."""
+
+METADATA = {"format": "pt"}
+"""What transformers wants to find in a safetensors header."""
+
+
+def convert_lm_head(
+    repository: CheckpointRepository,
+    out: Path,
+    tokens: Sequence[str] | None = None,
+    *,
+    environment: Environment,
+    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+) -> Words:
+    """Fetch a generative reranker and write its classifier; see `write_classifier`. Raises DownloadError, too."""
+    progress("fetch", 0, 1)
+    folder = fetch_checkpoint(repository, environment)
+    progress("fetch", 1, 1)
+    return write_classifier(folder, out, tokens, progress=lambda done, total: progress("write", done, total))
+
+
+def write_classifier(
+    folder: Path,
+    out: Path,
+    tokens: Sequence[str] | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Words:
+    """Write the classifier of a generative reranker to `out`, whole or not at all; says which words became labels.
+
+    Tensors keep their dtype and are streamed, one in memory at a time. `tokens` are the words, else those that the
+    checkpoint or its family names. `progress` is told bytes done and bytes in all. Raises CheckpointError, also where
+    `out` exists, and OSError where it cannot be written.
+    """
+    if out.exists():
+        raise CheckpointError(f"{out} exists and is left as it is", hint="choose another folder, or remove it")
+    chain = read_chain(folder)
+    config = read_json(chain.root / "config.json", dict[str, Any])
+    words = find_words(chain, config, tokens)
+    tensors = {name: _lazy(tensor) for name, tensor in words.tensors(read_checkpoint(chain.root)).items()}
+    made = words.config(config)
+    if made.get("pad_token_id") is None:  # by which transformers finds the last token of a text in a batch
+        made["pad_token_id"] = pad_token_id(read_tokenizer(chain.root), chain.root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial_folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        for file in (place / name for place in {folder, chain.root} for name in COPIED):
+            if file.is_file():
+                shutil.copyfile(file, partial_folder / file.name)
+        _write_weights(partial_folder / SINGLE_FILE, tensors, progress)
+        (partial_folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
+        partial_folder.chmod(0o755)  # mkdtemp's 0700 would hide it from other users
+        partial_folder.rename(out)
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+    return words
+
+
+def _lazy(array: Array) -> LazyTensor:
+    return LazyTensor(array.shape, array.dtype, lambda: array)
+
+
+def _write_weights(path: Path, tensors: Mapping[str, LazyTensor], progress: Callable[[int, int], None]) -> None:
+    needed = file_bytes(tensors, METADATA)
+    with path.open("wb") as file:
+        for done in write_tensors(file, tensors, METADATA):
+            progress(done, needed)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,130 @@
+"""The folder that `bei convert lm-head` writes: read by transformers and by `bei build`, whole or not there."""
+
+import json
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from openbei.build.classifier_folder import write_classifier
+from openbei.errors import CheckpointError
+from openbei.prompts import QWEN3_RERANKER
+from openbei.safetensors_file import read_tensors
+from tests.checkpoint import build_engine, judge_logits, write_json
+from tests.generative import chat_template, save_cross_encoder, save_generative, train_word_tokenizer
+from tests.prose import texts
+
+from .test_check import shard
+from .test_lm_head import convert_and_build
+
+
+@pytest.fixture(scope="module")
+def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_word_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture
+def generative(tokenizer_json: Path, tmp_path: Path) -> Path:
+    return save_generative(tmp_path / "generative", tokenizer_json)
+
+
+def weights(engine: Path) -> bytes:
+    return (engine / "weights.safetensors").read_bytes()
+
+
+def last_logits(checkpoint: Path, texts: list[str]) -> np.ndarray:
+    return np.stack([logits[-1] for logits in judge_logits(checkpoint, "ForCausalLM", texts)])
+
+
+def test_transformers_reads_it(generative: Path, tmp_path: Path) -> None:
+    words = write_classifier(generative, tmp_path / "out" / "classifier")
+    out = tmp_path / "out" / "classifier"
+    assert [path.name for path in out.parent.iterdir()] == ["classifier"]
+    given = texts(8, longest=60)
+    logits = np.array(judge_logits(out, "ForSequenceClassification", given))
+    assert np.abs(logits - last_logits(generative, given)[:, list(words.ids)]).max() < 1e-5
+    config = json.loads((out / "config.json").read_text())
+    assert config["architectures"] == ["Qwen3ForSequenceClassification"]
+    assert (config["id2label"], config["label2id"], config["num_labels"]) == (
+        {"0": "no", "1": "yes"}, {"no": 0, "yes": 1}, 2)  # fmt: skip
+    assert config["pad_token_id"] == 1
+
+
+def test_transformers_reads_it_in_batches(generative: Path, tmp_path: Path) -> None:
+    """Where config.json names no padding, tokenizer_config.json does; without it a batch would be an error."""
+    import torch
+    import transformers
+
+    config = json.loads((generative / "config.json").read_text()) | {"pad_token_id": None}
+    write_json(generative / "config.json", config)
+    write_classifier(generative, tmp_path / "out")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    given = texts(6, longest=60)
+    with torch.no_grad():
+        batch = tokenizer(given, padding=True, truncation=True, max_length=128, return_tensors="pt")
+        together = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy()
+    alone = np.array(judge_logits(tmp_path / "out", "ForSequenceClassification", given))
+    assert np.abs(together - alone).max() < 1e-5
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_tensors_are_as_they_were(num_shards: int, dtype: type, generative: Path, tmp_path: Path) -> None:
+    path = generative / "model.safetensors"
+    before = {name: tensor.astype(dtype) for name, tensor in load_file(path).items()}
+    save_file(before, path)
+    if num_shards > 1:
+        shard(generative, num_shards)
+    done: list[tuple[int, int]] = []
+    words = write_classifier(generative, tmp_path / "out", progress=lambda *numbers: done.append(numbers))
+    after = read_tensors(tmp_path / "out/model.safetensors")
+    assert np.array_equal(after["score.weight"], before["lm_head.weight"][list(words.ids)])
+    assert after.keys() == before.keys() - {"lm_head.weight"} | {"score.weight"}
+    for name in after.keys() - {"score.weight"}:
+        assert after[name].dtype == dtype
+        assert np.array_equal(after[name], before[name])
+    size = (tmp_path / "out/model.safetensors").stat().st_size
+    assert done[-1] == (size, size)
+
+
+def test_a_build_of_it_is_the_build_that_converts(generative: Path, tmp_path: Path) -> None:
+    """The same weights, labels and template, with sentence-transformers' files and without."""
+    write_classifier(generative, tmp_path / "classifier")
+    ours, theirs = convert_and_build(generative, tmp_path / "a"), build_engine(tmp_path / "classifier", tmp_path / "b")
+    saved = save_cross_encoder(tmp_path / "saved", generative, chat_template(QWEN3_RERANKER))
+    write_classifier(saved, tmp_path / "again")
+    again = build_engine(tmp_path / "again", tmp_path / "c")
+    for other in (theirs, again):
+        assert weights(other.path) == weights(ours.path)
+        assert other.manifest.labels == ours.manifest.labels == ("no", "yes")
+        assert other.manifest.score_template == ours.manifest.score_template == QWEN3_RERANKER
+        assert other.manifest.spec == ours.manifest.spec
+
+
+def test_words_of_ones_own(generative: Path, tmp_path: Path) -> None:
+    words = write_classifier(generative, tmp_path / "out", ["0", "1", "2"])
+    assert words.labels == ("0", "1", "2")
+    assert build_engine(tmp_path / "out", tmp_path / "engine").manifest.labels == ("0", "1", "2")
+    with pytest.raises(CheckpointError, match="'perhaps not' is not one token of the tokenizer: it becomes 'p"):
+        write_classifier(generative, tmp_path / "other", ["no", "perhaps not"])
+    with pytest.raises(CheckpointError, match="the tokens asked for name one word twice: no, no"):
+        write_classifier(generative, tmp_path / "other", ["no", "no"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_there_is_left_as_it_is(generative: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(CheckpointError, match="out exists and is left as it is"):
+        write_classifier(generative, tmp_path / "out")
+
+
+def test_a_failure_leaves_nothing(generative: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        write_classifier(generative, tmp_path / "out" / "classifier", progress=stop)
+    assert list((tmp_path / "out").iterdir()) == []
