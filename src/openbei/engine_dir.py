@@ -62,7 +62,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """engine.json. `files` and `sha256` (of the manifest itself, with this field empty) are filled in by the writer.
 
     `labels` are those of a classifier, by index; `is_multi_label` if several may hold at once. `unk_token_id` is the id
-    that stands for what the vocabulary lacks. `example_input` is `model_metadata.example_model_input` of the config.
+    that stands for what the vocabulary lacks. `max_terms` and
+    `logs_twice` finish term weights, as `openbei.tasks.sparse` has it. `example_input` is
+    `model_metadata.example_model_input` of the config.
     """
 
     format_version: int = FORMAT_VERSION
@@ -75,6 +77,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     is_multi_label: bool = False
     prompts: Prompts = Prompts()
     score_template: ScoreTemplate | None = None
+    max_terms: int | None = None
+    logs_twice: bool = False
     unk_token_id: int | None = None
     example_input: Any = None
     dtype: DType

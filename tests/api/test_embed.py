@@ -97,6 +97,16 @@ def test_embed_sparse_gives_terms(start: Start) -> None:
     assert served.post("/embed_sparse", inputs=[5, 6]) == served.post("/embed_sparse", inputs=[[5, 6]])
 
 
+def test_embed_sparse_keeps_what_the_checkpoint_keeps(start: Start) -> None:
+    manifest = small_manifest(TermHead(dense=Dense(activation="gelu")), max_terms=2, logs_twice=True)
+    served = start(FakeEngine(12, is_sparse=True), manifest=manifest)
+    [terms] = served.post("/embed_sparse", inputs=words(1, 2))
+    weights = served.logits(ids(1, 2))
+    heaviest = np.sort(np.argsort(-weights, kind="stable")[:2])
+    assert [term["index"] for term in terms] == heaviest.tolist()
+    np.testing.assert_allclose([term["value"] for term in terms], np.log1p(weights[heaviest]), rtol=1e-6)
+
+
 @pytest.mark.parametrize(("name", "put"), [(None, [901, 902]), ("query", [900]), ("document", [901, 902])])
 @pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/embeddings"])
 def test_prompts_of_embeddings(prompted: Served, path: str, name: str | None, put: list[int]) -> None:

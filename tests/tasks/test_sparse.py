@@ -21,3 +21,15 @@ def test_terms_of_each_row_ascend(dense: np.ndarray) -> None:
     expected = [[(i, float(weight)) for i, weight in enumerate(row) if weight] for row in dense]
     assert terms(SparseVectors.of(dense)) == expected
     assert terms(SparseVectors.of(dense)[1:]) == expected[1:]
+
+
+def test_the_heaviest_terms_by_id() -> None:
+    sparse = SparseVectors.of(np.array([[0.5, 0, 2, 1, 0.25], [0, 0, 0, 0.5, 0]], np.float32))
+    assert terms(sparse, max_terms=2) == [[(2, 2.0), (3, 1.0)], [(3, 0.5)]]
+
+
+def test_another_logarithm() -> None:
+    sparse = SparseVectors.of(np.array([[0, np.e - 1, 0.5]], np.float32))
+    [[(first, one), (second, less)]] = terms(sparse, logs_twice=True)
+    assert (first, second) == (1, 2)
+    np.testing.assert_allclose([one, less], [1, np.log(1.5)], rtol=1e-6)

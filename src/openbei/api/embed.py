@@ -59,7 +59,9 @@ async def embed_sparse(service: Service, call: Call) -> Reply:
     require_sparse(service.manifest)
     rows = cast(SparseVectors, await infer(service, call, await _tokenize(service, call, request)))
     check_finite(rows.values)
-    return Reply([[Term(index, value) for index, value in row] for row in terms(rows)])
+    manifest = service.manifest
+    kept = terms(rows, max_terms=manifest.max_terms, logs_twice=manifest.logs_twice)
+    return Reply([[Term(index, value) for index, value in row] for row in kept])
 
 
 def split(rows: Vectors, sequences: list[Sequence]) -> list[Vectors]:

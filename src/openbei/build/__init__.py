@@ -69,6 +69,8 @@ def build(
         is_multi_label=inspection.is_multi_label,
         prompts=inspection.prompts,
         score_template=inspection.score_template,
+        max_terms=inspection.max_terms,
+        logs_twice=inspection.logs_twice,
         unk_token_id=tokenizer.unk_token_id,
         example_input=deployment.example_input,
         dtype=deployment.dtype,

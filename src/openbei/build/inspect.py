@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from openbei.build.architecture import architecture_of
+from openbei.build.cross_encoder import about_predict
 from openbei.build.json_file import read_json, read_optional
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import Chain, read_chain
@@ -41,7 +42,7 @@ class Inspection:
     """What the JSON files say. `root` is the folder of config.json, weights and tokenizer.
 
     `words` make a generative model a classifier; `score_template` is how a reranker that was one is shown queries and
-    documents.
+    documents. `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end.
     """
 
     root: Path
@@ -57,6 +58,8 @@ class Inspection:
     prompts: Prompts
     words: Words | None
     score_template: ScoreTemplate | None
+    max_terms: int | None
+    logs_twice: bool
     decisions: tuple[Decision, ...]
 
 
@@ -79,6 +82,7 @@ class _ModelConfig(msgspec.Struct, frozen=True):
 
     prompts: dict[str, str] = {}
     default_prompt_name: str | None = None
+    max_active_dims: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class _LabelConfig(msgspec.Struct, frozen=True):
@@ -120,19 +124,24 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int, *, converts: bool = Fa
     given = read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
     prompts = Prompts(given.prompts, given.default_prompt_name)
     template, about_template = score_template(root, spec.family, labels, prompts)
+    is_reranker = len(labels) == 1 or template is not None
+    logs_twice = isinstance(head, TermHead) and chain.check_splade()
+    max_terms = given.max_active_dims if isinstance(head, TermHead) else None
     decisions = [
         *([words.decision] if words else []),
         Decision("family", spec.family, f"config.json names the architecture {named}"),
         *_about_attention(config, spec),
         Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
         *_about_head(head, chain, folder, labels, is_multi_label),
+        *(about_predict(folder, config, is_reranker, is_multi_label) if isinstance(head, SequenceHead) else ()),
+        *_about_terms(max_terms, logs_twice),
         Decision("max_sequence_tokens", str(length), why),
         *_about_prompts(prompts),
         *about_template,
     ]
     return Inspection(
         root, family, kind, spec, computed, chain.normalizes, length, sentence.do_lower_case, labels, is_multi_label,
-        prompts, words, template, tuple(decisions),
+        prompts, words, template, max_terms, logs_twice, tuple(decisions),
     )  # fmt: skip
 
 
@@ -165,7 +174,6 @@ def _head(kind: HeadKind, chain: Chain, dense: Dense | None, num_labels: int) ->
         return SequenceHead(num_labels=num_labels, dense=dense)
     if kind == "embedding" or dense is None:
         return EmbeddingHead(pooling=chain.pooling())
-    chain.check_splade()
     return TermHead(dense=dense)
 
 
@@ -207,6 +215,14 @@ def _about_head(
     if len(labels) > 1 and isinstance(head, SequenceHead):
         which = "each label for itself, by sigmoid" if is_multi_label else "one label, by softmax"
         yield Decision("scores", which, "problem_type of config.json")
+
+
+def _about_terms(max_terms: int | None, logs_twice: bool) -> Iterator[Decision]:
+    if logs_twice:
+        yield Decision("term weights", "log(1 + log(1 + relu))", "activation_function of SpladePooling")
+    if max_terms:
+        why = "max_active_dims of config_sentence_transformers.json"
+        yield Decision("terms", f"the {max_terms} of most weight", why)
 
 
 def _about_prompts(prompts: Prompts) -> Iterator[Decision]:

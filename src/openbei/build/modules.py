@@ -32,7 +32,8 @@ CHAINS = [
 ]
 """Chains that are implemented. The first is a classifier's, which need not have the file."""
 
-_SPLADE = {"pooling_strategy": "max", "activation_function": "relu"}
+SPLADE_ACTIVATIONS = {"relu": False, "log1p_relu": True}
+"""What comes before the logarithm of a term's weight -> whether that is another one."""
 
 
 class _Module(msgspec.Struct, frozen=True):
@@ -57,12 +58,16 @@ class Chain:
     pooling_file: Path
     normalizes: bool
 
-    def check_splade(self) -> None:
-        """Raise CheckpointError unless SPLADE's pooling is the one that is implemented."""
+    def check_splade(self) -> bool:
+        """Whether SPLADE takes the logarithm of weights twice. Raises CheckpointError for what is not implemented."""
         config = read_json(self.pooling_file, dict[str, Any])
-        for key, only in _SPLADE.items():
-            if config.get(key, only) != only:
-                raise CheckpointError(f"{self.pooling_file}: {key} is {config[key]!r}; only {only!r} is implemented")
+        if (strategy := config.get("pooling_strategy", "max")) != "max":
+            raise CheckpointError(f"{self.pooling_file}: pooling_strategy is {strategy!r}; only 'max' is implemented")
+        if (activation := config.get("activation_function", "relu")) not in SPLADE_ACTIVATIONS:
+            raise CheckpointError(
+                f"{self.pooling_file}: activation_function is {activation!r}; known: {', '.join(SPLADE_ACTIVATIONS)}"
+            )
+        return SPLADE_ACTIVATIONS[activation]
 
     def pooling(self) -> Pooling:
         """The way of pooling. Raises CheckpointError for one that is not implemented."""

@@ -1,0 +1,175 @@
+"""What CrossEncoder and SparseEncoder of sentence-transformers save: it builds, and gives what they give."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openbei.backends import load_engine
+from openbei.batch import PackedBatch, SparseVectors
+from openbei.build.inspect import inspect_checkpoint
+from openbei.engine_dir import EngineDir
+from openbei.errors import CheckpointError
+from openbei.serving.tokenizer import Tokenizer
+from openbei.tasks.rerank import relevance
+from openbei.tasks.sparse import terms
+from tests.checkpoint import build_engine, save_model, train_bpe_tokenizer, write_json
+from tests.prose import WORDS, texts
+
+FAMILIES = {
+    "Bert": {},
+    "Roberta": {"type_vocab_size": 1, "max_position_embeddings": 130},
+    "ModernBert": {"type_vocab_size": 0},
+}
+PAIRS = list(zip(texts(10, longest=12), texts(10, longest=25, seed=1), strict=True))
+MODULES = "torch.nn.modules"
+SAYS = "CrossEncoder.predict"
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> Callable[..., Path]:
+    """Saves a small model of a family with a head: `make("Bert", "ForMaskedLM")`."""
+    byte_level = train_bpe_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS[:20_000])
+
+    def save(family: str, end: str, **config: Any) -> Path:
+        tokenizer = byte_level if family == "Roberta" else tokenizer_json
+        folder = save_model(tmp_path_factory.mktemp(family), tokenizer, family + end, **FAMILIES[family], **config)
+        inputs = ["input_ids", *(["token_type_ids"] if family == "Bert" else []), "attention_mask"]
+        edit(folder / "tokenizer_config.json", model_input_names=inputs, model_max_length=128)
+        return folder
+
+    return save
+
+
+def edit(path: Path, **changes: object) -> None:
+    write_json(path, json.loads(path.read_text()) | changes)
+
+
+def run(engine_dir: EngineDir, given: list[Any], backend: str = "native") -> Any:
+    tokenizer = Tokenizer.open(engine_dir)
+    sequences = tokenizer.encode_pairs(given) if isinstance(given[0], tuple) else tokenizer.encode(given)
+    return load_engine(engine_dir, backend=backend).run(PackedBatch.pack(sequences))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("num_labels", [1, 3])
+def test_what_cross_encoder_saves(family: str, num_labels: int, make: Callable[..., Path], tmp_path: Path) -> None:
+    """One label: our scores are its own by default. Three: our raw scores are."""
+    from sentence_transformers import CrossEncoder
+
+    checkpoint = make(family, "ForSequenceClassification", num_labels=num_labels, seed=3)
+    model = CrossEncoder(str(checkpoint), device="cpu", local_files_only=True)
+    model.save_pretrained(str(tmp_path / "saved"))
+    expected = model.predict(PAIRS, batch_size=1)
+    assert expected.std(axis=0).min() > 0.01, "the pairs must differ, or the next lines say nothing"
+    engine_dir = build_engine(tmp_path / "saved", tmp_path / "engine")
+    assert len(engine_dir.manifest.labels) == num_labels
+    logits = run(engine_dir, PAIRS)
+    assert np.abs((relevance(logits, None, False) if num_labels == 1 else logits) - expected).max() < 2e-4
+    said = {decision.subject: decision.decision for decision in engine_dir.manifest.report}[SAYS]
+    assert said == ("the scores of /rerank" if num_labels == 1 else "those of /predict with raw_scores: true")
+
+
+ACTIVATIONS: dict[str, tuple[dict[str, Any], int, str | None, str]] = {
+    "none": ({}, 1, "the scores of /rerank", "the default; config.json does not say"),
+    "Identity": (
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.linear.Identity", "version": "5.1.0"}}, 1,
+        "those of /rerank with raw_scores: true", f"config.json says {MODULES}.linear.Identity"),
+    "older key": (
+        {"sbert_ce_default_activation_function": f"{MODULES}.linear.Identity"}, 1,
+        "those of /rerank with raw_scores: true", f"config.json says {MODULES}.linear.Identity"),
+    "Sigmoid": (
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"}}, 1,
+        "the scores of /rerank", f"config.json says {MODULES}.activation.Sigmoid"),
+    "another": (
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Tanh"}}, 1,
+        "Tanh of those of /rerank with raw_scores: true", f"config.json says {MODULES}.activation.Tanh"),
+    "code of the repository": (
+        {"sentence_transformers": {"activation_fn": "modeling.Scale"}}, 1,
+        "the scores of /rerank", "config.json says modeling.Scale"),
+    "a version without": ({"sentence_transformers": {"version": "5.1.0"}}, 1, "the scores of /rerank", "the default; "),
+    "null": ({"sbert_ce_default_activation_function": None}, 1, "the scores of /rerank", "the default; "),
+    "classifier": ({}, 3, None, ""),
+    "Identity of three": (
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.linear.Identity"}}, 3,
+        "those of /predict with raw_scores: true", "config.json says "),
+    "Softmax of three": (
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Softmax"}}, 3,
+        "the scores of /predict", "config.json says "),
+    "Sigmoid of three": (
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"}}, 3,
+        "Sigmoid of those of /predict with raw_scores: true", "config.json says "),
+    "Sigmoid of any of three": (
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"},
+         "problem_type": "multi_label_classification"}, 3,
+        "the scores of /predict", "config.json says "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("keys", "num_labels", "said", "why"), ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_activations(
+    keys: dict[str, Any], num_labels: int, said: str | None, why: str, make: Callable[..., Path]
+) -> None:
+    checkpoint = make("Bert", "ForSequenceClassification", num_labels=num_labels)
+    edit(checkpoint / "config.json", **keys)
+    found = {decision.subject: decision for decision in inspect_checkpoint(checkpoint, 8192).decisions}.get(SAYS)
+    assert (found.decision if found else None) == said
+    assert found is None or why in found.reason
+
+
+def test_an_activation_that_is_no_name(make: Callable[..., Path]) -> None:
+    checkpoint = make("Bert", "ForSequenceClassification", num_labels=1)
+    edit(checkpoint / "config.json", sentence_transformers={"activation_fn": 3})
+    with pytest.raises(CheckpointError, match=r"config.json: .*sentence_transformers.activation_fn"):
+        inspect_checkpoint(checkpoint, 8192)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("activation", "max_terms"), [("relu", None), ("relu", 20), ("log1p_relu", 20)])
+def test_what_sparse_encoder_saves(
+    family: str, activation: str, max_terms: int | None, make: Callable[..., Path], tmp_path: Path
+) -> None:
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    checkpoint = make(family, "ForMaskedLM")
+    modules = [
+        Transformer(str(checkpoint), transformer_task="fill-mask"),
+        SpladePooling("max", activation_function=activation),  # type: ignore[arg-type]
+    ]
+    model = SparseEncoder(modules=modules, device="cpu", max_active_dims=max_terms)
+    model.save_pretrained(str(tmp_path / "saved"))
+    given = texts(8, longest=30)
+    expected = np.stack([row.to_dense().numpy() for row in model.encode(given, batch_size=1)])
+    engine_dir = build_engine(tmp_path / "saved", tmp_path / "engine")
+    manifest = engine_dir.manifest
+    assert (manifest.max_terms, manifest.logs_twice) == (max_terms, activation == "log1p_relu")
+    rows = run(engine_dir, given)
+    assert isinstance(rows, SparseVectors)
+    found = np.zeros_like(expected)
+    for row, kept in zip(found, terms(rows, max_terms=max_terms, logs_twice=manifest.logs_twice), strict=True):
+        for index, weight in kept:
+            row[index] = weight
+    assert (expected > 0).sum(axis=1).min() >= min(max_terms or 20, 20)
+    assert np.abs(found - expected).max() < 2e-4
+
+
+@pytest.mark.parametrize(
+    ("pooling", "message"),
+    [
+        ({"pooling_strategy": "sum"}, "pooling_strategy is 'sum'; only 'max' is implemented"),
+        ({"activation_function": "gelu"}, "activation_function is 'gelu'; known: relu, log1p_relu"),
+    ],
+)
+def test_refuses_other_poolings(pooling: dict[str, str], message: str, make: Callable[..., Path]) -> None:
+    from sentence_transformers import SparseEncoder
+
+    checkpoint = make("Bert", "ForMaskedLM")
+    SparseEncoder(str(checkpoint), device="cpu", local_files_only=True).save_pretrained(str(checkpoint))
+    write_json(checkpoint / "1_SpladePooling/config.json", pooling)
+    with pytest.raises(CheckpointError, match=message):
+        inspect_checkpoint(checkpoint, 8192)
