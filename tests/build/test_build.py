@@ -111,6 +111,9 @@ def test_staleness(spoilt_checkpoint: Path, tmp_path: Path, environment: Environ
     assert why_stale(engine_dir, asked, environment) == "the checkpoint has changed"
     rebuilt = build_engine(spoilt_checkpoint, tmp_path / "engine")
     assert why_stale(rebuilt, asked, environment) is None
+    (spoilt_checkpoint / "chat_template.jinja").write_text("{{ messages }}")
+    assert why_stale(rebuilt, asked, environment) == "the checkpoint has changed"
+    (spoilt_checkpoint / "chat_template.jinja").unlink()
     write_json(spoilt_checkpoint / "sentence_bert_config.json", {"max_seq_length": 3})
     assert why_stale(rebuilt, asked, environment) == "the checkpoint has changed"
     shutil.rmtree(spoilt_checkpoint)

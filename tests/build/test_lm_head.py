@@ -91,6 +91,17 @@ def test_scores_are_those_of_the_words(
         assert np.abs(scores(engine_dir, backend, template) - expected).max() < 1e-5, backend
 
 
+def test_lm_head_counts_where_config_calls_it_tied(tokenizer_json: Path, tmp_path: Path) -> None:
+    """As in transformers, if the checkpoint has both and they differ."""
+    checkpoint = save_generative(tmp_path / "model", tokenizer_json, tie_word_embeddings=True)
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"][::-1].copy()
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    engine_dir = convert_and_build(checkpoint, tmp_path / "engine")
+    expected = judge(checkpoint, ("no", "yes"), QWEN3_RERANKER)
+    assert np.abs(scores(engine_dir, "reference", QWEN3_RERANKER) - expected).max() < 1e-5
+
+
 @pytest.mark.parametrize("prompt", [None, "Find what defines the term"])
 def test_a_cross_encoder_converts_by_itself(prompt: str | None, generative: Path, tmp_path: Path) -> None:
     """Its sigmoid of the difference is our softmax, its Identity our raw score, its prompt our instruction."""

@@ -71,7 +71,7 @@ def write_classifier(
     out.parent.mkdir(parents=True, exist_ok=True)
     partial_folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:
-        for file in (place / name for place in {folder, chain.root} for name in COPIED):
+        for file in (place / name for place in dict.fromkeys([folder, chain.root]) for name in COPIED):
             if file.is_file():
                 shutil.copyfile(file, partial_folder / file.name)
         _write_weights(partial_folder / SINGLE_FILE, tensors, progress)
