@@ -23,8 +23,9 @@ from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.build import build
 from openbei.config import Environment, deployment_for_model
 from openbei.embedder import BATCHES_AT_ONCE, batches
-from openbei.engine_dir import EngineDir, num_parameters
+from openbei.engine_dir import EngineDir
 from openbei.families import ARCHITECTURES, FAMILIES, find_family
+from openbei.shapes import num_parameters
 from openbei.spec import DType
 from tests.families.parity import error, transformers_judge
 from tests.same_embedding import worst_cosine

@@ -1,6 +1,8 @@
 // Rows at both ends of the network: the sum of embedding tables going in, the pooled vectors coming out.
 #pragma once
 
+#include <math.h>
+
 #include <cstring>
 
 #include "kernels.hpp"
@@ -48,23 +50,49 @@ void embed(const EmbedArgs& args) {
   }
 }
 
+// put(row, column, value) for each vector of the pooled row, or of all rows.
+template <class V, class Activations, class Put>
+void pool_rows(const PoolArgs& args, Put&& put) {
+  using F = typename V::F;
+  const auto* x = static_cast<const Activations*>(args.x);
+  const size_t first = args.num_unpooled, last = args.num_tokens - 1;
+  const float count = static_cast<float>(args.num_tokens - first);
+  const float places = count * static_cast<float>(first + 1 + args.num_tokens) / 2;  // counted from 1
+  for (size_t c = 0; c < args.width; c += V::width) {
+    const auto at = [&](size_t row) { return V::load(x + row * args.x_stride + c); };
+    F value = at(args.pooling == Pooling::last_token ? last : first);
+    switch (args.pooling) {
+      case Pooling::tokens:
+        for (size_t t = 0; t <= last; ++t) put(t, c, at(t));
+        continue;
+      case Pooling::max:
+        for (size_t t = first + 1; t <= last; ++t) value = V::max(value, at(t));
+        break;
+      case Pooling::mean:
+      case Pooling::mean_sqrt_len:
+        for (size_t t = first + 1; t <= last; ++t) value = value + at(t);
+        value = value * V::set1(1.0f / (args.pooling == Pooling::mean ? count : sqrtf(count)));
+        break;
+      case Pooling::weighted_mean:
+        value = V::zero();
+        for (size_t t = first; t <= last; ++t) value = V::fma(at(t), V::set1(static_cast<float>(t + 1)), value);
+        value = value * V::set1(1.0f / places);
+        break;
+      case Pooling::cls:
+      case Pooling::last_token:
+        break;
+    }
+    put(0, c, value);
+  }
+}
+
 template <class V, class Activations, class Y>
 void pool_to(const PoolArgs& args) {
-  const auto* x = static_cast<const Activations*>(args.x);
-  auto* y = static_cast<Y*>(args.y);
-  for (size_t c = 0; c < round_up(args.width, panel_width); c += V::width) {
-    if (args.pooling == Pooling::tokens) {
-      for (size_t t = 0; t < args.num_tokens; ++t)
-        V::store(y + t * args.y_stride + c, V::load(x + t * args.x_stride + c));
-    } else if (args.pooling == Pooling::mean) {
-      typename V::F sum = V::zero();
-      for (size_t t = 0; t < args.num_tokens; ++t) sum = sum + V::load(x + t * args.x_stride + c);
-      V::store(y + c, sum * V::set1(1.0f / static_cast<float>(args.num_tokens)));
-    } else {
-      const size_t row = args.pooling == Pooling::cls ? 0 : args.num_tokens - 1;
-      V::store(y + c, V::load(x + row * args.x_stride + c));
-    }
-  }
+  pool_rows<V, Activations>(args, [&](size_t row, size_t column, typename V::F value) {
+    Y* y = static_cast<Y*>(args.y) + row * args.y_stride + column;
+    if (column + V::width <= args.width) return V::store(y, value);
+    store_first<V>(y, value, args.width - column);
+  });
 }
 
 template <class V, class Activations>

@@ -32,6 +32,14 @@ size_t rows_per_block(size_t widest_row_bytes) {
 // Rows past the last that whole tiles may read.
 constexpr size_t slack_rows = 32;
 
+// Of the widest step that writes float32, or of the widest that does not.
+size_t widest_step(const Head& head, bool widens) {
+  size_t widest = 0;
+  for (const HeadStep& step : head.steps)
+    if (step.widens == widens) widest = std::max(widest, step.out_features);
+  return widest;
+}
+
 }  // namespace
 
 void* Buffer::reserve(size_t bytes) {
@@ -55,6 +63,9 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
       context_stride_(row_stride(spec.query_width(), kernels.activation_bytes)),
       inner_stride_(row_stride(spec.intermediate_size, kernels.activation_bytes)),
       sums_stride_(row_stride(spec.hidden_size, sizeof(float))),
+      pooled_stride_(row_stride(spec.head.poolings.size() * spec.hidden_size, sizeof(float))),
+      step_stride_(row_stride(widest_step(spec.head, false), kernels.activation_bytes)),
+      widened_stride_(row_stride(widest_step(spec.head, true), sizeof(float))),
       block_rows_(rows_per_block(std::max(inner_stride_, qkv_stride_) * kernels.activation_bytes)),
       pool_(num_threads) {
   for (const LayerWeights& layer : weights_.layers) max_experts_ = std::max(max_experts_, layer.experts.size());
@@ -108,8 +119,11 @@ Plan Encoder::plan(std::span<const int32_t> cu_seqlens) const {
 
 // All memory is taken here, on the caller's thread, where running out of it can be reported.
 void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
-  size_t rows = 0, longest = 0;
-  for (const Group& group : plan.groups) rows = std::max(rows, group.rows);
+  size_t rows = 0, longest = 0, head_rows = 0;
+  for (const Group& group : plan.groups) {
+    rows = std::max(rows, group.rows);
+    head_rows = std::max(head_rows, spec_.head.keeps_tokens() ? group.rows : group.sequences.size());
+  }
   for (size_t i = 0; i + 1 < cu_seqlens.size(); ++i)
     longest = std::max(longest, static_cast<size_t>(cu_seqlens[i + 1] - cu_seqlens[i]));
   const size_t bytes = kernels_.activation_bytes, block = block_rows_ + slack_rows;
@@ -117,6 +131,7 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     Workspace& x = *workspaces_[i];
     x.sums.reserve(block * sums_stride_ * sizeof(float));
     x.inner.reserve(block * inner_stride_ * bytes);
+    if (!spec_.head.steps.empty()) x.widened.reserve(block * widened_stride_ * sizeof(float));
     x.attention.reserve(kernels_.attention_scratch_bytes(longest, spec_.head_dim, spec_.relative_rows));
     if (max_experts_ > 0) {
       x.router.reserve(block * round_up(max_experts_, panel_width) * sizeof(float));
@@ -130,9 +145,9 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     if (keeps_residual()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));
     x.qkv.reserve((rows + slack_rows) * qkv_stride_ * bytes);
     x.context.reserve((rows + slack_rows) * context_stride_ * bytes);
-    if (spec_.head.width > 0 && spec_.head.pooling != Pooling::tokens)
-      x.pooled.reserve((rows + slack_rows) * hidden_stride_ * bytes);
-    if (spec_.head.has_dense) x.dense.reserve((rows + slack_rows) * hidden_stride_ * bytes);
+    if (spec_.head.pools()) x.pooled.reserve((head_rows + slack_rows) * pooled_stride_ * sizeof(float));
+    for (size_t turn = 0; turn < std::min<size_t>(spec_.head.num_narrow_steps(), 2); ++turn)
+      x.steps[turn].reserve((head_rows + slack_rows) * step_stride_ * bytes);
     for (auto* indices : {&x.ids, &x.positions, &x.types, &x.sequences}) indices->reserve(rows);
     x.starts.reserve(cu_seqlens.size());
   }

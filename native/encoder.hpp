@@ -12,16 +12,30 @@
 
 namespace openbei {
 
-// What becomes of token vectors: they are pooled to a row for each sequence, or kept (tokens). Then perhaps a dense map
-// of the model's own width with an activation and perhaps a norm, and perhaps a last map to `width` columns. With
-// `takes_maxima` a sequence gets the largest of its tokens' values, at least 0.
+// activation(x · Wᵀ + bias), or a norm. What the next norm or the caller reads is float32 (`widens`), what the next map
+// reads is in the activation type.
+struct HeadStep {
+  NormKind norm;  // none: a linear map
+  Activation activation;
+  float eps;
+  size_t in_features, out_features;
+  bool widens = false;
+};
+
+// What becomes of token vectors: they are pooled to a row for each sequence, side by side where there are several
+// poolings, or kept (tokens). Then they take the steps, which end with `width` columns; with `takes_maxima` one more
+// map, of which a sequence gets the largest of its tokens' values, at least 0.
 struct Head {
-  Pooling pooling;
-  bool has_dense = false, has_dense_norm = false;
-  Activation activation = Activation::none;
-  float norm_eps = 0;
-  size_t width = 0;  // 0: there is no last map
-  bool takes_maxima = false;
+  std::vector<Pooling> poolings;
+  std::vector<HeadStep> steps;
+  size_t width;
+  bool takes_maxima;
+
+  bool keeps_tokens() const { return poolings[0] == Pooling::tokens; }
+  bool begins_with_norm() const { return !steps.empty() && steps[0].norm != NormKind::none; }
+  // Whether the first step reads other rows than the last layer's.
+  bool pools() const { return !keeps_tokens() || begins_with_norm(); }
+  size_t num_narrow_steps() const;
 };
 
 // Where a layer's norms stand: x = norm(x + f(x)); x = x + f(norm(x)); x = x + norm(f(norm(x))).
@@ -88,6 +102,11 @@ struct LayerWeights {
   size_t reach;  // how far a token sees
 };
 
+struct HeadStepWeights {
+  LinearWeights linear = {};
+  NormWeights norm = {};
+};
+
 struct EncoderWeights {
   const void *token_table, *position_table, *type_table;  // the last two may be null
   NormWeights embedding_norm, final_norm;
@@ -95,8 +114,8 @@ struct EncoderWeights {
   size_t bias_stride = 0;
   const int32_t* relative_rows = nullptr;  // of relative tables, by distance, at distance 0
   std::vector<LayerWeights> layers = {};
-  LinearWeights head_dense = {}, head_out = {};
-  NormWeights head_norm = {};
+  std::vector<HeadStepWeights> head_steps = {};
+  LinearWeights head_out = {};  // of which the maxima are taken
 };
 
 class Encoder {
@@ -104,10 +123,11 @@ class Encoder {
   Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels& kernels, size_t num_threads);
 
   // One batch. `ids` are in [0, vocab_size), `types` in [0, type_vocab_size) or empty, which is all 0; sequences are 1
-  // to max_positions long: checked by the caller. With `tokens` the last layer's rows are wanted, without the head. `y`
-  // has rows of `columns(tokens)`, for each token if these are wanted or the head keeps them, else for each sequence.
+  // to max_positions long, and the first `unpooled` tokens of each, not all of them, are not pooled; or it is empty:
+  // checked by the caller. With `tokens` the last layer's rows are wanted, without the head. `y` has rows of
+  // `columns(tokens)`, for each token if these are wanted or the head keeps them, else for each sequence.
   struct Batch {
-    std::span<const int32_t> ids, cu_seqlens, types;
+    std::span<const int32_t> ids, cu_seqlens, types, unpooled;
     bool tokens;
     std::span<float> y;
 
@@ -120,12 +140,10 @@ class Encoder {
   void run(const Batch& batch);
 
   bool has_row_for_each_token(bool tokens) const {
-    return tokens || (spec_.head.pooling == Pooling::tokens && !spec_.head.takes_maxima);
+    return tokens || (spec_.head.keeps_tokens() && !spec_.head.takes_maxima);
   }
   // Padded to whole panels.
-  size_t columns(bool tokens) const {
-    return round_up(tokens || spec_.head.width == 0 ? spec_.hidden_size : spec_.head.width, panel_width);
-  }
+  size_t columns(bool tokens) const { return round_up(tokens ? spec_.hidden_size : spec_.head.width, panel_width); }
 
   ~Encoder();
 
@@ -133,6 +151,7 @@ class Encoder {
 
  private:
   struct Lane;
+  struct Rows;
   struct Workspace;
   struct Team;
 
@@ -142,10 +161,14 @@ class Encoder {
   void run_group(const Batch& batch, const Team& team, const Lane& lane);
   void attend(const LayerWeights& layer, const Batch& batch, const Team& team, const Lane& lane);
   void write(const Batch& batch, const Team& team, const Lane& lane) const;
-  void pool(const Batch& batch, const Team& team, const Lane& lane, Pooling pooling) const;
-  const char* apply_dense(const Team& team, const Lane& lane, size_t rows, const char* x) const;
-  void label(const Batch& batch, const Team& team, const Lane& lane, const char* x) const;
-  void take_maxima(const Batch& batch, const Team& team, const Lane& lane, const char* x) const;
+  void write_pooled(const Batch& batch, const Team& team, const Lane& lane) const;
+  Rows pool(const Batch& batch, const Team& team, const Lane& lane) const;
+  void pool_sequence(const Batch& batch, const Team& team, size_t i, bool tokens, bool widen, void* y,
+                     size_t y_stride) const;
+  Rows take_steps(const Team& team, const Lane& lane, size_t begin, size_t end, Rows x) const;
+  void take_step(size_t i, const Lane& lane, size_t rows, Rows x, Rows y) const;
+  void write_rows(const Batch& batch, const Team& team, const Lane& lane, size_t begin, size_t end, Rows x) const;
+  void take_maxima(const Batch& batch, const Team& team, const Lane& lane, Rows x) const;
   void embed(const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void turn(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
@@ -167,6 +190,7 @@ class Encoder {
   const EncoderWeights weights_;
   const Kernels& kernels_;
   const size_t hidden_stride_, qkv_stride_, context_stride_, inner_stride_, sums_stride_;
+  const size_t pooled_stride_, step_stride_, widened_stride_;  // of the head
   const size_t block_rows_;
   size_t max_experts_ = 0;
   Pool pool_;

@@ -14,7 +14,7 @@ struct bf16 {
 
 enum class DType { bfloat16, float32 };
 enum class Activation { none, gelu, gelu_tanh, relu, silu, tanh };
-enum class Pooling { tokens, cls, mean, last_token };
+enum class Pooling { tokens, cls, max, mean, mean_sqrt_len, weighted_mean, last_token };
 
 // Columns of a weight panel, and the multiple that every leading dimension is padded to.
 inline constexpr size_t panel_width = 32;
@@ -77,8 +77,8 @@ struct AttentionArgs {
 // Elements that a bias, or rows by distance, can be read beyond both of its ends.
 inline constexpr size_t bias_slack = 64;
 
-// x; (x - mean) / sqrt(var + eps) · weight + bias; x / sqrt(mean(x²) + eps) · weight
-enum class NormKind { none, layer, rms };
+// x; (x - mean) / sqrt(var + eps) · weight + bias; x / sqrt(mean(x²) + eps) · weight; x / max(|x|, eps)
+enum class NormKind { none, layer, rms, unit };
 enum class NormTarget { activations, floats, grow };  // y = ·, y = · in float32, or y + · in float32
 
 struct NormArgs {
@@ -119,11 +119,12 @@ struct EmbedArgs {
   size_t x_stride;
 };
 
-// The pooled row of a sequence, or all its rows; columns up to the next multiple of 32 are written.
+// The pooled row of a sequence, of which the first num_unpooled < num_tokens tokens do not count; or all its rows. Only
+// `width` columns are written.
 struct PoolArgs {
   const void* x;  // first row of the sequence
   size_t x_stride;
-  size_t num_tokens, width;
+  size_t num_tokens, num_unpooled = 0, width;
   Pooling pooling;
   bool widen;  // whether y is float32 and not the activation type
   void* y;

@@ -12,6 +12,7 @@
 #include "encoder.hpp"
 #include "isa/levels.hpp"
 #include "json_floats.hpp"
+#include "tensors.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -22,7 +23,6 @@ namespace {
 
 using Int32s = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Tensor = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 
 template <class Value>
 Value lookup(const std::string& name, std::initializer_list<std::pair<const char*, Value>> table, const char* what) {
@@ -37,7 +37,8 @@ DType parse_dtype(const std::string& name) {
 
 Activation parse_activation(const std::string& name) {
   return lookup<Activation>(name,
-                            {{"gelu", Activation::gelu},
+                            {{"none", Activation::none},
+                             {"gelu", Activation::gelu},
                              {"gelu_tanh", Activation::gelu_tanh},
                              {"relu", Activation::relu},
                              {"silu", Activation::silu},
@@ -67,19 +68,40 @@ class Fields {
   const nb::dict& fields_;
 };
 
+Pooling parse_pooling(const std::string& name) {
+  return lookup<Pooling>(name,
+                         {{"tokens", Pooling::tokens},
+                          {"cls", Pooling::cls},
+                          {"max", Pooling::max},
+                          {"mean", Pooling::mean},
+                          {"mean_sqrt_len", Pooling::mean_sqrt_len},
+                          {"weighted_mean", Pooling::weighted_mean},
+                          {"last_token", Pooling::last_token}},
+                         "a pooling of this engine");
+}
+
 Head parse_head(const Fields& fields) {
-  Head head{.pooling = fields.choice<Pooling>("pooling", {{"tokens", Pooling::tokens},
-                                                          {"max_terms", Pooling::tokens},
-                                                          {"cls", Pooling::cls},
-                                                          {"mean", Pooling::mean},
-                                                          {"last_token", Pooling::last_token}})};
-  head.takes_maxima = fields.get<std::string>("pooling") == "max_terms";
-  head.width = fields.size("output_width");
-  const auto activation = fields.get<std::string>("dense_activation");
-  head.has_dense = !activation.empty();
-  if (head.has_dense) head.activation = parse_activation(activation);
-  head.norm_eps = fields.number("dense_norm_eps");
-  head.has_dense_norm = head.norm_eps > 0;
+  Head head{.poolings = {},
+            .steps = {},
+            .width = fields.size("output_width"),
+            .takes_maxima = fields.get<bool>("takes_maxima")};
+  for (const auto& name : fields.get<std::vector<std::string>>("poolings"))
+    head.poolings.push_back(parse_pooling(name));
+  if (head.poolings.empty()) throw std::invalid_argument("the spec has no pooling");
+  size_t width = head.poolings.size() * fields.size("hidden_size");
+  for (const auto& given : fields.get<std::vector<nb::dict>>("steps")) {
+    const Fields step(given);
+    head.steps.push_back(
+        {.norm = step.choice<NormKind>(
+             "kind", {{"dense", NormKind::none}, {"layer_norm", NormKind::layer}, {"unit_norm", NormKind::unit}}),
+         .activation = parse_activation(step.get<std::string>("activation")),
+         .eps = step.number("eps"),
+         .in_features = width,
+         .out_features = step.size("out_features")});
+    width = head.steps.back().out_features;
+  }
+  for (size_t i = 0; i < head.steps.size(); ++i)
+    head.steps[i].widens = i + 1 < head.steps.size() ? head.steps[i + 1].norm != NormKind::none : !head.takes_maxima;
   return head;
 }
 
@@ -112,75 +134,6 @@ EncoderSpec parse_spec(const Fields& fields) {
           .head = parse_head(fields)};
 }
 
-// Takes tensors out of a dict of arrays, checking that each has the bytes that the shape asks for. bfloat16 arrives as
-// uint16. Keeps the arrays, and so the file that they map, alive.
-class Tensors {
- public:
-  Tensors(const nb::dict& arrays, DType dtype) : arrays_(arrays), element_bytes_(dtype == DType::bfloat16 ? 2 : 4) {}
-
-  const void* table(const std::string& name, size_t rows, size_t width) {
-    return take(name, rows * width * element_bytes_);
-  }
-
-  LinearWeights linear(const std::string& name, size_t out_features, size_t in_features) {
-    const size_t padded = round_up(out_features, panel_width);
-    return {take(name + ".weight", padded * round_up(in_features, panel_width) * element_bytes_),
-            static_cast<const float*>(take(name + ".bias", padded * sizeof(float)))};
-  }
-
-  // Without weights where the model has no such norm.
-  NormWeights norm(const std::string& name, size_t width) {
-    if (!has(name + ".weight")) return {};
-    return {padded(name + ".weight", width), has(name + ".bias") ? padded(name + ".bias", width) : nullptr};
-  }
-
-  const float* floats(const std::string& name, size_t count) {
-    return has(name) ? static_cast<const float*>(take(name, count * sizeof(float))) : nullptr;
-  }
-
-  const int32_t* integers(const std::string& name, size_t count) {
-    return has(name) ? static_cast<const int32_t*>(take(name, count * sizeof(int32_t))) : nullptr;
-  }
-
-  // Rows of packed weights without a bias; null where there are none.
-  const void* rows(const std::string& name, size_t count, size_t width) {
-    return has(name) ? take(name, round_up(count, panel_width) * round_up(width, panel_width) * element_bytes_)
-                     : nullptr;
-  }
-
-  Rotary rotary(const std::string& name, size_t num_positions, size_t dim) {
-    const size_t count = num_positions * dim / 2;
-    return {floats(name + ".cosines", count), floats(name + ".sines", count), dim};
-  }
-
-  bool has(const std::string& name) const { return arrays_.contains(name.c_str()); }
-
-  std::vector<nb::object> kept;
-  std::vector<std::unique_ptr<float[]>> copies;
-
- private:
-  const void* take(const std::string& name, size_t bytes) {
-    if (!arrays_.contains(name.c_str())) throw std::invalid_argument("tensor " + name + " is missing");
-    const nb::object array = arrays_[name.c_str()];
-    const auto tensor = nb::cast<Tensor>(array);
-    if (tensor.nbytes() != bytes)
-      throw std::invalid_argument("tensor " + name + " has " + std::to_string(tensor.nbytes()) + " bytes, not " +
-                                  std::to_string(bytes));
-    kept.push_back(array);
-    return tensor.data();
-  }
-
-  const float* padded(const std::string& name, size_t width) {
-    const auto* values = static_cast<const float*>(take(name, width * sizeof(float)));
-    copies.push_back(std::make_unique<float[]>(round_up(width, panel_width)));
-    std::copy(values, values + width, copies.back().get());
-    return copies.back().get();
-  }
-
-  const nb::dict& arrays_;
-  const size_t element_bytes_;
-};
-
 class PyEncoder {
  public:
   PyEncoder(const nb::dict& arrays, const nb::dict& spec, const std::string& dtype, size_t num_threads,
@@ -197,9 +150,10 @@ class PyEncoder {
     encoder_.emplace(spec_, std::move(weights), *level_.kernels(parse_dtype(dtype)), num_threads);
   }
 
-  void run(const Int32s& ids, const Int32s& cu_seqlens, const std::optional<Int32s>& types, bool tokens,
-           const Floats& y) {
+  void run(const Int32s& ids, const Int32s& cu_seqlens, const std::optional<Int32s>& types,
+           const std::optional<Int32s>& unpooled, bool tokens, const Floats& y) {
     check(ids, cu_seqlens);
+    if (unpooled) check_unpooled(*unpooled, cu_seqlens);
     if (types && types->size() != ids.size()) throw std::invalid_argument("a type is needed for each token");
     check_ids(ids, spec_.vocab_size, "token id ");
     if (types) check_ids(*types, std::max<size_t>(spec_.type_vocab_size, 1), "token type ");
@@ -212,6 +166,7 @@ class PyEncoder {
     encoder_->run({.ids = {ids.data(), ids.size()},
                    .cu_seqlens = {cu_seqlens.data(), cu_seqlens.size()},
                    .types = types ? std::span{types->data(), types->size()} : std::span<const int32_t>{},
+                   .unpooled = unpooled ? std::span{unpooled->data(), unpooled->size()} : std::span<const int32_t>{},
                    .tokens = tokens,
                    .y = {y.data(), y.size()}});
   }
@@ -230,6 +185,14 @@ class PyEncoder {
         throw std::invalid_argument("sequence " + std::to_string(i) + " has " + std::to_string(length) +
                                     " tokens, the limits are 1 and " + std::to_string(spec_.max_positions));
     }
+  }
+
+  static void check_unpooled(const Int32s& unpooled, const Int32s& cu_seqlens) {
+    if (unpooled.size() + 1 != cu_seqlens.size()) throw std::invalid_argument("a number is needed for each sequence");
+    for (size_t i = 0; i < unpooled.size(); ++i)
+      if (unpooled(i) < 0 || unpooled(i) >= cu_seqlens(i + 1) - cu_seqlens(i))
+        throw std::invalid_argument("of sequence " + std::to_string(i) + " " + std::to_string(unpooled(i)) +
+                                    " tokens are not pooled, which must be 0 or more and leave one");
   }
 
   static void check_ids(const Int32s& ids, size_t size, const char* what) {
@@ -288,10 +251,18 @@ class PyEncoder {
       for (size_t expert = 0; expert < num_experts.at(i); ++expert)
         layer.experts.push_back(mlp(at + "mlp.experts." + std::to_string(expert) + "."));
     }
-    const Head& head = spec_.head;
-    if (head.has_dense) weights.head_dense = tensors.linear("head.dense", hidden, hidden);
-    if (head.has_dense_norm) weights.head_norm = tensors.norm("head.norm", hidden);
-    if (head.width > 0) weights.head_out = tensors.linear("head.out", head.width, hidden);
+    const auto steps = fields.get<std::vector<nb::dict>>("steps");
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const HeadStep& step = spec_.head.steps[i];
+      const auto name = Fields(steps[i]).get<std::string>("name");
+      weights.head_steps.emplace_back();
+      if (step.norm == NormKind::none)
+        weights.head_steps[i].linear = tensors.linear(name, step.out_features, step.in_features);
+      if (step.norm == NormKind::layer) weights.head_steps[i].norm = tensors.norm(name, step.in_features);
+    }
+    if (spec_.head.takes_maxima)
+      weights.head_out =
+          tensors.linear("head.out", spec_.head.width, steps.empty() ? hidden : spec_.head.steps.back().out_features);
     return weights;
   }
 
@@ -337,7 +308,7 @@ NB_MODULE(_native, m) {
       .def(nb::init<const nb::dict&, const nb::dict&, const std::string&, size_t, const std::string&, bool>(),
            "tensors"_a, "spec"_a, nb::kw_only(), "dtype"_a, "num_threads"_a, "isa"_a = "", "assume_offered"_a = false)
       .def("run", &PyEncoder::run, "ids"_a.noconvert(), "cu_seqlens"_a.noconvert(), "types"_a.noconvert().none(),
-           "tokens"_a, "out"_a.noconvert())
+           "unpooled"_a.noconvert().none(), "tokens"_a, "out"_a.noconvert())
       .def_prop_ro("isa", &PyEncoder::isa)
       .def_prop_ro("num_threads", &PyEncoder::num_threads);
   m.def("isa_levels", isa_levels, "(name, compiled, what this machine lacks or \"\") of every level, fastest first.");

@@ -1,4 +1,5 @@
-// Normalization of rows: layer norm (Ba et al., arXiv:1607.06450) and RMS norm (Zhang & Sennrich, arXiv:1910.07467).
+// Normalization of rows: layer norm (Ba et al., arXiv:1607.06450), RMS norm (Zhang & Sennrich, arXiv:1910.07467), and
+// to length one.
 #pragma once
 
 #include <math.h>
@@ -30,6 +31,12 @@ void norm_rows(const NormArgs& args, Put&& put) {
     for (size_t c = 0; c < padded; c += V::width) {
       const F centred = V::load(x + c) - V::set1(mean);
       squares = V::fma(centred, centred, squares);
+    }
+    if constexpr (kind == NormKind::unit) {
+      const float length = sqrtf(V::sum(squares));
+      const F inverse = V::set1(1.0f / (length > args.eps ? length : args.eps));
+      for (size_t c = 0; c < padded; c += V::width) put(row, c, V::load(x + c) * inverse);
+      continue;
     }
     const float variance = (V::sum(squares) - excess * mean * mean) / width;
     const F inverse = V::set1(1.0f / sqrtf(variance + args.eps));
@@ -69,6 +76,8 @@ void norm(const NormArgs& args) {
       return norm_to<V, Activations, NormKind::layer>(args);
     case NormKind::rms:
       return norm_to<V, Activations, NormKind::rms>(args);
+    case NormKind::unit:
+      return norm_to<V, Activations, NormKind::unit>(args);
   }
 }
 

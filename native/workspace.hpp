@@ -31,17 +31,25 @@ struct ExpertRow {
 };
 
 // What one thread works in. A team shares what its first member has, but for the last buffers, from `sums` on; of these
-// `sums` and `inner` hold one block and are shared when the team splits columns.
+// all but `attention` hold one block and are shared when the team splits columns.
 struct Encoder::Workspace {
   Buffer hidden, qkv, context;
-  Buffer residual;       // float32 rows that layers add to, where norms stand before
-  Buffer pooled, dense;  // rows of the head
+  Buffer residual;  // float32 rows that layers add to, where norms stand before
+  Buffer pooled;    // rows that the head's steps begin with
+  Buffer steps[2];  // rows between steps, by turns
   std::vector<int32_t> ids, positions, types;
   std::vector<int32_t> sequences;  // of each row, its number in the batch
   std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
   Buffer sums, inner, attention;
+  Buffer widened;               // float32 rows of the head
   Buffer router, taken, mixed;  // of a block: logits, and rows before and after an expert
   std::vector<std::vector<ExpertRow>> expert_rows;
+};
+
+// Rows of the head: float32 or in the activation type, as the step that reads them wants. The stride is in elements.
+struct Encoder::Rows {
+  void* data;
+  size_t stride;
 };
 
 struct Encoder::Team {

@@ -37,7 +37,7 @@ def engine() -> CountingEngine:
 @pytest.fixture
 def embedder(engine: CountingEngine, tmp_path: Path) -> Embedder:
     tokenizer = Tokenizer(write_tokenizer(tmp_path / "tokenizer.json"), 32, VOCAB_SIZE)
-    return Embedder(tokenizer, engine, hidden_size=engine.hidden_size, normalize=False, max_batch_tokens=100)
+    return Embedder(tokenizer, engine, width=engine.hidden_size, normalize=False, max_batch_tokens=100)
 
 
 def test_vectors_are_in_the_order_of_the_texts(embedder: Embedder, engine: CountingEngine) -> None:
@@ -74,7 +74,7 @@ def test_progress_counts_texts(embedder: Embedder) -> None:
 
 def test_dimensions_and_normalization(engine: CountingEngine, tmp_path: Path) -> None:
     tokenizer = Tokenizer(write_tokenizer(tmp_path / "tokenizer.json"), 32, VOCAB_SIZE)
-    embedder = Embedder(tokenizer, engine, hidden_size=engine.hidden_size, normalize=True, max_batch_tokens=100)
+    embedder = Embedder(tokenizer, engine, width=engine.hidden_size, normalize=True, max_batch_tokens=100)
     vectors = embedder.embed(["w1", "w2 w3"], dimensions=3)
     assert vectors.shape == (2, 3)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -101,7 +101,7 @@ def test_errors_come_out(embedder: Embedder) -> None:
 
 def test_prompts_and_truncation(engine: CountingEngine, tmp_path: Path) -> None:
     tokenizer = Tokenizer(write_tokenizer(tmp_path / "tokenizer.json"), 8, VOCAB_SIZE)
-    embedder = Embedder(tokenizer, engine, hidden_size=8, normalize=False, max_batch_tokens=100, prompt="w7 ")
+    embedder = Embedder(tokenizer, engine, width=8, normalize=False, max_batch_tokens=100, prompt="w7 ")
     vectors = embedder.embed(["w1", words(0, 20)])
     np.testing.assert_array_equal(vectors[0], engine.vector(np.array([2, 4 + 7, 4 + 1, 3])))
     assert embedder.num_truncated == 1

@@ -22,11 +22,11 @@ from openbei.engine_dir import (
     Manifest,
     is_engine_dir,
     open_engine_dir,
-    tensor_shapes,
     write_engine_dir,
 )
 from openbei.errors import EngineDirError
 from openbei.safetensors_file import LazyTensor
+from openbei.shapes import tensor_shapes
 from openbei.spec import MLP, Attention, EmbeddingHead, LayerNorm, LearnedPositions, ModelSpec
 
 SPEC = ModelSpec(
@@ -39,7 +39,7 @@ SPEC = ModelSpec(
     attention=Attention(num_heads=2, num_kv_heads=2, head_dim=2),
     mlp=MLP(intermediate_size=6, activation="gelu"),
     norm=LayerNorm(eps=1e-12),
-    head=EmbeddingHead(pooling="mean"),
+    head=EmbeddingHead(poolings=("mean",)),
 )
 
 

@@ -23,10 +23,14 @@ class Encoder:
         ids: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
         types: NDArray[np.int32] | None,
+        unpooled: NDArray[np.int32] | None,
         tokens: bool,
         out: NDArray[np.float32],
     ) -> None:
-        """Fill `out`, whose columns are padded to a multiple of 32; `tokens` asks for the last layer's rows."""
+        """Fill `out`, whose columns are padded to a multiple of 32; `tokens` asks for the last layer's rows.
+
+        `unpooled` is how many of each sequence's first tokens are not pooled.
+        """
     @property
     def isa(self) -> str: ...
     @property

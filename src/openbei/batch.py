@@ -30,12 +30,14 @@ class Sequence:
     """One tokenized input.
 
     `token_ids` is int32 [n], n ≥ 1, special tokens included. `num_tokens_given` is the length before truncation.
-    `type_ids` is int32 [n], or None where all are 0.
+    `type_ids` is int32 [n], or None where all are 0. The first `num_unpooled` tokens, but never all, are attended to
+    and not pooled.
     """
 
     token_ids: Int32s
     num_tokens_given: int
     type_ids: Int32s | None = None
+    num_unpooled: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -57,12 +59,14 @@ class PackedBatch:
     """Sequences end to end, without padding.
 
     Sequence i is `token_ids[cu_seqlens[i]:cu_seqlens[i + 1]]`; `token_ids` is int32 [num_tokens], `cu_seqlens` int32
-    [num_sequences + 1] from 0 to num_tokens, `type_ids` int32 [num_tokens] or None where all are 0.
+    [num_sequences + 1] from 0 to num_tokens, `type_ids` int32 [num_tokens] or None where all are 0. `num_unpooled` is
+    int32 [num_sequences], how many of a sequence's first tokens are not pooled, or None where all are.
     """
 
     token_ids: Int32s
     cu_seqlens: Int32s
     type_ids: Int32s | None = None
+    num_unpooled: Int32s | None = None
 
     @classmethod
     def pack(cls, sequences: Iterable[Sequence]) -> "PackedBatch":
@@ -74,7 +78,9 @@ class PackedBatch:
         types = None
         if any(sequence.type_ids is not None for sequence in packed):
             types = np.concatenate([np.zeros_like(s.token_ids) if s.type_ids is None else s.type_ids for s in packed])
-        return cls(np.concatenate(ids) if ids else np.empty(0, np.int32), cu_seqlens, types)
+        unpooled = np.array([sequence.num_unpooled for sequence in packed], np.int32)
+        token_ids = np.concatenate(ids) if ids else np.empty(0, np.int32)
+        return cls(token_ids, cu_seqlens, types, unpooled if unpooled.any() else None)
 
     @property
     def num_tokens(self) -> int:
@@ -94,7 +100,8 @@ class PackedBatch:
         """Sequences `start` to `stop`."""
         first, last = self.cu_seqlens[start], self.cu_seqlens[stop]
         types = None if self.type_ids is None else self.type_ids[first:last]
-        return PackedBatch(self.token_ids[first:last], self.cu_seqlens[start : stop + 1] - first, types)
+        unpooled = None if self.num_unpooled is None else self.num_unpooled[start:stop]
+        return PackedBatch(self.token_ids[first:last], self.cu_seqlens[start : stop + 1] - first, types, unpooled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,14 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a build and a server need to know of a config, every default applied.
 
-    `base_model` is what the config says that the model is; None where there is no config.
+    `base_model` is what the config says that the model is; None where there is no config. `route` is the route of a
+    Router to build; None for its default.
     """
 
     model_name: str
     base_model: str | None
     repository: CheckpointRepository
+    route: str | None = None
     dtype: DType
     max_num_tokens: int
     default_route: Route | None

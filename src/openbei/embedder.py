@@ -34,14 +34,14 @@ class Embedder:
         tokenizer: Tokenizer,
         engine: Engine,
         *,
-        hidden_size: int,
+        width: int,
         normalize: bool,
         max_batch_tokens: int,
         prompt: str = "",
     ) -> None:
         self._tokenizer = tokenizer
         self._engine = engine
-        self._hidden_size = hidden_size
+        self._width = width
         self._normalize = normalize
         self._max_batch_tokens = max_batch_tokens
         self._prompt = prompt
@@ -59,7 +59,7 @@ class Embedder:
         return cls(
             Tokenizer.open(engine_dir),
             engine,
-            hidden_size=manifest.spec.hidden_size,
+            width=manifest.spec.output_width,
             normalize=manifest.normalize,
             max_batch_tokens=min(BATCHES_AT_ONCE * engine.batch_tokens, manifest.max_num_tokens),
             prompt=manifest.prompts.find(prompt_name),
@@ -73,9 +73,9 @@ class Embedder:
         truncate: bool = True,
         progress: Progress | None = None,
     ) -> Vectors:
-        """Embed all texts; float32 [n, dimensions or hidden_size] in their order."""
+        """Embed all texts; float32 [n, dimensions or width] in their order."""
         chunks = list(self.embed_chunks(texts, dimensions=dimensions, truncate=truncate, progress=progress))
-        return np.concatenate(chunks) if chunks else np.empty((0, dimensions or self._hidden_size), np.float32)
+        return np.concatenate(chunks) if chunks else np.empty((0, dimensions or self._width), np.float32)
 
     def embed_chunks(
         self,
@@ -90,7 +90,7 @@ class Embedder:
 
         Raises InputError for `dimensions` out of range, and with `truncate=False` for a text that is too long.
         """
-        check_dimensions(dimensions, self._hidden_size)
+        check_dimensions(dimensions, self._width)
         source = iter(texts)
         with ThreadPoolExecutor(1, "tokenizer") as ahead:
 
@@ -105,7 +105,7 @@ class Embedder:
                 yield finish(vectors, normalize=self._normalize, dimensions=dimensions)
 
     def _run(self, sequences: list[Sequence], progress: Progress | None) -> Vectors:
-        vectors = np.empty((len(sequences), self._hidden_size), np.float32)
+        vectors = np.empty((len(sequences), self._width), np.float32)
         for indices in batches(sequences, self._max_batch_tokens):
             rows = self._engine.run(PackedBatch.pack([sequences[i] for i in indices]))
             vectors[indices] = cast(Vectors, rows)  # an embedding model's are never sparse

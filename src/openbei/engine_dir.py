@@ -10,7 +10,6 @@ Tensor names and layouts are described in docs/engine-format.md.
 import contextlib
 import errno
 import hashlib
-import math
 import mmap
 import os
 import shutil
@@ -25,17 +24,8 @@ import msgspec
 from openbei.config import Decision
 from openbei.errors import EngineDirError
 from openbei.prompts import Prompts, ScoreTemplate
-from openbei.safetensors_file import Array, LazyTensor, Shape, file_bytes, read_tensors, write_tensors
-from openbei.spec import (
-    BucketBias,
-    DType,
-    LayerNorm,
-    ModelSpec,
-    head_shapes,
-    linear_shapes,
-    norm_names,
-    relative_shapes,
-)
+from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
+from openbei.spec import DType, ModelSpec
 
 FORMAT_VERSION = 4
 MANIFEST = "engine.json"
@@ -108,36 +98,6 @@ class EngineDir:
     def tokenizer_path(self) -> Path:
         """The tokenizer's file."""
         return self.path / TOKENIZER
-
-
-def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
-    """Logical (unpacked, unpadded) shape of every engine tensor, by name.
-
-    What is packed comes first, biases next: those are padded, which keeps all of them aligned in the file.
-    """
-    hidden, attention = (spec.hidden_size,), spec.attention
-    layers = [f"layers.{index}" for index in range(spec.num_layers)]
-    linears = {f"{at}.{name}": shape for i, at in enumerate(layers) for name, shape in linear_shapes(spec, i).items()}
-    linears |= head_shapes(spec)
-    shapes: dict[str, Shape] = {f"{name}.weight": shape for name, shape in linears.items()}
-    shapes |= {f"{at}.{name}.weight": shape for at in layers for name, shape in relative_shapes(spec).items()}
-    shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
-    shapes |= {f"{at}.mlp.experts.bias": hidden for i, at in enumerate(layers) if spec.experts_of(i)}
-    rows = {"token": spec.vocab_size, "position": spec.positions.num_rows, "type": spec.type_vocab_size}
-    shapes |= {f"embeddings.{name}": (count, *hidden) for name, count in rows.items() if count}
-    if isinstance(attention.bias, BucketBias):
-        shapes["attention.buckets"] = (attention.bias.num_buckets, attention.num_heads)
-    for name, norm in norm_names(spec).items():
-        shapes |= dict.fromkeys([f"{name}.weight", *([f"{name}.bias"] if isinstance(norm, LayerNorm) else [])], hidden)
-    if attention.norm:
-        parts = ("attention.q_norm.weight", "attention.k_norm.weight")
-        shapes |= {f"{at}.{part}": (attention.head_dim,) for at in layers for part in parts}
-    return shapes
-
-
-def num_parameters(spec: ModelSpec) -> int:
-    """Numbers in all tensors; a vocabulary that is read and written with the same weights counts twice."""
-    return sum(math.prod(shape) for shape in tensor_shapes(spec).values())
 
 
 def is_engine_dir(path: Path) -> bool:

@@ -19,10 +19,14 @@ INPUT_TYPES = {
 
 
 class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`prompts` and `default_prompt_name` of config_sentence_transformers.json: what goes in front of a text."""
+    """`prompts` and `default_prompt_name` of config_sentence_transformers.json: what goes in front of a text.
+
+    `are_pooled` says whether tokens of a prompt count for the embedding as others do.
+    """
 
     by_name: dict[str, str] = {}
     default: str | None = None
+    are_pooled: bool = True
 
     def find(self, name: str | None) -> str:
         """The prompt of a name; of the default's without one; "" where there is none. Raises InputError."""

@@ -11,8 +11,12 @@ import msgspec
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
 """gelu is x·Φ(x) (erf); gelu_tanh its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)."""
 
-Pooling = Literal["cls", "mean", "last_token"]
-"""How token vectors become one: the first token's, the mean of all, the last token's."""
+Pooling = Literal["cls", "max", "mean", "mean_sqrt_len", "weighted_mean", "last_token"]
+"""How token vectors become one.
+
+The first token's; the largest of each column; the mean; the sum over the square root of their number; the mean weighted
+by a token's place in its sequence, counted from 1 (Muennighoff, arXiv:2202.08904); the last token's.
+"""
 
 Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse"]
 """What a model is for. A reranker is a classifier of pairs with one label."""
@@ -172,44 +176,55 @@ class Experts(Part, frozen=True, tag="experts"):
 
 
 class Dense(Part, frozen=True, tag="dense"):
-    """activation(x · Wᵀ + bias) of the model's own width, before a head's last linear map; then perhaps a norm."""
+    """activation(x · Wᵀ + bias), without an activation if that is None."""
 
-    activation: Activation
-    norm: LayerNorm | None = None
+    out_features: int
+    activation: Activation | None = None
+
+
+class UnitNorm(Part, frozen=True, tag="unit_norm"):
+    """x / max(|x|, eps), |x| the Euclidean length."""
+
+    eps: float = 1e-12
+
+
+Step = Dense | LayerNorm | UnitNorm
+"""What a head does with rows, one step after the other."""
 
 
 class EmbeddingHead(Part, frozen=True, tag="embedding"):
-    """A vector for each sequence: its token vectors, pooled."""
+    """A vector for each sequence: steps(pooled). Several poolings lie side by side, in order."""
 
-    pooling: Pooling
+    poolings: tuple[Pooling, ...]
+    steps: tuple[Step, ...] = ()
 
 
 class SequenceHead(Part, frozen=True, tag="sequence_labels"):
-    """Logits for each sequence: out(dense(pooled)). With one label it is a score, as of a reranker.
+    """Logits for each sequence: out(steps(pooled)). With one label it is a score, as of a reranker.
 
     They are divided by the temperature at build time, in the weights of `out`.
     """
 
     num_labels: int
     pooling: Pooling = "cls"
-    dense: Dense | None = None
+    steps: tuple[Step, ...] = ()
     temperature: float = 1.0
 
 
 class TokenHead(Part, frozen=True, tag="token_labels"):
-    """Logits for each token: out(dense(x))."""
+    """Logits for each token: out(steps(x))."""
 
     num_labels: int
-    dense: Dense | None = None
+    steps: tuple[Step, ...] = ()
 
 
 class TermHead(Part, frozen=True, tag="term_weights"):
-    """A weight for each word of the vocabulary: max over tokens of log(1 + relu(out(dense(x)))).
+    """A weight for each word of the vocabulary: max over tokens of log(1 + relu(out(steps(x)))).
 
     SPLADE (Formal et al., arXiv:2109.10086).
     """
 
-    dense: Dense
+    steps: tuple[Step, ...] = ()
 
 
 Head = EmbeddingHead | SequenceHead | TokenHead | TermHead
@@ -264,9 +279,13 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
         return self.attention.num_kv_heads * self.attention.head_dim
 
     @property
-    def dense(self) -> Dense | None:
-        """What the head does before its last linear map."""
-        return getattr(self.head, "dense", None)
+    def step_widths(self) -> tuple[int, ...]:
+        """Columns that each step of the head reads, and at the end those that come out of the last."""
+        num_pooled = len(self.head.poolings) if isinstance(self.head, EmbeddingHead) else 1
+        widths = [num_pooled * self.hidden_size]
+        for step in self.head.steps:
+            widths.append(step.out_features if isinstance(step, Dense) else widths[-1])
+        return tuple(widths)
 
     @property
     def task(self) -> Task:
@@ -286,51 +305,8 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
         """Columns of what the head makes: dimensions, labels, or words of the vocabulary."""
         match self.head:
             case EmbeddingHead():
-                return self.hidden_size
+                return self.step_widths[-1]
             case TermHead():
                 return self.vocab_size
             case SequenceHead(num_labels=num_labels) | TokenHead(num_labels=num_labels):
                 return num_labels
-
-
-def linear_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, int]]:
-    """(out_features, in_features) of the linear maps of a layer, by engine name without `layers.{i}`."""
-    hidden, inner, attended = spec.hidden_size, spec.mlp.intermediate_size, spec.attended_size
-    mlp = {"gate": (inner, hidden)} if isinstance(spec.mlp, GatedMLP) else {}
-    mlp |= {"up": (inner, hidden), "down": (hidden, inner)}
-    shapes = {"attention.qkv": (attended + 2 * spec.kv_size, hidden), "attention.out": (hidden, attended)}
-    if not (experts := spec.experts_of(layer)):
-        return shapes | {f"mlp.{part}": shape for part, shape in mlp.items()}
-    shapes["mlp.router"] = (experts.count, hidden)
-    return shapes | {f"mlp.experts.{i}.{part}": shape for i in range(experts.count) for part, shape in mlp.items()}
-
-
-def relative_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    """(rows of all heads, head_dim) of the tables that one layer has for a `Disentangled` bias, by engine name."""
-    attention, bias = spec.attention, spec.attention.bias
-    if not isinstance(bias, Disentangled):
-        return {}
-    names = {"c2p": "attention.relative_keys", "p2c": "attention.relative_queries"}
-    return {names[term]: (attention.num_heads * bias.num_rows, attention.head_dim) for term in bias.terms}
-
-
-def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    """(out_features, in_features) of the linear maps of the head, by engine name."""
-    hidden = spec.hidden_size
-    shapes = {"head.dense": (hidden, hidden)} if spec.dense else {}
-    return shapes if isinstance(spec.head, EmbeddingHead) else shapes | {"head.out": (spec.output_width, hidden)}
-
-
-def norm_names(spec: ModelSpec) -> dict[str, Norm]:
-    """Every norm over the model's width, by engine name; `layers.{i}` for those of layer i."""
-    names: dict[str, Norm] = {"embeddings.norm": spec.norm} if spec.normalizes_embeddings else {}
-    parts = ["attention.norm", "mlp.norm"]
-    parts += ["attention.post_norm", "mlp.post_norm"] if spec.placement == "sandwich" else []
-    for layer in range(spec.num_layers):
-        skipped = ["attention.norm"] if layer == 0 and spec.skips_first_norm else []
-        names |= {f"layers.{layer}.{part}": spec.norm for part in parts if part not in skipped}
-    if spec.placement != "post":
-        names["final.norm"] = spec.norm
-    if spec.dense and spec.dense.norm:
-        names["head.norm"] = spec.dense.norm
-    return names

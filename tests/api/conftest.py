@@ -99,7 +99,7 @@ def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
         attention=Attention(num_heads=1, num_kv_heads=1, head_dim=8),
         mlp=MLP(intermediate_size=8, activation="gelu"),
         norm=LayerNorm(eps=1e-12),
-        head=head or EmbeddingHead(pooling="mean"),
+        head=head or EmbeddingHead(poolings=("mean",)),
     )
     given = {
         "openbei_version": "0", "model_name": "small", "source": "LOCAL a test", "spec": spec, "normalize": True,

@@ -12,7 +12,7 @@ from openbei.api.service import Limits
 from openbei.prompts import Prompts
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.scheduler import QueueLimits
-from openbei.spec import Dense, TermHead
+from openbei.spec import TermHead
 
 from ..small_tokenizer import ids, words
 from .conftest import MAX_TOKENS, Served, Start, serving, small_manifest
@@ -87,7 +87,7 @@ def test_more_tokens_than_fit_into_an_answer(served: Served, monkeypatch: pytest
 
 
 def test_embed_sparse_gives_terms(start: Start) -> None:
-    head = TermHead(dense=Dense(activation="gelu"))
+    head = TermHead()
     served = start(FakeEngine(12, is_sparse=True), manifest=small_manifest(head))
     answer = served.post("/embed_sparse", inputs=[words(1, 2), words(5, 4)])
     for terms, token_ids in zip(answer, [ids(1, 2), ids(5, 4)], strict=True):
@@ -98,7 +98,7 @@ def test_embed_sparse_gives_terms(start: Start) -> None:
 
 
 def test_embed_sparse_keeps_what_the_checkpoint_keeps(start: Start) -> None:
-    manifest = small_manifest(TermHead(dense=Dense(activation="gelu")), max_terms=2, logs_twice=True)
+    manifest = small_manifest(TermHead(), max_terms=2, logs_twice=True)
     served = start(FakeEngine(12, is_sparse=True), manifest=manifest)
     [terms] = served.post("/embed_sparse", inputs=words(1, 2))
     weights = served.logits(ids(1, 2))

@@ -8,10 +8,11 @@ import openai
 import pytest
 
 from openbei.serving.fake_engine import FakeEngine
+from openbei.spec import Dense, EmbeddingHead
 from openbei.tasks.precision import Precision, quantize
 
 from ..small_tokenizer import ids, words
-from .conftest import MAX_TOKENS, Served, Start
+from .conftest import MAX_TOKENS, Served, Start, small_manifest
 
 
 def test_one_text(served: Served) -> None:
@@ -65,6 +66,16 @@ def test_fewer_bits(served: Served, precision: Precision) -> None:
     refused = served.embed(input="w1", encoding_format="binary", dimensions=7)
     assert refused.status_code == 422
     assert "binary embeddings need a multiple of 8" in refused.json()["error"]["message"]
+
+
+def test_dimensions_are_those_of_the_last_step(start: Start) -> None:
+    """Not those of the model's layers, of which this one has 8."""
+    head = EmbeddingHead(poolings=("mean", "cls"), steps=(Dense(out_features=12),))
+    served = start(FakeEngine(hidden_size=12), manifest=small_manifest(head))
+    for dimensions, status in ((None, 200), (12, 200), (13, 422)):
+        response = served.embed(input="w1", dimensions=dimensions)
+        assert response.status_code == status
+        assert status != 200 or len(response.json()["data"][0]["embedding"]) == 12
 
 
 @pytest.mark.parametrize("dimensions", [1, 3, 8])

@@ -8,11 +8,11 @@ from openbei.api import failures
 from openbei.api.routes import DEFAULT_PATHS, ROUTES
 from openbei.prompts import ScoreTemplate
 from openbei.serving.fake_engine import FakeEngine
-from openbei.spec import Dense, Head, SequenceHead, TermHead, TokenHead
+from openbei.spec import Head, SequenceHead, TermHead, TokenHead
 
 from .conftest import FAILING_ID, Served, Start, small_manifest
 
-SPARSE = TermHead(dense=Dense(activation="gelu"))
+SPARSE = TermHead()
 MODELS: dict[str, tuple[Head | None, int, str, dict[str, Any]]] = {
     "embedding": (None, 8, "/embed", {"inputs": "w1"}),
     "sparse": (SPARSE, 8, "/embed_sparse", {"inputs": "w1"}),

@@ -10,9 +10,10 @@ import pytest
 
 from openbei.build import build, default_engine_path, render_report, why_stale
 from openbei.config import Environment
-from openbei.engine_dir import num_parameters, open_engine_dir, tensor_shapes
+from openbei.engine_dir import open_engine_dir
 from openbei.errors import CheckpointError, ConfigError, EngineDirError
 from openbei.quant import SCHEMES
+from openbei.shapes import num_parameters, tensor_shapes
 from tests.checkpoint import build_engine, deployment, write_json
 
 

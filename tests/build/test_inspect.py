@@ -29,15 +29,24 @@ def edit(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("pooling", "expected"),
     [
-        ({"embedding_dimension": 64, "pooling_mode": "mean", "include_prompt": True}, "mean"),
-        ({"embedding_dimension": 64, "pooling_mode": ["lasttoken"]}, "last_token"),
-        ({"word_embedding_dimension": 64, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
-        ({"word_embedding_dimension": 64, "pooling_mode_lasttoken": True}, "last_token"),
+        ({"embedding_dimension": 64, "pooling_mode": "mean", "include_prompt": True}, ["mean"]),
+        ({"embedding_dimension": 64, "pooling_mode": ["lasttoken"]}, ["last_token"]),
+        ({"embedding_dimension": 64, "pooling_mode": ["weightedmean", "cls"]}, ["weighted_mean", "cls"]),
+        ({"word_embedding_dimension": 64, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, ["cls"]),
+        ({"word_embedding_dimension": 64, "pooling_mode_lasttoken": True}, ["last_token"]),
+        (
+            {
+                "pooling_mode_mean_tokens": True,
+                "pooling_mode_mean_sqrt_len_tokens": True,
+                "pooling_mode_max_tokens": True,
+            },
+            ["max", "mean", "mean_sqrt_len"],
+        ),
     ],
 )
-def test_poolings(pooling: dict[str, object], expected: Pooling, spoilt_checkpoint: Path) -> None:
+def test_poolings(pooling: dict[str, object], expected: list[Pooling], spoilt_checkpoint: Path) -> None:
     write_json(spoilt_checkpoint / "1_Pooling/config.json", pooling)
-    assert inspect_checkpoint(spoilt_checkpoint, 8192).spec.head == EmbeddingHead(pooling=expected)
+    assert inspect_checkpoint(spoilt_checkpoint, 8192).spec.head == EmbeddingHead(poolings=tuple(expected))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,14 @@ def test_code_of_a_repository_is_not_needed(spoilt_checkpoint: Path) -> None:
     assert decisions["code of the repository"] == "not run"
 
 
+def beyond_the_vocabulary(checkpoint: Path) -> None:
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
+    last = json.loads((checkpoint / "config.json").read_text())["vocab_size"]
+    tokenizer["added_tokens"].append(tokenizer["added_tokens"][0] | {"id": last, "content": "<end>"})
+    tokenizer["post_processor"]["sep"] = ["<end>", last]
+    write_json(checkpoint / "tokenizer.json", tokenizer)
+
+
 SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no modules.json": (
         lambda c: (c / "modules.json").unlink(), "modules.json does not exist; BertModel needs it\nhint: save "),
@@ -116,18 +133,22 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "config is no JSON": (lambda c: (c / "config.json").write_text("{"), "config.json: "),
     "config is binary": (lambda c: (c / "config.json").write_bytes(b"\xff\xfe{}"), "config.json: "),
     "no tokenizer": (lambda c: (c / "tokenizer.json").unlink(), "tokenizer.json does not exist; .*\nhint: save it"),
+    "closing token beyond the vocabulary": (
+        beyond_the_vocabulary, r"tokenizer.json: a text gets the tokens \[.*; the vocabulary ends at "),
     "tokenizer is none": (lambda c: (c / "tokenizer.json").write_text("{}"), "tokenizer.json is not a tokenizer"),
     "small vocabulary": (lambda c: edit(c / "config.json", vocab_size=100), "the model's vocabulary ends at 99"),
-    "two poolings": (
-        lambda c: write_json(c / "1_Pooling/config.json", {"pooling_mode": ["cls", "mean"]}),
-        r"the pooling is \['cls', 'mean'\]; it must be one of cls, mean, lasttoken",
+    "unknown pooling": (
+        lambda c: edit(c / "1_Pooling/config.json", pooling_mode=["mean", "median"]),
+        r"the pooling is \['mean', 'median'\]; known: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken",
     ),
-    "max pooling": (lambda c: edit(c / "1_Pooling/config.json", pooling_mode="max"), r"the pooling is \['max'\]"),
+    "pooling of lists": (
+        lambda c: edit(c / "1_Pooling/config.json", pooling_mode=[["mean"]]), r"is \[\['mean'\]\]; known: "),
+    "pooling of numbers": (lambda c: edit(c / "1_Pooling/config.json", pooling_mode=3), "the pooling is 3; known: "),
     "no pooling mode": (lambda c: write_json(c / "1_Pooling/config.json", {}), r"the pooling is \[\]"),
     "other width": (lambda c: edit(c / "1_Pooling/config.json", embedding_dimension=65), "pools vectors of 65"),
-    "dense": (
-        lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.models.Pooling", f"{ST}.models.Dense"),
-        "the chain Transformer, Pooling, Dense; implemented are: Transformer; Transformer, Pooling; ",
+    "another module": (
+        lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.models.Pooling", f"{ST}.models.CNN"),
+        "the chain Transformer, Pooling, CNN; implemented are: Transformer; Transformer, SpladePooling; ",
     ),
     "foreign module": (lambda c: chain(c, "custom.Transformer", f"{ST}.models.Pooling"), "chain custom.Transformer, "),
     "path upwards": (

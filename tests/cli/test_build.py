@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from openbei.engine_dir import EngineDir
+from openbei.engine_dir import EngineDir, open_engine_dir
+from tests.checkpoint import write_chain
 
 from .conftest import BEI, Run
 from .test_serve import assert_clear
@@ -90,6 +91,22 @@ def test_a_bad_checkpoint(
 def test_a_bad_config(old: str, new: str, what: str, bei: Run, config: Path) -> None:
     config.write_text(config.read_text().replace(old, new))
     assert_clear(bei("build", config), 2, what)
+
+
+def test_a_route(bei: Run, spoilt_checkpoint: Path, tmp_path: Path) -> None:
+    """Each in a directory of its own, unless one is given."""
+    routes = {"query": ["a_Normalize"], "document": ["b_Dropout"]}
+    types = {name: f"sentence_transformers.models.{name[2:]}" for [name] in routes.values()}
+    (spoilt_checkpoint / "2_Router").mkdir()
+    (spoilt_checkpoint / "2_Router/router_config.json").write_text(json.dumps({"types": types, "structure": routes}))
+    chain = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Router", "Router")]
+    write_chain(spoilt_checkpoint, chain)
+    assert_clear(bei("build", spoilt_checkpoint), 1, "query, document")
+    assert_clear(bei("build", spoilt_checkpoint, "--route", "image"), 1, "image")
+    built = {route: bei("build", spoilt_checkpoint, "--route", route).stdout.strip() for route in routes}
+    assert {route: open_engine_dir(Path(path)).manifest.normalize for route, path in built.items()} == {
+        "query": True, "document": False,
+    }  # fmt: skip
 
 
 def test_usage(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:

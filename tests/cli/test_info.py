@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 import openbei
 from openbei.cli import COMMANDS, main
-from openbei.engine_dir import EngineDir, num_parameters
+from openbei.engine_dir import EngineDir
+from openbei.shapes import num_parameters
 
 from .conftest import Run
 from .test_serve import assert_clear

@@ -22,7 +22,7 @@ from tests.prose import texts
 
 from .parity import check_family
 
-CLS = EmbeddingHead(pooling="cls")
+CLS = EmbeddingHead(poolings=("cls",))
 V3: dict[str, Any] = {
     "relative_attention": True,
     "pos_att_type": ["c2p", "p2c"],
@@ -113,7 +113,7 @@ def test_refuses(config: dict[str, Any], message: str) -> None:
 
 def test_refuses_an_unknown_activation_of_the_pooler() -> None:
     with pytest.raises(CheckpointError, match="pooler_hidden_act is 'mish'; known: gelu, "):
-        deberta_v2.dense({"pooler_hidden_act": "mish"}, "sequence_labels")
+        deberta_v2.steps({"pooler_hidden_act": "mish"}, "sequence_labels")
 
 
 def test_tensors_of_relative_positions(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from openbei.spec import EmbeddingHead
 
 from .parity import check_family
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 
 
 @pytest.mark.parametrize(

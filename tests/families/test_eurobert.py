@@ -18,8 +18,8 @@ from tests.prose import texts
 
 from .parity import check_family
 
-MEAN = EmbeddingHead(pooling="mean")
-LABELLED = SequenceHead(num_labels=2, dense=Dense(activation="gelu"))
+MEAN = EmbeddingHead(poolings=("mean",))
+LABELLED = SequenceHead(num_labels=2, steps=(Dense(out_features=64, activation="gelu"),))
 THREE = {"id2label": {0: "no", 1: "maybe", 2: "yes"}, "label2id": {"no": 0, "maybe": 1, "yes": 2}, "type_vocab_size": 0}
 
 
@@ -64,8 +64,8 @@ def test_defaults_are_those_of_transformers() -> None:
 
 def test_heads() -> None:
     config = {"architectures": ["EuroBertForSequenceClassification"], "classifier_pooling": "mean"}
-    assert eurobert.parse(config, LABELLED).head == SequenceHead(num_labels=2, dense=LABELLED.dense, pooling="mean")
-    assert eurobert.parse(config, TokenHead(num_labels=2)).dense is None
+    assert eurobert.parse(config, LABELLED).head == SequenceHead(num_labels=2, steps=LABELLED.steps, pooling="mean")
+    assert eurobert.parse(config, TokenHead(num_labels=2)).head.steps == ()
     with pytest.raises(CheckpointError, match="classifier_pooling is 'late'; implemented are: 'bos', 'mean'"):
         eurobert.parse({**config, "classifier_pooling": "late"}, LABELLED)
-    assert eurobert.dense(config, "embedding") is None
+    assert eurobert.steps(config, "embedding") == ()

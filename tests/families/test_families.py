@@ -9,17 +9,17 @@ import pytest
 import transformers
 
 from openbei.build.check import match_tensors, read_checkpoint, weights_of
-from openbei.engine_dir import tensor_shapes
 from openbei.errors import CheckpointError
 from openbei.families import ARCHITECTURES, FAMILIES, HeadKind, bert, find_family, roberta
-from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, SequenceHead, TermHead, TokenHead, linear_shapes
+from openbei.shapes import linear_shapes, tensor_shapes
+from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, SequenceHead, TermHead, TokenHead
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 HEADS: dict[HeadKind, Head] = {
     "embedding": MEAN,
-    "sequence_labels": SequenceHead(num_labels=2, dense=Dense(activation="tanh")),
+    "sequence_labels": SequenceHead(num_labels=2, steps=(Dense(out_features=768, activation="tanh"),)),
     "token_labels": TokenHead(num_labels=2),
-    "term_weights": TermHead(dense=Dense(activation="gelu", norm=LayerNorm(eps=1e-12))),
+    "term_weights": TermHead(steps=(Dense(out_features=768, activation="gelu"), LayerNorm(eps=1e-12))),
 }
 SMALL: dict[str, Any] = {
     "num_hidden_layers": 2, "hidden_size": 8, "embedding_size": 8, "num_attention_heads": 2, "head_dim": 4,
@@ -38,8 +38,7 @@ def test_tensors_are_those_of_transformers(beginning: str, end: str, tmp_path: P
     for kind in kinds:
         if kind not in family.HEADS:
             continue
-        dense = family.dense(config, kind)
-        head = msgspec.structs.replace(HEADS[kind], **({"dense": dense} if dense else {}))
+        head = msgspec.structs.replace(HEADS[kind], steps=family.steps(config, kind))
         computed = family.computed(config) if hasattr(family, "computed") else {}
         match_tensors(read_checkpoint(tmp_path), family, kind, family.parse(config, head), computed)
 
@@ -50,7 +49,7 @@ def test_fills_every_engine_tensor(family: Any, kind: HeadKind) -> None:
     spec = family.parse({"num_hidden_layers": 1}, HEADS[kind])
     engine = {name.format(0) for _, names in weights_of(family, kind) for name in names}
     assert engine == set(tensor_shapes(spec))
-    assert family.dense({}, kind) == getattr(HEADS[kind], "dense", None)
+    assert family.steps({}, kind) == HEADS[kind].steps
 
 
 def test_defaults_are_those_of_transformers() -> None:

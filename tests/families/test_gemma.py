@@ -17,7 +17,7 @@ from tests.checkpoint import build_engine, save_checkpoint, train_bpe_tokenizer
 from tests.families.parity import check_family, error, sequences, transformers_judge
 from tests.prose import WORDS
 
-LAST = EmbeddingHead(pooling="last_token")
+LAST = EmbeddingHead(poolings=("last_token",))
 SMALL = {"num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 0.1}  # of an epsilon that counts
 ROPE = {"full_attention": {"rope_type": "linear", "rope_theta": 1e5, "factor": 2.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}  # fmt: skip
@@ -94,7 +94,12 @@ def test_older_files_of_gemma3() -> None:
     assert older.attention.rotary.frequencies[0] == 0.5
     local = older.attention.local
     assert local == LocalLayers(layers=(0, 1, 3, 4), reach=511, rotary=Rotary(frequencies=local.rotary.frequencies))
-    assert spec_of("Gemma3TextModel", use_bidirectional_attention=True, sliding_window=512).attention.local.reach == 256
+
+
+def test_windows_that_look_both_ways_are_halved() -> None:
+    for both in (spec_of("Gemma3TextModel", use_bidirectional_attention=True, sliding_window=512),
+                 spec_of("Gemma3BidirectionalModel", sliding_window=512)):  # fmt: skip
+        assert (both.family, both.attention.is_causal, both.attention.local.reach) == ("gemma3", False, 256)
 
 
 @pytest.mark.parametrize("architecture", ["GemmaModel", "Gemma2Model"])

@@ -15,7 +15,7 @@ from openbei.spec import EmbeddingHead
 
 from .parity import check_family, transformers_judge
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from openbei.spec import EmbeddingHead
 
 from .parity import Judge, check_family
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 JINA: dict[str, Any] = {
     "architectures": ["JinaBertForMaskedLM"], "auto_map": {"AutoModel": "modeling_bert.JinaBertModel"},
     "position_embedding_type": "alibi", "feed_forward_type": "geglu", "layer_norm_eps": 1e-12, "hidden_act": "gelu",

@@ -17,7 +17,7 @@ from tests.families.parity import check_family, transformers_judge
 from tests.prose import WORDS
 
 DTYPES = ("float32", "bfloat16")
-LAST = EmbeddingHead(pooling="last_token")
+LAST = EmbeddingHead(poolings=("last_token",))
 SMALL = {"num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 0.1}  # of an epsilon that counts
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64}  # fmt: skip

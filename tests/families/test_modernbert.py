@@ -9,11 +9,11 @@ import transformers
 
 from openbei.errors import CheckpointError
 from openbei.families import modernbert
-from openbei.spec import EmbeddingHead, SequenceHead, TokenHead
+from openbei.spec import Dense, EmbeddingHead, LayerNorm, SequenceHead, TokenHead
 
 from .parity import check_family
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 CONFIGS: dict[str, dict[str, Any]] = {
     "as published": {"num_hidden_layers": 4, "local_attention": 16},
     "with biases": {
@@ -49,12 +49,12 @@ def test_older_files() -> None:
 def test_heads() -> None:
     """Every last map has a dense before it, and a classifier's pooling is in its config."""
     config = {"classifier_pooling": "mean", "classifier_activation": "silu"}
-    dense = modernbert.dense(config, "token_labels")
-    assert dense is not None
-    assert (dense.activation, modernbert.dense(config, "embedding")) == ("silu", None)
-    head = SequenceHead(num_labels=2, dense=dense)
-    assert modernbert.parse(config, head).head == SequenceHead(num_labels=2, dense=dense, pooling="mean")
-    assert modernbert.parse(config, TokenHead(num_labels=2, dense=dense)).dense == dense
+    steps = modernbert.steps(config, "token_labels")
+    assert steps == (Dense(out_features=768, activation="silu"), LayerNorm(eps=1e-5))
+    assert modernbert.steps(config, "embedding") == ()
+    head = SequenceHead(num_labels=2, steps=steps)
+    assert modernbert.parse(config, head).head == SequenceHead(num_labels=2, steps=steps, pooling="mean")
+    assert modernbert.parse(config, TokenHead(num_labels=2, steps=steps)).head.steps == steps
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from openbei.spec import EmbeddingHead, GatedMLP
 
 from .parity import check_family, transformers_judge
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 THEIRS: dict[str, Any] = {
     "architectures": ["NomicBertModel"], "model_type": "nomic_bert",
     "auto_map": {"AutoModel": "modeling.NomicBertModel"},

@@ -18,7 +18,7 @@ from tests.checkpoint import build_engine
 
 from .parity import Judge, check_family
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 NOMIC: dict[str, Any] = {
     "architectures": ["NomicBertModel"], "model_type": "nomic_bert", "auto_map": {"AutoModel": "code.NomicBertModel"},
     "n_embd": 64, "n_layer": 4, "n_head": 4, "n_inner": 96, "n_positions": 128, "layer_norm_epsilon": 1e-5,

@@ -4,13 +4,14 @@ import pytest
 
 from .source import MODULES, Module
 
-BASE = {"errors", "spec", "batch", "prompts", "config", "truss", "rope"}
+BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope"}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
     "__main__": {"cli"},
     "errors": set(),
     "spec": set(),
+    "shapes": {"spec", "safetensors_file"},
     "batch": set(),
     "prompts": {"errors"},
     "truss": {"errors"},

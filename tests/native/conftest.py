@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openbei.engine_dir import EngineDir, Manifest, tensor_shapes
+from openbei.engine_dir import EngineDir, Manifest
 from openbei.quant import SCHEMES
 from openbei.quant.scheme import padded
+from openbei.shapes import tensor_shapes
 from openbei.spec import MLP, Activation, Attention, DType, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
 
-MEAN = EmbeddingHead(pooling="mean")
+MEAN = EmbeddingHead(poolings=("mean",))
 
 MakeSpec = Callable[..., ModelSpec]
 MakeEngineDir = Callable[..., EngineDir]

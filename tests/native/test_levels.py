@@ -4,8 +4,9 @@ import ctypes
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import EngineError
 from openbei.quant.scheme import padded
 from openbei.spec import (
+    Activation,
     Attention,
     BucketBias,
     Dense,
@@ -31,11 +33,13 @@ from openbei.spec import (
     LayerNorm,
     LocalLayers,
     NoPositions,
+    Pooling,
     RMSNorm,
     Rotary,
     SequenceHead,
     TermHead,
     TokenHead,
+    UnitNorm,
 )
 from tests.native.conftest import MakeEngineDir, MakeSpec
 from tests.same_embedding import worst_cosine
@@ -74,7 +78,7 @@ def random_batch(lengths: list[int], seed: int = 1) -> PackedBatch:
 
 def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, tokens: bool = True, rows: int = 0) -> Vectors:
     out = np.full((rows or batch.num_tokens, padded(width)), np.nan, np.float32)
-    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, tokens, out)
+    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_unpooled, tokens, out)
     return out[:, :width]
 
 
@@ -119,20 +123,39 @@ def test_activations_agree_with_reference(
     check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=1), [40, 3])
 
 
-HEADS: list[Head] = [
-    *(EmbeddingHead(pooling=pooling) for pooling in ("cls", "mean", "last_token")),
-    SequenceHead(num_labels=1, dense=Dense(activation="tanh")),
-    SequenceHead(num_labels=40, pooling="last_token"),
-    SequenceHead(num_labels=3, pooling="mean", dense=Dense(activation="relu", norm=LayerNorm(eps=1e-5))),
-    TokenHead(num_labels=9),
-    TermHead(dense=Dense(activation="gelu", norm=LayerNorm(eps=1e-12))),
-]
+LAYER_NORM = LayerNorm(eps=1e-5)
+
+
+def to(width: int, activation: Activation | None = None) -> Dense:
+    return Dense(out_features=width, activation=activation)
+
+
+HEADS: dict[str, Head] = {
+    **{pooling: EmbeddingHead(poolings=(pooling,)) for pooling in get_args(Pooling)},
+    "three poolings": EmbeddingHead(poolings=("mean", "cls", "weighted_mean")),
+    "wider and narrower": EmbeddingHead(poolings=("mean",), steps=(to(150), to(19, "tanh"))),
+    "three maps": EmbeddingHead(poolings=("cls", "max"), steps=(to(70, "gelu"), to(33, "silu"), to(40, "relu"))),
+    "norms first": EmbeddingHead(poolings=("mean", "last_token"), steps=(LAYER_NORM, UnitNorm(), to(20))),
+    "norms last": EmbeddingHead(poolings=("mean_sqrt_len",), steps=(to(50), UnitNorm(), LAYER_NORM)),
+    "a norm between": EmbeddingHead(poolings=("max",), steps=(to(64), LAYER_NORM, to(96))),
+    "a norm": EmbeddingHead(poolings=("mean",), steps=(UnitNorm(),)),
+    "a score": SequenceHead(num_labels=1, steps=(to(36, "tanh"),)),
+    "labels": SequenceHead(num_labels=40, pooling="last_token"),
+    "labels of a norm": SequenceHead(num_labels=3, pooling="mean", steps=(to(36, "relu"), LAYER_NORM)),
+    "token labels": TokenHead(num_labels=9),
+    "token labels of a map": TokenHead(num_labels=9, steps=(to(45, "gelu"), LAYER_NORM, to(20))),
+    "token labels of a norm": TokenHead(num_labels=9, steps=(LAYER_NORM,)),
+    "terms": TermHead(steps=(to(36, "gelu"), LayerNorm(eps=1e-12))),
+    "terms of two maps": TermHead(steps=(to(70, "relu"), to(20))),
+    "terms of the model": TermHead(),
+}
 
 
 def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int], at_least: float) -> None:
     spec = engine_dir.manifest.spec
     batch = random_batch(lengths)
-    batch = PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % 2)
+    unpooled = np.minimum(np.diff(batch.cu_seqlens) - 1, [0, 3, 5, 60][: len(lengths)]).astype(np.int32)
+    batch = PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % 2, unpooled)
     output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
     expected = ReferenceEngine(engine_dir).run(batch, output)
     actual = NativeEngine(encoder, spec, engine_dir.manifest.dtype).run(batch, output)
@@ -152,31 +175,33 @@ def dense(rows: Rows) -> Vectors:
 
 @pytest.mark.parametrize("isa", OFFERED)
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
-@pytest.mark.parametrize("lengths", [[1, 40, 7], [300, 5], [70] * 3], ids=str)
+@pytest.mark.parametrize("head", HEADS)
 def test_heads_agree_with_reference(
-    isa: str, threads: int, head: Head, lengths: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+    isa: str, threads: int, head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
-    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=head, first_position=2))
-    check_head(engine_dir, encoder_over(engine_dir, isa=isa, threads=threads), lengths, 0.99999)
+    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS[head], first_position=2))
+    encoder = encoder_over(engine_dir, isa=isa, threads=threads)
+    for lengths in ([1, 40, 7], [300, 5], [70] * 3):
+        check_head(engine_dir, encoder, lengths, 0.99999)
 
 
 @pytest.mark.parametrize("isa", OFFERED)
-@pytest.mark.parametrize("head", HEADS, ids=lambda head: type(head).__name__)
-def test_heads_in_bfloat16(isa: str, head: Head, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=head), "bfloat16")
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_in_bfloat16(isa: str, head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=HEADS[head]), "bfloat16")
     check_head(engine_dir, encoder_over(engine_dir, isa=isa, threads=2), [1, 40, 7, 130], 0.998)
 
 
-@pytest.mark.parametrize("head", HEADS[3:], ids=lambda head: type(head).__name__)
+@pytest.mark.parametrize("head", [name for name, head in HEADS.items() if head.steps])
 def test_a_sequence_alone_gets_the_same_from_its_head(
-    head: Head, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+    head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
-    engine_dir = make_engine_dir(make_spec(head=head), "bfloat16")
+    engine_dir = make_engine_dir(make_spec(head=HEADS[head]), "bfloat16")
     spec = engine_dir.manifest.spec
     engine = NativeEngine(encoder_over(engine_dir, threads=2), spec, "bfloat16")
-    output: Output = "labels" if isinstance(head, TokenHead) else "pooled"
-    batch = random_batch([7, 300, 1, 33, *range(2, 100)])  # more than are run at once for term weights
+    output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
+    most = 100 if head == "terms" else 20  # more than are run at once for term weights
+    batch = random_batch([7, 300, 1, 33, *range(2, most)])
     together = dense(engine.run(batch, output))
     row = 0
     for i in range(batch.num_sequences):
@@ -321,6 +346,27 @@ def test_emulated_amx_on_the_axes(
     engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
     encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
     check_tokens(engine_dir, encoder, [40, 3, 65])
+
+
+@pytest.mark.parametrize("head", ["three poolings", "wider and narrower", "a norm between", "terms of two maps"])
+def test_emulated_amx_on_the_heads(
+    head: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS[head]), "bfloat16")
+    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
+    check_head(engine_dir, encoder, [1, 40, 7], 0.998)
+
+
+@pytest.mark.parametrize("unpooled", [[3, 0], [-1, 0], [0], [0, 0, 0]])
+def test_something_is_left_to_pool(unpooled: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    engine_dir = make_engine_dir(make_spec())
+    batch = replace(random_batch([3, 2]), num_unpooled=np.array(unpooled, np.int32))
+    for engine in (
+        NativeEngine(encoder_over(engine_dir), engine_dir.manifest.spec, "float32"),
+        ReferenceEngine(engine_dir),
+    ):
+        with pytest.raises(EngineError):
+            engine.run(batch)
 
 
 def test_levels_that_are_not_offered_are_refused(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:

@@ -60,7 +60,7 @@ def _model(service: Service) -> Model:
 def _model_type(manifest: Manifest) -> dict[str, dict[str, object]]:
     head = manifest.spec.head
     if isinstance(head, EmbeddingHead):
-        return {"embedding": {"pooling": head.pooling}}
+        return {"embedding": {"pooling": ", ".join(head.poolings)}}
     if manifest.spec.task == "sparse":
         return {"embedding": {"pooling": "splade"}}
     names = {"id2label": dict(enumerate(manifest.labels)), "label2id": {n: i for i, n in enumerate(manifest.labels)}}

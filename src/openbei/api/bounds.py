@@ -25,7 +25,7 @@ def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
         "predict_tokens": {"anyOf": [text, texts, _array(texts, most)]},
         "ids": {"items": {}, "anyOf": [token_ids, _array(token_ids | {"minItems": 0}, most)]},
         "instances": _array(_native(service, schema_of), most),
-        "dimensions": {"minimum": 1, "maximum": manifest.spec.hidden_size},
+        "dimensions": {"minimum": 1, "maximum": manifest.spec.output_width},
         "prompt_name": _names(manifest.prompts.by_name),
         "input_type": _names(INPUT_TYPES),
         "instruction": {} if manifest.score_template else {"type": "null"},

@@ -41,7 +41,7 @@ async def embed(service: Service, call: Call) -> Reply:
     request, texts, param = _request(await body(service, call))
     manifest = service.manifest
     require_embedding(manifest)
-    check_dimensions(request.output_dimension, manifest.spec.hidden_size)
+    check_dimensions(request.output_dimension, manifest.spec.output_width)
     texts = as_texts(texts, service.limits, param)
     prompt = manifest.prompts.for_input_type(request.input_type)
     how = _CUTS[request.truncate or "END"]

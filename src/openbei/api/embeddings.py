@@ -51,7 +51,7 @@ async def vectors_of(
 ) -> Vectors:
     """Embeddings float32 [inputs, dimensions]. Raises WrongTaskError, InputError, and what `infer` raises."""
     require_embedding(service.manifest)
-    check_dimensions(dimensions, service.manifest.spec.hidden_size)
+    check_dimensions(dimensions, service.manifest.spec.output_width)
     sequences = await tokenize_inputs(service, call, inputs, how, prompt_name=prompt_name, param=param)
     return finish(await infer_dense(service, call, sequences), normalize=normalize, dimensions=dimensions)
 

@@ -11,18 +11,23 @@ from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors, con
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.quant.scheme import Array, padded
+from openbei.shapes import norm_names
 from openbei.spec import (
+    Dense,
     Disentangled,
     DType,
     EmbeddingHead,
     GatedMLP,
+    Head,
+    LayerNorm,
     LearnedPositions,
     LocalLayers,
     ModelSpec,
     RMSNorm,
     SequenceHead,
-    Task,
-    norm_names,
+    TermHead,
+    TokenHead,
+    UnitNorm,
 )
 
 TOKENS_PER_THREAD = 512
@@ -34,9 +39,6 @@ SEQUENCES_OF_TERMS = 64
 
 BIAS_SLACK = 64
 """Numbers before and after a bias by distance that the module may read, of `bias_slack` in native/kernels.hpp."""
-
-POOLING_OF_TOKENS: dict[Task, str] = {"token_classifier": "tokens", "sparse": "max_terms"}
-"""What heads over token vectors do with rows, by the engine's names."""
 
 
 class NativeEngine:
@@ -73,7 +75,9 @@ class NativeEngine:
         width = self._spec.hidden_size if output == "tokens" else self._spec.output_width
         out = np.empty((batch.num_rows(output), padded(width)), np.float32)
         try:
-            self._encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, output == "tokens", out)
+            self._encoder.run(
+                batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_unpooled, output == "tokens", out
+            )
         except (ValueError, TypeError, MemoryError) as error:
             raise EngineError(f"the engine refused a batch of {batch.num_tokens} tokens: {error}") from error
         return out[:, :width]
@@ -111,9 +115,8 @@ def encoder_over(
 
 def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
     """A spec as the numbers and names that the module reads; no sequence is longer than `max_positions`."""
-    attention, head = spec.attention, spec.head
+    attention = spec.attention
     local = attention.local or LocalLayers(layers=(), reach=0)
-    pooling = head.pooling if isinstance(head, EmbeddingHead | SequenceHead) else POOLING_OF_TOKENS[spec.task]
     return {
         "vocab_size": spec.vocab_size,
         "type_vocab_size": spec.type_vocab_size,
@@ -144,11 +147,38 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "local_rotary_dim": rotary.dim if (rotary := local.rotary or attention.rotary) else 0,
         "local_reach": min(local.reach, max_positions),
         "is_local": [layer in local.layers for layer in range(spec.num_layers)],
-        "pooling": pooling,
-        "output_width": 0 if isinstance(head, EmbeddingHead) else spec.output_width,
-        "dense_activation": spec.dense.activation if spec.dense else "",
-        "dense_norm_eps": spec.dense.norm.eps if spec.dense and spec.dense.norm else 0.0,
+        "poolings": _poolings(spec.head),
+        "steps": _steps(spec),
+        "output_width": spec.output_width,
+        "takes_maxima": isinstance(spec.head, TermHead),
     }
+
+
+def _poolings(head: Head) -> tuple[str, ...]:
+    match head:
+        case EmbeddingHead(poolings=poolings):
+            return poolings
+        case SequenceHead(pooling=pooling):
+            return (pooling,)
+    return ("tokens",)
+
+
+def _steps(spec: ModelSpec) -> list[dict[str, Any]]:
+    """The head's steps; the linear map to labels is the last of them."""
+    steps: list[dict[str, Any]] = []
+    for i, (step, width) in enumerate(zip(spec.head.steps, spec.step_widths[1:], strict=True)):
+        match step:
+            case Dense(activation=activation):
+                one = {"name": f"head.{i}.dense", "kind": "dense", "activation": activation or "none", "eps": 0.0}
+            case LayerNorm(eps=eps):
+                one = {"name": f"head.{i}.norm", "kind": "layer_norm", "activation": "none", "eps": eps}
+            case UnitNorm(eps=eps):
+                one = {"name": "", "kind": "unit_norm", "activation": "none", "eps": eps}
+        steps.append({**one, "out_features": width})
+    if isinstance(spec.head, SequenceHead | TokenHead):
+        out = {"name": "head.out", "kind": "dense", "activation": "none", "eps": 0.0}
+        steps.append({**out, "out_features": spec.output_width})
+    return steps
 
 
 def _derived(engine_dir: EngineDir) -> dict[str, Array]:

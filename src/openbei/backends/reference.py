@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.batch import Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
-from openbei.engine_dir import EngineDir, tensor_shapes
+from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.quant import SCHEMES
+from openbei.shapes import norm_names, tensor_shapes
 from openbei.spec import (
     Activation,
     Dense,
@@ -27,7 +28,7 @@ from openbei.spec import (
     SequenceHead,
     TermHead,
     TokenHead,
-    norm_names,
+    UnitNorm,
 )
 
 _ERF = np.array([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0], np.float32)
@@ -77,12 +78,15 @@ ACTIVATIONS: dict[Activation, Callable[[Vectors], Vectors]] = {
     "tanh": tanh,
 }
 
-POOLINGS: dict[Pooling, Callable[[Vectors], NDArray[np.float32]]] = {
-    "cls": lambda tokens: tokens[0],
-    "mean": lambda tokens: tokens.mean(axis=0),
-    "last_token": lambda tokens: tokens[-1],
+POOLINGS: dict[Pooling, Callable[[Vectors, Vectors], NDArray[np.float32]]] = {
+    "cls": lambda tokens, places: tokens[0],
+    "max": lambda tokens, places: tokens.max(axis=0),
+    "mean": lambda tokens, places: tokens.mean(axis=0),
+    "mean_sqrt_len": lambda tokens, places: tokens.sum(axis=0) / np.sqrt(np.float32(len(tokens))),
+    "weighted_mean": lambda tokens, places: places @ tokens / places.sum(),
+    "last_token": lambda tokens, places: tokens[-1],
 }
-"""Token vectors [num_tokens, H] of one sequence -> its vector [H]."""
+"""Vectors [n, H] of a sequence's pooled tokens, and their places [n] in it, counted from 1 -> its vector [H]."""
 
 
 def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> "ReferenceEngine":
@@ -126,7 +130,7 @@ class ReferenceEngine:
             x = self._residual(x, f"layers.{layer}.mlp", partial(mlp, f"layers.{layer}.mlp"))
         if self.spec.placement != "post":
             x = self._norm("final.norm", x)
-        return x if output == "tokens" else self._head(x, bounds, output)
+        return x if output == "tokens" else self._head(x, batch, bounds, output)
 
     def _residual(self, x: Vectors, at: str, function: Callable[[Vectors], Vectors]) -> Vectors:
         """A sublayer around which `x` goes, with its norms where the spec places them."""
@@ -135,27 +139,36 @@ class ReferenceEngine:
         change = function(self._norm(f"{at}.norm", x) if f"{at}.norm" in self._norms else x)
         return x + (self._norm(f"{at}.post_norm", change) if self.spec.placement == "sandwich" else change)
 
-    def _head(self, x: Vectors, bounds: list[tuple[int, int]], output: Output) -> Rows:
+    def _head(self, x: Vectors, batch: PackedBatch, bounds: list[tuple[int, int]], output: Output) -> Rows:
         """What the head makes of token vectors [num_tokens, H]."""
         if (output == "labels") != isinstance(self.spec.head, TokenHead):
             raise EngineError(f"{self.spec.task} models have no output {output!r}")
+        unpooled = np.zeros(len(bounds), np.int32) if batch.num_unpooled is None else batch.num_unpooled
         match self.spec.head:
-            case TokenHead(dense=dense):
-                return self._linear("head.out", self._dense(dense, x))
-            case TermHead(dense=dense):
-                logits = self._linear("head.out", self._dense(dense, x))
+            case TokenHead():
+                return self._linear("head.out", self._steps(x))
+            case TermHead():
+                logits = self._linear("head.out", self._steps(x))
                 weights = np.log1p(np.maximum(logits, np.float32(0)))
                 return SparseVectors.of(np.stack([weights[start:end].max(axis=0) for start, end in bounds]))
-            case EmbeddingHead(pooling=pooling):
-                return pool(pooling, x, bounds)
-            case SequenceHead(pooling=pooling, dense=dense):
-                return self._linear("head.out", self._dense(dense, pool(pooling, x, bounds)))
+            case EmbeddingHead(poolings=poolings):
+                return self._steps(np.concatenate([pool(one, x, bounds, unpooled) for one in poolings], axis=1))
+            case SequenceHead(pooling=pooling):
+                return self._linear("head.out", self._steps(pool(pooling, x, bounds, unpooled)))
 
-    def _dense(self, dense: Dense | None, x: Vectors) -> Vectors:
-        if dense is None:
-            return x
-        x = ACTIVATIONS[dense.activation](self._linear("head.dense", x))
-        return self._norm("head.norm", x) if dense.norm else x
+    def _steps(self, x: Vectors) -> Vectors:
+        """Rows through the head's steps."""
+        for i, step in enumerate(self.spec.head.steps):
+            match step:
+                case Dense(activation=activation):
+                    x = self._linear(f"head.{i}.dense", x)
+                    x = ACTIVATIONS[activation](x) if activation else x
+                case LayerNorm():
+                    at = f"head.{i}.norm"
+                    x = layer_norm(x, step) * self._tensors[f"{at}.weight"] + self._tensors[f"{at}.bias"]
+                case UnitNorm(eps=eps):
+                    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(eps))
+        return x
 
     def _check(self, batch: PackedBatch) -> None:
         lengths = np.diff(batch.cu_seqlens)
@@ -169,6 +182,10 @@ class ReferenceEngine:
             if len(batch.type_ids) != batch.num_tokens:
                 raise EngineError(f"{len(batch.type_ids)} token types for {batch.num_tokens} tokens")
             _check_ids("token types", batch.type_ids, max(self.spec.type_vocab_size, 1))
+        if (unpooled := batch.num_unpooled) is not None and (
+            len(unpooled) != len(lengths) or unpooled.min() < 0 or (unpooled >= lengths).any()
+        ):
+            raise EngineError("of each sequence 0 tokens or more are not pooled, but never all")
 
     def _embed(self, batch: PackedBatch, bounds: list[tuple[int, int]]) -> Vectors:
         spec = self.spec
@@ -272,9 +289,13 @@ def _check_ids(what: str, ids: Int32s, size: int) -> None:
         raise EngineError(f"{what} from {low} to {high}; the vocabulary is 0 to {size - 1}")
 
 
-def pool(pooling: Pooling, x: Vectors, bounds: list[tuple[int, int]]) -> Vectors:
-    """Token vectors [num_tokens, H] -> [num_sequences, H]."""
-    return np.stack([POOLINGS[pooling](x[start:end]) for start, end in bounds])
+def pool(pooling: Pooling, x: Vectors, bounds: list[tuple[int, int]], num_unpooled: Int32s) -> Vectors:
+    """Token vectors [num_tokens, H], without the first `num_unpooled` [num_sequences] -> [num_sequences, H]."""
+    rows = []
+    for (start, end), skipped in zip(bounds, num_unpooled, strict=True):
+        places = np.arange(skipped + 1, end - start + 1, dtype=np.float32)
+        rows.append(POOLINGS[pooling](x[start + skipped : end], places))
+    return np.stack(rows)
 
 
 def softmax(scores: Vectors) -> Vectors:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from openbei import __version__
-from openbei.build.check import Matched, match_tensors, read_checkpoint
+from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint
 from openbei.build.convert import plan_tensors
 from openbei.build.inspect import Inspection, inspect_checkpoint
 from openbei.build.report import render_report
@@ -50,7 +50,9 @@ def build(
     progress("fetch", 0, 1)
     folder = fetch_checkpoint(deployment.repository, environment)
     progress("fetch", 1, 1)
-    inspection = inspect_checkpoint(folder, deployment.max_num_tokens, converts=deployment.convert is not None)
+    inspection = inspect_checkpoint(
+        folder, deployment.max_num_tokens, deployment.route, converts=deployment.convert is not None
+    )
     spec = inspection.spec
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
@@ -59,6 +61,7 @@ def build(
     if inspection.words:
         tensors = inspection.words.tensors(tensors)
     matched = match_tensors(tensors, inspection.family, inspection.kind, spec, inspection.computed)
+    modules = match_modules(inspection.module_steps, spec)
     manifest = Manifest(
         openbei_version=__version__,
         model_name=deployment.model_name,
@@ -80,7 +83,7 @@ def build(
         content_hash=content_hash(deployment, folder),
         report=_decisions(deployment, inspection, matched, default_route, tokenizer.decisions),
     )
-    planned = plan_tensors(spec, matched, SCHEMES[deployment.dtype])
+    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[deployment.dtype])
     write_engine_dir(
         out, manifest, planned, tokenizer.content, progress=lambda done, total: progress("write", done, total)
     )

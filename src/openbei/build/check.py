@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 
 from openbei.build.json_file import read_json
-from openbei.engine_dir import tensor_shapes
+from openbei.build.modules import ModuleStep
 from openbei.errors import CheckpointError
 from openbei.families import Family, HeadKind
 from openbei.families.computed import Computed
 from openbei.safetensors_file import Array, Shape, read_tensors
-from openbei.spec import ModelSpec
+from openbei.shapes import tensor_shapes
+from openbei.spec import Dense, ModelSpec
 
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
@@ -107,6 +108,25 @@ def match_tensors(
     return Matched({name: [source.rows for source in parts] for name, parts in sources.items()}, functions, dropped)
 
 
+def match_modules(steps: Collection[ModuleStep], spec: ModelSpec) -> dict[str, list[Array]]:
+    """The same of the modules behind the pooling, each with a file of its own: engine tensor name -> rows."""
+    shapes, parts = tensor_shapes(spec), dict[str, list[Array]]()
+    for index, module in enumerate(steps):
+        if not module.tensors:
+            continue
+        path = module.folder / SINGLE_FILE
+        tensors = _read_file(path)
+        if missing := module.tensors.keys() - tensors.keys():
+            raise CheckpointError(f"{path} has no tensor {_some(missing)}")
+        if extra := tensors.keys() - module.tensors.keys():
+            raise CheckpointError(f"{path} has tensors that its config.json has no place for: {_some(extra)}")
+        at = f"head.{index}.{'dense' if isinstance(module.step, Dense) else 'norm'}"
+        for theirs, ours in module.tensors.items():
+            _check_parts([_Source(f"{theirs} of {path}", tensors[theirs], 0, 1)], [shapes[f"{at}.{ours}"]])
+            parts[f"{at}.{ours}"] = [tensors[theirs]]
+    return parts
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
     """Share `index` of `count` of a checkpoint tensor's rows, and whether it is to be transposed."""
@@ -151,7 +171,7 @@ def _read_file(path: Path) -> dict[str, Array]:
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{path} does not exist; only safetensors weights are read",
-            hint="pickled .bin weights are never opened; load and save the model once with transformers",
+            hint="pickled .bin weights are never opened; load and save the model once with the library that made it",
         ) from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error

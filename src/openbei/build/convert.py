@@ -1,20 +1,24 @@
 """Convert: rename, stack or compute, cast and pack tensors into those of an engine, each in its turn to be written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 
-from openbei.build.check import Matched
-from openbei.engine_dir import tensor_shapes
 from openbei.errors import CheckpointError
 from openbei.quant.scheme import Floats, Scheme, pad, padded
 from openbei.safetensors_file import Array, LazyTensor
+from openbei.shapes import tensor_shapes
 from openbei.spec import ModelSpec
 
 
-def plan_tensors(spec: ModelSpec, matched: Matched, scheme: Scheme) -> dict[str, LazyTensor]:
+def plan_tensors(
+    spec: ModelSpec, parts_of: Mapping[str, list[Array]], computed: Mapping[str, Callable[..., Array]], scheme: Scheme
+) -> dict[str, LazyTensor]:
     """Every engine tensor with its stored shape and dtype, in file order; numbers are made by `load()`.
+
+    `parts_of` has the checkpoint rows that are stacked to each tensor, none where it is zero; those of a tensor in
+    `computed` go through its function instead.
 
     `load()` raises CheckpointError for a tensor with numbers that are not finite in the engine's dtype.
     """
@@ -31,8 +35,8 @@ def plan_tensors(spec: ModelSpec, matched: Matched, scheme: Scheme) -> dict[str,
                 stored, dtype, finish = (padded(shape[0]),), float32, pad
             case _:
                 stored, dtype, finish = scheme.packed_shape((shape[0], shape[1])), scheme.dtype, scheme.pack
-        parts = matched.parts[name] or [np.zeros(shape, np.float32)]
-        join = matched.computed.get(name, _stack)
+        parts = parts_of[name] or [np.zeros(shape, np.float32)]
+        join = computed.get(name, _stack)
         divisor = np.float32(getattr(spec.head, "temperature", 1.0) if name.startswith("head.out.") else 1.0)
         planned[name] = LazyTensor(stored, dtype, partial(_load, name, parts, join, divisor, finish))
     return planned

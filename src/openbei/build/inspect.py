@@ -12,7 +12,7 @@ from openbei.build.architecture import architecture_of
 from openbei.build.cross_encoder import about_predict
 from openbei.build.json_file import read_json, read_optional
 from openbei.build.lm_head import Words, find_words
-from openbei.build.modules import Chain, read_chain
+from openbei.build.modules import Chain, ModuleStep, read_chain
 from openbei.build.score_template import score_template
 from openbei.config import Decision
 from openbei.errors import CheckpointError
@@ -20,7 +20,7 @@ from openbei.families import Family, HeadKind, find_family
 from openbei.families.computed import Computed
 from openbei.families.fields import fields_of
 from openbei.prompts import Prompts, ScoreTemplate
-from openbei.spec import Dense, EmbeddingHead, Head, ModelSpec, SequenceHead, TermHead, TokenHead
+from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, ModelSpec, SequenceHead, Step, TermHead, TokenHead
 
 GENERATES = (
     "an embedding model of its kind is a {0}Model; a reranker that answers with a word becomes a "
@@ -41,8 +41,9 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
 class Inspection:
     """What the JSON files say. `root` is the folder of config.json, weights and tokenizer.
 
-    `words` make a generative model a classifier; `score_template` is how a reranker that was one is shown queries and
-    documents. `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end.
+    `module_steps` are the steps of an embedding head, whose tensors are in folders of their own. `words` make a
+    generative model a classifier; `score_template` is how a reranker that was one is shown queries and documents.
+    `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end.
     """
 
     root: Path
@@ -50,6 +51,7 @@ class Inspection:
     kind: HeadKind
     spec: ModelSpec
     computed: Mapping[str, Computed]
+    module_steps: tuple[ModuleStep, ...]
     normalize: bool
     max_sequence_tokens: int
     lowercases: bool
@@ -92,13 +94,15 @@ class _LabelConfig(msgspec.Struct, frozen=True):
     problem_type: str | None = None
 
 
-def inspect_checkpoint(folder: Path, max_num_tokens: int, *, converts: bool = False) -> Inspection:
+def inspect_checkpoint(
+    folder: Path, max_num_tokens: int, route: str | None = None, *, converts: bool = False
+) -> Inspection:
     """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
 
     `converts` makes a generative reranker a classifier, which one with a LogitScore is made in any case. Raises
     CheckpointError, naming the file.
     """
-    chain = read_chain(folder)
+    chain = read_chain(folder, route)
     root = chain.root
     config = read_json(root / "config.json", dict[str, Any])
     named = architecture_of(config)
@@ -109,11 +113,13 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int, *, converts: bool = Fa
     family, kinds = find_family(architecture)
     kind = _head_kind(folder, chain, architecture, kinds)
     labels, is_multi_label = _labels(config) if kind in ("sequence_labels", "token_labels") else ((), False)
-    head = _head(kind, chain, family.dense(config, kind), len(labels))
-    spec = family.parse(config, head)
+    spec = family.parse(config, _head(kind, chain, family.steps(config, kind), len(labels)))
     computed = family.computed(config) if hasattr(family, "computed") else {}
-    if isinstance(head, EmbeddingHead):
-        chain.check_width(spec)
+    module_steps = tuple(chain.steps(spec.hidden_size)) if isinstance(spec.head, EmbeddingHead) else ()
+    if module_steps:
+        head = msgspec.structs.replace(spec.head, steps=tuple(module.step for module in module_steps))
+        spec = msgspec.structs.replace(spec, head=head)
+    head = spec.head
     sentence = read_optional(root / "sentence_bert_config.json", _SentenceConfig)
     if sentence.transformer_task not in (task := "text-generation" if words else TRANSFORMER_TASKS[kind], None):
         raise CheckpointError(
@@ -122,7 +128,9 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int, *, converts: bool = Fa
         )
     length, why = _sequence_length(root, sentence, spec, max_num_tokens)
     given = read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
-    prompts = Prompts(given.prompts, given.default_prompt_name)
+    prompts = Prompts(
+        given.prompts, given.default_prompt_name, not isinstance(head, EmbeddingHead) or chain.pools_prompts()
+    )
     template, about_template = score_template(root, spec.family, labels, prompts)
     is_reranker = len(labels) == 1 or template is not None
     logs_twice = isinstance(head, TermHead) and chain.check_splade()
@@ -132,6 +140,7 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int, *, converts: bool = Fa
         Decision("family", spec.family, f"config.json names the architecture {named}"),
         *_about_attention(config, spec),
         Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
+        *chain.decisions,
         *_about_head(head, chain, folder, labels, is_multi_label),
         *(about_predict(folder, config, is_reranker, is_multi_label) if isinstance(head, SequenceHead) else ()),
         *_about_terms(max_terms, logs_twice),
@@ -140,8 +149,8 @@ def inspect_checkpoint(folder: Path, max_num_tokens: int, *, converts: bool = Fa
         *about_template,
     ]
     return Inspection(
-        root, family, kind, spec, computed, chain.normalizes, length, sentence.do_lower_case, labels, is_multi_label,
-        prompts, words, template, max_terms, logs_twice, tuple(decisions),
+        root, family, kind, spec, computed, module_steps, chain.normalizes, length, sentence.do_lower_case, labels,
+        is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
     )  # fmt: skip
 
 
@@ -167,14 +176,14 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
     return kind
 
 
-def _head(kind: HeadKind, chain: Chain, dense: Dense | None, num_labels: int) -> Head:
+def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int) -> Head:
     if kind == "token_labels":
-        return TokenHead(num_labels=num_labels, dense=dense)
+        return TokenHead(num_labels=num_labels, steps=steps)
     if kind == "sequence_labels":
-        return SequenceHead(num_labels=num_labels, dense=dense)
-    if kind == "embedding" or dense is None:
-        return EmbeddingHead(pooling=chain.pooling())
-    return TermHead(dense=dense)
+        return SequenceHead(num_labels=num_labels, steps=steps)
+    if kind == "embedding":
+        return EmbeddingHead(poolings=chain.poolings())
+    return TermHead(steps=steps)
 
 
 def _labels(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
@@ -207,7 +216,9 @@ def _about_head(
     head: Head, chain: Chain, folder: Path, labels: tuple[str, ...], is_multi_label: bool
 ) -> Iterator[Decision]:
     if isinstance(head, EmbeddingHead):
-        yield Decision("pooling", head.pooling, str(chain.pooling_file.relative_to(folder)))
+        yield Decision("pooling", ", ".join(head.poolings), str(chain.pooling_file.relative_to(folder)))
+        if head.steps:
+            yield Decision("after pooling", ", ".join(map(_in_words, head.steps)), "modules.json")
         does, a = ("yes", "a") if chain.normalizes else ("no", "no")
         yield Decision("normalize", does, f"modules.json has {a} Normalize")
     if labels:
@@ -225,11 +236,19 @@ def _about_terms(max_terms: int | None, logs_twice: bool) -> Iterator[Decision]:
         yield Decision("terms", f"the {max_terms} of most weight", why)
 
 
+def _in_words(step: Step) -> str:
+    if isinstance(step, Dense):
+        return f"dense to {step.out_features}" + (f" and {step.activation}" if step.activation else "")
+    return "layer norm" if isinstance(step, LayerNorm) else "length one"
+
+
 def _about_prompts(prompts: Prompts) -> Iterator[Decision]:
     named = [name for name, text in prompts.by_name.items() if text]
     if named:
         default = f"default: {prompts.default}" if prompts.find(None) else "none by default"
         yield Decision("prompts", f"{', '.join(named)}; {default}", "config_sentence_transformers.json")
+    if not prompts.are_pooled:
+        yield Decision("pooling of prompts", "no", "include_prompt of the Pooling's config.json")
 
 
 def _sequence_length(root: Path, sentence: _SentenceConfig, spec: ModelSpec, max_num_tokens: int) -> tuple[int, str]:

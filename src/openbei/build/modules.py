@@ -1,16 +1,30 @@
-"""modules.json: the chain of sentence-transformers' modules behind the transformer, and what their own files say."""
+"""modules.json: the chain of sentence-transformers' modules, and what follows of it for a head.
 
+Routes are resolved in `openbei.build.router`; tensors of modules are checked in `openbei.build.check`.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
-from openbei.build.json_file import read_json
+from openbei.build.json_file import read_json, read_optional
+from openbei.build.router import Module, routed
+from openbei.config import Decision
 from openbei.errors import CheckpointError
-from openbei.spec import ModelSpec, Pooling
+from openbei.families.fields import Size
+from openbei.spec import Activation, Dense, LayerNorm, Pooling, Step, UnitNorm
 
-POOLINGS: dict[str, Pooling] = {"cls": "cls", "mean": "mean", "lasttoken": "last_token"}
+POOLINGS: dict[str, Pooling] = {
+    "cls": "cls",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "last_token",
+}
 """sentence-transformers' pooling modes -> ours."""
 
 _OLD_POOLING_KEYS = {
@@ -22,41 +36,76 @@ _OLD_POOLING_KEYS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
-CHAINS = [
-    ["Transformer"],
-    ["Transformer", "Pooling"],
-    ["Transformer", "Pooling", "Normalize"],
-    ["Transformer", "SpladePooling"],
-    ["MLMTransformer", "SpladePooling"],
-    ["Transformer", "LogitScore"],
-]
-"""Chains that are implemented. The first is a classifier's, which need not have the file."""
+ACTIVATIONS: dict[str, Activation | None] = {
+    "Identity": None,
+    "Tanh": "tanh",
+    "ReLU": "relu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+}
+"""Classes of torch.nn that a Dense may name -> ours."""
 
 SPLADE_ACTIVATIONS = {"relu": False, "log1p_relu": True}
 """What comes before the logarithm of a term's weight -> whether that is another one."""
 
+TRANSFORMERS = ("Transformer", "MLMTransformer")
+AFTER_POOLING = ("Dense", "LayerNorm", "Normalize", "Dropout")
+"""Modules that may follow a Pooling, in any order and number."""
 
-class _Module(msgspec.Struct, frozen=True):
-    """One step of modules.json."""
+_IMPLEMENTED = (
+    "Transformer; Transformer, SpladePooling; Transformer, LogitScore; Transformer, Pooling, then any of "
+    + ", ".join(AFTER_POOLING)
+)
+_LAYER_NORM_EPS = 1e-5  # torch's default, which the module keeps
 
-    type: str
-    path: str = ""
 
-    @property
-    def kind(self) -> str:
-        """The class name, wherever a version of sentence-transformers keeps the class."""
-        package, _, name = self.type.rpartition(".")
-        return name if package.split(".")[0] == "sentence_transformers" else self.type
+class _Dense(msgspec.Struct, frozen=True):
+    """config.json of a Dense."""
+
+    in_features: Size
+    out_features: Size
+    bias: bool = True
+    activation_function: str = "torch.nn.Tanh"
+    module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
+    module_output_name: Literal["sentence_embedding"] | None = None
+    use_residual: Literal[False] = False
+
+
+class _LayerNorm(msgspec.Struct, frozen=True):
+    """config.json of a LayerNorm."""
+
+    dimension: Size
+
+
+class _Normalize(msgspec.Struct, frozen=True):
+    """config.json of a Normalize, which need not be there."""
+
+    module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
+    module_output_name: Literal["sentence_embedding"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleStep:
+    """A step of the head that is a module of the chain: its folder, and which tensors are there as engine tensors."""
+
+    step: Step
+    folder: Path
+    tensors: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What follows the transformer, whose files are in `root`: `Pooling`, `SpladePooling`, `LogitScore`, or nothing."""
+    """What follows the transformer, whose files are in `root`.
+
+    A `Pooling` and more, a `SpladePooling`, a `LogitScore`, or nothing.
+    """
 
     root: Path
     pooling_kind: str | None
     pooling_file: Path
-    normalizes: bool
+    after: tuple[Module, ...] = ()
+    normalizes: bool = False
+    decisions: tuple[Decision, ...] = ()
 
     def check_splade(self) -> bool:
         """Whether SPLADE takes the logarithm of weights twice. Raises CheckpointError for what is not implemented."""
@@ -69,45 +118,79 @@ class Chain:
             )
         return SPLADE_ACTIVATIONS[activation]
 
-    def pooling(self) -> Pooling:
-        """The way of pooling. Raises CheckpointError for one that is not implemented."""
+    def poolings(self) -> tuple[Pooling, ...]:
+        """The ways of pooling, in order. Raises CheckpointError for one that is not implemented."""
         config = read_json(self.pooling_file, dict[str, Any])
         found = config.get("pooling_mode", [mode for key, mode in _OLD_POOLING_KEYS.items() if config.get(key)])
-        match [found] if isinstance(found, str) else found:
-            case [mode] if mode in POOLINGS:
-                return POOLINGS[mode]
-            case modes:
-                raise CheckpointError(
-                    f"{self.pooling_file}: the pooling is {modes!r}; it must be one of {', '.join(POOLINGS)}"
-                )
+        modes = [found] if isinstance(found, str) else found
+        if not isinstance(modes, list) or not modes or not all(str(mode) in POOLINGS for mode in modes):
+            raise CheckpointError(f"{self.pooling_file}: the pooling is {modes!r}; known: {', '.join(POOLINGS)}")
+        return tuple(POOLINGS[mode] for mode in modes)
 
-    def check_width(self, spec: ModelSpec) -> None:
-        """Raise CheckpointError unless vectors of the model's width are pooled."""
+    def pools_prompts(self) -> bool:
+        """Whether tokens of a prompt are pooled as others are."""
+        return bool(read_json(self.pooling_file, dict[str, Any]).get("include_prompt", True))
+
+    def steps(self, hidden_size: int) -> Iterator[ModuleStep]:
+        """What is done with pooled vectors. Raises CheckpointError for a module that does not fit the one before."""
         config = read_json(self.pooling_file, dict[str, Any])
-        size = config.get("embedding_dimension", config.get("word_embedding_dimension", spec.hidden_size))
-        if size != spec.hidden_size:
-            raise CheckpointError(
-                f"{self.pooling_file}: it pools vectors of {size}; the model's have {spec.hidden_size}"
-            )
+        size = config.get("embedding_dimension", config.get("word_embedding_dimension", hidden_size))
+        if size != hidden_size:
+            raise CheckpointError(f"{self.pooling_file}: it pools vectors of {size}; the model's have {hidden_size}")
+        width = hidden_size * len(self.poolings())
+        for module in self.after:
+            path = module.folder / "config.json"
+            match module.kind:
+                case "Dense":
+                    dense = read_json(path, _Dense)
+                    _check_width(path, "in_features", dense.in_features, width)
+                    width = dense.out_features
+                    tensors = {"linear.weight": "weight"} | ({"linear.bias": "bias"} if dense.bias else {})
+                    activation = _activation(path, dense.activation_function)
+                    yield ModuleStep(Dense(out_features=width, activation=activation), module.folder, tensors)
+                case "LayerNorm":
+                    _check_width(path, "dimension", read_json(path, _LayerNorm).dimension, width)
+                    tensors = {"norm.weight": "weight", "norm.bias": "bias"}
+                    yield ModuleStep(LayerNorm(eps=_LAYER_NORM_EPS), module.folder, tensors)
+                case "Normalize":
+                    read_optional(path, _Normalize)
+                    yield ModuleStep(UnitNorm(), module.folder, {})
 
 
-def read_chain(folder: Path) -> Chain:
-    """Read modules.json, or find none. Raises CheckpointError for a chain that is not implemented."""
+def read_chain(folder: Path, route: str | None = None) -> Chain:
+    """Read modules.json, or find none; `route` is the one to take where a Router has several.
+
+    Raises CheckpointError for a chain that is not implemented, and for a route that is not there or has to be chosen.
+    """
     path = folder / "modules.json"
-    if not path.exists():
-        return Chain(folder, None, path, False)
-    modules = read_json(path, list[_Module])
+    modules, decisions = routed(folder, route)
     kinds = [module.kind for module in modules]
-    if kinds not in CHAINS:
-        known = "; ".join(", ".join(chain) for chain in CHAINS)
-        raise CheckpointError(f"{path} is the chain {', '.join(kinds)}; implemented are: {known}")
-    inside = [_inside(folder, module) for module in modules]
-    if len(modules) == 1:
-        return Chain(inside[0], None, path, False)
-    return Chain(inside[0], kinds[1], inside[1] / "config.json", kinds[2:] == ["Normalize"])
+    match kinds:
+        case []:
+            return Chain(folder, None, path)
+        case [transformer] if transformer in TRANSFORMERS:
+            return Chain(modules[0].folder, None, path, decisions=decisions)
+        case [transformer, "SpladePooling" | "LogitScore"] if transformer in TRANSFORMERS:
+            return Chain(modules[0].folder, kinds[1], modules[1].folder / "config.json", decisions=decisions)
+        case ["Transformer", "Pooling", *after] if set(after) <= set(AFTER_POOLING):
+            counting = [module for module in modules[2:] if module.kind != "Dropout"]
+            normalizes = bool(counting) and counting[-1].kind == "Normalize"
+            if normalizes:
+                read_optional(counting.pop().folder / "config.json", _Normalize)
+            return Chain(
+                modules[0].folder, "Pooling", modules[1].folder / "config.json", tuple(counting), normalizes, decisions
+            )
+    raise CheckpointError(f"{path} is the chain {', '.join(kinds)}; implemented are: {_IMPLEMENTED}")
 
 
-def _inside(folder: Path, module: _Module) -> Path:
-    if (path := PurePosixPath(module.path)).is_absolute() or ".." in path.parts:
-        raise CheckpointError(f"{folder / 'modules.json'}: the path {module.path!r} leaves the checkpoint")
-    return folder / path
+def _check_width(path: Path, key: str, given: int, width: int) -> None:
+    if given != width:
+        raise CheckpointError(f"{path}: {key} is {given}; what comes before it gives {width} columns")
+
+
+def _activation(path: Path, name: str) -> Activation | None:
+    package, _, kind = name.rpartition(".")
+    if not f"{package}.".startswith("torch.nn.") or kind not in ACTIVATIONS:
+        known = ", ".join(f"torch.nn.{one}" for one in ACTIVATIONS)
+        raise CheckpointError(f"{path}: activation_function is {name!r}; known: {known}")
+    return ACTIVATIONS[kind]

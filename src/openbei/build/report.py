@@ -1,7 +1,8 @@
 """Report: what a build decided and why, as text for a person."""
 
 from openbei.config import Decision
-from openbei.engine_dir import Manifest, num_parameters
+from openbei.engine_dir import Manifest
+from openbei.shapes import num_parameters
 
 
 def render_report(manifest: Manifest) -> str:

@@ -1,12 +1,14 @@
 """The tokenizer of a checkpoint, checked against the model and rid of its own truncation and padding."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from tokenizers import Tokenizer, normalizers
 
-from openbei.build.json_file import read_optional
+from openbei.build.json_file import read_json, read_optional
 from openbei.config import Decision
 from openbei.errors import CheckpointError
 from openbei.spec import ModelSpec
@@ -54,13 +56,21 @@ def read_tokenizer(root: Path) -> Tokenizer:
 def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> ConvertedTokenizer:
     """Make the engine's tokenizer of the checkpoint's.
 
-    `lowercases` puts sentence-transformers' own lower-casing in front. Raises CheckpointError where there is no
-    tokenizer.json, or it can give token ids that the model has no vector for.
+    `lowercases` puts sentence-transformers' own lower-casing in front. Added tokens that the model has no vector for
+    are dropped, as that of images in EmbeddingGemma. Raises CheckpointError where there is no tokenizer.json, or it can
+    give other token ids that the model has no vector for.
     """
+    path = root / "tokenizer.json"
     tokenizer = read_tokenizer(root)
-    _check_ids(tokenizer, root / "tokenizer.json", spec)
-    said = read_optional(root / "tokenizer_config.json", _TokenizerConfig)
     decisions = []
+    added = tokenizer.get_added_tokens_decoder()
+    if beyond := {token_id: added[token_id].content for token_id in added if token_id >= spec.vocab_size}:
+        tokenizer = _without(path, beyond)
+        decisions.append(
+            Decision("tokenizer", f"without {', '.join(beyond.values())}", "the model has no vector for it")
+        )
+    _check_ids(tokenizer, path, spec)
+    said = read_optional(root / "tokenizer_config.json", _TokenizerConfig)
     if tokenizer.num_special_tokens_to_add(is_pair=False) < bool(said.add_bos_token) + bool(said.add_eos_token):
         reason = "tokenizer.json says what goes around a text, for transformers 5 too"
         decisions.append(Decision("tokenizer", "add_bos_token and add_eos_token not followed", reason))
@@ -73,6 +83,16 @@ def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> Converte
         tokenizer.normalizer = normalizers.Sequence(steps)
         decisions.append(Decision("tokenizer", "lower-cases first", "do_lower_case of sentence_bert_config.json"))
     return ConvertedTokenizer(tokenizer.to_str().encode(), _unk_token_id(tokenizer, said.unk_token), tuple(decisions))
+
+
+def _without(path: Path, token_ids: Collection[int]) -> Tokenizer:
+    """The tokenizer of a file without some of its added tokens: their texts are tokenized as others are."""
+    content = read_json(path, dict[str, Any])
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] not in token_ids]
+    try:
+        return Tokenizer.from_str(msgspec.json.encode(content).decode())
+    except Exception as error:  # the library raises nothing narrower
+        raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
 
 
 def _unk_token_id(tokenizer: Tokenizer, said: str | _AddedToken | None) -> int | None:
@@ -101,5 +121,9 @@ def _check_ids(tokenizer: Tokenizer, path: Path, spec: ModelSpec) -> None:
             f"{path}: token {token!r} has id {highest}; the model's vocabulary ends at {spec.vocab_size - 1}"
         )
     probe = tokenizer.encode("a")
+    if max(probe.ids, default=0) >= spec.vocab_size:
+        raise CheckpointError(
+            f"{path}: a text gets the tokens {probe.ids}; the vocabulary ends at {spec.vocab_size - 1}"
+        )
     if not probe.ids or any(probe.type_ids):
         raise CheckpointError(f"{path}: a single text has the token types {probe.type_ids}; they must all be 0")

@@ -12,7 +12,8 @@ from openbei.cli import targets
 from openbei.cli.info import cpu_name
 from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import Manifest, open_engine_dir
-from openbei.spec import ModelSpec, linear_shapes
+from openbei.shapes import linear_shapes
+from openbei.spec import ModelSpec
 
 LENGTHS = {"short": 17, "mixed": 90, "long": 512}
 """Mean number of tokens; those of mixed go from 10 to 300."""

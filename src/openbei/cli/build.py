@@ -23,7 +23,10 @@ from openbei.errors import ConfigError
     "from the rows of its lm_head for the words. Not needed where modules.json has a LogitScore. The config's "
     "key is environment_variables.CONVERT.",
 )
-def command(config: str, out: Path | None, force: bool, convert: Conversion | None) -> None:
+@click.option(
+    "--route", help="Of a model with a Router, the route to build, such as query.  [default: the Router's default]"
+)
+def command(config: str, out: Path | None, force: bool, convert: Conversion | None, route: str | None) -> None:
     """Build the engine directory of CONFIG: a config.yaml, a folder with a checkpoint, or a model's id on the Hub.
 
     What was decided goes to standard error, the engine directory's path to standard output.
@@ -31,4 +34,5 @@ def command(config: str, out: Path | None, force: bool, convert: Conversion | No
     if is_engine_dir(Path(config)):
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
     log_to_stderr("info")
-    click.echo(targets.engine_dir_of(config, targets.read_environment(), out, force=force, convert=convert).path)
+    opened = targets.engine_dir_of(config, targets.read_environment(), out, force=force, convert=convert, route=route)
+    click.echo(opened.path)

@@ -78,7 +78,7 @@ def command(
         map(str, [__version__, engine_dir.manifest.content_hash, engine.description, dimensions, truncate, prompt_name])
     )
     state = output.State(source=given.digest, made_by=made_by, chunk_rows=CHUNK_TEXTS) if given.digest else None
-    rows_format = output.format_of(destination, dimensions or engine_dir.manifest.spec.hidden_size)
+    rows_format = output.format_of(destination, dimensions or engine_dir.manifest.spec.output_width)
     with output.complete_or_partial(destination, rows_format, state, resume=resume) as unfinished:
         if unfinished.num_rows:
             click.echo(f"going on after {unfinished.num_rows} texts", err=True)

@@ -8,7 +8,8 @@ import click
 from openbei import __version__
 from openbei.backends import BACKENDS, effective_threads
 from openbei.cli import targets
-from openbei.engine_dir import EngineDir, num_parameters, open_engine_dir
+from openbei.engine_dir import EngineDir, open_engine_dir
+from openbei.shapes import num_parameters
 
 Rows = list[tuple[str, str]]
 

@@ -35,17 +35,18 @@ def engine_dir_of(
     *,
     force: bool = False,
     convert: Conversion | None = None,
+    route: str | None = None,
 ) -> EngineDir:
     """Open the engine directory of a TARGET, hashes checked; build it first if there is none, it is stale, or `force`.
 
-    `convert` overrides the config's. Raises what building and opening raise.
+    `convert` overrides the config's; `route` is the route of a Router to build. Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
         return open_engine_dir(Path(target))
     from openbei.build import build, default_engine_path, render_report
     from openbei.cli.progress import Bar
 
-    deployment = deployment_of(target)
+    deployment = msgspec.structs.replace(deployment_of(target), route=route)
     if convert:
         deployment = msgspec.structs.replace(deployment, convert=convert)
     path = out or default_engine_path(deployment, environment)

@@ -2,7 +2,7 @@
 
 A family file has
     parse(config, head) -> ModelSpec   from the decoded config.json; raises CheckpointError for what the spec cannot say
-    dense(config, kind) -> Dense       what a head of that kind does before its last linear map, or None
+    steps(config, kind) -> tuple       what a head of that kind does before its last linear map
     WEIGHTS                            checkpoint tensor name -> engine tensor name, a linear map or norm without its
                                        `.weight` and `.bias`; `{}` is the layer; names that share an engine tensor are
                                        stacked by rows, in order; a tuple of engine tensors shares a tensor's rows, as
@@ -21,7 +21,7 @@ from typing import Literal, Protocol, cast
 
 from openbei.errors import CheckpointError
 from openbei.families.computed import Computed
-from openbei.spec import Dense, Head, ModelSpec
+from openbei.spec import Head, ModelSpec, Step
 
 HeadKind = Literal["embedding", "sequence_labels", "token_labels", "term_weights"]
 
@@ -50,6 +50,7 @@ FAMILIES: dict[str, str] = {
     "Gemma": "openbei.families.gemma",
     "Gemma2": "openbei.families.gemma2",
     "Gemma3Text": "openbei.families.gemma2",
+    "Gemma3Bidirectional": "openbei.families.gemma2",
 }
 """Beginning of an architecture's name -> file."""
 
@@ -79,7 +80,7 @@ class Family(Protocol):
         """The spec of a decoded config.json. Raises CheckpointError."""
         ...
 
-    def dense(self, config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+    def steps(self, config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
         """What comes between the layers and the last linear map of a head."""
         ...
 

@@ -7,8 +7,8 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind
-from openbei.families.fields import ACTIVATIONS, Layers, Size, activation, fields_of, head_size
-from openbei.spec import MLP, Attention, Dense, Head, LayerNorm, LearnedPositions, ModelSpec
+from openbei.families.fields import ACTIVATIONS, Layers, Size, activation, fields_of, head_size, transform
+from openbei.spec import MLP, Attention, Head, LayerNorm, LearnedPositions, ModelSpec, Step
 
 PREFIX, MAY_LACK = "bert.", ()
 OLD_SUFFIXES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
@@ -29,11 +29,11 @@ WEIGHTS = {
 }
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
-    "sequence_labels": {"pooler.dense": "head.dense", "classifier": "head.out"},
+    "sequence_labels": {"pooler.dense": "head.0.dense", "classifier": "head.out"},
     "token_labels": {"classifier": "head.out"},
     "term_weights": {
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.LayerNorm": "head.norm",
+        "cls.predictions.transform.dense": "head.0.dense",
+        "cls.predictions.transform.LayerNorm": "head.1.norm",
         "cls.predictions.decoder": "head.out",
     },
 }
@@ -90,9 +90,9 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "bert", fir
     )
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """BertPooler for sequences, BertPredictionHeadTransform for the vocabulary."""
+    bert = read(config)
     if kind == "term_weights":
-        bert = read(config)
-        return Dense(activation=ACTIVATIONS[bert.hidden_act], norm=LayerNorm(eps=bert.layer_norm_eps))
-    return Dense(activation="tanh") if kind == "sequence_labels" else None
+        return transform(bert.hidden_size, ACTIVATIONS[bert.hidden_act], bert.layer_norm_eps)
+    return transform(bert.hidden_size, "tanh") if kind == "sequence_labels" else ()

@@ -11,10 +11,9 @@ import msgspec
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
 from openbei.families.computed import Computed, relative_tables
-from openbei.families.fields import activation, fields_of
-from openbei.spec import Dense, Disentangled, EmbeddingHead, Head, ModelSpec, NoPositions
+from openbei.families.fields import activation, fields_of, transform
+from openbei.spec import Disentangled, EmbeddingHead, Head, ModelSpec, NoPositions, Step
 
-# Heads for masks are under cls.predictions or, with `legacy` false, under lm_predictions.
 PREFIX, MAY_LACK = ("deberta.", "cls.predictions.", "transform.", "lm_predictions.lm_head."), ()
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 _SELF = "encoder.layer.{}.attention.self"
@@ -24,9 +23,9 @@ WEIGHTS = {
 }
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
-    "sequence_labels": {"pooler.dense": "head.dense", "classifier": "head.out"},
+    "sequence_labels": {"pooler.dense": "head.0.dense", "classifier": "head.out"},
     "token_labels": {"classifier": "head.out"},
-    "term_weights": {"dense": "head.dense", "LayerNorm": "head.norm", "decoder": "head.out"},
+    "term_weights": {"dense": "head.0.dense", "LayerNorm": "head.1.norm", "decoder": "head.out"},
 }
 TIED = {"decoder.weight": "embeddings.word_embeddings.weight", "decoder.bias": "bias"}
 DROPPED = ("embeddings.position_ids", "embeddings.position_embeddings", "encoder.rel_embeddings", "encoder.LayerNorm",
@@ -85,15 +84,17 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     return msgspec.structs.replace(spec, type_vocab_size=types, attention=attention, positions=positions)
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """ContextPooler for sequences, the head for masks for the vocabulary."""
+    as_bert = {**DEFAULTS, **config, "type_vocab_size": 1}
     if kind == "sequence_labels":
-        return Dense(activation=activation("pooler_hidden_act", fields_of(config, DebertaConfig).pooler_hidden_act))
-    return bert.dense({**DEFAULTS, **config, "type_vocab_size": 1}, kind)
+        bends = activation("pooler_hidden_act", fields_of(config, DebertaConfig).pooler_hidden_act)
+        return transform(bert.read(as_bert).hidden_size, bends)
+    return bert.steps(as_bert, kind)
 
 
 def computed(config: Mapping[str, object]) -> dict[str, Computed]:
     """The relative tables, by a layer's own maps or, with share_att_key, by those of its queries and keys."""
-    spec, deberta = parse(config, EmbeddingHead(pooling="cls")), fields_of(config, DebertaConfig)
+    spec, deberta = parse(config, EmbeddingHead(poolings=("cls",))), fields_of(config, DebertaConfig)
     has_norm = "layer_norm" in (part.strip() for part in deberta.norm_rel_ebd.lower().split("|"))
     return relative_tables(spec, f"{_SELF}.{'' if deberta.share_att_key else 'pos_'}", has_norm=has_norm)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from openbei.families import HeadKind, bert
-from openbei.spec import Dense, Head, ModelSpec
+from openbei.families.fields import transform
+from openbei.spec import Head, ModelSpec, Step
 
 PREFIX, MAY_LACK = "distilbert.", ()
 OLD_SUFFIXES = bert.OLD_SUFFIXES
@@ -27,11 +28,11 @@ WEIGHTS = {
 }
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
-    "sequence_labels": {"pre_classifier": "head.dense", "classifier": "head.out"},
+    "sequence_labels": {"pre_classifier": "head.0.dense", "classifier": "head.out"},
     "token_labels": {"classifier": "head.out"},
     "term_weights": {
-        "vocab_transform": "head.dense",
-        "vocab_layer_norm": "head.norm",
+        "vocab_transform": "head.0.dense",
+        "vocab_layer_norm": "head.1.norm",
         "vocab_projector": "head.out",
     },
 }
@@ -56,11 +57,11 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     return msgspec.structs.replace(bert.parse(_as_bert(config), head, family="distilbert"), type_vocab_size=0)
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """pre_classifier for sequences, vocab_transform for the vocabulary."""
     if kind == "sequence_labels":
-        return Dense(activation="relu")
-    return bert.dense(_as_bert(config), kind)
+        return transform(bert.read(_as_bert(config)).hidden_size, "relu")
+    return bert.steps(_as_bert(config), kind)
 
 
 def _as_bert(config: Mapping[str, object]) -> dict[str, object]:

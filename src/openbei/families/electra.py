@@ -4,18 +4,19 @@ from collections.abc import Mapping
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.spec import Dense, Head, LayerNorm, ModelSpec
+from openbei.families.fields import transform
+from openbei.spec import Head, ModelSpec, Step
 
 PREFIX, MAY_LACK = "electra.", ()
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 WEIGHTS = bert.WEIGHTS
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
-    "sequence_labels": {"classifier.dense": "head.dense", "classifier.out_proj": "head.out"},
+    "sequence_labels": {"classifier.dense": "head.0.dense", "classifier.out_proj": "head.out"},
     "token_labels": {"classifier": "head.out"},
     "term_weights": {
-        "generator_predictions.dense": "head.dense",
-        "generator_predictions.LayerNorm": "head.norm",
+        "generator_predictions.dense": "head.0.dense",
+        "generator_predictions.LayerNorm": "head.1.norm",
         "generator_lm_head": "head.out",
     },
 }
@@ -38,8 +39,9 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     return bert.parse(config, head, family="electra")
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """ElectraClassificationHead for sequences, ElectraGeneratorPredictions for the vocabulary."""
+    it = bert.read({**DEFAULTS, **config})
     if kind == "term_weights":
-        return Dense(activation="gelu", norm=LayerNorm(eps=bert.read({**DEFAULTS, **config}).layer_norm_eps))
-    return Dense(activation="gelu") if kind == "sequence_labels" else None
+        return transform(it.hidden_size, "gelu", it.layer_norm_eps)
+    return transform(it.hidden_size, "gelu") if kind == "sequence_labels" else ()

@@ -6,14 +6,14 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, llama
-from openbei.families.fields import unbiased
-from openbei.spec import Dense, Head, ModelSpec, SequenceHead
+from openbei.families.fields import fields_of, transform, unbiased
+from openbei.spec import Head, ModelSpec, SequenceHead, Step
 
 PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
 WEIGHTS = llama.WEIGHTS
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
-    "sequence_labels": {"dense": "head.dense", "classifier": "head.out"},
+    "sequence_labels": {"dense": "head.0.dense", "classifier": "head.out"},
     "token_labels": {"classifier": "head.out"},
 }
 DROPPED = llama.DROPPED
@@ -40,6 +40,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
             raise CheckpointError(f"config.json: classifier_pooling is {other!r}; implemented are: 'bos', 'mean'")
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """What a classifier of sequences has."""
-    return Dense(activation="gelu") if kind == "sequence_labels" else None
+    width = fields_of({**DEFAULTS, **config}, llama.Decoder).hidden_size
+    return transform(width, "gelu") if kind == "sequence_labels" else ()

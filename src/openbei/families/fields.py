@@ -7,7 +7,7 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.rope import frequencies
-from openbei.spec import Activation, Experts, Pooling, Rotary, SequenceHead
+from openbei.spec import Activation, Dense, Experts, LayerNorm, Pooling, Rotary, SequenceHead, Step
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -91,6 +91,12 @@ def pooled(config: Mapping[str, object], head: SequenceHead) -> SequenceHead:
     if it.pooling not in POOLINGS:
         raise CheckpointError(f"config.json: pooling is {it.pooling!r}; implemented are: {', '.join(POOLINGS)}")
     return msgspec.structs.replace(head, pooling=POOLINGS[it.pooling], temperature=it.temperature)
+
+
+def transform(width: int, bends: Activation, norm_eps: float | None = None) -> tuple[Step, ...]:
+    """What many heads begin with: a linear map of the model's own width, and perhaps a norm."""
+    dense = Dense(out_features=width, activation=bends)
+    return (dense,) if norm_eps is None else (dense, LayerNorm(eps=norm_eps))
 
 
 def rotary(config: Mapping[str, object], head_dim: int, *, layer_type: str = "", theta: float = 10_000.0) -> Rotary:

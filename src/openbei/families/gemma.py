@@ -9,7 +9,7 @@ from openbei.families import llama
 from openbei.spec import Head, ModelSpec, RMSNorm
 
 PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
-WEIGHTS, HEADS, DROPPED, dense = llama.WEIGHTS, llama.HEADS, llama.DROPPED, llama.dense
+WEIGHTS, HEADS, DROPPED, steps = llama.WEIGHTS, llama.HEADS, llama.DROPPED, llama.steps
 
 DEFAULTS: dict[str, object] = {"hidden_activation": "gelu_pytorch_tanh", "head_dim": 256}
 BITS = {"bfloat16": 8, "float16": 11}

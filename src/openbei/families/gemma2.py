@@ -13,7 +13,7 @@ from openbei.families.fields import Layers, Size, fields_of, rotary
 from openbei.spec import Attention, Head, ModelSpec
 
 PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
-HEADS, DROPPED, dense = llama.HEADS, llama.DROPPED, llama.dense
+HEADS, DROPPED, steps = llama.HEADS, llama.DROPPED, llama.steps
 WEIGHTS = {
     **llama.WEIGHTS,
     "layers.{}.post_attention_layernorm": "layers.{}.attention.post_norm",
@@ -34,7 +34,6 @@ class Gemma2(msgspec.Struct, frozen=True):
     sliding_window_pattern: Size | None = None
     query_pre_attn_scalar: Positive = 256
     attn_logit_softcapping: Positive | None = 50.0
-    use_bidirectional_attention: bool | None = None
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
@@ -49,18 +48,18 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     spec = gemma.parse(config, head, family="gemma3" if is_third else "gemma2")
     attention = msgspec.structs.replace(spec.attention, scale=it.query_pre_attn_scalar**-0.5)
     if is_third:
-        attention = _third(attention, config, it)
+        attention = _third(attention, config)
     elif it.attn_logit_softcapping:
         attention = msgspec.structs.replace(attention, softcap=it.attn_logit_softcapping)
     return msgspec.structs.replace(spec, placement="sandwich", attention=attention)
 
 
-def _third(attention: Attention, config: Mapping[str, object], it: Gemma2) -> Attention:
+def _third(attention: Attention, config: Mapping[str, object]) -> Attention:
     """Gemma 3: local layers turn faster; a window that looks both ways has half of it on either side."""
     far = rotary(config, attention.head_dim, layer_type="full_attention", theta=GLOBAL_THETA)
     own = config if config.get("rope_parameters") else {"rope_theta": config.get("rope_local_base_freq")}
     near = rotary(own, attention.head_dim, layer_type="sliding_attention", theta=LOCAL_THETA)
     local = attention.local and msgspec.structs.replace(attention.local, rotary=near)
-    if local and it.use_bidirectional_attention:
+    if local and not attention.is_causal:
         local = msgspec.structs.replace(local, reach=local.reach // 2)
     return msgspec.structs.replace(attention, rotary=far, local=local)

@@ -11,8 +11,8 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.fields import fields_of, rotary
-from openbei.spec import Dense, GatedMLP, Head, LayerNorm, ModelSpec, NoPositions, Rotary
+from openbei.families.fields import fields_of, rotary, transform
+from openbei.spec import GatedMLP, Head, ModelSpec, NoPositions, Rotary, Step
 
 PREFIX, MAY_LACK = ("gte.", "new."), ("up_gate_proj.bias",)
 OLD_SUFFIXES = dict[str, str]()
@@ -29,9 +29,9 @@ WEIGHTS: dict[str, str | tuple[str, ...]] = {
 }
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
-    "sequence_labels": {"pooler.dense": "head.dense", "classifier": "head.out"},
+    "sequence_labels": {"pooler.dense": "head.0.dense", "classifier": "head.out"},
     "token_labels": {"classifier": "head.out"},
-    "term_weights": {"lm_head.dense": "head.dense", "lm_head.norm": "head.norm", "lm_head.decoder": "head.out"},
+    "term_weights": {"lm_head.dense": "head.0.dense", "lm_head.norm": "head.1.norm", "lm_head.decoder": "head.out"},
 }
 TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight"}
 DROPPED = ("classifier", "pooler.dense", *HEADS["term_weights"])
@@ -66,11 +66,12 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     )
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """GtePooler for sequences, GteLMHead for the vocabulary."""
+    it = bert.read(_as_bert(config))
     if kind == "term_weights":
-        return Dense(activation="gelu", norm=LayerNorm(eps=bert.read(_as_bert(config)).layer_norm_eps))
-    return Dense(activation="tanh") if kind == "sequence_labels" else None
+        return transform(it.hidden_size, "gelu", it.layer_norm_eps)
+    return transform(it.hidden_size, "tanh") if kind == "sequence_labels" else ()
 
 
 def _as_bert(config: Mapping[str, object]) -> dict[str, object]:

@@ -9,7 +9,7 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.spec import Activation, DistanceBias, GatedMLP, Head, ModelSpec, NoPositions
+from openbei.spec import Activation, DistanceBias, GatedMLP, Head, ModelSpec, NoPositions, Step
 
 PREFIX, MAY_LACK = bert.PREFIX, ("gated_layers.bias",)
 OLD_SUFFIXES = bert.OLD_SUFFIXES
@@ -63,5 +63,6 @@ def slopes(num_heads: int) -> tuple[float, ...]:
     return tuple((own + between)[:num_heads])
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> None:
-    """Embedding models have none."""
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
+    """Embedding models have none of their own."""
+    return ()

@@ -8,7 +8,7 @@ import msgspec
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind
 from openbei.families.fields import BIASES, Layers, Size, activation, fields_of, head_size, pooled, rotary, unbiased
-from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead
+from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead, Step
 
 PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = "model.", (), dict[str, str](), dict[str, str]()
 LAYER = {
@@ -95,5 +95,6 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
     )  # fmt: skip
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> None:
-    """Heads are a linear map of the last layer's output."""
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
+    """None: heads are a linear map of the last layer's output."""
+    return ()

@@ -7,8 +7,8 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind
-from openbei.families.fields import Layers, Size, activation, fields_of, head_size, rotary
-from openbei.spec import Attention, Dense, GatedMLP, Head, LayerNorm, LocalLayers, ModelSpec, NoPositions, SequenceHead
+from openbei.families.fields import Layers, Size, activation, fields_of, head_size, rotary, transform
+from openbei.spec import Attention, GatedMLP, Head, LayerNorm, LocalLayers, ModelSpec, NoPositions, SequenceHead, Step
 
 PREFIX, MAY_LACK = "model.", (".bias",)
 OLD_SUFFIXES = dict[str, str]()
@@ -23,7 +23,7 @@ WEIGHTS = {
     "layers.{}.mlp.Wo": "layers.{}.mlp.down",
     "final_norm": "final.norm",
 }
-_DENSE = {"head.dense": "head.dense", "head.norm": "head.norm"}
+_DENSE = {"head.dense": "head.0.dense", "head.norm": "head.1.norm"}
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
     "sequence_labels": {**_DENSE, "classifier": "head.out"},
@@ -86,8 +86,8 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     )  # fmt: skip
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """ModernBertPredictionHead, the same before every last map."""
     bert = fields_of(config, ModernBertConfig)
     bends = activation("classifier_activation", bert.classifier_activation)
-    return None if kind == "embedding" else Dense(activation=bends, norm=LayerNorm(eps=bert.norm_eps))
+    return () if kind == "embedding" else transform(bert.hidden_size, bends, bert.norm_eps)

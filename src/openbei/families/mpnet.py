@@ -9,7 +9,7 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert, roberta
-from openbei.spec import BucketBias, Dense, Head, ModelSpec
+from openbei.spec import BucketBias, Head, ModelSpec, Step
 
 PREFIX, MAY_LACK = "mpnet.", ()
 OLD_SUFFIXES = bert.OLD_SUFFIXES
@@ -50,6 +50,6 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     return msgspec.structs.replace(spec, type_vocab_size=0, attention=attention)
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """MPNetClassificationHead for sequences, MPNetLMHead for the vocabulary: RoBERTa's."""
-    return roberta.dense({"layer_norm_eps": 1e-12, **config, "type_vocab_size": 1}, kind)
+    return roberta.steps({"layer_norm_eps": 1e-12, **config, "type_vocab_size": 1}, kind)

@@ -11,7 +11,7 @@ import msgspec
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
 from openbei.families.fields import Mixture, fields_of, rotary
-from openbei.spec import MLP, Dense, GatedMLP, Head, ModelSpec, NoPositions
+from openbei.spec import MLP, GatedMLP, Head, ModelSpec, NoPositions, Step
 
 PREFIX, MAY_LACK = "nomic_bert.", ("Wqkv.bias", "out_proj.bias", "fc11.bias", "fc12.bias", "fc2.bias")
 OLD_SUFFIXES = {f"mlp.fc1.{part}": f"mlp.fc11.{part}" for part in ("weight", "bias")}  # fc1 where there is no gate
@@ -34,8 +34,8 @@ WEIGHTS = {
 HEADS: dict[HeadKind, dict[str, str]] = {
     **bert.HEADS,
     "term_weights": {
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.layer_norm": "head.norm",
+        "cls.predictions.transform.dense": "head.0.dense",
+        "cls.predictions.transform.layer_norm": "head.1.norm",
         "cls.predictions.decoder": "head.out",
     },
 }
@@ -80,9 +80,9 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     )
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """NomicBertPooler for sequences, NomicBertPredictionHeadTransform for the vocabulary: BERT's."""
-    return bert.dense(_as_bert(config), kind)
+    return bert.steps(_as_bert(config), kind)
 
 
 def _as_bert(config: Mapping[str, object]) -> dict[str, object]:

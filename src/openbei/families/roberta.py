@@ -7,16 +7,21 @@ from collections.abc import Mapping
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.spec import Dense, Head, LayerNorm, ModelSpec
+from openbei.families.fields import transform
+from openbei.spec import Head, ModelSpec, Step
 
 PREFIX = "roberta."
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 WEIGHTS = bert.WEIGHTS
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
-    "sequence_labels": {"classifier.dense": "head.dense", "classifier.out_proj": "head.out"},
+    "sequence_labels": {"classifier.dense": "head.0.dense", "classifier.out_proj": "head.out"},
     "token_labels": {"classifier": "head.out"},
-    "term_weights": {"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm", "lm_head.decoder": "head.out"},
+    "term_weights": {
+        "lm_head.dense": "head.0.dense",
+        "lm_head.layer_norm": "head.1.norm",
+        "lm_head.decoder": "head.out",
+    },
 }
 TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
 MAY_LACK = ()
@@ -38,8 +43,9 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     return bert.parse(config, head, family="roberta", first_position=padding + 1)
 
 
-def dense(config: Mapping[str, object], kind: HeadKind) -> Dense | None:
+def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """RobertaClassificationHead for sequences, RobertaLMHead for the vocabulary."""
     if kind == "term_weights":
-        return Dense(activation="gelu", norm=LayerNorm(eps=bert.read({**DEFAULTS, **config}).layer_norm_eps))
-    return bert.dense(config, kind)
+        it = bert.read({**DEFAULTS, **config})
+        return transform(it.hidden_size, "gelu", it.layer_norm_eps)
+    return bert.steps(config, kind)

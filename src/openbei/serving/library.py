@@ -25,7 +25,7 @@ class Library:
     """One tokenizer.json, without truncation and padding. Raises EngineDirError where it is none.
 
     `marks_subwords` says whether the vocabulary marks what continues a word. `opening_ids` and `closing_ids` are the
-    special tokens that begin and end every text.
+    special tokens that begin and end every text, `special_ids` all special tokens.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,6 +38,8 @@ class Library:
         self._encode_batch_fast = getattr(self._object, "encode_batch_fast", self._object.encode_batch)
         self.marks_subwords = bool(getattr(self._object.model, "continuing_subword_prefix", None))
         self.opening_ids, self.closing_ids = self._find_special_ids()
+        added = self._object.get_added_tokens_decoder()
+        self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
 
     def encodings(
         self, items: Items[Item], param: str, *, has_offsets: bool = False, add_special_tokens: bool = True

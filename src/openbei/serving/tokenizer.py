@@ -59,6 +59,7 @@ class Tokenizer:
         *,
         type_vocab_size: int = 2,
         unk_token_id: int | None = None,
+        pools_prompts: bool = True,
     ) -> None:
         self._library = Library(path)
         self.max_sequence_tokens = max_sequence_tokens
@@ -66,6 +67,7 @@ class Tokenizer:
         self._max_characters = CHARACTERS_PER_TOKEN * max_sequence_tokens
         self._has_types = type_vocab_size > 1
         self._unk_token_id = unk_token_id
+        self._pools_prompts = pools_prompts
 
     @classmethod
     def open(cls, engine_dir: EngineDir) -> "Tokenizer":
@@ -77,6 +79,7 @@ class Tokenizer:
             manifest.spec.vocab_size,
             type_vocab_size=manifest.spec.type_vocab_size,
             unk_token_id=manifest.unk_token_id,
+            pools_prompts=manifest.prompts.are_pooled,
         )
 
     async def off_loop(self, function: Callable[[], T], num_characters: int) -> T:
@@ -95,9 +98,11 @@ class Tokenizer:
         """Tokenize texts, `prompt` in front of each, special tokens included; each is cut to `max_sequence_tokens`.
 
         `num_tokens_given` counts the whole text, or the 250 · `max_sequence_tokens` characters that are looked at if it
-        is longer. The GIL is free while the library works.
+        is longer. Tokens of the prompt are left out of pooling if the model wants that, unless no other is kept. The
+        GIL is free while the library works.
         """
-        return self._encode([prompt + text for text in texts], truncate, direction, param)
+        num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
+        return self._encode([prompt + text for text in texts], truncate, direction, param, num_unpooled)
 
     def encode_pairs(
         self,
@@ -190,7 +195,16 @@ class Tokenizer:
             self._check_ids(row, f"{param}[{i}]")
         return self._library.decode(ids, skip_special_tokens=skip_special_tokens)
 
-    def _encode(self, items: Items[Item], truncate: bool, direction: Direction, param: str) -> list[Sequence]:
+    def _num_prompt_tokens(self, prompt: str, param: str) -> int:
+        """Tokens of a prompt alone, but for a special one that ends it: as sentence-transformers counts them."""
+        if not prompt:
+            return 0
+        [encoding] = self._library.encodings([self._readable(prompt, True, "right", param)], param)
+        return len(encoding) - (encoding.ids[-1:] != [] and encoding.ids[-1] in self._library.special_ids)
+
+    def _encode(
+        self, items: Items[Item], truncate: bool, direction: Direction, param: str, num_unpooled: int = 0
+    ) -> list[Sequence]:
         read: list[Item] = []
         for i, item in enumerate(items):
             at = f"{param}[{i}]"
@@ -200,10 +214,12 @@ class Tokenizer:
                 first, second = item
                 readable = self._readable(first, truncate, direction, at)
                 read.append((readable, self._readable(second, truncate, direction, at)))
-        return [
-            self._sequence(encoding, self._cut(encoding, truncate, direction, f"{param}[{i}]"))
-            for i, encoding in enumerate(self._library.encodings(read, param))
-        ]
+        sequences = []
+        for i, encoding in enumerate(self._library.encodings(read, param)):
+            positions = self._cut(encoding, truncate, direction, f"{param}[{i}]")
+            lost_prompt = direction == "left" and read[i] != items[i]
+            sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_unpooled))
+        return sequences
 
     def _readable(self, text: str, truncate: bool, direction: Direction, param: str) -> str:
         """The side of a text that may be read."""
@@ -229,14 +245,22 @@ class Tokenizer:
             parts = np.array([FIXED if text is None else text for text in encoding.sequence_ids], np.intp)
         return kept(parts, self.max_sequence_tokens, direction)
 
-    def _sequence(self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None) -> Sequence:
+    def _sequence(
+        self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0
+    ) -> Sequence:
         token_ids = np.array(encoding.ids, np.int32)
         has_types = self._has_types and encoding.n_sequences > 1  # the build checks that a single text has only zeros
         type_ids = np.array(encoding.type_ids, np.int32) if has_types else None
         if positions is not None:
             token_ids = token_ids[positions]
             type_ids = None if type_ids is None else type_ids[positions]
-        return Sequence(token_ids, len(encoding), type_ids if type_ids is not None and type_ids.any() else None)
+            num_unpooled = int((positions < num_unpooled).sum())
+        return Sequence(
+            token_ids,
+            len(encoding),
+            type_ids if type_ids is not None and type_ids.any() else None,
+            num_unpooled if num_unpooled < len(token_ids) else 0,
+        )
 
     def _tokenized(
         self, text: str, num_skipped: int, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None

@@ -1,0 +1,86 @@
+"""The tensors of an engine, by name: their logical shapes, unpacked and unpadded, as they follow from a spec."""
+
+import math
+
+from openbei.safetensors_file import Shape
+from openbei.spec import BucketBias, Dense, Disentangled, EmbeddingHead, GatedMLP, LayerNorm, ModelSpec, Norm
+
+
+def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
+    """Logical (unpacked, unpadded) shape of every engine tensor, by name.
+
+    What is packed comes first, biases next: those are padded, which keeps all of them aligned in the file.
+    """
+    hidden, attention = (spec.hidden_size,), spec.attention
+    layers = [f"layers.{index}" for index in range(spec.num_layers)]
+    linears = {f"{at}.{name}": shape for i, at in enumerate(layers) for name, shape in linear_shapes(spec, i).items()}
+    linears |= head_shapes(spec)
+    shapes: dict[str, Shape] = {f"{name}.weight": shape for name, shape in linears.items()}
+    shapes |= {f"{at}.{name}.weight": shape for at in layers for name, shape in relative_shapes(spec).items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
+    shapes |= {f"{at}.mlp.experts.bias": hidden for i, at in enumerate(layers) if spec.experts_of(i)}
+    rows = {"token": spec.vocab_size, "position": spec.positions.num_rows, "type": spec.type_vocab_size}
+    shapes |= {f"embeddings.{name}": (count, *hidden) for name, count in rows.items() if count}
+    if isinstance(attention.bias, BucketBias):
+        shapes["attention.buckets"] = (attention.bias.num_buckets, attention.num_heads)
+    for name, norm in norm_names(spec).items():
+        shapes |= dict.fromkeys([f"{name}.weight", *([f"{name}.bias"] if isinstance(norm, LayerNorm) else [])], hidden)
+    for name, width in head_norms(spec).items():
+        shapes |= dict.fromkeys([f"{name}.weight", f"{name}.bias"], (width,))
+    if attention.norm:
+        parts = ("attention.q_norm.weight", "attention.k_norm.weight")
+        shapes |= {f"{at}.{part}": (attention.head_dim,) for at in layers for part in parts}
+    return shapes
+
+
+def num_parameters(spec: ModelSpec) -> int:
+    """Numbers in all tensors; a vocabulary that is read and written with the same weights counts twice."""
+    return sum(math.prod(shape) for shape in tensor_shapes(spec).values())
+
+
+def linear_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, int]]:
+    """(out_features, in_features) of the linear maps of a layer, by engine name without `layers.{i}`."""
+    hidden, inner, attended = spec.hidden_size, spec.mlp.intermediate_size, spec.attended_size
+    mlp = {"gate": (inner, hidden)} if isinstance(spec.mlp, GatedMLP) else {}
+    mlp |= {"up": (inner, hidden), "down": (hidden, inner)}
+    shapes = {"attention.qkv": (attended + 2 * spec.kv_size, hidden), "attention.out": (hidden, attended)}
+    if not (experts := spec.experts_of(layer)):
+        return shapes | {f"mlp.{part}": shape for part, shape in mlp.items()}
+    shapes["mlp.router"] = (experts.count, hidden)
+    return shapes | {f"mlp.experts.{i}.{part}": shape for i in range(experts.count) for part, shape in mlp.items()}
+
+
+def relative_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    """(rows of all heads, head_dim) of the tables that one layer has for a `Disentangled` bias, by engine name."""
+    attention, bias = spec.attention, spec.attention.bias
+    if not isinstance(bias, Disentangled):
+        return {}
+    names = {"c2p": "attention.relative_keys", "p2c": "attention.relative_queries"}
+    return {names[term]: (attention.num_heads * bias.num_rows, attention.head_dim) for term in bias.terms}
+
+
+def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
+    """(out_features, in_features) of the linear maps of the head, by engine name; `head.{i}` is step i."""
+    widths = spec.step_widths
+    steps = enumerate(spec.head.steps)
+    shapes = {f"head.{i}.dense": (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
+    return shapes if isinstance(spec.head, EmbeddingHead) else shapes | {"head.out": (spec.output_width, widths[-1])}
+
+
+def head_norms(spec: ModelSpec) -> dict[str, int]:
+    """Width of the layer norms of the head, by engine name."""
+    steps = zip(spec.head.steps, spec.step_widths, strict=False)
+    return {f"head.{i}.norm": width for i, (step, width) in enumerate(steps) if isinstance(step, LayerNorm)}
+
+
+def norm_names(spec: ModelSpec) -> dict[str, Norm]:
+    """Every norm of embeddings and layers, by engine name; `layers.{i}` for those of layer i."""
+    names: dict[str, Norm] = {"embeddings.norm": spec.norm} if spec.normalizes_embeddings else {}
+    parts = ["attention.norm", "mlp.norm"]
+    parts += ["attention.post_norm", "mlp.post_norm"] if spec.placement == "sandwich" else []
+    for layer in range(spec.num_layers):
+        skipped = ["attention.norm"] if layer == 0 and spec.skips_first_norm else []
+        names |= {f"layers.{layer}.{part}": spec.norm for part in parts if part not in skipped}
+    if spec.placement != "post":
+        names["final.norm"] = spec.norm
+    return names

@@ -1,0 +1,66 @@
+"""Chains of sentence-transformers' modules behind a small BERT, saved and judged by sentence-transformers itself."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openbei.backends import load_engine
+from openbei.batch import Vectors
+from openbei.build import build
+from openbei.config import Environment
+from openbei.embedder import Embedder
+from openbei.engine_dir import EngineDir
+from openbei.spec import DType
+from tests.checkpoint import deployment
+from tests.prose import texts
+
+TEXTS = [*texts(14, longest=150), "a", "of the same length as another", "or of the same length as it"]
+
+
+def transformer(checkpoint: Path) -> Any:
+    """The checkpoint's Transformer."""
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    return Transformer(str(checkpoint), max_seq_length=128)
+
+
+def lively(module: Any, seed: int = 0) -> Any:
+    """A module with seeded weights of enough variance that texts differ, norms and biases included."""
+    import torch
+
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            spread = 0.5 if parameter.ndim == 1 else 1.5 * parameter.shape[-1] ** -0.5
+            parameter.normal_(1.0 if name == "norm.weight" else 0.0, spread)
+    return module
+
+
+def save(folder: Path, modules: list[Any], **options: Any) -> Any:
+    """Save a SentenceTransformer of the modules; returns it as it is loaded again."""
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(modules=modules, device="cpu", **options).save_pretrained(str(folder), create_model_card=False)
+    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+def engine_of(checkpoint: Path, out: Path, *, dtype: DType = "float32", route: str | None = None) -> EngineDir:
+    """The engine directory of a checkpoint's route."""
+    import msgspec
+
+    chosen = msgspec.structs.replace(deployment(checkpoint, dtype=dtype), route=route)
+    return build(chosen, out, environment=Environment.read({}))
+
+
+def embed(
+    engine_dir: EngineDir, given: list[str], *, backend: str = "native", prompt_name: str | None = None
+) -> Vectors:
+    """What this engine makes of texts."""
+    engine = load_engine(engine_dir, backend=backend)
+    return Embedder.open(engine_dir, engine, prompt_name=prompt_name).embed(given)
+
+
+def judged(model: Any, given: list[str], **how: Any) -> Vectors:
+    """What sentence-transformers makes of them, one by one: without padding."""
+    return np.asarray(model.encode(given, batch_size=1, **how), np.float32)
