@@ -10,7 +10,7 @@ import transformers
 
 from openbei.errors import CheckpointError
 from openbei.families import nomic_bert
-from openbei.spec import EmbeddingHead, GatedMLP
+from openbei.spec import EmbeddingHead, GatedMLP, linear_shapes
 
 from .parity import check_family, transformers_judge
 
@@ -21,7 +21,7 @@ THEIRS: dict[str, Any] = {
     "n_embd": 64, "n_layer": 2, "n_head": 4, "n_inner": 96, "n_positions": 128, "layer_norm_epsilon": 1e-12,
     "activation_function": "swiglu", "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0, "prenorm": False,
     "rotary_emb_interleaved": False, "rotary_scaling_factor": None, "max_trained_positions": 2048, "causal": False,
-    "type_vocab_size": 2,
+    "type_vocab_size": 2, "qkv_proj_bias": False, "mlp_fc1_bias": False, "mlp_fc2_bias": False,
 }  # fmt: skip
 """What stands in config.json of the repositories."""
 
@@ -57,6 +57,8 @@ def test_the_words_of_the_repositories() -> None:
     assert spec.mlp == GatedMLP(intermediate_size=96, activation="silu")
     longer = nomic_bert.parse(THEIRS | {"n_positions": 8192, "rotary_scaling_factor": 2}, MEAN)
     assert longer.positions.max_positions == 2048, "the stretch would begin here"
+    assert set(spec.unbiased) == set(linear_shapes(spec, 0))
+    assert nomic_bert.parse(THEIRS | {"qkv_proj_bias": True}, MEAN).unbiased == ("mlp.gate", "mlp.up", "mlp.down")
 
 
 @pytest.mark.parametrize(

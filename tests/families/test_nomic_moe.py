@@ -149,6 +149,8 @@ def test_the_published_config() -> None:
     ("change", "message"),
     [
         (lambda w: w.pop("encoder.layers.1.mlp.experts.mlp.w1"), "no tensor encoder.layers.1.mlp.experts.mlp.w1$"),
+        (lambda w: w.pop("encoder.layers.0.attn.out_proj.bias"), "no tensor encoder.layers.0.attn.out_proj.bias$"),
+        (lambda w: w.pop("encoder.layers.0.mlp.fc1.bias"), "no tensor encoder.layers.0.mlp.fc11.bias$"),
         (lambda w: w.update({"encoder.layers.0.mlp.experts.bias": torch.zeros(64)}), "no place for: .*layers.0.mlp"),
         (lambda w: w.update({"encoder.layers.1.mlp.fc1.weight": torch.zeros(96, 64)}), "no place for: .*layers.1.mlp"),
         (

@@ -80,9 +80,9 @@ def head_size(hidden_size: int, num_heads: int) -> int:
     return hidden_size // num_heads
 
 
-def unbiased(config: Mapping[str, object]) -> tuple[str, ...]:
+def unbiased(config: Mapping[str, object], biases: Mapping[str, tuple[str, ...]] = BIASES) -> tuple[str, ...]:
     """The linear maps that have no bias by a config.json, which has one only where a field says so."""
-    return tuple(name for key, names in BIASES.items() if not config.get(key) for name in names)
+    return tuple(name for key, names in biases.items() if not config.get(key) for name in names)
 
 
 def pooled(config: Mapping[str, object], head: SequenceHead) -> SequenceHead:

@@ -10,10 +10,10 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.fields import Mixture, fields_of, rotary
+from openbei.families.fields import Mixture, fields_of, rotary, unbiased
 from openbei.spec import MLP, GatedMLP, Head, ModelSpec, NoPositions, Step
 
-PREFIX, MAY_LACK = "nomic_bert.", ("Wqkv.bias", "out_proj.bias", "fc11.bias", "fc12.bias", "fc2.bias")
+PREFIX, MAY_LACK = "nomic_bert.", ()
 OLD_SUFFIXES = {f"mlp.fc1.{part}": f"mlp.fc11.{part}" for part in ("weight", "bias")}  # fc1 where there is no gate
 WEIGHTS = {
     "embeddings.word_embeddings.weight": "embeddings.token",
@@ -55,6 +55,12 @@ FIELDS = {
 GATED = {"swiglu": "silu", "geglu": "gelu"}
 """What the repositories call gated MLPs -> the activation of the gate. transformers' MLPs are all gated."""
 
+BIASES = {
+    "qkv_proj_bias": ("attention.qkv", "attention.out"), "mlp_fc1_bias": ("mlp.gate", "mlp.up"),
+    "mlp_fc2_bias": ("mlp.down",),
+}  # fmt: skip
+"""Fields that say whether there are biases: true by default in the repositories' words, and unknown to transformers."""
+
 _ONLY = {
     "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "prenorm": False,
     "parallel_block": False, "use_rms_norm": False, "causal": False, "expert_choice_router": False,
@@ -77,6 +83,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         attention=msgspec.structs.replace(spec.attention, rotary=turning),
         mlp=mlp(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
         experts=fields_of(config, Mixture).experts(spec.num_layers),
+        unbiased=unbiased({**dict.fromkeys(BIASES, "n_embd" in config), **config}, BIASES),
     )
 
 
