@@ -10,7 +10,8 @@ import transformers
 
 from openbei.errors import CheckpointError
 from openbei.families import nomic_bert
-from openbei.spec import EmbeddingHead, GatedMLP, linear_shapes
+from openbei.shapes import linear_shapes
+from openbei.spec import EmbeddingHead, GatedMLP
 
 from .parity import check_family, transformers_judge
 
