@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import statistics
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,19 @@ from numpy.typing import NDArray
 from openbei.backends import load_engine
 from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.build import build
+from openbei.cli.bench import flops_of, peak_flops
 from openbei.config import Environment, deployment_for_model
 from openbei.embedder import BATCHES_AT_ONCE, batches
 from openbei.engine_dir import EngineDir
-from openbei.families import ARCHITECTURES, FAMILIES, find_family
+from openbei.families import find_family
 from openbei.shapes import num_parameters
-from openbei.spec import DType
+from openbei.spec import DType, EmbeddingHead, ModelSpec
 from tests.families.parity import error, transformers_judge
+from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
 
 from .judges import converted, fastest_openvino, openvino_candidates, pad
+from .models_page import Measured, page
 from .results import Row, interleaved, ratio, report
 from .setting import Setting
 from .shapes import SHAPES, Shape
@@ -41,24 +43,7 @@ PEER_BATCH = 8
 PAGE = "models.md"
 JUDGED_LENGTHS = (1, 17, 64, 200)
 
-TASKS = {
-    "embedding": "embed", "sequence_labels": "rerank, classify", "token_labels": "named entities",
-    "term_weights": "SPLADE",
-}  # fmt: skip
-
 Ids = list[NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One model: hidden states' worst `cosine` in float32, and `error` in bfloat16 as a share of the peer's."""
-
-    shape: Shape
-    parameters: int
-    cosine: float
-    error: float
-    tokens_per_s: dict[str, int]
-    ratios: dict[str, float]
 
 
 def checkpoint_of(setting: Setting, shape: Shape) -> Path:
@@ -117,21 +102,28 @@ def build_at(checkpoint: Path, dtype: DType) -> EngineDir:
     return build(deployment, checkpoint / dtype, environment=Environment.read(os.environ))
 
 
+def judged_ids() -> Ids:
+    """Sequences of JUDGED_LENGTHS tokens."""
+    rng = np.random.default_rng(1)
+    return [rng.integers(1000, 20000, n).astype(np.int32) for n in JUDGED_LENGTHS]
+
+
+def states_of(engine: Engine) -> NDArray[np.float32]:
+    """Hidden states of the judged sequences, end to end."""
+    batch = PackedBatch.pack([Sequence(ids, len(ids)) for ids in judged_ids()])
+    return np.asarray(engine.run(batch, "tokens"), np.float32)
+
+
 def judge(checkpoint: Path, threads: int) -> tuple[float, float]:
     """The worst cosine in float32, and the error in bfloat16 as a share of transformers' own, over hidden states."""
-    rng = np.random.default_rng(1)
-    given = [rng.integers(1000, 20000, n).astype(np.int32) for n in JUDGED_LENGTHS]
-    batch = PackedBatch.pack([Sequence(ids, len(ids)) for ids in given])
-    states: dict[str, Any] = {}
+    ours, theirs = {}, {}
     dtypes: tuple[DType, ...] = ("float32", "bfloat16")
     for dtype in dtypes:
-        engine = load_engine(build_at(checkpoint, dtype), threads=threads)
-        states[f"our {dtype}"] = np.asarray(engine.run(batch, "tokens"))
+        ours[dtype] = states_of(load_engine(build_at(checkpoint, dtype), threads=threads))
         peer = transformers_judge(checkpoint, dtype=dtype)
-        states[dtype] = np.concatenate([peer(ids.tolist()) for ids in given])
-    truth = states["float32"]
-    share = error(states["our bfloat16"], truth) / error(states["bfloat16"], truth)
-    return worst_cosine(states["our float32"], truth), share
+        theirs[dtype] = np.concatenate([peer(ids.tolist()) for ids in judged_ids()])
+    truth = theirs["float32"]
+    return worst_cosine(ours["float32"], truth), error(ours["bfloat16"], truth) / error(theirs["bfloat16"], truth)
 
 
 def measure(setting: Setting, shape: Shape) -> Measured:
@@ -144,8 +136,9 @@ def measure(setting: Setting, shape: Shape) -> Measured:
     engine_dir = build_at(checkpoint, "bfloat16")
     ids = random_ids(setting.count(NUM_TEXTS))
     model = transformers.AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
+    engine = load_engine(engine_dir, threads=setting.threads)
     contenders = {
-        "openbei": partial(run_engine, load_engine(engine_dir, threads=setting.threads), ids),
+        "openbei": partial(run_engine, engine, ids),
         "transformers bf16": partial(run_transformers, model, ids),
     }
     if shape.limit is not None:
@@ -153,14 +146,38 @@ def measure(setting: Setting, shape: Shape) -> Measured:
         _, openvino = fastest_openvino(candidates, ids[::4])
         contenders["OpenVINO bf16"] = partial(openvino, ids)
     times = interleaved(contenders, setting.count(ROUNDS))
-    speed = {who: round(sum(map(len, ids)) / statistics.median(seconds)) for who, seconds in times.items()}
-    ratios = {who: ratio(seconds, times["openbei"]) for who, seconds in times.items() if who != "openbei"}
-    parameters = num_parameters(engine_dir.manifest.spec)
     shutil.rmtree(checkpoint)
     for left in setting.folder.glob(f"{shape.model}.openvino.*"):
         left.unlink()
-    gc.collect()
-    return Measured(shape, parameters, cosine, share, speed, ratios)
+    return summary(shape, engine_dir.manifest.spec, engine, ids, times, cosine, share)
+
+
+def measure_alone(setting: Setting, shape: Shape) -> Measured:
+    """The same of a shape that no peer has: an engine of random weights."""
+    family, _ = find_family(shape.architecture)
+    spec = family.parse({"architectures": [shape.architecture], **shape.changes}, EmbeddingHead(poolings=("mean",)))
+    precise = random_engine_dir(spec)
+    ours, truth = (states_of(load_engine(precise, backend=name)) for name in ("native", "reference"))
+    engine = load_engine(random_engine_dir(spec, "bfloat16"), threads=setting.threads)
+    ids = random_ids(setting.count(NUM_TEXTS))
+    times = interleaved({"openbei": partial(run_engine, engine, ids)}, setting.count(ROUNDS))
+    return summary(shape, spec, engine, ids, times, worst_cosine(ours, truth), None)
+
+
+def summary(
+    shape: Shape, spec: ModelSpec, engine: Engine, ids: Ids, times: dict[str, list[float]], cosine: float,
+    share: float | None,
+) -> Measured:  # fmt: skip
+    """What times say; the matrix peak is measured here."""
+    speed = {who: sum(map(len, ids)) / statistics.median(seconds) for who, seconds in times.items()}
+    ratios = {who: ratio(seconds, times["openbei"]) for who, seconds in times.items() if who != "openbei"}
+    flops_a_token = sum(flops_of(spec, len(one)) for one in ids) / sum(map(len, ids))
+    peak = peak_flops(engine.description, 0.5)
+    assert peak, "the peak is that of the native engine"
+    of_peak = speed["openbei"] * flops_a_token / peak
+    return Measured(
+        shape, num_parameters(spec), cosine, share, of_peak, {who: round(s) for who, s in speed.items()}, ratios
+    )
 
 
 def run(setting: Setting) -> list[Row]:
@@ -170,7 +187,8 @@ def run(setting: Setting) -> list[Row]:
     torch.set_num_threads(setting.threads)
     found, rows = [], []
     for shape in SHAPES:
-        found.append(one := measure(setting, shape))
+        found.append(one := (measure if shape.has_peer else measure_alone)(setting, shape))
+        gc.collect()
         report_one = {"model": shape.model, "tokens_per_s": one.tokens_per_s, "cosine": one.cosine, "error": one.error}
         about = {f"{shape.model} shape, mixed, × {who}": value for who, value in one.ratios.items()}
         kept = [Row(what, value, limit=shape.limit) for what, value in about.items()]
@@ -183,35 +201,3 @@ def run(setting: Setting) -> list[Row]:
 def page_of(setting: Setting) -> str:
     """The table that `run` left."""
     return (setting.folder / PAGE).read_text()
-
-
-def page(found: list[Measured]) -> str:
-    """Markdown: one row for each model, the families in the order of FAMILIES."""
-    order = list(FAMILIES)
-    head = (
-        "architectures", "tasks", "shape measured", "parameters", "1 - worst cosine, float32",
-        "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "tokens/s",
-    )  # fmt: skip
-    lines = [head, ("---",) * len(head)]
-    lines += [cells(one) for one in sorted(found, key=lambda one: order.index(one.shape.beginning))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cells(one: Measured) -> tuple[str, ...]:
-    """One row."""
-    shape = one.shape
-    family, _ = find_family(shape.architecture)
-    kinds = {kind for ends in ARCHITECTURES.values() for kind in ends} & set(family.HEADS)
-    layers = f", {shape.changes['num_hidden_layers']} of {shape.of_layers} layers" if shape.of_layers else ""
-    openvino = one.ratios.get("OpenVINO bf16")
-    return (
-        ", ".join([shape.beginning, *shape.also]),
-        ", ".join(words for kind, words in TASKS.items() if kind in kinds),
-        shape.model + layers,
-        f"{one.parameters / 1e6:,.0f} M",
-        f"{max(1 - one.cosine, 0):.0e}",
-        f"{one.error:.2f}",
-        f"{one.ratios['transformers bf16']:.2f}",
-        "" if openvino is None else f"{openvino:.2f}",
-        f"{one.tokens_per_s['openbei']:,}",
-    )

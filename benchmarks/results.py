@@ -45,7 +45,8 @@ def table(rows: Sequence[Row]) -> str:
 def report(name: str, setting: dict[str, Any], measured: dict[str, Any], rows: Sequence[Row]) -> None:
     """Print the line of JSON and the table of one benchmark."""
     print(json.dumps({"benchmark": name, **setting, **measured}), flush=True)
-    print(f"\n{table(rows)}\n", flush=True)
+    if rows:
+        print(f"\n{table(rows)}\n", flush=True)
 
 
 def write_between_markers(path: Path, text: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Shape:
     """One row. `also` are names of architectures that are built alike, `of_layers` is how many the real model has if
-    fewer are taken, `limit` what speed must reach.
+    fewer are taken, `limit` what speed must reach. Where `has_peer` is not set, transformers has no such model, and
+    `changes` are its whole config.json.
     """
 
     model: str
@@ -19,6 +20,7 @@ class Shape:
     also: tuple[str, ...] = ()
     of_layers: int | None = None
     limit: float | None = None
+    has_peer: bool = True
 
     @property
     def beginning(self) -> str:
@@ -37,6 +39,15 @@ ROBERTA = {"max_position_embeddings": 514, "type_vocab_size": 1}
 LLAMA3_ROPE = {
     "rope_type": "llama3", "rope_theta": 500000.0, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 8192,
+}  # fmt: skip
+
+JINA = _sizes(30528, 768, 3072, 12, 12, position_embedding_type="alibi", feed_forward_type="geglu",
+              max_position_embeddings=8192, hidden_act="gelu")  # fmt: skip
+NOMIC_MOE = {
+    "vocab_size": 250048, "n_embd": 768, "n_inner": 3072, "n_layer": 12, "n_head": 12, "n_positions": 2048,
+    "layer_norm_epsilon": 1e-5, "activation_function": "gelu", "rotary_emb_base": 10000, "rotary_emb_fraction": 1.0,
+    "type_vocab_size": 1, "num_experts": 8, "moe_top_k": 2, "moe_every_n_layers": 2, "prenorm": False,
+    "moe_normalize_expert_weights": False, "qkv_proj_bias": True, "mlp_fc1_bias": True, "mlp_fc2_bias": True,
 }  # fmt: skip
 
 SHAPES = [
@@ -58,6 +69,8 @@ SHAPES = [
           _sizes(128100, 768, 3072, 12, 12, relative_attention=True, position_buckets=256, share_att_key=True,
                  norm_rel_ebd="layer_norm", pos_att_type=["p2c", "c2p"], position_biased_input=False)),
     Shape("nomic-embed-text-v1.5", "NomicBertModel"),
+    Shape("nomic-embed-text-v2-moe", "NomicBertModel", NOMIC_MOE, has_peer=False),
+    Shape("jina-embeddings-v2-base", "JinaBertModel", JINA, has_peer=False),
     Shape("gte-multilingual-base", "GteModel", also=("New",)),
     Shape("EuroBERT-210m", "EuroBertModel"),
     Shape("Llama-3.2-1B", "LlamaModel",

@@ -1,17 +1,13 @@
-"""Engine directories of random weights, in memory: any shape, no checkpoint, no disk."""
+"""Specs of any shape, and engines of random weights over them."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from openbei.engine_dir import EngineDir, Manifest
-from openbei.quant import SCHEMES
-from openbei.quant.scheme import padded
-from openbei.shapes import tensor_shapes
-from openbei.spec import MLP, Activation, Attention, DType, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
+from openbei.engine_dir import EngineDir
+from openbei.spec import MLP, Activation, Attention, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
+from tests.random_engine import random_engine_dir
 
 MEAN = EmbeddingHead(poolings=("mean",))
 
@@ -44,29 +40,4 @@ def make_spec() -> MakeSpec:
 
 @pytest.fixture
 def make_engine_dir() -> MakeEngineDir:
-    def make(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) -> EngineDir:
-        rng = np.random.default_rng(seed)
-        scheme = SCHEMES[dtype]
-        tensors = {}
-        for name, shape in tensor_shapes(spec).items():
-            # Variance is kept through the layers, so that tokens and texts stay far apart.
-            values = rng.standard_normal(shape).astype(np.float32)
-            if name == "attention.buckets":
-                tensors[name] = values
-            elif len(shape) == 2 and not name.startswith("embeddings."):
-                tensors[name] = scheme.pack(values / np.float32(np.sqrt(shape[1])))
-            elif len(shape) == 2:
-                tensors[name] = scheme.cast(values)
-            elif "norm" in name and name.endswith(".weight"):
-                tensors[name] = 1 + values / 4
-            else:
-                bias = values / 4
-                tensors[name] = bias if "norm" in name else np.pad(bias, (0, padded(len(bias)) - len(bias)))
-        manifest = Manifest(
-            openbei_version="0", model_name="random", source="seed", spec=spec,
-            dtype=dtype, max_sequence_tokens=spec.positions.max_positions, max_num_tokens=8192,
-            default_route="/v1/embeddings", content_hash="", report=(),
-        )  # fmt: skip
-        return EngineDir(Path("random"), manifest, tensors)
-
-    return make
+    return random_engine_dir

@@ -1,0 +1,60 @@
+"""The table of docs/models.md: one row for each model that was measured."""
+
+from dataclasses import dataclass
+
+from openbei.families import ARCHITECTURES, FAMILIES, find_family
+
+from .shapes import Shape
+
+TASKS = {
+    "embedding": "embed", "sequence_labels": "rerank, classify", "token_labels": "named entities",
+    "term_weights": "SPLADE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model: hidden states' worst `cosine` in float32, and `error` in bfloat16 as a share of the peer's.
+
+    `of_peak` is the share of the matrix peak that the engine reaches. Without a peer the numpy reference is the judge.
+    """
+
+    shape: Shape
+    parameters: int
+    cosine: float
+    error: float | None
+    of_peak: float
+    tokens_per_s: dict[str, int]
+    ratios: dict[str, float]
+
+
+def page(found: list[Measured]) -> str:
+    """Markdown: one row for each model, the families in the order of FAMILIES."""
+    order = list(FAMILIES)
+    head = (
+        "architectures", "tasks", "shape measured", "parameters", "1 - worst cosine, float32",
+        "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "of the matrix peak",
+        "tokens/s",
+    )  # fmt: skip
+    lines = [head, ("---",) * len(head)]
+    lines += [cells(one) for one in sorted(found, key=lambda one: order.index(one.shape.beginning))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cells(one: Measured) -> tuple[str, ...]:
+    """One row."""
+    shape = one.shape
+    family, _ = find_family(shape.architecture)
+    kinds = {kind for ends in ARCHITECTURES.values() for kind in ends} & set(family.HEADS)
+    layers = f", {shape.changes['num_hidden_layers']} of {shape.of_layers} layers" if shape.of_layers else ""
+    ratios = [one.ratios.get(f"{who} bf16") for who in ("transformers", "OpenVINO")]
+    return (
+        ", ".join([shape.beginning, *shape.also]),
+        ", ".join(words for kind, words in TASKS.items() if kind in kinds),
+        shape.model + layers,
+        f"{one.parameters / 1e6:,.0f} M",
+        f"{max(1 - one.cosine, 0):.0e}{'' if shape.has_peer else ' †'}",
+        *("" if number is None else f"{number:.2f}" for number in (one.error, *ratios)),
+        f"{one.of_peak:.0%}",
+        f"{one.tokens_per_s['openbei']:,}",
+    )
