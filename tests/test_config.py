@@ -105,7 +105,7 @@ def test_a_generated_config(tmp_path: Path) -> None:
 
 def test_settings(tmp_path: Path) -> None:
     config = minimal(
-        environment_variables={"DTYPE": "float32", "AUTO_TRUNCATE": True, "LOG": 1},
+        environment_variables={"DTYPE": "float32", "ROUTE": "query", "AUTO_TRUNCATE": True, "LOG": 1},
         trt_llm__build__base_model="encoder",
         trt_llm__build__checkpoint_repository__source=None,
         trt_llm__build__num_builder_gpus=4,
@@ -120,6 +120,7 @@ def test_settings(tmp_path: Path) -> None:
     notes = {note.subject: note.decision for note in deployment.notes}
     assert notes["checkpoint_repository.source"] == "HF"
     assert notes["trt_llm.build.num_builder_gpus"] == "no effect"
+    assert deployment.route == "query"
     assert notes["environment_variables.LOG"] == notes["environment_variables.AUTO_TRUNCATE"] == "no effect"
 
 
@@ -157,6 +158,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "source": ({"trt_llm__build__checkpoint_repository__source": "hf"}, "checkpoint_repository.source is 'hf'"),
     "no repo": ({"trt_llm__build__checkpoint_repository__repo": None}, "missing required field `repo`"),
     "float16": ({"environment_variables": {"DTYPE": "float16"}}, "DTYPE is 'float16'.*bfloat16 or float32"),
+    "a route that is no name": ({"environment_variables": {"ROUTE": 1}}, "ROUTE is 1; it is the name"),
     "no truncation": ({"environment_variables": {"AUTO_TRUNCATE": "false"}}, "AUTO_TRUNCATE is 'false'"),
     "adapters": ({"trt_llm__build__lora_adapters": {"a": {}}}, "lora_adapters is set, but LoRA"),
 }  # fmt: skip

@@ -16,6 +16,8 @@ from openbei.truss import CheckpointRepository, Config, Route, read_config
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
 DEFAULT_DTYPE: DType = "bfloat16"
+READ_VARIABLES = ("DTYPE", "CONVERT", "ROUTE")
+"""Environment variables of a config that decide what is built."""
 
 Conversion = Literal["lm-head"]
 """What a build can make of a checkpoint first: of a generative reranker a classifier, by the rows of its lm_head."""
@@ -123,6 +125,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
         convert=_convert(config),
+        route=_route(config),
         example_input=config.model_metadata.get("example_model_input"),
         notes=(*notes, *(Decision(path, "no effect", reason) for path, reason in idle.items())),
     )
@@ -168,6 +171,13 @@ def _convert(config: Config) -> Conversion | None:
             )
 
 
+def _route(config: Config) -> str | None:
+    value = config.environment_variables.get("ROUTE")
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise ConfigError(f"environment_variables.ROUTE is {value!r}; it is the name of a Router's route")
+
+
 def _idle_variables(config: Config) -> dict[str, str]:
     """Variables that change nothing, with the reason, by dotted path."""
     variables = config.environment_variables
@@ -178,7 +188,7 @@ def _idle_variables(config: Config) -> dict[str, str]:
             hint="remove the variable",
         )
     reason = "not read from the config; set it for the process of `bei`"
-    return {f"environment_variables.{name}": reason for name in variables if name not in ("DTYPE", "CONVERT")}
+    return {f"environment_variables.{name}": reason for name in variables if name not in READ_VARIABLES}
 
 
 class Secret(str):

@@ -24,7 +24,9 @@ from openbei.errors import ConfigError
     "key is environment_variables.CONVERT.",
 )
 @click.option(
-    "--route", help="Of a model with a Router, the route to build, such as query.  [default: the Router's default]"
+    "--route",
+    help="Of a model with a Router, the route to build, such as query. The config's key is environment_variables.ROUTE."
+    "  [default: the Router's default]",
 )
 def command(config: str, out: Path | None, force: bool, convert: Conversion | None, route: str | None) -> None:
     """Build the engine directory of CONFIG: a config.yaml, a folder with a checkpoint, or a model's id on the Hub.

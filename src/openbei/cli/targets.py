@@ -39,16 +39,16 @@ def engine_dir_of(
 ) -> EngineDir:
     """Open the engine directory of a TARGET, hashes checked; build it first if there is none, it is stale, or `force`.
 
-    `convert` overrides the config's; `route` is the route of a Router to build. Raises what building and opening raise.
+    `convert` and `route`, that of a Router, override the config's. Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
         return open_engine_dir(Path(target))
     from openbei.build import build, default_engine_path, render_report
     from openbei.cli.progress import Bar
 
-    deployment = msgspec.structs.replace(deployment_of(target), route=route)
-    if convert:
-        deployment = msgspec.structs.replace(deployment, convert=convert)
+    deployment = deployment_of(target)
+    chosen = {"convert": convert or deployment.convert, "route": route or deployment.route}
+    deployment = msgspec.structs.replace(deployment, **chosen)
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
     if engine_dir is None or force:
