@@ -213,9 +213,9 @@ void Encoder::embed(const Team& team, size_t begin, size_t end, const Lane& lane
   lane.sync();
 }
 
-// Normalizes this lane's share of `rows` float32 rows.
+// Normalizes this lane's share of `rows` float32 rows; `added` are rows of `hidden` that are added to them afterwards.
 void Encoder::normalize(const NormWeights& weights, Norm norm, const Lane& lane, const float* x, size_t rows,
-                        NormTarget target, void* y, size_t y_stride) const {
+                        NormTarget target, void* y, size_t y_stride, const char* added) const {
   const size_t first = lane.begin(rows);
   const size_t bytes = target == NormTarget::activations ? kernels_.activation_bytes : sizeof(float);
   kernels_.norm({.kind = norm.kind,
@@ -227,6 +227,8 @@ void Encoder::normalize(const NormWeights& weights, Norm norm, const Lane& lane,
                  .rows = lane.end(rows) - first,
                  .width = spec_.hidden_size,
                  .target = target,
+                 .residual = added ? added + first * hidden_stride_ * kernels_.activation_bytes : nullptr,
+                 .residual_stride = hidden_stride_,
                  .y = static_cast<char*>(y) + first * y_stride * bytes,
                  .y_stride = y_stride});
 }

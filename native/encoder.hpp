@@ -38,7 +38,8 @@ struct Head {
   size_t num_narrow_steps() const;
 };
 
-// Where a layer's norms stand: x = norm(x + f(x)); x = x + f(norm(x)); x = x + norm(f(norm(x))).
+// Where a layer's norms stand: x = norm(x + f(x)), or x = post_norm(x + norm(x + f(x))) where there is a second one;
+// x = x + f(norm(x)); x = x + post_norm(f(norm(x))).
 enum class Placement { post, pre, sandwich };
 
 struct Norm {
@@ -59,11 +60,14 @@ struct EncoderSpec {
   bool is_causal;
   float score_scale, softcap;
   size_t relative_rows;  // of a head's relative tables; 0 where there are none
-  float head_norm_eps;   // of queries and keys
+  Norm head_norm;        // of queries and keys
+  bool norms_all_heads;  // at once, instead of each
   Head head;
 
   size_t query_width() const { return num_heads * head_dim; }
   size_t kv_width() const { return num_kv_heads * head_dim; }
+  size_t query_norm_width() const { return norms_all_heads ? query_width() : head_dim; }
+  size_t key_norm_width() const { return norms_all_heads ? kv_width() : head_dim; }
 };
 
 class Buffer;
@@ -84,6 +88,11 @@ struct Rotary {
   size_t dim = 0;
 };
 
+// Those of a sublayer.
+struct PlacedNorms {
+  NormWeights norm, post_norm;
+};
+
 struct MlpWeights {
   LinearWeights gate, up, down;  // the gate where the spec has one
 };
@@ -94,9 +103,8 @@ struct LayerWeights {
   LinearWeights router = {};
   std::vector<MlpWeights> experts = {};
   const float* experts_bias = nullptr;  // [hidden_size], padded
-  NormWeights attention_norm, mlp_norm, attention_post_norm, mlp_post_norm;
-  const float* query_norm = nullptr;  // [head_dim], like key_norm
-  const float* key_norm = nullptr;
+  PlacedNorms attention_norms, mlp_norms;
+  NormWeights query_norm, key_norm;
   const void *relative_keys = nullptr, *relative_queries = nullptr;  // packed [num_heads · relative_rows, head_dim]
   Rotary rotary;
   size_t reach;  // how far a token sees
@@ -177,10 +185,10 @@ class Encoder {
   void choose_experts(const LayerWeights& layer, const char* hidden, size_t rows, Workspace& own) const;
   void mix_experts(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void normalize(const NormWeights& weights, Norm norm, const Lane& lane, const float* x, size_t rows,
-                 NormTarget target, void* y, size_t y_stride) const;
-  void close(const LinearWeights& linear, size_t in_features, const char* x, size_t x_stride, const NormWeights& norm,
+                 NormTarget target, void* y, size_t y_stride, const char* added = nullptr) const;
+  void close(const LinearWeights& linear, size_t in_features, const char* x, size_t x_stride, const PlacedNorms& norms,
              const Team& team, size_t begin, size_t end, const Lane& lane) const;
-  void settle(const NormWeights& norm, const Team& team, size_t begin, size_t end, const Lane& lane) const;
+  void settle(const PlacedNorms& norms, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   float* residual(const Team& team, size_t row) const;
   bool keeps_residual() const { return spec_.placement != Placement::post; }
 

@@ -79,7 +79,14 @@ inline constexpr size_t bias_slack = 64;
 
 // x; (x - mean) / sqrt(var + eps) · weight + bias; x / sqrt(mean(x²) + eps) · weight; x / max(|x|, eps)
 enum class NormKind { none, layer, rms, unit };
-enum class NormTarget { activations, floats, grow };  // y = ·, y = · in float32, or y + · in float32
+
+// What becomes of the normalized rows.
+enum class NormTarget {
+  activations,  // ·, in the activation type
+  floats,       // ·, float32
+  grow,         // y + ·, float32
+  add,          // residual + ·, float32; the residual is in the activation type, and y may be x
+};
 
 struct NormArgs {
   NormKind kind;
@@ -90,19 +97,23 @@ struct NormArgs {
   float eps;
   size_t rows, width;
   NormTarget target = NormTarget::activations;
+  const void* residual = nullptr;
+  size_t residual_stride = 0;
   void* y;
   size_t y_stride;
 };
 
-// Turns heads that lie side by side in the activation type, x [rows, heads · head_dim], after norming each if there is
-// a weight [head_dim]. Of the first `dim` columns the first half turns against the second, by the row's position in the
-// tables [positions, dim / 2].
+// Turns heads that lie side by side in the activation type, x [rows, heads · head_dim], after a layer norm or an RMS
+// norm of every norm_width columns: a head's, or all. Of a head's first `dim` columns the first half turns against the
+// second, by the row's position in the tables [positions, dim / 2].
 struct TurnArgs {
   void* x;
   size_t x_stride;
   size_t rows, heads, head_dim, dim;
-  const float* norm_weight;
+  NormKind norm;
+  const float *norm_weight, *norm_bias;  // [norm_width]; a bias of a layer norm
   float norm_eps;
+  size_t norm_width;
   const float *cosines, *sines;
   const int32_t* positions;
 };

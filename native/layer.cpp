@@ -8,9 +8,9 @@ namespace openbei {
 void Encoder::project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
   char* hidden = at(team.shared.hidden, begin, hidden_stride_);
   if (keeps_residual()) {
-    const Norm norm = layer.attention_norm.weight ? spec_.norm : Norm{NormKind::none, 0.0f};
-    normalize(layer.attention_norm, norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden,
-              hidden_stride_);
+    const NormWeights& weights = layer.attention_norms.norm;
+    const Norm norm = weights.weight ? spec_.norm : Norm{NormKind::none, 0.0f};
+    normalize(weights, norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden, hidden_stride_);
     lane.sync();
   }
   run_linear(kernels_, layer.qkv, spec_.hidden_size, spec_.query_width() + 2 * spec_.kv_width(), lane.rank, lane.size,
@@ -19,7 +19,7 @@ void Encoder::project(const LayerWeights& layer, const Team& team, size_t begin,
               .rows = end - begin,
               .y = at(team.shared.qkv, begin, qkv_stride_),
               .y_stride = qkv_stride_});
-  if (layer.rotary.dim == 0 && !layer.query_norm) return;
+  if (layer.rotary.dim == 0 && spec_.head_norm.kind == NormKind::none) return;
   lane.sync();
   turn(layer, team, begin, end, lane);
 }
@@ -32,15 +32,20 @@ void Encoder::turn(const LayerWeights& layer, const Team& team, size_t begin, si
                 .heads = spec_.num_heads,
                 .head_dim = spec_.head_dim,
                 .dim = layer.rotary.dim,
-                .norm_weight = layer.query_norm,
-                .norm_eps = spec_.head_norm_eps,
+                .norm = spec_.head_norm.kind,
+                .norm_weight = layer.query_norm.weight,
+                .norm_bias = layer.query_norm.bias,
+                .norm_eps = spec_.head_norm.eps,
+                .norm_width = spec_.query_norm_width(),
                 .cosines = layer.rotary.cosines,
                 .sines = layer.rotary.sines,
                 .positions = team.shared.positions.data() + first};
   kernels_.turn(args);
   args.x = static_cast<char*>(args.x) + spec_.query_width() * kernels_.activation_bytes;
   args.heads = spec_.num_kv_heads;
-  args.norm_weight = layer.key_norm;
+  args.norm_weight = layer.key_norm.weight;
+  args.norm_bias = layer.key_norm.bias;
+  args.norm_width = spec_.key_norm_width();
   kernels_.turn(args);
 }
 
@@ -103,7 +108,7 @@ void Encoder::attend(const LayerWeights& layer, const Batch& batch, const Team& 
 // What ends a sublayer: a linear map back to the model's width, added to what went around it, with the norms of the
 // placement. Afterwards a post-norm block's rows are in `hidden`, and others' in the residual.
 void Encoder::close(const LinearWeights& linear, size_t in_features, const char* x, size_t x_stride,
-                    const NormWeights& norm, const Team& team, size_t begin, size_t end, const Lane& lane) const {
+                    const PlacedNorms& norms, const Team& team, size_t begin, size_t end, const Lane& lane) const {
   char* hidden = at(team.shared.hidden, begin, hidden_stride_);
   auto* sums = static_cast<float*>(lane.block.sums.data());
   LinearArgs args{.x = x, .x_stride = x_stride, .rows = end - begin, .y = sums, .y_stride = sums_stride_};
@@ -122,39 +127,43 @@ void Encoder::close(const LinearWeights& linear, size_t in_features, const char*
       break;
   }
   run_linear(kernels_, linear, in_features, spec_.hidden_size, lane.rank, lane.size, args);
-  settle(norm, team, begin, end, lane);
+  settle(norms, team, begin, end, lane);
 }
 
 // The norms of the placement over a sublayer's sums.
-void Encoder::settle(const NormWeights& norm, const Team& team, size_t begin, size_t end, const Lane& lane) const {
+void Encoder::settle(const PlacedNorms& norms, const Team& team, size_t begin, size_t end, const Lane& lane) const {
   char* hidden = at(team.shared.hidden, begin, hidden_stride_);
-  const auto* sums = static_cast<const float*>(lane.block.sums.data());
+  auto* sums = static_cast<float*>(lane.block.sums.data());
   lane.sync();
-  if (spec_.placement == Placement::post)
-    normalize(norm, spec_.norm, lane, sums, end - begin, NormTarget::activations, hidden, hidden_stride_);
+  if (spec_.placement == Placement::post) {
+    const bool has_second = norms.post_norm.weight != nullptr;
+    if (has_second)
+      normalize(norms.norm, spec_.norm, lane, sums, end - begin, NormTarget::add, sums, sums_stride_, hidden);
+    normalize(has_second ? norms.post_norm : norms.norm, spec_.norm, lane, sums, end - begin, NormTarget::activations,
+              hidden, hidden_stride_);
+  }
   if (spec_.placement == Placement::sandwich)
-    normalize(norm, spec_.norm, lane, sums, end - begin, NormTarget::grow, residual(team, begin), sums_stride_);
+    normalize(norms.post_norm, spec_.norm, lane, sums, end - begin, NormTarget::grow, residual(team, begin),
+              sums_stride_);
   if (spec_.placement != Placement::pre) lane.sync();
 }
 
 void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
-  const bool is_post = spec_.placement == Placement::post;
   char* hidden = at(team.shared.hidden, begin, hidden_stride_);
   close(layer.attention_out, spec_.query_width(), at(team.shared.context, begin, context_stride_), context_stride_,
-        is_post ? layer.attention_norm : layer.attention_post_norm, team, begin, end, lane);
-  if (!is_post) {
-    normalize(layer.mlp_norm, spec_.norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden,
-              hidden_stride_);
+        layer.attention_norms, team, begin, end, lane);
+  if (keeps_residual()) {
+    normalize(layer.mlp_norms.norm, spec_.norm, lane, residual(team, begin), end - begin, NormTarget::activations,
+              hidden, hidden_stride_);
     lane.sync();
   }
-  const NormWeights& norm = is_post ? layer.mlp_norm : layer.mlp_post_norm;
   if (!layer.experts.empty()) {
     mix_experts(layer, team, begin, end, lane);
-    return settle(norm, team, begin, end, lane);
+    return settle(layer.mlp_norms, team, begin, end, lane);
   }
   expand(layer.mlp, hidden, end - begin, lane);
-  close(layer.mlp.down, spec_.intermediate_size, static_cast<const char*>(lane.block.inner.data()), inner_stride_, norm,
-        team, begin, end, lane);
+  close(layer.mlp.down, spec_.intermediate_size, static_cast<const char*>(lane.block.inner.data()), inner_stride_,
+        layer.mlp_norms, team, begin, end, lane);
 }
 
 // The inner activations of `rows` rows.

@@ -130,7 +130,11 @@ EncoderSpec parse_spec(const Fields& fields) {
           .score_scale = fields.number("score_scale"),
           .softcap = fields.number("softcap"),
           .relative_rows = fields.size("relative_rows"),
-          .head_norm_eps = fields.number("head_norm_eps"),
+          .head_norm = {fields.choice<NormKind>(
+                            "head_norm",
+                            {{"none", NormKind::none}, {"layer_norm", NormKind::layer}, {"rms_norm", NormKind::rms}}),
+                        fields.number("head_norm_eps")},
+          .norms_all_heads = fields.get<bool>("norms_all_heads"),
           .head = parse_head(fields)};
 }
 
@@ -228,18 +232,19 @@ class PyEncoder {
               .up = tensors.linear(at + "up", inner, hidden),
               .down = tensors.linear(at + "down", hidden, inner)};
     };
+    const auto norms = [&](const std::string& at) -> PlacedNorms {
+      return {.norm = tensors.norm(at + "norm", hidden), .post_norm = tensors.norm(at + "post_norm", hidden)};
+    };
     for (size_t i = 0; i < spec_.num_layers; ++i) {
       const std::string at = "layers." + std::to_string(i) + ".";
       weights.layers.push_back(
           {.qkv = tensors.linear(at + "attention.qkv", spec_.query_width() + 2 * spec_.kv_width(), hidden),
            .attention_out = tensors.linear(at + "attention.out", hidden, spec_.query_width()),
            .mlp = num_experts.at(i) ? MlpWeights{} : mlp(at + "mlp."),
-           .attention_norm = tensors.norm(at + "attention.norm", hidden),
-           .mlp_norm = tensors.norm(at + "mlp.norm", hidden),
-           .attention_post_norm = tensors.norm(at + "attention.post_norm", hidden),
-           .mlp_post_norm = tensors.norm(at + "mlp.post_norm", hidden),
-           .query_norm = tensors.floats(at + "attention.q_norm.weight", spec_.head_dim),
-           .key_norm = tensors.floats(at + "attention.k_norm.weight", spec_.head_dim),
+           .attention_norms = norms(at + "attention."),
+           .mlp_norms = norms(at + "mlp."),
+           .query_norm = tensors.norm(at + "attention.q_norm", spec_.query_norm_width()),
+           .key_norm = tensors.norm(at + "attention.k_norm", spec_.key_norm_width()),
            .relative_keys = tensors.rows(at + "attention.relative_keys.weight", relative_rows, spec_.head_dim),
            .relative_queries = tensors.rows(at + "attention.relative_queries.weight", relative_rows, spec_.head_dim),
            .rotary = local.at(i) ? local_rotary : rotary,

@@ -64,6 +64,11 @@ void norm_to(const NormArgs& args) {
       return norm_rows<V, kind>(args, [&](size_t row, size_t column, F value) {
         V::store(at(floats, row, column), V::load(at(floats, row, column)) + value);
       });
+    case NormTarget::add:
+      return norm_rows<V, kind>(args, [&](size_t row, size_t column, F value) {
+        const auto* residual = static_cast<const Activations*>(args.residual) + row * args.residual_stride + column;
+        V::store(at(floats, row, column), V::load(residual) + value);
+      });
   }
 }
 

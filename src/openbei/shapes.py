@@ -23,13 +23,11 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     shapes |= {f"embeddings.{name}": (count, *hidden) for name, count in rows.items() if count}
     if isinstance(attention.bias, BucketBias):
         shapes["attention.buckets"] = (attention.bias.num_buckets, attention.num_heads)
-    for name, norm in norm_names(spec).items():
-        shapes |= dict.fromkeys([f"{name}.weight", *([f"{name}.bias"] if isinstance(norm, LayerNorm) else [])], hidden)
+    for name, (norm, width) in norms(spec).items():
+        parts = ("weight", "bias") if isinstance(norm, LayerNorm) else ("weight",)
+        shapes |= {f"{name}.{part}": (width,) for part in parts}
     for name, width in head_norms(spec).items():
         shapes |= dict.fromkeys([f"{name}.weight", f"{name}.bias"], (width,))
-    if attention.norm:
-        parts = ("attention.q_norm.weight", "attention.k_norm.weight")
-        shapes |= {f"{at}.{part}": (attention.head_dim,) for at in layers for part in parts}
     return shapes
 
 
@@ -73,14 +71,20 @@ def head_norms(spec: ModelSpec) -> dict[str, int]:
     return {f"head.{i}.norm": width for i, (step, width) in enumerate(steps) if isinstance(step, LayerNorm)}
 
 
-def norm_names(spec: ModelSpec) -> dict[str, Norm]:
-    """Every norm of embeddings and layers, by engine name; `layers.{i}` for those of layer i."""
-    names: dict[str, Norm] = {"embeddings.norm": spec.norm} if spec.normalizes_embeddings else {}
+def norms(spec: ModelSpec) -> dict[str, tuple[Norm, int]]:
+    """Every norm of embeddings and layers and its width, by engine name; `layers.{i}` for those of layer i."""
+    attention, own = spec.attention, (spec.norm, spec.hidden_size)
+    names = {"embeddings.norm": own} if spec.normalizes_embeddings else {}
     parts = ["attention.norm", "mlp.norm"]
     parts += ["attention.post_norm", "mlp.post_norm"] if spec.placement == "sandwich" else []
+    parts += ["attention.post_norm"] if spec.adds_input_twice else []
     for layer in range(spec.num_layers):
         skipped = ["attention.norm"] if layer == 0 and spec.skips_first_norm else []
-        names |= {f"layers.{layer}.{part}": spec.norm for part in parts if part not in skipped}
+        names |= {f"layers.{layer}.{part}": own for part in parts if part not in skipped}
+        if attention.norm:
+            for part, width in (("q_norm", spec.attended_size), ("k_norm", spec.kv_size)):
+                width = width if attention.norms_all_heads else attention.head_dim
+                names[f"layers.{layer}.attention.{part}"] = attention.norm, width
     if spec.placement != "post":
-        names["final.norm"] = spec.norm
+        names["final.norm"] = own
     return names

@@ -132,8 +132,8 @@ class Attention(Part, frozen=True, tag="full"):
     """Softmax attention within a sequence; causal if tokens see only those before them and themselves.
 
     Scores are multiplied by `scale` (None: head_dim^-½), then bent by softcap · tanh(score / softcap) unless it is 0.
-    Fewer key and value heads than query heads are shared by neighbours. `norm` is that of queries and keys, head by
-    head, before they turn.
+    Fewer key and value heads than query heads are shared by neighbours. `norm` is that of queries and of keys before
+    they turn: of each head, or of all heads side by side if `norms_all_heads`.
     """
 
     num_heads: int
@@ -143,7 +143,8 @@ class Attention(Part, frozen=True, tag="full"):
     scale: float | None = None
     softcap: float = 0.0
     rotary: Rotary | None = None
-    norm: RMSNorm | None = None
+    norm: Norm | None = None
+    norms_all_heads: bool = False
     bias: DistanceBias | BucketBias | Disentangled | None = None
     local: LocalLayers | None = None
 
@@ -242,9 +243,10 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     """A stack of transformer layers over summed embeddings, and a head.
 
     A layer is f = attention, then f = mlp, each with its norm where `placement` says; `skips_first_norm` if the first
-    layer's attention has none. Some layers have `experts` instead of one mlp. Embeddings are multiplied by
-    `embedding_scale`, and then normalized if `normalizes_embeddings`. Linear maps have biases; those of the maps in
-    `unbiased`, named as in `linear_shapes` and `head_shapes`, are zero, and no checkpoint may have them.
+    layer's attention has none. With `adds_input_twice`, placed post, attention's is x = post_norm(x + norm(x + f(x))).
+    Some layers have `experts` instead of one mlp. Embeddings are multiplied by `embedding_scale`, and then normalized
+    if `normalizes_embeddings`. Linear maps have biases; those of the maps in `unbiased`, named as in `linear_shapes`
+    and `head_shapes`, are zero, and no checkpoint may have them.
     """
 
     family: str
@@ -260,6 +262,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     experts: Experts | None = None
     placement: Placement = "post"
     skips_first_norm: bool = False
+    adds_input_twice: bool = False
     normalizes_embeddings: bool = True
     embedding_scale: float = 1.0
     unbiased: tuple[str, ...] = ()

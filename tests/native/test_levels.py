@@ -264,6 +264,17 @@ AXES: dict[str, dict[str, Any]] = {
     "local, causal": {"attention": attention(is_causal=True, local=LocalLayers(layers=(0, 1), reach=40))},
     "softcap and scale": {"attention": attention(softcap=2.0, scale=0.7)},
     "ALiBi": TURNING | {"attention": attention(bias=DistanceBias(slopes=tuple(2.0**-i for i in range(1, 7))))},
+    "layer norm of all heads": {
+        "attention": attention(num_kv_heads=2, norm=LAYER_NORM, norms_all_heads=True), "adds_input_twice": True,
+        "mlp": GatedMLP(intermediate_size=50, activation="gelu"),
+    },
+    "RMS norm of all heads": {
+        "attention": attention(norm=RMSNorm(eps=1e-6, offset=0.5), norms_all_heads=True, rotary=ROTARY),
+    },
+    "input added twice, RMS norms, layer norm of each head": {
+        "norm": RMSNorm(eps=1e-6), "adds_input_twice": True, "attention": attention(norm=LAYER_NORM),
+        "experts": Experts(count=4, top_k=2, layers=(1,)),
+    },
     "buckets": {"attention": attention(bias=BucketBias(num_buckets=32, max_distance=128))},
     "disentangled": TURNING | {"attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH))},
     "each distance": {"attention": attention(bias=Disentangled(span=500, terms=BOTH), scale=0.2)},
@@ -338,7 +349,16 @@ def test_emulated_amx_agrees_with_reference(
 
 @pytest.mark.parametrize(
     "axis",
-    ["causal, grouped heads", "local", "gated, pre-norm", "sandwich of RMS norms", "ALiBi", "disentangled", "experts"],
+    [
+        "causal, grouped heads",
+        "local",
+        "gated, pre-norm",
+        "sandwich of RMS norms",
+        "ALiBi",
+        "layer norm of all heads",
+        "disentangled",
+        "experts",
+    ],
 )
 def test_emulated_amx_on_the_axes(
     axis: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir

@@ -11,7 +11,7 @@ from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors, con
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.quant.scheme import Array, padded
-from openbei.shapes import norm_names
+from openbei.shapes import norms
 from openbei.spec import (
     Dense,
     Disentangled,
@@ -23,6 +23,7 @@ from openbei.spec import (
     LearnedPositions,
     LocalLayers,
     ModelSpec,
+    Norm,
     RMSNorm,
     SequenceHead,
     TermHead,
@@ -134,7 +135,7 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "num_experts": [experts.count if (experts := spec.experts_of(i)) else 0 for i in range(spec.num_layers)],
         "experts_of_a_token": spec.experts.top_k if spec.experts else 0,
         "normalizes_experts": spec.experts is not None and spec.experts.normalizes,
-        "norm": "rms_norm" if isinstance(spec.norm, RMSNorm) else "layer_norm",
+        "norm": _norm_kind(spec.norm),
         "norm_eps": spec.norm.eps,
         "placement": spec.placement,
         "embedding_scale": spec.embedding_scale,
@@ -142,7 +143,9 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "score_scale": attention.scale or attention.head_dim**-0.5,
         "softcap": attention.softcap,
         "relative_rows": attention.bias.num_rows if isinstance(attention.bias, Disentangled) else 0,
+        "head_norm": _norm_kind(attention.norm) if attention.norm else "none",
         "head_norm_eps": attention.norm.eps if attention.norm else 0.0,
+        "norms_all_heads": attention.norms_all_heads,
         "rotary_dim": attention.rotary.dim if attention.rotary else 0,
         "local_rotary_dim": rotary.dim if (rotary := local.rotary or attention.rotary) else 0,
         "local_reach": min(local.reach, max_positions),
@@ -152,6 +155,10 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "output_width": spec.output_width,
         "takes_maxima": isinstance(spec.head, TermHead),
     }
+
+
+def _norm_kind(norm: Norm) -> str:
+    return "rms_norm" if isinstance(norm, RMSNorm) else "layer_norm"
 
 
 def _poolings(head: Head) -> tuple[str, ...]:
@@ -197,8 +204,5 @@ def _derived(engine_dir: EngineDir) -> dict[str, Array]:
     elif attention.bias:
         bias = distance_bias(attention, tensors.get("attention.buckets"), length)
         derived["bias"] = np.pad(bias, ((0, 0), (BIAS_SLACK, BIAS_SLACK))).astype(np.float32)
-    offsets = {f"{name}.weight": norm.offset for name, norm in norm_names(spec).items() if isinstance(norm, RMSNorm)}
-    if attention.norm:
-        names = (f"layers.{i}.attention.{part}_norm.weight" for i in range(spec.num_layers) for part in "qk")
-        offsets |= dict.fromkeys(names, attention.norm.offset)
+    offsets = {f"{name}.weight": norm.offset for name, (norm, _) in norms(spec).items() if isinstance(norm, RMSNorm)}
     return derived | {name: tensors[name] + np.float32(offset) for name, offset in offsets.items() if offset}

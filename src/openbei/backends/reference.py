@@ -12,7 +12,7 @@ from openbei.batch import Int32s, Output, PackedBatch, Rows, SparseVectors, Vect
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.quant import SCHEMES
-from openbei.shapes import norm_names, tensor_shapes
+from openbei.shapes import norms, tensor_shapes
 from openbei.spec import (
     Activation,
     Dense,
@@ -104,7 +104,7 @@ class ReferenceEngine:
         self.spec: ModelSpec = manifest.spec
         self.description = f"reference float32 (weights {manifest.dtype})"
         scheme = SCHEMES[manifest.dtype]
-        self._norms = norm_names(self.spec)
+        self._norms = {name: norm for name, (norm, _) in norms(self.spec).items()}
         self._tensors: dict[str, Vectors] = {}
         for name, shape in tensor_shapes(self.spec).items():
             stored = engine_dir.tensors[name]
@@ -135,7 +135,8 @@ class ReferenceEngine:
     def _residual(self, x: Vectors, at: str, function: Callable[[Vectors], Vectors]) -> Vectors:
         """A sublayer around which `x` goes, with its norms where the spec places them."""
         if self.spec.placement == "post":
-            return self._norm(f"{at}.norm", x + function(x))
+            normed = self._norm(f"{at}.norm", x + function(x))
+            return self._norm(f"{at}.post_norm", x + normed) if f"{at}.post_norm" in self._norms else normed
         change = function(self._norm(f"{at}.norm", x) if f"{at}.norm" in self._norms else x)
         return x + (self._norm(f"{at}.post_norm", change) if self.spec.placement == "sandwich" else change)
 
@@ -201,10 +202,10 @@ class ReferenceEngine:
     def _attend(self, layer: int, bounds: list[tuple[int, int]], x: Vectors) -> Vectors:
         spec, attention, at = self.spec, self.spec.attention, f"layers.{layer}.attention"
         parts = np.split(self._linear(f"{at}.qkv", x), [spec.attended_size, spec.attended_size + spec.kv_size], axis=1)
+        if attention.norm:  # each row of as many heads as its weight
+            for i, name in enumerate((f"{at}.q_norm", f"{at}.k_norm")):
+                parts[i] = self._norm(name, parts[i].reshape(-1, len(self._tensors[f"{name}.weight"])))
         queries, keys, values = (part.reshape(len(x), -1, attention.head_dim) for part in parts)
-        if attention.norm:
-            queries = rms_norm(queries, attention.norm, self._tensors[f"{at}.q_norm.weight"])
-            keys = rms_norm(keys, attention.norm, self._tensors[f"{at}.k_norm.weight"])
         mixed = np.empty((len(x), spec.attended_size), np.float32)
         for start, end in bounds:
             mixed[start:end] = self._mix(layer, queries[start:end], keys[start:end], values[start:end])

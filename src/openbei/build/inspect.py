@@ -110,7 +110,7 @@ def inspect_checkpoint(
     if words:
         config = words.config(config)
     architecture = architecture_of(config)
-    family, kinds = find_family(architecture)
+    family, kinds = find_family(architecture, config)
     kind = _head_kind(folder, chain, architecture, kinds)
     labels, is_multi_label = _labels(config) if kind in ("sequence_labels", "token_labels") else ((), False)
     spec = family.parse(config, _head(kind, chain, family.steps(config, kind), len(labels)))

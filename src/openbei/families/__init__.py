@@ -17,6 +17,7 @@ A family file has
 
 from collections.abc import Collection, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Literal, Protocol, cast
 
 from openbei.errors import CheckpointError
@@ -37,6 +38,7 @@ FAMILIES: dict[str, str] = {
     "ModernBert": "openbei.families.modernbert",
     "NomicBert": "openbei.families.nomic_bert",
     "JinaBert": "openbei.families.jina_bert",
+    "JinaCodeBert": "openbei.families.jina_code",
     "Gte": "openbei.families.gte",
     "New": "openbei.families.gte",
     "EuroBert": "openbei.families.eurobert",
@@ -53,6 +55,9 @@ FAMILIES: dict[str, str] = {
     "Gemma3Bidirectional": "openbei.families.gemma2",
 }
 """Beginning of an architecture's name -> file."""
+
+OF_CODE: dict[str, tuple[str, str]] = {"jina-bert-v2-qk-post-norm": ("JinaBert", "JinaCodeBert")}
+"""Repository of the code that a config.json is for -> the beginning that it writes, and which of FAMILIES that is."""
 
 ARCHITECTURES: dict[str, tuple[HeadKind, ...]] = {
     "Model": ("embedding",),
@@ -89,11 +94,17 @@ class Family(Protocol):
         ...
 
 
-def find_family(architecture: str) -> tuple[Family, tuple[HeadKind, ...]]:
+def find_family(
+    architecture: str, config: Mapping[str, object] = MappingProxyType({})
+) -> tuple[Family, tuple[HeadKind, ...]]:
     """The family of an architecture name of config.json, and what it can be. Raises CheckpointError, naming all."""
+    code, name = f"{config.get('auto_map')} {config.get('_name_or_path')}", architecture
+    for repository, (written, meant) in OF_CODE.items():
+        if repository in code and name.startswith(written):
+            name = meant + name.removeprefix(written)
     for beginning, module in FAMILIES.items():
-        kinds = ARCHITECTURES.get(architecture.removeprefix(beginning))
-        if architecture.startswith(beginning) and kinds:
+        kinds = ARCHITECTURES.get(name.removeprefix(beginning))
+        if name.startswith(beginning) and kinds:
             family = cast(Family, import_module(module))
             if offered := tuple(kind for kind in kinds if kind in family.HEADS):
                 return family, offered

@@ -1,6 +1,6 @@
 """JinaBERT v2 (Günther et al., arXiv:2310.19923): BERT's layers with ALiBi and a gated MLP.
 
-Tensors as the repositories of jinaai name them. Those of the kind qk-post-norm have others, and are refused for it.
+Tensors as the repositories of jinaai name them; those of the kind qk-post-norm are in jina_code.py.
 """
 
 from collections.abc import Mapping
