@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbei.errors import InputError
-from openbei.prompts import MXBAI_RERANK_V2, QWEN3_RERANKER, SCORE_TEMPLATES, Prompts, ScoreTemplate
+from openbei.prompts import MXBAI_RERANK_V2, NVIDIA_RERANK, QWEN3_RERANKER, SCORE_TEMPLATES, Prompts, ScoreTemplate
 
 PROMPTS = Prompts(by_name={"query": "query: ", "passage": "passage: ", "none": ""}, default="passage")
 
@@ -77,6 +77,12 @@ def test_mxbai() -> None:
     assert shown == MXBAI.format(query="a query", doc="the document")
     told = MXBAI_RERANK_V2.before("a query", "Be strict")
     assert "<|im_start|>user\ninstruction: Be strict \nquery: a query \ndocument: " in told
+
+
+def test_nvidia() -> None:
+    shown = NVIDIA_RERANK.before("a query") + "the document" + NVIDIA_RERANK.suffix
+    assert shown == "question:a query \n \n passage:the document"
+    assert (NVIDIA_RERANK.is_instructed, QWEN3_RERANKER.is_instructed) == (False, True)
 
 
 @settings(deadline=None)

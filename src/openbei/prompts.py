@@ -68,8 +68,13 @@ class ScoreTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def gist(self) -> str:
-        """Its longest line, by which another template that says the same is known."""
-        return max((self.prefix + self.suffix).splitlines(), key=len)
+        """Its longest piece between lines and places, by which another template that says the same is known."""
+        return max(re.split(r"\n|\{query\}|\{instruction\}", self.prefix + self.suffix), key=len)
+
+    @property
+    def is_instructed(self) -> bool:
+        """Whether an instruction has a place in it."""
+        return "{instruction}" in self.prefix
 
 
 QWEN3_RERANKER = ScoreTemplate(
@@ -98,3 +103,9 @@ SCORE_TEMPLATES: dict[tuple[str, tuple[str, ...]], ScoreTemplate] = {
     ("qwen2", ("0", "1")): MXBAI_RERANK_V2,
 }
 """Family and labels of a converted reranker -> its template."""
+
+NVIDIA_RERANK = ScoreTemplate(prefix="question:{query} \n \n passage:", suffix="", positive=0)
+"""Of the model card of nvidia/llama-nemotron-rerank-1b-v2."""
+
+OF_ARCHITECTURE: dict[str, ScoreTemplate] = {"LlamaBidirectionalForSequenceClassification": NVIDIA_RERANK}
+"""Architecture of rerankers with one label that are all shown pairs in one way -> the template."""

@@ -127,6 +127,17 @@ def test_predict_applies_no_template(templated: Served) -> None:
     np.testing.assert_allclose([labels["no"], labels["yes"]], expected, rtol=1e-5)
 
 
+def test_an_instruction_without_a_place(tokenizer_path: Path) -> None:
+    """A template of one label, as NVIDIA's."""
+    template = ScoreTemplate(prefix="w900 {query} w901 ", suffix="", positive=0)
+    manifest = small_manifest(SequenceHead(num_labels=1), labels=("LABEL_0",), score_template=template)
+    with serving(tokenizer_path, FakeEngine(1), QueueLimits(), Limits(), manifest) as served:
+        [rank] = served.post("/rerank", query="w9", texts=["w1"], raw_scores=True)
+        assert rank["score"] == pytest.approx(float(served.logits([2, 904, 13, 905, 5, 3])[0]), rel=1e-6)
+        refused = served.refused("/rerank", query="w9", texts=["w1"], instruction="w2")
+    assert refused == (422, "instruction has no place in what this model reads")
+
+
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
 def test_wrong_requests(reranker: Served, path: str) -> None:
     field = "texts" if path == "/rerank" else "documents"

@@ -136,6 +136,24 @@ def test_a_template_of_its_own_is_not_replaced(generative: Path, tmp_path: Path)
     assert "none: send whole prompts to /predict" in [d.decision for d in manifest.report]
 
 
+@pytest.mark.parametrize("shows", [True, False])
+def test_one_label_has_the_template_that_its_own_says(shows: bool, generative: Path, tmp_path: Path) -> None:
+    """As CrossEncoder gives scores with the chat template; without one it reads the query and then the document."""
+    from sentence_transformers import CrossEncoder
+
+    template = chat_template(QWEN3_RERANKER) if shows else None
+    saved = save_cross_encoder(tmp_path / "saved", generative, template, modules={"true_token_id": 300})
+    engine_dir = build_engine(saved, tmp_path / "engine")
+    manifest = engine_dir.manifest
+    assert manifest.score_template == (QWEN3_RERANKER if shows else None)
+    decision = next(d.decision for d in manifest.report if d.subject == "score template")
+    assert decision.startswith("applied at /rerank" if shows else "none: send whole prompts to /predict, or the halves")
+    if shows:
+        pairs = [(QUERY, document) for document in DOCUMENTS]
+        expected = CrossEncoder(str(saved), device="cpu", local_files_only=True).predict(pairs, batch_size=1)
+        assert np.abs(scores(engine_dir, "reference", QWEN3_RERANKER) - expected).max() < 1e-5
+
+
 def test_one_word_is_one_label(generative: Path, tmp_path: Path) -> None:
     saved = save_cross_encoder(tmp_path / "saved", generative, modules={"true_token_id": 300})
     manifest = build_engine(saved, tmp_path / "engine").manifest

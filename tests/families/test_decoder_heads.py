@@ -14,7 +14,7 @@ from openbei.build import build
 from openbei.config import Environment
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError, ConfigError
-from openbei.prompts import MXBAI_RERANK_V2, QWEN3_RERANKER, ScoreTemplate
+from openbei.prompts import MXBAI_RERANK_V2, NVIDIA_RERANK, QWEN3_RERANKER, ScoreTemplate
 from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import DType, SequenceHead
 from openbei.tasks.rerank import relevance
@@ -75,6 +75,8 @@ def test_one_label_and_no_padding_token(family: str, tokenizer_json: Path, tmp_p
     assert expected.std() > 0.1, "the texts must differ, or the next lines say nothing"
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     assert (engine_dir.manifest.spec.task, engine_dir.manifest.score_template) == ("reranker", None)
+    decisions = {d.subject: d.decision for d in engine_dir.manifest.report}
+    assert decisions["score template"].endswith("the halves of one to /rerank, which reads the query and then the text")
     for backend in ("reference", "native"):
         assert np.abs(run(engine_dir, backend, given) - expected).max() < 1e-4, backend
 
@@ -93,6 +95,7 @@ def test_bidirectional_classifiers(pooling: str, temperature: float, tokenizer_j
         "pooling": pooling, "temperature": temperature,
     })  # fmt: skip
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    assert engine_dir.manifest.score_template == NVIDIA_RERANK
     given = texts(12, longest=60)
     expected = []
     for sequence in Tokenizer.open(engine_dir).encode(given):

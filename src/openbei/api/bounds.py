@@ -28,7 +28,7 @@ def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
         "dimensions": {"minimum": 1, "maximum": manifest.spec.output_width},
         "prompt_name": _names(manifest.prompts.by_name),
         "input_type": _names(INPUT_TYPES),
-        "instruction": {} if manifest.score_template else {"type": "null"},
+        "instruction": {} if (template := manifest.score_template) and template.is_instructed else {"type": "null"},
         "count": {"minimum": 0},
         "positive": {"minimum": 1},
         "some": {"minItems": 1},

@@ -45,8 +45,9 @@ async def relevances(
 
 
 def refuse_instruction(manifest: Manifest, instruction: str | None) -> None:
-    """Raise InputError for an instruction to a model without a score template: it would do nothing."""
-    if instruction is not None and manifest.score_template is None:
+    """Raise InputError for an instruction that no score template has a place for: it would do nothing."""
+    template = manifest.score_template
+    if instruction is not None and not (template and template.is_instructed):
         raise InputError("instruction has no place in what this model reads", param="instruction")
 
 

@@ -131,7 +131,7 @@ def inspect_checkpoint(
     prompts = Prompts(
         given.prompts, given.default_prompt_name, not isinstance(head, EmbeddingHead) or chain.pools_prompts()
     )
-    template, about_template = score_template(root, spec.family, labels, prompts)
+    template, about_template = score_template(root, architecture, spec, labels, prompts)
     is_reranker = len(labels) == 1 or template is not None
     logs_twice = isinstance(head, TermHead) and chain.check_splade()
     max_terms = given.max_active_dims if isinstance(head, TermHead) else None
