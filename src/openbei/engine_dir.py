@@ -133,7 +133,7 @@ def _read_manifest(path: Path) -> Manifest:
                 f"{path} has engine format {version}; this openbei reads {FORMAT_VERSION}", hint=_REBUILD
             )
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EngineDirError(f"{path / MANIFEST} is not a manifest: {error}", hint=_REBUILD) from error
     if manifest.sha256 != manifest.own_sha256 or set(manifest.files) != {WEIGHTS, TOKENIZER}:
         raise EngineDirError(f"{path / MANIFEST} was altered: its hash does not match", hint=_REBUILD)

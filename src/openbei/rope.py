@@ -12,6 +12,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 Turns = tuple[tuple[float, ...], float]
 """Radians by position, one for each pair of columns; and what cosines and sines are multiplied by."""
 
+_WIDEST = 1 << 16
+_LARGEST = 1e6  # of either, far above what is meant: float32 overflows later
+
 
 class RopeParameters(msgspec.Struct, frozen=True):
     """`rope_parameters` (transformers 5) or `rope_scaling`, with what stands beside it in older files."""
@@ -58,12 +61,18 @@ def frequencies(
     """
     rope = _read(config, layer_type, default_theta)
     dim = int(head_dim * rope.partial_rotary_factor)
-    if dim < 2 or dim % 2:
-        raise CheckpointError(f"config.json: {dim} columns of a head turn; it must be an even number from 2 on")
+    if not 2 <= dim <= _WIDEST or dim % 2:
+        raise CheckpointError(f"config.json: {dim} columns of a head turn; it must be an even number, 2 to {_WIDEST}")
     kind = rope.rope_type or rope.type or "default"
     if kind not in STRETCHES:
         raise CheckpointError(f"config.json: rope type is {kind!r}; implemented are: {', '.join(STRETCHES)}")
-    return STRETCHES[kind](tuple(rope.rope_theta ** (-2 * i / dim) for i in range(dim // 2)), rope)
+    try:
+        turns, factor = STRETCHES[kind](tuple(rope.rope_theta ** (-2 * i / dim) for i in range(dim // 2)), rope)
+    except (ArithmeticError, ValueError) as error:
+        raise CheckpointError(f"config.json: rope_parameters cannot be computed with: {error}") from error
+    if not all(abs(each) < _LARGEST for each in (*turns, factor)):
+        raise CheckpointError(f"config.json: rope_parameters turn by up to {max(turns)}, times {factor}")
+    return turns, factor
 
 
 def _read(config: Mapping[str, object], layer_type: str, default_theta: float) -> RopeParameters:

@@ -75,7 +75,7 @@ def read_tensors(path: Path) -> dict[str, Array]:
         entries = {
             name: msgspec.json.decode(raw, type=_Entry) for name, raw in header.items() if name != "__metadata__"
         }
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not safetensors: {error}") from error
     return {name: _view(content, start, name, entry, path) for name, entry in entries.items()}
 

@@ -68,7 +68,7 @@ class Inspection:
 class _SentenceConfig(msgspec.Struct, frozen=True):
     """sentence_bert_config.json."""
 
-    max_seq_length: int | None = None
+    max_seq_length: Annotated[int, msgspec.Meta(ge=1)] | None = None
     do_lower_case: bool = False
     transformer_task: str | None = None
 
@@ -76,7 +76,7 @@ class _SentenceConfig(msgspec.Struct, frozen=True):
 class _TokenizerConfig(msgspec.Struct, frozen=True):
     """tokenizer_config.json; an unlimited tokenizer has a length of 1e30."""
 
-    model_max_length: float | None = None
+    model_max_length: Annotated[float, msgspec.Meta(ge=1)] | None = None
 
 
 class _ModelConfig(msgspec.Struct, frozen=True):

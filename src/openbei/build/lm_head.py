@@ -26,7 +26,7 @@ GENERATES = "ForCausalLM"
 CLASSIFIES = "ForSequenceClassification"
 _MAPS = ("lm_head.weight", "model.embed_tokens.weight", "embed_tokens.weight")
 
-Id = Annotated[int, msgspec.Meta(ge=0)]
+Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 
 
 class _LogitScore(msgspec.Struct, frozen=True):

@@ -112,7 +112,7 @@ class Chain:
         config = read_json(self.pooling_file, dict[str, Any])
         if (strategy := config.get("pooling_strategy", "max")) != "max":
             raise CheckpointError(f"{self.pooling_file}: pooling_strategy is {strategy!r}; only 'max' is implemented")
-        if (activation := config.get("activation_function", "relu")) not in SPLADE_ACTIVATIONS:
+        if (activation := str(config.get("activation_function", "relu"))) not in SPLADE_ACTIVATIONS:
             raise CheckpointError(
                 f"{self.pooling_file}: activation_function is {activation!r}; known: {', '.join(SPLADE_ACTIVATIONS)}"
             )

@@ -1,5 +1,6 @@
 """modules.json as it stands, and sentence-transformers' Router (older: Asym) in it: one of its routes is built."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -65,10 +66,10 @@ def routed(folder: Path, route: str | None) -> tuple[list[Module], tuple[Decisio
 
 def _take_route(folder: Path, route: str | None) -> tuple[list[Module], Decision]:
     """The modules of a Router's route."""
-    path = next((folder / name for name in ROUTER_FILES if (folder / name).exists()), folder / ROUTER_FILES[0])
+    path = next((folder / name for name in ROUTER_FILES if os.path.exists(folder / name)), folder / ROUTER_FILES[0])
     router = read_json(path, _Router)
     routes, default = router.structure, router.parameters.default_route
-    chosen, why = (route, "asked for by --route") if route else (default, f"default_route of {path.name}")
+    chosen, why = (route, "asked for by --route") if route is not None else (default, f"default_route of {path.name}")
     if chosen is None and len(routes) == 1:
         chosen, why = next(iter(routes)), f"the only one of {path.name}"
     if chosen not in routes:

@@ -109,6 +109,6 @@ def find_family(
             if offered := tuple(kind for kind in kinds if kind in family.HEADS):
                 return family, offered
     raise CheckpointError(
-        f"architecture {architecture!r} is not one that openbei builds: {', '.join(FAMILIES)}, followed by one of "
-        f"{', '.join(ARCHITECTURES)}"
+        f"config.json: the architecture {architecture!r} is not one that openbei builds: {', '.join(FAMILIES)}, "
+        f"followed by one of {', '.join(ARCHITECTURES)}"
     )

@@ -30,14 +30,14 @@ POOLINGS: dict[str, Pooling] = {"avg": "mean", "cls": "cls", "last": "last_token
 """`pooling` of a bidirectional classifier's config.json -> ours."""
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
-Layers = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+Layers = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 T = TypeVar("T")
 
 
 class Mixture(msgspec.Struct, frozen=True):
     """The fields of config.json about experts, as megablocks calls them."""
 
-    num_experts: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    num_experts: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     moe_top_k: Size = 1
     moe_every_n_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
     moe_normalize_expert_weights: bool | None = None

@@ -32,7 +32,7 @@ class Gemma2(msgspec.Struct, frozen=True):
     num_hidden_layers: Layers
     layer_types: tuple[str, ...] | None = None
     sliding_window_pattern: Size | None = None
-    query_pre_attn_scalar: Positive = 256
+    query_pre_attn_scalar: Annotated[float, msgspec.Meta(ge=1e-3)] = 256
     attn_logit_softcapping: Positive | None = 50.0
 
 
