@@ -1,5 +1,6 @@
 """ModernBERT against transformers'."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import transformers
 from openbei.errors import CheckpointError
 from openbei.families import modernbert
 from openbei.spec import Dense, EmbeddingHead, LayerNorm, SequenceHead, TokenHead
+from tests.checkpoint import build_engine
 
 from .parity import check_family
 
@@ -31,6 +33,23 @@ CONFIGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_hidden_states(name: str, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     check_family(make_checkpoint(architecture="ModernBertModel", **CONFIGS[name]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("says", "message"),
+    [
+        ({"mlp_bias": True}, "has no tensor layers.0.mlp.W"),
+        ({"norm_bias": False}, "no place for: embeddings.norm.bias"),
+    ],
+)
+def test_biases_are_those_of_the_config(
+    says: dict[str, bool], message: str, make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(architecture="ModernBertModel", norm_bias=True)
+    written = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(written | says))
+    with pytest.raises(CheckpointError, match=message):
+        build_engine(checkpoint, tmp_path / "engine")
 
 
 def test_defaults_are_those_of_transformers() -> None:

@@ -88,7 +88,7 @@ def match_tensors(
         if expected.get(tied) and same in found:
             found.setdefault(tied, found[same])
     wanted = {theirs for theirs, ours in expected.items() if ours}.union(*(one.sources for one in made.values()))
-    if missing := {name for name in wanted - found.keys() if not name.endswith(family.MAY_LACK)}:
+    if missing := wanted - found.keys():
         raise CheckpointError(f"the checkpoint has no tensor {_some(missing)}")
     if extra := {name for canonical, name in found.items() if canonical not in expected}:
         raise CheckpointError(f"the checkpoint has tensors that {spec.family} has no place for: {_some(extra)}")

@@ -9,7 +9,6 @@ A family file has
                                        all experts do, which a second `{}` stands for; `.T` transposes each share
     HEADS                              the same of each kind of head it can have
     TIED                               checkpoint tensor that may be missing -> the one that it is then the same as
-    MAY_LACK                           ends of names that may be missing: biases, which then are zero
     DROPPED                            tensors that are left out on purpose
     PREFIX, OLD_SUFFIXES               what may stand before a name, and older spellings of its end
     computed(config)                   engine tensors that are computed from several of the checkpoint, if there are any
@@ -76,7 +75,6 @@ class Family(Protocol):
     WEIGHTS: Mapping[str, str | tuple[str, ...]]
     HEADS: Mapping[HeadKind, Mapping[str, str]]
     TIED: Mapping[str, str]
-    MAY_LACK: tuple[str, ...]
     DROPPED: Collection[str]
     PREFIX: str | tuple[str, ...]
     OLD_SUFFIXES: Mapping[str, str]

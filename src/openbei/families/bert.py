@@ -10,7 +10,7 @@ from openbei.families import HeadKind
 from openbei.families.fields import ACTIVATIONS, Layers, Size, activation, fields_of, head_size, transform
 from openbei.spec import MLP, Attention, Head, LayerNorm, LearnedPositions, ModelSpec, Step
 
-PREFIX, MAY_LACK = "bert.", ()
+PREFIX = "bert."
 OLD_SUFFIXES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
 WEIGHTS = {

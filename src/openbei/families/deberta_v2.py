@@ -14,7 +14,7 @@ from openbei.families.computed import Computed, relative_tables
 from openbei.families.fields import activation, fields_of, transform
 from openbei.spec import Disentangled, EmbeddingHead, Head, ModelSpec, NoPositions, Step
 
-PREFIX, MAY_LACK = ("deberta.", "cls.predictions.", "transform.", "lm_predictions.lm_head."), ()
+PREFIX = ("deberta.", "cls.predictions.", "transform.", "lm_predictions.lm_head.")
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 _SELF = "encoder.layer.{}.attention.self"
 WEIGHTS = {

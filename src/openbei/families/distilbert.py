@@ -11,7 +11,7 @@ from openbei.families import HeadKind, bert
 from openbei.families.fields import transform
 from openbei.spec import Head, ModelSpec, Step
 
-PREFIX, MAY_LACK = "distilbert.", ()
+PREFIX = "distilbert."
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 WEIGHTS = {
     "embeddings.word_embeddings.weight": "embeddings.token",

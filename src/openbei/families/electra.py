@@ -7,7 +7,7 @@ from openbei.families import HeadKind, bert
 from openbei.families.fields import transform
 from openbei.spec import Head, ModelSpec, Step
 
-PREFIX, MAY_LACK = "electra.", ()
+PREFIX = "electra."
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 WEIGHTS = bert.WEIGHTS
 HEADS: dict[HeadKind, dict[str, str]] = {

@@ -9,7 +9,7 @@ from openbei.families import HeadKind, llama
 from openbei.families.fields import fields_of, transform, unbiased
 from openbei.spec import Head, ModelSpec, SequenceHead, Step
 
-PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
+PREFIX, TIED, OLD_SUFFIXES = llama.PREFIX, llama.TIED, llama.OLD_SUFFIXES
 WEIGHTS = llama.WEIGHTS
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},

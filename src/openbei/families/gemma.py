@@ -8,7 +8,7 @@ import msgspec
 from openbei.families import llama
 from openbei.spec import Head, ModelSpec, RMSNorm
 
-PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
+PREFIX, TIED, OLD_SUFFIXES = llama.PREFIX, llama.TIED, llama.OLD_SUFFIXES
 WEIGHTS, HEADS, DROPPED, steps = llama.WEIGHTS, llama.HEADS, llama.DROPPED, llama.steps
 
 DEFAULTS: dict[str, object] = {"hidden_activation": "gelu_pytorch_tanh", "head_dim": 256}

@@ -12,7 +12,7 @@ from openbei.families import gemma, llama
 from openbei.families.fields import Layers, Size, fields_of, rotary
 from openbei.spec import Attention, Head, ModelSpec
 
-PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = llama.PREFIX, llama.MAY_LACK, llama.TIED, llama.OLD_SUFFIXES
+PREFIX, TIED, OLD_SUFFIXES = llama.PREFIX, llama.TIED, llama.OLD_SUFFIXES
 HEADS, DROPPED, steps = llama.HEADS, llama.DROPPED, llama.steps
 WEIGHTS = {
     **llama.WEIGHTS,

@@ -14,7 +14,7 @@ from openbei.families import HeadKind, bert
 from openbei.families.fields import fields_of, rotary, transform
 from openbei.spec import GatedMLP, Head, ModelSpec, NoPositions, Rotary, Step
 
-PREFIX, MAY_LACK = ("gte.", "new."), ("up_gate_proj.bias",)
+PREFIX = ("gte.", "new.")
 OLD_SUFFIXES = dict[str, str]()
 WEIGHTS: dict[str, str | tuple[str, ...]] = {
     "embeddings.word_embeddings.weight": "embeddings.token",
@@ -63,6 +63,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         positions=NoPositions(max_positions=spec.positions.max_positions),
         attention=attention,
         mlp=GatedMLP(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
+        unbiased=("mlp.gate", "mlp.up"),
     )
 
 

@@ -11,7 +11,7 @@ from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
 from openbei.spec import Activation, DistanceBias, GatedMLP, Head, ModelSpec, NoPositions, Step
 
-PREFIX, MAY_LACK = bert.PREFIX, ("gated_layers.bias",)
+PREFIX = bert.PREFIX
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 WEIGHTS: dict[str, str | tuple[str, ...]] = {
     "embeddings.word_embeddings.weight": "embeddings.token",
@@ -49,6 +49,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         positions=NoPositions(max_positions=spec.positions.max_positions),
         attention=msgspec.structs.replace(spec.attention, bias=bias),
         mlp=GatedMLP(intermediate_size=spec.mlp.intermediate_size, activation=GATES[gate]),
+        unbiased=("mlp.gate", "mlp.up"),
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from openbei.families import jina_bert
 from openbei.spec import Head, ModelSpec
 
-PREFIX, MAY_LACK = jina_bert.PREFIX, ("up_gated_layer.bias",)
+PREFIX = jina_bert.PREFIX
 OLD_SUFFIXES, HEADS, TIED, DROPPED = jina_bert.OLD_SUFFIXES, jina_bert.HEADS, jina_bert.TIED, jina_bert.DROPPED
 WEIGHTS: dict[str, str | tuple[str, ...]] = {
     **{theirs: ours for theirs, ours in jina_bert.WEIGHTS.items() if ".mlp." not in theirs},

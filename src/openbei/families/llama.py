@@ -10,7 +10,7 @@ from openbei.families import HeadKind
 from openbei.families.fields import BIASES, Layers, Size, activation, fields_of, head_size, pooled, rotary, unbiased
 from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead, Step
 
-PREFIX, MAY_LACK, TIED, OLD_SUFFIXES = "model.", (), dict[str, str](), dict[str, str]()
+PREFIX, TIED, OLD_SUFFIXES = "model.", dict[str, str](), dict[str, str]()
 LAYER = {
     "input_layernorm": "attention.norm",
     **{f"self_attn.{part}_proj": "attention.qkv" for part in "qkv"},

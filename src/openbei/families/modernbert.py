@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from openbei.errors import CheckpointError
-from openbei.families import HeadKind
-from openbei.families.fields import Layers, Size, activation, fields_of, head_size, rotary, transform
+from openbei.families import HeadKind, fields
+from openbei.families.fields import Layers, Size, activation, fields_of, head_size, rotary, transform, unbiased
 from openbei.spec import Attention, GatedMLP, Head, LayerNorm, LocalLayers, ModelSpec, NoPositions, SequenceHead, Step
 
-PREFIX, MAY_LACK = "model.", (".bias",)
+PREFIX = "model."
 OLD_SUFFIXES = dict[str, str]()
 WEIGHTS = {
     "embeddings.tok_embeddings.weight": "embeddings.token",
@@ -32,6 +32,11 @@ HEADS: dict[HeadKind, dict[str, str]] = {
 }
 TIED = {"decoder.weight": "embeddings.tok_embeddings.weight"}
 DROPPED = tuple(HEADS["term_weights"])
+BIASES = {
+    **fields.BIASES,
+    "norm_bias": ("embeddings.norm", "attention.norm", "mlp.norm", "final.norm", "head.1.norm"),
+    "classifier_bias": ("head.0.dense",),
+}
 
 LayerType = Literal["full_attention", "sliding_attention"]
 
@@ -76,6 +81,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     local = LocalLayers(layers=bert.local_layers, reach=bert.local_attention // 2, rotary=near)
     if isinstance(head, SequenceHead):
         head = msgspec.structs.replace(head, pooling=bert.classifier_pooling)
+    biases = BIASES if hasattr(head, "num_labels") else {**BIASES, "decoder_bias": ("head.out",)}
     inner = activation("hidden_activation", bert.hidden_activation)
     return ModelSpec(
         family="modernbert", vocab_size=bert.vocab_size, type_vocab_size=0, hidden_size=bert.hidden_size,
@@ -83,6 +89,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         attention=Attention(num_heads=num_heads, num_kv_heads=num_heads, head_dim=head_dim, rotary=far, local=local),
         mlp=GatedMLP(intermediate_size=bert.intermediate_size, activation=inner),
         norm=LayerNorm(eps=bert.norm_eps), head=head, placement="pre", skips_first_norm=True,
+        unbiased=unbiased({"decoder_bias": True, **config}, biases),
     )  # fmt: skip
 
 

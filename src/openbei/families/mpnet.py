@@ -11,7 +11,7 @@ from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert, roberta
 from openbei.spec import BucketBias, Head, ModelSpec, Step
 
-PREFIX, MAY_LACK = "mpnet.", ()
+PREFIX = "mpnet."
 OLD_SUFFIXES = bert.OLD_SUFFIXES
 WEIGHTS = {
     "embeddings.word_embeddings.weight": "embeddings.token",

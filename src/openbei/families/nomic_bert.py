@@ -13,7 +13,7 @@ from openbei.families import HeadKind, bert
 from openbei.families.fields import Mixture, fields_of, rotary, unbiased
 from openbei.spec import MLP, GatedMLP, Head, ModelSpec, NoPositions, Step
 
-PREFIX, MAY_LACK = "nomic_bert.", ()
+PREFIX = "nomic_bert."
 OLD_SUFFIXES = {f"mlp.fc1.{part}": f"mlp.fc11.{part}" for part in ("weight", "bias")}  # fc1 where there is no gate
 WEIGHTS = {
     "embeddings.word_embeddings.weight": "embeddings.token",

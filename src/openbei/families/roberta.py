@@ -24,7 +24,6 @@ HEADS: dict[HeadKind, dict[str, str]] = {
     },
 }
 TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"}
-MAY_LACK = ()
 DROPPED = ("embeddings.position_ids", "lm_head.bias", "pooler.dense", *HEADS["term_weights"])
 
 DEFAULTS = {"vocab_size": 50265, "pad_token_id": 1}
