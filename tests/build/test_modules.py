@@ -68,6 +68,22 @@ def test_chains_agree_with_sentence_transformers(name: str, m: Any, tiny_checkpo
     assert error(narrow, expected) <= 2 * error(theirs, expected) + 1e-3
 
 
+@pytest.mark.parametrize("scale", [1e-6, 0.0])
+def test_length_one_of_next_to_nothing(scale: float, m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """A vector of 1e-6 gets length one, too, and one of zeros stays as it is."""
+    import torch
+
+    dense = lively(m.Dense(64, 24, activation_function=None))
+    with torch.no_grad():
+        for parameter in dense.parameters():
+            parameter.mul_(scale)
+    behind = [dense, m.Normalize(), lively(m.Dense(24, 16), 1)]
+    model = save(tmp_path / "model", [transformer(tiny_checkpoint), m.Pooling(64), *behind])
+    engine_dir = engine_of(tmp_path / "model", tmp_path / "engine")
+    for backend in ("reference", "native"):
+        assert error(embed(engine_dir, TEXTS, backend=backend), judged(model, TEXTS)) < 1e-4
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name: str, m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None:
     from torch import nn
