@@ -123,6 +123,7 @@ def test_a_cross_encoder_converts_by_itself(prompt: str | None, generative: Path
             assert np.abs(found - expected).max() < (1e-4 if raw else 1e-5), backend
     decisions = {d.subject: (d.decision, d.reason) for d in engine_dir.manifest.report}
     assert decisions["converted"][1] == "modules.json and 1_LogitScore/config.json"
+    assert decisions["labels"] == ("no, yes", decisions["converted"][1])
     assert "'yes'" in decisions["converted"][0]
     assert ("the default prompt as its instruction" in decisions["score template"][0]) is bool(prompt)
 

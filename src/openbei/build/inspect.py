@@ -141,7 +141,7 @@ def inspect_checkpoint(
         *_about_attention(config, spec),
         Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
         *chain.decisions,
-        *_about_head(head, chain, folder, labels, is_multi_label),
+        *_about_head(head, chain, folder, labels, words.source if words else "id2label of config.json", is_multi_label),
         *(about_predict(folder, config, is_reranker, is_multi_label) if isinstance(head, SequenceHead) else ()),
         *_about_terms(max_terms, logs_twice),
         Decision("max_sequence_tokens", str(length), why),
@@ -213,7 +213,7 @@ def _about_attention(config: Mapping[str, Any], spec: ModelSpec) -> Iterator[Dec
 
 
 def _about_head(
-    head: Head, chain: Chain, folder: Path, labels: tuple[str, ...], is_multi_label: bool
+    head: Head, chain: Chain, folder: Path, labels: tuple[str, ...], labels_source: str, is_multi_label: bool
 ) -> Iterator[Decision]:
     if isinstance(head, EmbeddingHead):
         yield Decision("pooling", ", ".join(head.poolings), str(chain.pooling_file.relative_to(folder)))
@@ -222,7 +222,7 @@ def _about_head(
         does, a = ("yes", "a") if chain.normalizes else ("no", "no")
         yield Decision("normalize", does, f"modules.json has {a} Normalize")
     if labels:
-        yield Decision("labels", ", ".join(labels), "id2label of config.json")
+        yield Decision("labels", ", ".join(labels), labels_source)
     if len(labels) > 1 and isinstance(head, SequenceHead):
         which = "each label for itself, by sigmoid" if is_multi_label else "one label, by softmax"
         yield Decision("scores", which, "problem_type of config.json")
