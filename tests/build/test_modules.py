@@ -104,6 +104,12 @@ def test_what_was_decided(m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None
     assert decisions["after pooling"] == "length one, dense to 48 and tanh, layer norm, length one"
 
 
+def test_dropout_does_not_hide_the_last_normalize(m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    save(tmp_path / "model", [transformer(tiny_checkpoint), *CHAINS["dropout"](m)])
+    manifest = engine_of(tmp_path / "model", tmp_path / "engine").manifest
+    assert (manifest.normalize, manifest.spec.head.steps) == (True, (Dense(out_features=20, activation="tanh"),))
+
+
 def edit(path: Path, **changes: object) -> None:
     write_json(path, json.loads(path.read_text()) | changes)
 
