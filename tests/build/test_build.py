@@ -29,6 +29,7 @@ def test_what_is_decided(tiny_checkpoint: Path, tmp_path: Path, environment: Env
     assert (manifest.spec.task, manifest.normalize, manifest.dtype) == ("embedding", True, "float32")
     assert (manifest.max_sequence_tokens, manifest.max_num_tokens) == (128, 8192)
     assert (manifest.model_name, manifest.default_route) == ("tiny-bert", "/v1/embeddings")
+    assert manifest.prompts.are_pooled, "unless include_prompt says otherwise"
     assert steps[0] == ("fetch", 0, 1)
     assert steps[-1][0] == "write"
     assert 0 < steps[-1][1] <= steps[-1][2]
