@@ -38,7 +38,7 @@ void norm_rows(const NormArgs& args, Put&& put) {
       for (size_t c = 0; c < padded; c += V::width) put(row, c, V::load(x + c) * inverse);
       continue;
     }
-    const float variance = (V::sum(squares) - excess * mean * mean) / width;
+    const float variance = fmaxf(0.0f, V::sum(squares) - excess * mean * mean) / width;
     const F inverse = V::set1(1.0f / sqrtf(variance + args.eps));
     for (size_t c = 0; c < padded; c += V::width) {
       const F scaled = (V::load(x + c) - V::set1(mean)) * inverse * V::load(args.weight + c);

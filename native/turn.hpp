@@ -36,7 +36,8 @@ Moments moments(const X* x, const TurnArgs& args) {
   });
   // What the zeros past the width add is taken off again.
   const float excess = static_cast<float>(round_up(args.norm_width, V::width) - args.norm_width);
-  return {mean, 1.0f / sqrtf((V::sum(squares) - excess * mean * mean) / width + args.norm_eps)};
+  const float variance = fmaxf(0.0f, V::sum(squares) - excess * mean * mean) / width;
+  return {mean, 1.0f / sqrtf(variance + args.norm_eps)};
 }
 
 // A head as float32, so that halves of any width are plain loops.

@@ -389,6 +389,17 @@ def test_something_is_left_to_pool(unpooled: list[int], make_spec: MakeSpec, mak
             engine.run(batch)
 
 
+@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("width", [33, 50, 84])
+def test_rows_without_spread(isa: str, width: int, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    """Their variance is no more than what rounding leaves of it, and never a negative number's root."""
+    heads = attention(num_heads=1, num_kv_heads=1, head_dim=width, norm=LayerNorm(eps=1e-12))
+    engine_dir = make_engine_dir(make_spec(width, **TURNING | {"attention": heads}))
+    for number in (3333.3, 77.7, 1e-3):
+        engine_dir.tensors["embeddings.token"][:] = number  # type: ignore[index]
+        assert np.isfinite(run(encoder_over(engine_dir, isa=isa), random_batch([3, 40]), width)).all()
+
+
 def test_levels_that_are_not_offered_are_refused(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     engine_dir = make_engine_dir(make_spec())
     with pytest.raises(ValueError, match="not an instruction-set level"):
