@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from openbei.backends import load_engine
 from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.build import build
-from openbei.cli.bench import flops_of, peak_flops
 from openbei.config import Environment, deployment_for_model
 from openbei.embedder import BATCHES_AT_ONCE, batches
 from openbei.engine_dir import EngineDir
@@ -136,9 +135,8 @@ def measure(setting: Setting, shape: Shape) -> Measured:
     engine_dir = build_at(checkpoint, "bfloat16")
     ids = random_ids(setting.count(NUM_TEXTS))
     model = transformers.AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
-    engine = load_engine(engine_dir, threads=setting.threads)
     contenders = {
-        "openbei": partial(run_engine, engine, ids),
+        "openbei": partial(run_engine, load_engine(engine_dir, threads=setting.threads), ids),
         "transformers bf16": partial(run_transformers, model, ids),
     }
     if shape.limit is not None:
@@ -149,7 +147,7 @@ def measure(setting: Setting, shape: Shape) -> Measured:
     shutil.rmtree(checkpoint)
     for left in setting.folder.glob(f"{shape.model}.openvino.*"):
         left.unlink()
-    return summary(shape, engine_dir.manifest.spec, engine, ids, times, cosine, share)
+    return summary(shape, engine_dir.manifest.spec, ids, times, cosine, share)
 
 
 def measure_alone(setting: Setting, shape: Shape) -> Measured:
@@ -161,23 +159,16 @@ def measure_alone(setting: Setting, shape: Shape) -> Measured:
     engine = load_engine(random_engine_dir(spec, "bfloat16"), threads=setting.threads)
     ids = random_ids(setting.count(NUM_TEXTS))
     times = interleaved({"openbei": partial(run_engine, engine, ids)}, setting.count(ROUNDS))
-    return summary(shape, spec, engine, ids, times, worst_cosine(ours, truth), None)
+    return summary(shape, spec, ids, times, worst_cosine(ours, truth), None)
 
 
 def summary(
-    shape: Shape, spec: ModelSpec, engine: Engine, ids: Ids, times: dict[str, list[float]], cosine: float,
-    share: float | None,
-) -> Measured:  # fmt: skip
-    """What times say; the matrix peak is measured here."""
-    speed = {who: sum(map(len, ids)) / statistics.median(seconds) for who, seconds in times.items()}
+    shape: Shape, spec: ModelSpec, ids: Ids, times: dict[str, list[float]], cosine: float, share: float | None
+) -> Measured:
+    """What times say."""
+    speed = {who: round(sum(map(len, ids)) / statistics.median(seconds)) for who, seconds in times.items()}
     ratios = {who: ratio(seconds, times["openbei"]) for who, seconds in times.items() if who != "openbei"}
-    flops_a_token = sum(flops_of(spec, len(one)) for one in ids) / sum(map(len, ids))
-    peak = peak_flops(engine.description, 0.5)
-    assert peak, "the peak is that of the native engine"
-    of_peak = speed["openbei"] * flops_a_token / peak
-    return Measured(
-        shape, num_parameters(spec), cosine, share, of_peak, {who: round(s) for who, s in speed.items()}, ratios
-    )
+    return Measured(shape, num_parameters(spec), cosine, share, speed, ratios)
 
 
 def run(setting: Setting) -> list[Row]:

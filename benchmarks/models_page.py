@@ -16,14 +16,13 @@ TASKS = {
 class Measured:
     """One model: hidden states' worst `cosine` in float32, and `error` in bfloat16 as a share of the peer's.
 
-    `of_peak` is the share of the matrix peak that the engine reaches. Without a peer the numpy reference is the judge.
+    Without a peer the numpy reference is the judge.
     """
 
     shape: Shape
     parameters: int
     cosine: float
     error: float | None
-    of_peak: float
     tokens_per_s: dict[str, int]
     ratios: dict[str, float]
 
@@ -33,8 +32,7 @@ def page(found: list[Measured]) -> str:
     order = list(FAMILIES)
     head = (
         "architectures", "tasks", "shape measured", "parameters", "1 - worst cosine, float32",
-        "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "of the matrix peak",
-        "tokens/s",
+        "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "tokens/s",
     )  # fmt: skip
     lines = [head, ("---",) * len(head)]
     lines += [cells(one) for one in sorted(found, key=lambda one: order.index(one.shape.beginning))]
@@ -55,6 +53,5 @@ def cells(one: Measured) -> tuple[str, ...]:
         f"{one.parameters / 1e6:,.0f} M",
         f"{max(1 - one.cosine, 0):.0e}{'' if shape.has_peer else ' †'}",
         *("" if number is None else f"{number:.2f}" for number in (one.error, *ratios)),
-        f"{one.of_peak:.0%}",
         f"{one.tokens_per_s['openbei']:,}",
     )

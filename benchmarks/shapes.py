@@ -80,7 +80,7 @@ SHAPES = [
     Shape("Qwen2-0.5B", "Qwen2Model",
           _sizes(151936, 896, 4864, 24, 14, num_key_value_heads=2, tie_word_embeddings=True),
           ("Qwen2Bidirectional",)),
-    Shape("gemma-2b", "GemmaModel", _sizes(256000, 2048, 16384, 4, 8, num_key_value_heads=1, head_dim=256),
+    Shape("gemma-2b", "GemmaModel", _sizes(256000, 2048, 16384, 2, 8, num_key_value_heads=1, head_dim=256),
           of_layers=18),
-    Shape("gemma-2-2b", "Gemma2Model", {"num_hidden_layers": 4}, of_layers=26),
+    Shape("gemma-2-2b", "Gemma2Model", {"num_hidden_layers": 2}, of_layers=26),
 ]  # fmt: skip
