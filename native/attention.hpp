@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "activation.hpp"
+#include "partial_vector.hpp"
 
 namespace openbei {
 
@@ -224,11 +225,7 @@ struct AttentionHead {
       const F inverse = V::set1(1.0f / totals[r]);
       size_t c = 0;
       for (; c + V::width <= args.head_dim; c += V::width) V::store(row + c, V::load(sums + c) * inverse);
-      if (const size_t rest = args.head_dim - c; rest > 0) {
-        Activations padded[V::width];
-        V::store(padded, V::load(sums + c) * inverse);
-        std::memcpy(row + c, padded, rest * sizeof(Activations));
-      }
+      if (c < args.head_dim) store_first<V>(row + c, V::load(sums + c) * inverse, args.head_dim - c);
     }
   }
 

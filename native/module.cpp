@@ -316,6 +316,7 @@ NB_MODULE(_native, m) {
            "unpooled"_a.noconvert().none(), "tokens"_a, "out"_a.noconvert())
       .def_prop_ro("isa", &PyEncoder::isa)
       .def_prop_ro("num_threads", &PyEncoder::num_threads);
+  m.attr("bias_slack") = bias_slack;
   m.def("isa_levels", isa_levels, "(name, compiled, what this machine lacks or \"\") of every level, fastest first.");
   m.def("peak_flops", peak_flops, "isa"_a, "dtype"_a, "num_threads"_a, "seconds"_a,
         "Multiply-adds on registers alone, in flop/s over all threads: what products can reach at most.");

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#include "embed.hpp"
+#include "partial_vector.hpp"
 
 namespace openbei {
 

@@ -36,6 +36,9 @@ class Encoder:
     @property
     def num_threads(self) -> int: ...
 
+bias_slack: int
+"""Numbers before and after a table by distance that may be read."""
+
 def isa_levels() -> list[tuple[str, bool, str]]:
     """(name, compiled, what this machine lacks or "") of every level, fastest first."""
 

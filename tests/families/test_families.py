@@ -39,8 +39,9 @@ def test_tensors_are_those_of_transformers(beginning: str, end: str, tmp_path: P
         if kind not in family.HEADS:
             continue
         head = msgspec.structs.replace(HEADS[kind], steps=family.steps(config, kind))
-        computed = family.computed(config) if hasattr(family, "computed") else {}
-        match_tensors(read_checkpoint(tmp_path), family, kind, family.parse(config, head), computed)
+        spec = family.parse(config, head)
+        computed = family.computed(config, spec) if hasattr(family, "computed") else {}
+        match_tensors(read_checkpoint(tmp_path), family, kind, spec, computed)
 
 
 @pytest.mark.parametrize("family", [bert, roberta])

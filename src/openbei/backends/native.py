@@ -38,9 +38,6 @@ TOKENS_PER_THREAD = 512
 SEQUENCES_OF_TERMS = 64
 """Sequences at once whose term weights are held as a dense array, with a column for each word of the vocabulary."""
 
-BIAS_SLACK = 64
-"""Numbers before and after a bias by distance that the module may read, of `bias_slack` in native/kernels.hpp."""
-
 
 class NativeEngine:
     """Runs packed batches in C++, without the GIL, on a pool of threads of its own."""
@@ -200,9 +197,9 @@ def _derived(engine_dir: EngineDir) -> dict[str, Array]:
         if rotary:
             derived[f"{name}.cosines"], derived[f"{name}.sines"] = tables[rotary]
     if isinstance(attention.bias, Disentangled):
-        derived["relative_rows"] = np.pad(relative_rows(attention.bias, length), BIAS_SLACK, mode="edge")
+        derived["relative_rows"] = np.pad(relative_rows(attention.bias, length), _native.bias_slack, mode="edge")
     elif attention.bias:
         bias = distance_bias(attention, tensors.get("attention.buckets"), length)
-        derived["bias"] = np.pad(bias, ((0, 0), (BIAS_SLACK, BIAS_SLACK))).astype(np.float32)
+        derived["bias"] = np.pad(bias, ((0, 0), (_native.bias_slack,) * 2)).astype(np.float32)
     offsets = {f"{name}.weight": norm.offset for name, (norm, _) in norms(spec).items() if isinstance(norm, RMSNorm)}
     return derived | {name: tensors[name] + np.float32(offset) for name, offset in offsets.items() if offset}

@@ -114,7 +114,7 @@ def inspect_checkpoint(
     kind = _head_kind(folder, chain, architecture, kinds)
     labels, is_multi_label = _labels(config) if kind in ("sequence_labels", "token_labels") else ((), False)
     spec = family.parse(config, _head(kind, chain, family.steps(config, kind), len(labels)))
-    computed = family.computed(config) if hasattr(family, "computed") else {}
+    computed = family.computed(config, spec) if hasattr(family, "computed") else {}
     module_steps = tuple(chain.steps(spec.hidden_size)) if isinstance(spec.head, EmbeddingHead) else ()
     if module_steps:
         head = msgspec.structs.replace(spec.head, steps=tuple(module.step for module in module_steps))

@@ -11,7 +11,7 @@ A family file has
     TIED                               checkpoint tensor that may be missing -> the one that it is then the same as
     DROPPED                            tensors that are left out on purpose
     PREFIX, OLD_SUFFIXES               what may stand before a name, and older spellings of its end
-    computed(config)                   engine tensors that are computed from several of the checkpoint, if there are any
+    computed(config, spec)             engine tensors that are computed from several of the checkpoint, if there are any
 """
 
 from collections.abc import Collection, Mapping
@@ -87,7 +87,7 @@ class Family(Protocol):
         """What comes between the layers and the last linear map of a head."""
         ...
 
-    def computed(self, config: Mapping[str, object]) -> Mapping[str, Computed]:
+    def computed(self, config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Computed]:
         """Engine tensor name -> how it is computed, `{}` being the layer in all names. Most families do without."""
         ...
 

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from openbei.errors import CheckpointError
 from openbei.families import HeadKind
-from openbei.families.fields import ACTIVATIONS, Layers, Size, activation, fields_of, head_size, transform
+from openbei.families.fields import ACTIVATIONS, Layers, Size, activation, allow_only, fields_of, head_size, transform
 from openbei.spec import MLP, Attention, Head, LayerNorm, LearnedPositions, ModelSpec, Step
 
 PREFIX = "bert."
@@ -63,9 +62,7 @@ class BertConfig(msgspec.Struct, frozen=True):
 
 def read(config: Mapping[str, object]) -> BertConfig:
     """The fields that count. Raises CheckpointError: what, the value, what is allowed."""
-    for key, only in _ONLY.items():
-        if (value := config.get(key)) not in (only, None):
-            raise CheckpointError(f"config.json: {key} is {value!r}; the family bert has only {only!r}")
+    allow_only(config, "bert", _ONLY)
     bert = fields_of(config, BertConfig)
     activation("hidden_act", bert.hidden_act)
     head_size(bert.hidden_size, bert.num_attention_heads)

@@ -11,8 +11,8 @@ import msgspec
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
 from openbei.families.computed import Computed, relative_tables
-from openbei.families.fields import activation, fields_of, transform
-from openbei.spec import Disentangled, EmbeddingHead, Head, ModelSpec, NoPositions, Step
+from openbei.families.fields import activation, allow_only, fields_of, transform
+from openbei.spec import Disentangled, Head, ModelSpec, NoPositions, Step
 
 PREFIX = ("deberta.", "cls.predictions.", "transform.", "lm_predictions.lm_head.")
 OLD_SUFFIXES = bert.OLD_SUFFIXES
@@ -67,9 +67,7 @@ class DebertaConfig(msgspec.Struct, frozen=True):
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError, also for embeddings of another width than the layers'."""
     config = {**DEFAULTS, **config}
-    for key, only in {"conv_kernel_size": 0, "embedding_size": config["hidden_size"]}.items():
-        if config.get(key) not in (only, None):
-            raise CheckpointError(f"config.json: {key} is {config[key]!r}; the family deberta_v2 has only {only!r}")
+    allow_only(config, "deberta_v2", {"conv_kernel_size": 0, "embedding_size": config["hidden_size"]})
     deberta = fields_of(config, DebertaConfig)
     spec = bert.parse({**config, "type_vocab_size": 1}, head, family="deberta_v2")
     bias, positions = deberta.bias(), spec.positions
@@ -93,8 +91,8 @@ def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     return bert.steps(as_bert, kind)
 
 
-def computed(config: Mapping[str, object]) -> dict[str, Computed]:
+def computed(config: Mapping[str, object], spec: ModelSpec) -> dict[str, Computed]:
     """The relative tables, by a layer's own maps or, with share_att_key, by those of its queries and keys."""
-    spec, deberta = parse(config, EmbeddingHead(poolings=("cls",))), fields_of(config, DebertaConfig)
+    deberta = fields_of(config, DebertaConfig)
     has_norm = "layer_norm" in (part.strip() for part in deberta.norm_rel_ebd.lower().split("|"))
     return relative_tables(spec, f"{_SELF}.{'' if deberta.share_att_key else 'pos_'}", has_norm=has_norm)

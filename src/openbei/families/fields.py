@@ -66,6 +66,13 @@ def fields_of(config: Mapping[str, object], kind: type[T]) -> T:
         raise CheckpointError(f"config.json: {error}") from error
 
 
+def allow_only(config: Mapping[str, object], family: str, only: Mapping[str, object]) -> None:
+    """Raise CheckpointError for a field of config.json that has another value than the one that the family has."""
+    for key, allowed in only.items():
+        if (value := config.get(key)) not in (allowed, None):
+            raise CheckpointError(f"config.json: {key} is {value!r}; the family {family} has only {allowed!r}")
+
+
 def activation(key: str, name: str) -> Activation:
     """The activation that a field of config.json names. Raises CheckpointError."""
     if name not in ACTIVATIONS:

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import msgspec
 
-from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.fields import fields_of, rotary, transform
+from openbei.families.fields import allow_only, fields_of, rotary, transform
 from openbei.spec import GatedMLP, Head, ModelSpec, NoPositions, Rotary, Step
 
 PREFIX = ("gte.", "new.")
@@ -52,9 +51,7 @@ class Stretch(msgspec.Struct, frozen=True):
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError."""
-    for key, only in _ONLY.items():
-        if (value := config.get(key)) not in (only, None):
-            raise CheckpointError(f"config.json: {key} is {value!r}; the family gte has only {only!r}")
+    allow_only(config, "gte", _ONLY)
     spec = bert.parse(_as_bert(config), head, family="gte")
     attention = msgspec.structs.replace(spec.attention, rotary=_rotary(config, spec.attention.head_dim))
     return msgspec.structs.replace(

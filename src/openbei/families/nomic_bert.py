@@ -8,9 +8,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.fields import Mixture, fields_of, rotary, unbiased
+from openbei.families.fields import Mixture, allow_only, fields_of, rotary, unbiased
 from openbei.spec import MLP, GatedMLP, Head, ModelSpec, NoPositions, Step
 
 PREFIX = "nomic_bert."
@@ -70,9 +69,7 @@ _ONLY = {
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError."""
-    for key, only in _ONLY.items():
-        if (value := config.get(key)) not in (only, None):
-            raise CheckpointError(f"config.json: {key} is {value!r}; the family nomic_bert has only {only!r}")
+    allow_only(config, "nomic_bert", _ONLY)
     mlp = GatedMLP if config.get("activation_function", "swiglu") in GATED else MLP
     config = _as_bert(config)
     spec = bert.parse(config, head, family="nomic_bert")
