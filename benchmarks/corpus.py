@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from openbei.cli.bench import mixed_lengths
+
 Lengths = NDArray[np.int64]
 
 
@@ -67,7 +69,7 @@ class Corpus:
 
     def mixed(self, num_texts: int, seed: int = 2) -> list[str]:
         """What a collection holds: about 90 tokens on average, from 10 to 300, most of them shorter."""
-        return self.texts(np.random.default_rng(seed).lognormal(4.28, 0.7, num_texts).clip(10, 300).astype(int), seed)
+        return self.texts(np.array(mixed_lengths(num_texts, seed)), seed)
 
     def long(self, num_texts: int, seed: int = 3) -> list[str]:
         """Passages: 512 tokens."""

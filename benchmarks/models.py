@@ -6,8 +6,6 @@ the same ids and the same threads.
 """
 
 import gc
-import json
-import os
 import shutil
 import statistics
 from functools import partial
@@ -19,13 +17,12 @@ from numpy.typing import NDArray
 
 from openbei.backends import load_engine
 from openbei.batch import Engine, PackedBatch, Sequence
-from openbei.build import build
-from openbei.config import Environment, deployment_for_model
+from openbei.cli.bench import mixed_lengths
 from openbei.embedder import BATCHES_AT_ONCE, batches
-from openbei.engine_dir import EngineDir
 from openbei.families import find_family
 from openbei.shapes import num_parameters
 from openbei.spec import DType, EmbeddingHead, ModelSpec
+from tests.checkpoint import build_engine, write_chain, write_json
 from tests.families.parity import error, transformers_judge
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
@@ -60,19 +57,15 @@ def checkpoint_of(setting: Setting, shape: Shape) -> Path:
                 parameter.normal_(0.0, 1.0 if "embed" in name else 1.5 * parameter.shape[-1] ** -0.5)
     model.save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(setting.checkpoint).save_pretrained(folder)
-    (folder / "1_Pooling").mkdir(exist_ok=True)
-    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": "mean"}))
-    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
-    chain = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
-    (folder / "modules.json").write_text(json.dumps(chain))
+    write_json(folder / "1_Pooling/config.json", {"pooling_mode": "mean"})
+    write_chain(folder, [("", "Transformer"), ("1_Pooling", "Pooling")])
     return folder
 
 
 def random_ids(count: int) -> Ids:
-    """Lengths as those of mixed texts: 10 to 300 tokens, 90 in the mean."""
+    """As long as mixed texts are."""
     rng = np.random.default_rng(0)
-    lengths = rng.lognormal(4.28, 0.7, count).clip(10, 300).astype(int)
-    return [rng.integers(1000, 20000, n).astype(np.int32) for n in lengths]
+    return [rng.integers(1000, 20000, n).astype(np.int32) for n in mixed_lengths(count)]
 
 
 def run_engine(engine: Engine, ids: Ids) -> None:
@@ -93,14 +86,6 @@ def run_transformers(model: Any, ids: Ids) -> None:  # noqa: ANN401
             model(input_ids=torch.from_numpy(padded), attention_mask=torch.from_numpy(mask))
 
 
-def build_at(checkpoint: Path, dtype: DType) -> EngineDir:
-    """The engine directory in a dtype."""
-    from msgspec.structs import replace
-
-    deployment = replace(deployment_for_model(str(checkpoint)), dtype=dtype)
-    return build(deployment, checkpoint / dtype, environment=Environment.read(os.environ))
-
-
 def judged_ids() -> Ids:
     """Sequences of JUDGED_LENGTHS tokens."""
     rng = np.random.default_rng(1)
@@ -118,7 +103,7 @@ def judge(checkpoint: Path, threads: int) -> tuple[float, float]:
     ours, theirs = {}, {}
     dtypes: tuple[DType, ...] = ("float32", "bfloat16")
     for dtype in dtypes:
-        ours[dtype] = states_of(load_engine(build_at(checkpoint, dtype), threads=threads))
+        ours[dtype] = states_of(load_engine(build_engine(checkpoint, checkpoint / dtype, dtype=dtype), threads=threads))
         peer = transformers_judge(checkpoint, dtype=dtype)
         theirs[dtype] = np.concatenate([peer(ids.tolist()) for ids in judged_ids()])
     truth = theirs["float32"]
@@ -132,7 +117,7 @@ def measure(setting: Setting, shape: Shape) -> Measured:
 
     checkpoint = checkpoint_of(setting, shape)
     cosine, share = judge(checkpoint, setting.threads)
-    engine_dir = build_at(checkpoint, "bfloat16")
+    engine_dir = build_engine(checkpoint, checkpoint / "bfloat16", dtype="bfloat16")
     ids = random_ids(setting.count(NUM_TEXTS))
     model = transformers.AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
     contenders = {

@@ -1,6 +1,5 @@
 """What benchmarks share: the machine, the real model with room for 512 tokens, its engines, and a server process."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,12 +14,11 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from openbei.backends import effective_threads, load_engine
-from openbei.build import build
 from openbei.cli.info import cpu_name
-from openbei.config import Environment, deployment_for_model
 from openbei.embedder import Embedder
 from openbei.engine_dir import EngineDir
 from openbei.spec import DType
+from tests.checkpoint import build_engine
 
 from .corpus import Corpus
 
@@ -61,10 +59,7 @@ class Setting:
 
     def engine_dir(self, dtype: DType = "bfloat16") -> EngineDir:
         """Build an engine directory."""
-        from msgspec.structs import replace
-
-        deployment = replace(deployment_for_model(str(self.checkpoint)), dtype=dtype)
-        return build(deployment, self.folder / dtype, environment=Environment.read(os.environ))
+        return build_engine(self.checkpoint, self.folder / dtype, dtype=dtype)
 
     def embedder(self, dtype: DType = "bfloat16") -> Embedder:
         """Our engine in this process."""

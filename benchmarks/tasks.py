@@ -3,7 +3,6 @@
 The models are the real one's layers with seeded random heads: what they answer means nothing, how long they take does.
 """
 
-import os
 import statistics
 from collections.abc import Callable
 from functools import partial
@@ -11,14 +10,13 @@ from pathlib import Path
 
 from openbei.backends import load_engine
 from openbei.batch import Engine, Output, PackedBatch, Sequence
-from openbei.build import build
-from openbei.config import Environment, deployment_for_model
 from openbei.embedder import BATCHES_AT_ONCE, batches
 from openbei.engine_dir import EngineDir
 from openbei.serving.tokenizer import Tokenizer
 from openbei.tasks.classify import probabilities
 from openbei.tasks.sparse import terms
 from openbei.tasks.tokens import entities
+from tests.checkpoint import build_engine
 
 from .results import Row, interleaved, ratio, report
 from .setting import Setting
@@ -44,8 +42,7 @@ def checkpoint_of(setting: Setting, architecture: str, **config: object) -> Path
 
 def ours(setting: Setting, checkpoint: Path) -> tuple[EngineDir, Engine, Tokenizer]:
     """A checkpoint in our engine, bfloat16."""
-    environment = Environment.read(os.environ)
-    engine_dir = build(deployment_for_model(str(checkpoint)), checkpoint / "engine", environment=environment)
+    engine_dir = build_engine(checkpoint, checkpoint / "engine", dtype="bfloat16")
     return engine_dir, load_engine(engine_dir, threads=setting.threads), Tokenizer.open(engine_dir)
 
 

@@ -145,14 +145,14 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
 
 
-def deployment(checkpoint: Path, *, dtype: DType = "float32") -> Deployment:
-    """The deployment of a folder, in a dtype."""
-    return msgspec.structs.replace(deployment_for_model(str(checkpoint)), dtype=dtype)
+def deployment(checkpoint: Path, *, dtype: DType = "float32", **changes: Any) -> Deployment:
+    """The deployment of a folder, in a dtype, with other fields changed."""
+    return msgspec.structs.replace(deployment_for_model(str(checkpoint)), dtype=dtype, **changes)
 
 
-def build_engine(checkpoint: Path, out: Path, *, dtype: DType = "float32") -> EngineDir:
-    """The engine directory `out` of a local checkpoint."""
-    return build(deployment(checkpoint, dtype=dtype), out, environment=Environment.read({}))
+def build_engine(checkpoint: Path, out: Path, *, dtype: DType = "float32", **changes: Any) -> EngineDir:
+    """The engine directory `out` of a local checkpoint; `changes` are of its deployment."""
+    return build(deployment(checkpoint, dtype=dtype, **changes), out, environment=Environment.read({}))
 
 
 def tokenize(engine_dir: EngineDir, texts: list[str]) -> list[Sequence]:

@@ -7,12 +7,8 @@ import numpy as np
 
 from openbei.backends import load_engine
 from openbei.batch import Vectors
-from openbei.build import build
-from openbei.config import Environment
 from openbei.embedder import Embedder
 from openbei.engine_dir import EngineDir
-from openbei.spec import DType
-from tests.checkpoint import deployment
 from tests.prose import texts
 
 TEXTS = [*texts(14, longest=150), "a", "of the same length as another", "or of the same length as it"]
@@ -43,14 +39,6 @@ def save(folder: Path, modules: list[Any], **options: Any) -> Any:
 
     SentenceTransformer(modules=modules, device="cpu", **options).save_pretrained(str(folder), create_model_card=False)
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-
-
-def engine_of(checkpoint: Path, out: Path, *, dtype: DType = "float32", route: str | None = None) -> EngineDir:
-    """The engine directory of a checkpoint's route."""
-    import msgspec
-
-    chosen = msgspec.structs.replace(deployment(checkpoint, dtype=dtype), route=route)
-    return build(chosen, out, environment=Environment.read({}))
 
 
 def embed(

@@ -82,9 +82,8 @@ def test_lower_case_of_sentence_transformers(spoilt_checkpoint: Path, tmp_path: 
 
 
 def test_a_route_that_the_model_cannot_answer(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    asked = msgspec.structs.replace(deployment(tiny_checkpoint), default_route="/rerank")
     with pytest.raises(ConfigError, match="is /rerank; this embedding model answers /v1/embeddings"):
-        build(asked, tmp_path / "engine", environment=Environment.read({}))
+        build_engine(tiny_checkpoint, tmp_path / "engine", default_route="/rerank")
 
 
 def test_a_failed_build_leaves_nothing(spoilt_checkpoint: Path, tmp_path: Path) -> None:

@@ -13,21 +13,10 @@ from openbei.errors import CheckpointError
 from openbei.prompts import QWEN3_RERANKER
 from openbei.safetensors_file import read_tensors
 from tests.checkpoint import build_engine, judge_logits, write_json
-from tests.generative import chat_template, save_cross_encoder, save_generative, train_word_tokenizer
+from tests.generative import chat_template, save_cross_encoder
 from tests.prose import texts
 
 from .test_check import shard
-from .test_lm_head import convert_and_build
-
-
-@pytest.fixture(scope="module")
-def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_word_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture
-def generative(tokenizer_json: Path, tmp_path: Path) -> Path:
-    return save_generative(tmp_path / "generative", tokenizer_json)
 
 
 def weights(engine: Path) -> bytes:
@@ -93,7 +82,8 @@ def test_tensors_are_as_they_were(num_shards: int, dtype: type, generative: Path
 def test_a_build_of_it_is_the_build_that_converts(generative: Path, tmp_path: Path) -> None:
     """The same weights, labels and template, with sentence-transformers' files and without."""
     write_classifier(generative, tmp_path / "classifier")
-    ours, theirs = convert_and_build(generative, tmp_path / "a"), build_engine(tmp_path / "classifier", tmp_path / "b")
+    ours = build_engine(generative, tmp_path / "a", convert="lm-head")
+    theirs = build_engine(tmp_path / "classifier", tmp_path / "b")
     saved = save_cross_encoder(tmp_path / "saved", generative, chat_template(QWEN3_RERANKER))
     write_classifier(saved, tmp_path / "again")
     again = build_engine(tmp_path / "again", tmp_path / "c")

@@ -5,42 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from openbei.backends import load_engine
 from openbei.batch import PackedBatch, Vectors
-from openbei.build import build
-from openbei.config import Environment
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError
 from openbei.prompts import MXBAI_RERANK_V2, QWEN3_RERANKER, ScoreTemplate
 from openbei.serving.tokenizer import Tokenizer
 from openbei.tasks.rerank import relevance
-from tests.checkpoint import build_engine, deployment, save_checkpoint, write_json
-from tests.generative import chat_template, save_cross_encoder, save_generative, train_word_tokenizer
+from tests.checkpoint import build_engine, save_checkpoint, write_json
+from tests.generative import chat_template, save_cross_encoder, save_generative
 from tests.prose import texts
 
 QUERY = "what is a class?"
 DOCUMENTS = texts(12, longest=60)
-
-
-@pytest.fixture(scope="module")
-def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_word_tokenizer(tmp_path_factory.mktemp("tokenizer"))
-
-
-@pytest.fixture
-def generative(tokenizer_json: Path, tmp_path: Path) -> Path:
-    """A Qwen3 that generates text. A test may change it."""
-    return save_generative(tmp_path / "generative", tokenizer_json)
-
-
-def convert_and_build(checkpoint: Path, out: Path) -> EngineDir:
-    asked = msgspec.structs.replace(deployment(checkpoint), convert="lm-head")
-    return build(asked, out, environment=Environment.read({}))
 
 
 def scores(
@@ -78,26 +59,26 @@ def judge(checkpoint: Path, words: tuple[str, str], template: ScoreTemplate) -> 
     [("Qwen3", ("no", "yes"), QWEN3_RERANKER), ("Qwen2", ("0", "1"), MXBAI_RERANK_V2)],
 )
 def test_scores_are_those_of_the_words(
-    family: str, words: tuple[str, str], template: ScoreTemplate, is_tied: bool, tokenizer_json: Path, tmp_path: Path
+    family: str, words: tuple[str, str], template: ScoreTemplate, is_tied: bool, word_tokenizer: Path, tmp_path: Path
 ) -> None:
-    checkpoint = save_generative(tmp_path / "model", tokenizer_json, family, tie_word_embeddings=is_tied)
+    checkpoint = save_generative(tmp_path / "model", word_tokenizer, family, tie_word_embeddings=is_tied)
     assert ("lm_head.weight" in load_file(checkpoint / "model.safetensors")) is not is_tied
     expected = judge(checkpoint, words, template)
     assert expected.std() > 0.003, "the documents must differ, or the next lines say nothing"
-    engine_dir = convert_and_build(checkpoint, tmp_path / "engine")
+    engine_dir = build_engine(checkpoint, tmp_path / "engine", convert="lm-head")
     assert engine_dir.manifest.labels == words
     assert engine_dir.manifest.score_template == template
     for backend in ("reference", "native"):
         assert np.abs(scores(engine_dir, backend, template) - expected).max() < 1e-5, backend
 
 
-def test_lm_head_counts_where_config_calls_it_tied(tokenizer_json: Path, tmp_path: Path) -> None:
+def test_lm_head_counts_where_config_calls_it_tied(word_tokenizer: Path, tmp_path: Path) -> None:
     """As in transformers, if the checkpoint has both and they differ."""
-    checkpoint = save_generative(tmp_path / "model", tokenizer_json, tie_word_embeddings=True)
+    checkpoint = save_generative(tmp_path / "model", word_tokenizer, tie_word_embeddings=True)
     tensors = load_file(checkpoint / "model.safetensors")
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"][::-1].copy()
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    engine_dir = convert_and_build(checkpoint, tmp_path / "engine")
+    engine_dir = build_engine(checkpoint, tmp_path / "engine", convert="lm-head")
     expected = judge(checkpoint, ("no", "yes"), QWEN3_RERANKER)
     assert np.abs(scores(engine_dir, "reference", QWEN3_RERANKER) - expected).max() < 1e-5
 
@@ -205,7 +186,7 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_refuses(spoil: Callable[[Path], object], message: str, generative: Path, tmp_path: Path) -> None:
     spoil(generative)
     with pytest.raises(CheckpointError, match=message):
-        convert_and_build(generative, tmp_path / "engine")
+        build_engine(generative, tmp_path / "engine", convert="lm-head")
     assert not (tmp_path / "engine").exists()
 
 
@@ -231,8 +212,8 @@ def test_what_is_not_asked_for_is_not_converted(generative: Path, tmp_path: Path
         build_engine(generative, tmp_path / "engine")
 
 
-def test_an_embedding_model_is_not_converted(tokenizer_json: Path, tmp_path: Path) -> None:
+def test_an_embedding_model_is_not_converted(word_tokenizer: Path, tmp_path: Path) -> None:
     options = {"pooling": "lasttoken", "num_key_value_heads": 2, "head_dim": 16}
-    checkpoint = save_checkpoint(tmp_path / "model", tokenizer_json, architecture="Qwen3ForCausalLM", **options)
+    checkpoint = save_checkpoint(tmp_path / "model", word_tokenizer, architecture="Qwen3ForCausalLM", **options)
     with pytest.raises(CheckpointError, match="Qwen3ForCausalLM with Pooling does not answer with words"):
-        convert_and_build(checkpoint, tmp_path / "engine")
+        build_engine(checkpoint, tmp_path / "engine", convert="lm-head")

@@ -15,7 +15,7 @@ from openbei.spec import Dense, LayerNorm, UnitNorm
 from tests.checkpoint import build_engine, write_json
 from tests.families.parity import error
 from tests.same_embedding import worst_cosine
-from tests.sentence_chain import TEXTS, embed, engine_of, judged, lively, save, transformer
+from tests.sentence_chain import TEXTS, embed, judged, lively, save, transformer
 
 Modules = Callable[[Any], list[Any]]
 
@@ -58,12 +58,12 @@ def test_chains_agree_with_sentence_transformers(name: str, m: Any, tiny_checkpo
     model = save(tmp_path / "model", [transformer(tiny_checkpoint), *CHAINS[name](m)])
     expected = judged(model, TEXTS)
     assert worst_cosine(expected[1:], expected[:-1]) < 0.9, "texts must differ, or the next lines say nothing"
-    engine_dir = engine_of(tmp_path / "model", tmp_path / "engine")
+    engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
     for backend in ("reference", "native"):
         found = embed(engine_dir, TEXTS, backend=backend)
         assert worst_cosine(found, expected) >= 0.99999
         assert error(found, expected) < 1e-4  # lengths, too, where nothing is normalized
-    narrow = embed(engine_of(tmp_path / "model", tmp_path / "narrow", dtype="bfloat16"), TEXTS)
+    narrow = embed(build_engine(tmp_path / "model", tmp_path / "narrow", dtype="bfloat16"), TEXTS)
     theirs = judged(model.bfloat16(), TEXTS)
     assert error(narrow, expected) <= 2 * error(theirs, expected) + 1e-3
 
@@ -79,7 +79,7 @@ def test_length_one_of_next_to_nothing(scale: float, m: Any, tiny_checkpoint: Pa
             parameter.mul_(scale)
     behind = [dense, m.Normalize(), lively(m.Dense(24, 16), 1)]
     model = save(tmp_path / "model", [transformer(tiny_checkpoint), m.Pooling(64), *behind])
-    engine_dir = engine_of(tmp_path / "model", tmp_path / "engine")
+    engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
     for backend in ("reference", "native"):
         assert error(embed(engine_dir, TEXTS, backend=backend), judged(model, TEXTS)) < 1e-4
 
@@ -90,13 +90,13 @@ def test_activations(name: str, m: Any, tiny_checkpoint: Path, tmp_path: Path) -
 
     dense = lively(m.Dense(64, 24, activation_function=getattr(nn, name)()))
     model = save(tmp_path / "model", [transformer(tiny_checkpoint), m.Pooling(64), dense])
-    engine_dir = engine_of(tmp_path / "model", tmp_path / "engine")
+    engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
     assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS)) >= 0.99999
 
 
 def test_what_was_decided(m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None:
     save(tmp_path / "model", [transformer(tiny_checkpoint), *CHAINS["length one in the middle"](m)])
-    manifest = engine_of(tmp_path / "model", tmp_path / "engine").manifest
+    manifest = build_engine(tmp_path / "model", tmp_path / "engine").manifest
     dense = Dense(out_features=48, activation="tanh")
     assert manifest.spec.head.steps == (UnitNorm(), dense, LayerNorm(eps=1e-5), UnitNorm())
     assert (manifest.normalize, manifest.spec.output_width) == (True, 48)
@@ -106,7 +106,7 @@ def test_what_was_decided(m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None
 
 def test_dropout_does_not_hide_the_last_normalize(m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None:
     save(tmp_path / "model", [transformer(tiny_checkpoint), *CHAINS["dropout"](m)])
-    manifest = engine_of(tmp_path / "model", tmp_path / "engine").manifest
+    manifest = build_engine(tmp_path / "model", tmp_path / "engine").manifest
     assert (manifest.normalize, manifest.spec.head.steps) == (True, (Dense(out_features=20, activation="tanh"),))
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from openbei.build.modules import read_chain
 from openbei.errors import CheckpointError
-from tests.checkpoint import write_json
+from tests.checkpoint import build_engine, write_json
 from tests.same_embedding import worst_cosine
-from tests.sentence_chain import TEXTS, embed, engine_of, judged, lively, save, transformer
+from tests.sentence_chain import TEXTS, embed, judged, lively, save, transformer
 
 MODELS = "sentence_transformers.models"
 
@@ -35,7 +35,7 @@ def behind(m: Any, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("route", ["query", "document"])
 def test_routes_after_the_pooling(route: str, behind: tuple[Path, Any], tmp_path: Path) -> None:
     folder, model = behind
-    engine_dir = engine_of(folder, tmp_path / "engine", route=route)
+    engine_dir = build_engine(folder, tmp_path / "engine", route=route)
     expected = judged(model, TEXTS, task=route)
     other = judged(model, TEXTS, task="query" if route == "document" else "document")
     assert worst_cosine(expected, other) < 0.9, "routes must differ, or the next line says nothing"
@@ -53,14 +53,14 @@ def test_routes_around_the_transformer(
         [transformer(make_checkpoint(seed=4)), m.Pooling(64, "cls")], [transformer(tiny_checkpoint), m.Pooling(64)]
     )
     model = save(tmp_path / "model", [router, m.Normalize()])
-    engine_dir = engine_of(tmp_path / "model", tmp_path / "engine", route=route)
+    engine_dir = build_engine(tmp_path / "model", tmp_path / "engine", route=route)
     assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS, task=route)) >= 0.99999
     assert engine_dir.manifest.normalize
 
 
 def test_the_default_route(behind: tuple[Path, Any], tmp_path: Path) -> None:
     folder, model = behind
-    engine_dir = engine_of(folder, tmp_path / "engine")
+    engine_dir = build_engine(folder, tmp_path / "engine")
     assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS)) >= 0.99999
     [decision] = [decision for decision in engine_dir.manifest.report if decision.subject == "route"]
     assert decision.decision == "document"

@@ -32,6 +32,16 @@ def bei(variables: dict[str, str]) -> Run:
     return run
 
 
+def run_or_kill(*arguments: object, after_s: float, variables: dict[str, str]) -> None:
+    """Run a command, and kill it if it is not done by then."""
+    command = [*BEI, *map(str, arguments)]
+    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            process.wait(timeout=after_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
 @contextmanager
 def serving(*arguments: object, variables: dict[str, str]) -> "Iterator[tuple[subprocess.Popen[str], str, list[str]]]":
     """`bei serve` on a free port; gives the process, its address, and its log up to there. Killed if it still runs."""

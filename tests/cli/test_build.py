@@ -1,9 +1,7 @@
 """`bei build`: what it prints, and what each kind of bad input is told."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from openbei.engine_dir import EngineDir, open_engine_dir
 from tests.checkpoint import write_chain
 
-from .conftest import BEI, Run
+from .conftest import BEI, Run, run_or_kill
 from .test_serve import assert_clear
 
 
@@ -122,12 +120,7 @@ def test_an_interrupted_build_leaves_nothing_that_loads(
     """A build that is killed at any moment leaves no engine directory; the next one succeeds."""
     out = tmp_path / "engines" / "engine"
     for delay_s in (0.2, 0.3, 0.35, 0.4):
-        process = subprocess.Popen([*BEI, "build", config, "--out", out], env=variables, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=delay_s)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+        run_or_kill("build", config, "--out", out, after_s=delay_s, variables=variables)
         if out.exists():  # then all of it
             subprocess.run([*BEI, "info", out], env=variables, check=True, stdout=subprocess.DEVNULL)
             shutil.rmtree(out)

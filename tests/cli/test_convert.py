@@ -1,15 +1,12 @@
 """`bei convert lm-head`: what it prints and writes, what it refuses; a killed run leaves nothing that loads."""
 
-import os
-import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.generative import save_generative, train_word_tokenizer
 
-from .conftest import BEI, Run
+from .conftest import Run, run_or_kill
 from .test_serve import assert_clear
 
 
@@ -61,13 +58,7 @@ def test_refuses(bei: Run, generative: Path, tiny_checkpoint: Path, tmp_path: Pa
 def test_a_killed_run_leaves_nothing_that_loads(generative: Path, tmp_path: Path, variables: dict[str, str]) -> None:
     out = tmp_path / "out"
     for delay_s in (0.2, 0.3, 0.4):
-        process = subprocess.Popen([*BEI, "convert", "lm-head", generative, out], env=variables,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        try:
-            process.wait(timeout=delay_s)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+        run_or_kill("convert", "lm-head", generative, out, after_s=delay_s, variables=variables)
         if out.exists():  # then all of it
             assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in out.iterdir()}
             break

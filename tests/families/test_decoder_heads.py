@@ -4,14 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
 from openbei.backends import load_engine
 from openbei.batch import PackedBatch
-from openbei.build import build
-from openbei.config import Environment
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError, ConfigError
 from openbei.prompts import MXBAI_RERANK_V2, NVIDIA_RERANK, QWEN3_RERANKER, ScoreTemplate
@@ -20,7 +17,6 @@ from openbei.spec import DType, SequenceHead
 from openbei.tasks.rerank import relevance
 from tests.checkpoint import (
     build_engine,
-    deployment,
     judge_logits,
     judge_vectors,
     save_checkpoint,
@@ -175,12 +171,10 @@ def test_base_model_must_be_true(tokenizer_json: Path, tmp_path: Path) -> None:
     both_ways = save_model(tmp_path / "both", tokenizer_json, f"Qwen3{end}", **SMALL, **THREE, is_causal=False)
     for checkpoint, base_model in [(causal, None), (causal, "encoder"), (both_ways, "encoder"),
                                    (both_ways, "encoder_bert")]:  # fmt: skip
-        asked = msgspec.structs.replace(deployment(checkpoint), base_model=base_model)
-        engine_dir = build(asked, tmp_path / "engine", environment=Environment.read({}))
+        engine_dir = build_engine(checkpoint, tmp_path / "engine", base_model=base_model)
         assert engine_dir.manifest.spec.attention.is_causal is (checkpoint == causal)
-    asked = msgspec.structs.replace(deployment(causal), base_model="encoder_bert")
     with pytest.raises(ConfigError, match=r"'encoder_bert', whose .* this qwen3 is causal\nhint: base_model: encoder"):
-        build(asked, tmp_path / "engine", environment=Environment.read({}))
+        build_engine(causal, tmp_path / "engine", base_model="encoder_bert")
 
 
 def test_a_generative_checkpoint_with_pooling_is_an_embedding_model(tokenizer_json: Path, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from tests.checkpoint import save_model, train_unigram_tokenizer, write_json
+from tests.checkpoint import build_engine, save_model, train_unigram_tokenizer, write_json
 from tests.families.parity import error
 from tests.prose import WORDS
 from tests.same_embedding import worst_cosine
-from tests.sentence_chain import TEXTS, embed, engine_of, judged, lively, save, transformer
+from tests.sentence_chain import TEXTS, embed, judged, lively, save, transformer
 
 IMAGE = "<image_soft_token>"
 PROMPTS = {"query": "task: search result | query: ", "document": "title: none | text: "}
@@ -50,7 +50,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 @pytest.mark.parametrize("name", PROMPTS)
 def test_agrees_with_sentence_transformers(name: str, published: tuple[Path, Any], tmp_path: Path) -> None:
     folder, model = published
-    engine_dir = engine_of(folder, tmp_path / "engine")
+    engine_dir = build_engine(folder, tmp_path / "engine")
     expected = judged(model, TEXTS, prompt_name=name)
     assert worst_cosine(expected[1:], expected[:-1]) < 0.9, "texts must differ, or the next lines say nothing"
     for backend in ("reference", "native"):
@@ -63,12 +63,12 @@ def test_in_bfloat16(published: tuple[Path, Any], tmp_path: Path) -> None:
     folder, model = published
     expected = judged(model, TEXTS)
     theirs = judged(SentenceTransformer(str(folder), device="cpu", local_files_only=True).bfloat16(), TEXTS)
-    ours = embed(engine_of(folder, tmp_path / "engine", dtype="bfloat16"), TEXTS)
+    ours = embed(build_engine(folder, tmp_path / "engine", dtype="bfloat16"), TEXTS)
     assert error(ours, expected) <= 2 * error(theirs, expected) + 1e-3
 
 
 def test_what_is_built(published: tuple[Path, Any], tmp_path: Path) -> None:
-    manifest = engine_of(published[0], tmp_path / "engine").manifest
+    manifest = build_engine(published[0], tmp_path / "engine").manifest
     spec = manifest.spec
     assert (spec.family, spec.attention.is_causal, spec.head.poolings) == ("gemma3", False, ("mean",))
     assert spec.attention.local
@@ -80,7 +80,7 @@ def test_what_is_built(published: tuple[Path, Any], tmp_path: Path) -> None:
 
 def test_a_token_that_the_model_has_no_vector_for(published: tuple[Path, Any], tmp_path: Path) -> None:
     """Its text is tokenized as any other."""
-    engine_dir = engine_of(published[0], tmp_path / "engine")
+    engine_dir = build_engine(published[0], tmp_path / "engine")
     decisions = [decision.decision for decision in engine_dir.manifest.report]
     assert f"without {IMAGE}" in decisions
     assert IMAGE not in Tokenizer.from_file(str(engine_dir.tokenizer_path)).get_vocab()

@@ -16,6 +16,7 @@ from openbei.families import jina_bert
 from openbei.spec import EmbeddingHead
 
 from .parity import Judge, check_family
+from .seeded import SeededTensors, write_config
 
 MEAN = EmbeddingHead(poolings=("mean",))
 JINA: dict[str, Any] = {
@@ -28,33 +29,20 @@ JINA: dict[str, Any] = {
 
 def save(folder: Path, config: dict[str, Any]) -> None:
     """Seeded weights by the names of the repositories, over a checkpoint's."""
-    vocab_size = json.loads((folder / "config.json").read_text())["vocab_size"]
-    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": vocab_size}))
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    random = torch.Generator().manual_seed(3)
-    tensors: dict[str, torch.Tensor] = {}
-
-    def linear(name: str, rows: int, columns: int, *, bias: bool = True) -> None:
-        tensors[f"{name}.weight"] = torch.randn(rows, columns, generator=random) * 1.5 * columns**-0.5
-        if bias:
-            tensors[f"{name}.bias"] = torch.randn(rows, generator=random) * 0.2
-
-    def norm(name: str) -> None:
-        tensors[f"{name}.weight"] = 1 + torch.randn(hidden, generator=random) * 0.2
-        tensors[f"{name}.bias"] = torch.randn(hidden, generator=random) * 0.2
-
-    tensors["embeddings.word_embeddings.weight"] = torch.randn(vocab_size, hidden, generator=random)
-    tensors["embeddings.token_type_embeddings.weight"] = torch.randn(2, hidden, generator=random)
-    norm("embeddings.LayerNorm")
+    vocab_size, hidden, inner = write_config(folder, config), config["hidden_size"], config["intermediate_size"]
+    tensors = SeededTensors(3)
+    tensors.add("embeddings.word_embeddings.weight", vocab_size, hidden)
+    tensors.add("embeddings.token_type_embeddings.weight", 2, hidden)
+    tensors.add_norm("embeddings.LayerNorm", hidden)
     for layer in range(config["num_hidden_layers"]):
         at = f"encoder.layer.{layer}"
         for part in ("self.query", "self.key", "self.value", "output.dense"):
-            linear(f"{at}.attention.{part}", hidden, hidden)
-        norm(f"{at}.attention.output.LayerNorm")
-        linear(f"{at}.mlp.gated_layers", 2 * inner, hidden, bias=False)
-        linear(f"{at}.mlp.wo", hidden, inner)
-        norm(f"{at}.mlp.layernorm")
-    save_file({f"bert.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+            tensors.add_linear(f"{at}.attention.{part}", hidden, hidden)
+        tensors.add_norm(f"{at}.attention.output.LayerNorm", hidden)
+        tensors.add_linear(f"{at}.mlp.gated_layers", 2 * inner, hidden, bias=False)
+        tensors.add_linear(f"{at}.mlp.wo", hidden, inner)
+        tensors.add_norm(f"{at}.mlp.layernorm", hidden)
+    save_file({f"bert.{name}": tensor for name, tensor in tensors.by_name.items()}, folder / "model.safetensors")
 
 
 def judge_of(folder: Path, slopes: list[float], dtype: torch.dtype) -> Judge:

@@ -15,6 +15,7 @@ from openbei.errors import CheckpointError
 from openbei.families import find_family, jina_bert, jina_code
 
 from .parity import Judge, check_family
+from .seeded import write_config
 from .test_jina_bert import JINA, MEAN
 
 CODE = "jinaai/jina-bert-v2-qk-post-norm"
@@ -27,8 +28,7 @@ NORMS = (
 
 def save(folder: Path, config: dict[str, Any]) -> None:
     """Seeded weights by the names of the repository, over a checkpoint's."""
-    vocab_size = json.loads((folder / "config.json").read_text())["vocab_size"]
-    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": vocab_size}))
+    vocab_size = write_config(folder, config)
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     random = torch.Generator().manual_seed(5)
 

@@ -17,6 +17,7 @@ from openbei.spec import MLP, EmbeddingHead, Experts
 from tests.checkpoint import build_engine
 
 from .parity import Judge, check_family
+from .seeded import SeededTensors, write_config
 
 MEAN = EmbeddingHead(poolings=("mean",))
 NOMIC: dict[str, Any] = {
@@ -34,39 +35,27 @@ NOMIC: dict[str, Any] = {
 
 def save(folder: Path, config: dict[str, Any]) -> None:
     """Seeded weights by the names of the repository, over a checkpoint's."""
-    vocab_size = json.loads((folder / "config.json").read_text())["vocab_size"]
-    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": vocab_size}))
+    vocab_size = write_config(folder, config)
     hidden, inner, experts = config["n_embd"], config["n_inner"], config["num_experts"]
-    random = torch.Generator().manual_seed(5)
-    tensors: dict[str, torch.Tensor] = {}
-
-    def linear(name: str, rows: int, columns: int) -> None:
-        tensors[f"{name}.weight"] = torch.randn(rows, columns, generator=random) * 1.5 * columns**-0.5
-        tensors[f"{name}.bias"] = torch.randn(rows, generator=random) * 0.2
-
-    def norm(name: str) -> None:
-        tensors[f"{name}.weight"] = 1 + torch.randn(hidden, generator=random) * 0.2
-        tensors[f"{name}.bias"] = torch.randn(hidden, generator=random) * 0.2
-
-    tensors["embeddings.word_embeddings.weight"] = torch.randn(vocab_size, hidden, generator=random)
-    tensors["embeddings.token_type_embeddings.weight"] = torch.randn(1, hidden, generator=random)
-    norm("emb_ln")
+    tensors = SeededTensors(5)
+    tensors.add("embeddings.word_embeddings.weight", vocab_size, hidden)
+    tensors.add("embeddings.token_type_embeddings.weight", 1, hidden)
+    tensors.add_norm("emb_ln", hidden)
     for layer in range(config["n_layer"]):
         at = f"encoder.layers.{layer}"
-        linear(f"{at}.attn.Wqkv", 3 * hidden, hidden)
-        linear(f"{at}.attn.out_proj", hidden, hidden)
-        norm(f"{at}.norm1")
-        norm(f"{at}.norm2")
+        tensors.add_linear(f"{at}.attn.Wqkv", 3 * hidden, hidden)
+        tensors.add_linear(f"{at}.attn.out_proj", hidden, hidden)
+        tensors.add_norm(f"{at}.norm1", hidden)
+        tensors.add_norm(f"{at}.norm2", hidden)
         if layer % config["moe_every_n_layers"] == 1:
-            tensors[f"{at}.mlp.router.layer.weight"] = torch.randn(experts, hidden, generator=random)
+            tensors.add(f"{at}.mlp.router.layer.weight", experts, hidden)
             for name, width in (("w1", hidden), ("w2", inner)):
-                stacked = torch.randn(experts * inner, hidden, generator=random)
-                tensors[f"{at}.mlp.experts.mlp.{name}"] = stacked * 1.5 * width**-0.5
-            tensors[f"{at}.mlp.experts.bias"] = torch.randn(hidden, generator=random) * 0.2
+                tensors.add(f"{at}.mlp.experts.mlp.{name}", experts * inner, hidden, scale=1.5 * width**-0.5)
+            tensors.add(f"{at}.mlp.experts.bias", hidden, scale=0.2)
         else:
-            linear(f"{at}.mlp.fc1", inner, hidden)
-            linear(f"{at}.mlp.fc2", hidden, inner)
-    save_file(tensors, folder / "model.safetensors")
+            tensors.add_linear(f"{at}.mlp.fc1", inner, hidden)
+            tensors.add_linear(f"{at}.mlp.fc2", hidden, inner)
+    save_file(tensors.by_name, folder / "model.safetensors")
 
 
 def judge_of(folder: Path, dtype: torch.dtype) -> Judge:

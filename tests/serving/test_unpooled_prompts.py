@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from openbei.serving.tokenizer import Tokenizer
-from tests.checkpoint import save_checkpoint, train_bpe_tokenizer
+from tests.checkpoint import build_engine, save_checkpoint, train_bpe_tokenizer
 from tests.prose import WORDS
 from tests.same_embedding import worst_cosine
-from tests.sentence_chain import TEXTS, embed, engine_of, judged, save, transformer
+from tests.sentence_chain import TEXTS, embed, judged, save, transformer
 
 PROMPTS = {
     "query": "query: ",
@@ -35,7 +35,7 @@ def instructed(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 def test_prompts_are_not_pooled(name: str, instructed: tuple[Path, Any], tmp_path: Path) -> None:
     """Texts that are cut to the longest length are among them."""
     folder, model = instructed
-    engine_dir = engine_of(folder, tmp_path / "engine")
+    engine_dir = build_engine(folder, tmp_path / "engine")
     assert not engine_dir.manifest.prompts.are_pooled
     expected = judged(model, TEXTS, prompt_name=name)
     if PROMPTS[name]:
@@ -48,7 +48,7 @@ def test_prompts_are_not_pooled(name: str, instructed: tuple[Path, Any], tmp_pat
 
 def test_the_default_prompt(instructed: tuple[Path, Any], tmp_path: Path) -> None:
     folder, model = instructed
-    engine_dir = engine_of(folder, tmp_path / "engine")
+    engine_dir = build_engine(folder, tmp_path / "engine")
     assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS)) >= 0.99999
     decisions = {decision.subject: decision.decision for decision in engine_dir.manifest.report}
     assert decisions["pooling of prompts"] == "no"
@@ -74,7 +74,7 @@ def test_tokenizers_without_a_closing_token(prompt: str, without_closing_token: 
         tmp_path / "model", [transformer(checkpoint), Pooling(64, ("mean", "cls"), include_prompt=False)],
         prompts={"query": prompt},
     )  # fmt: skip
-    engine_dir = engine_of(tmp_path / "model", tmp_path / "engine")
+    engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
     expected = judged(model, TEXTS, prompt_name="query")
     assert worst_cosine(embed(engine_dir, TEXTS, prompt_name="query"), expected) >= 0.99999
 
