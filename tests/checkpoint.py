@@ -25,12 +25,20 @@ TINY = {
 
 
 def train_tokenizer(folder: Path, words: list[str]) -> Path:
-    """A WordPiece tokenizer of prose, with BERT's normalizer and special tokens; returns its tokenizer.json."""
-    from tokenizers import BertWordPieceTokenizer
+    """A WordPiece tokenizer of prose, with BERT's normalizer and special tokens; returns its tokenizer.json.
+
+    Its pieces are those of a BPE, each at the beginning of a word and within: the library's trainer of WordPieces makes
+    another vocabulary in every run, and so seeded models would find other things.
+    """
+    from tokenizers import BertWordPieceTokenizer, models, normalizers, pre_tokenizers, trainers
     from tokenizers.processors import BertProcessing
 
-    tokenizer = BertWordPieceTokenizer(lowercase=True)
-    tokenizer.train_from_iterator(words, vocab_size=800, show_progress=False)
+    pairs = Tokenizer(models.BPE())
+    pairs.normalizer, pairs.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    pairs.train_from_iterator(words, trainers.BpeTrainer(vocab_size=397, show_progress=False))
+    pieces = sorted(pairs.get_vocab(), key=pairs.token_to_id)
+    names = [*BERT_SPECIALS, *pieces, *(f"##{piece}" for piece in pieces)]
+    tokenizer = BertWordPieceTokenizer({name: i for i, name in enumerate(names)}, lowercase=True)
     tokenizer.post_processor = BertProcessing(
         ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
     )
@@ -40,6 +48,7 @@ def train_tokenizer(folder: Path, words: list[str]) -> Path:
     return folder / "tokenizer.json"
 
 
+BERT_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 
