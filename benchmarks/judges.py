@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from openbei.spec import Pooling
 from tests.same_embedding import worst_plain_cosine
 
 from .setting import MAX_TOKENS
@@ -85,8 +86,8 @@ def pad(rows: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ids, mask
 
 
-def converted(checkpoint: Path) -> Path:
-    """The torch model with mean pooling as an OpenVINO model, kept beside the checkpoint.
+def converted(checkpoint: Path, pooling: Pooling = "mean") -> Path:
+    """The torch model with its pooling as an OpenVINO model, kept beside the checkpoint.
 
     Raises RuntimeError where it cannot be traced, or where what was traced is another function at another length.
     """
@@ -95,7 +96,7 @@ def converted(checkpoint: Path) -> Path:
 
     path = checkpoint.parent / f"{checkpoint.name}.openvino.xml"
     if not path.exists():
-        model = pooled(checkpoint)
+        model = pooled(checkpoint, pooling)
         ids = torch.randint(1000, 2000, (3, 11))
         with torch.no_grad():
             traced = openvino.convert_model(
@@ -111,8 +112,8 @@ def converted(checkpoint: Path) -> Path:
     return path
 
 
-def pooled(checkpoint: Path) -> "torch.nn.Module":
-    """The model of transformers in float32 behind a mean pooling, as it can be traced."""
+def pooled(checkpoint: Path, pooling: Pooling) -> "torch.nn.Module":
+    """The model of transformers in float32 and a pooling of its first, last or all tokens, as it can be traced."""
     import torch
     from transformers import AutoModel
 
@@ -131,6 +132,11 @@ def pooled(checkpoint: Path) -> "torch.nn.Module":
                 masks = {"full_attention": wide, "sliding_attention": wide & near}
             cache = {"use_cache": False} if hasattr(config, "use_cache") else {}
             tokens = self.encoder(input_ids=input_ids, attention_mask=masks, **cache).last_hidden_state
+            if pooling == "cls":
+                return cast("torch.Tensor", tokens[:, 0])
+            if pooling == "last_token":
+                last = attention_mask.sum(1, keepdim=True)[..., None] - 1
+                return cast("torch.Tensor", tokens.gather(1, last.expand(-1, 1, tokens.shape[-1]))[:, 0])
             mask = attention_mask[..., None].to(tokens.dtype)
             return (tokens * mask).sum(1) / mask.sum(1)
 

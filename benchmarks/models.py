@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from openbei.backends import load_engine
 from openbei.batch import Engine, PackedBatch, Sequence
+from openbei.build.modules import POOLINGS
 from openbei.cli.bench import mixed_lengths
 from openbei.embedder import BATCHES_AT_ONCE, batches
 from openbei.families import find_family
@@ -43,7 +44,7 @@ Ids = list[NDArray[np.int32]]
 
 
 def checkpoint_of(setting: Setting, shape: Shape) -> Path:
-    """A random model of that shape, in bfloat16, with mean pooling and a tokenizer whose ids it has."""
+    """A random model of that shape, in bfloat16, with its pooling and a tokenizer whose ids it has."""
     import torch
     import transformers
 
@@ -57,7 +58,8 @@ def checkpoint_of(setting: Setting, shape: Shape) -> Path:
                 parameter.normal_(0.0, 1.0 if "embed" in name else 1.5 * parameter.shape[-1] ** -0.5)
     model.save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(setting.checkpoint).save_pretrained(folder)
-    write_json(folder / "1_Pooling/config.json", {"pooling_mode": "mean"})
+    mode = next(mode for mode, pooling in POOLINGS.items() if pooling == shape.pooling)
+    write_json(folder / "1_Pooling/config.json", {"pooling_mode": mode})
     write_chain(folder, [("", "Transformer"), ("1_Pooling", "Pooling")])
     return folder
 
@@ -125,7 +127,7 @@ def measure(setting: Setting, shape: Shape) -> Measured:
         "transformers bf16": partial(run_transformers, model, ids),
     }
     if shape.limit is not None:
-        candidates = openvino_candidates(converted(checkpoint), list, setting.threads, (8, 16))
+        candidates = openvino_candidates(converted(checkpoint, shape.pooling), list, setting.threads, (8, 16))
         _, openvino = fastest_openvino(candidates, ids[::4])
         contenders["OpenVINO bf16"] = partial(openvino, ids)
     times = interleaved(contenders, setting.count(ROUNDS))
@@ -138,7 +140,9 @@ def measure(setting: Setting, shape: Shape) -> Measured:
 def measure_alone(setting: Setting, shape: Shape) -> Measured:
     """The same of a shape that no peer has: an engine of random weights."""
     family, _ = find_family(shape.architecture)
-    spec = family.parse({"architectures": [shape.architecture], **shape.changes}, EmbeddingHead(poolings=("mean",)))
+    spec = family.parse(
+        {"architectures": [shape.architecture], **shape.changes}, EmbeddingHead(poolings=(shape.pooling,))
+    )
     precise = random_engine_dir(spec)
     ours, truth = (states_of(load_engine(precise, backend=name)) for name in ("native", "reference"))
     engine = load_engine(random_engine_dir(spec, "bfloat16"), threads=setting.threads)

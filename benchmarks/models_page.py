@@ -31,7 +31,7 @@ def page(found: list[Measured]) -> str:
     """Markdown: one row for each model, the families in the order of FAMILIES."""
     order = list(FAMILIES)
     head = (
-        "architectures", "tasks", "shape measured", "parameters", "1 - worst cosine, float32",
+        "architectures", "tasks", "shape measured", "pooled", "parameters", "1 - worst cosine, float32",
         "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "tokens/s",
     )  # fmt: skip
     lines = [head, ("---",) * len(head)]
@@ -50,6 +50,7 @@ def cells(one: Measured) -> tuple[str, ...]:
         ", ".join([shape.beginning, *shape.also]),
         ", ".join(words for kind, words in TASKS.items() if kind in kinds),
         shape.model + layers,
+        shape.pooling.replace("_", " "),
         f"{one.parameters / 1e6:,.0f} M",
         f"{max(1 - one.cosine, 0):.0e}{'' if shape.has_peer else ' †'}",
         *("" if number is None else f"{number:.2f}" for number in (one.error, *ratios)),

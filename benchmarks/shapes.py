@@ -1,17 +1,20 @@
 """Real models' shapes: a family's architecture in transformers, and what is not the default of its config.
 
-Of the largest only some layers are taken, which says as much about speed and fits more machines.
+Of the largest only some layers are taken, which says as much about speed and fits more machines; they pool a mean, since
+the last layer, where little is done for a single token, would count for too much.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
+from openbei.spec import Pooling
+
 
 @dataclass(frozen=True)
 class Shape:
     """One row. `also` are names of architectures that are built alike, `of_layers` is how many the real model has if
-    fewer are taken, `limit` what speed must reach. Where `has_peer` is not set, transformers has no such model, and
-    `changes` are its whole config.json.
+    fewer are taken, `pooling` is what models published in this shape pool, `limit` what speed must reach. Where
+    `has_peer` is not set, transformers has no such model, and `changes` are its whole config.json.
     """
 
     model: str
@@ -19,6 +22,7 @@ class Shape:
     changes: dict[str, Any] = field(default_factory=dict)
     also: tuple[str, ...] = ()
     of_layers: int | None = None
+    pooling: Pooling = "mean"
     limit: float | None = None
     has_peer: bool = True
 
@@ -51,12 +55,13 @@ NOMIC_MOE = {
 }  # fmt: skip
 
 SHAPES = [
-    Shape("bert-base", "BertModel", limit=1.5),
-    Shape("xlm-roberta-large", "XLMRobertaModel", _sizes(250002, 1024, 4096, 24, 16, **ROBERTA), limit=1.5),
-    Shape("ModernBERT-base", "ModernBertModel", limit=1.5),
+    Shape("bert-base", "BertModel", pooling="cls", limit=1.5),
+    Shape("xlm-roberta-large", "XLMRobertaModel", _sizes(250002, 1024, 4096, 24, 16, **ROBERTA), pooling="cls",
+          limit=1.5),
+    Shape("ModernBERT-base", "ModernBertModel", pooling="cls", limit=1.5),
     Shape("Qwen3-0.6B", "Qwen3Model",
           _sizes(151936, 1024, 3072, 28, 16, num_key_value_heads=8, head_dim=128, tie_word_embeddings=True),
-          ("Qwen3Bidirectional",), limit=1.5),
+          ("Qwen3Bidirectional",), pooling="last_token", limit=1.5),
     Shape("embeddinggemma-300m", "Gemma3TextModel",
           _sizes(262144, 768, 1152, 24, 3, num_key_value_heads=1, head_dim=256, max_position_embeddings=2048,
                  sliding_window=512, use_bidirectional_attention=True), limit=1.5),
@@ -71,7 +76,7 @@ SHAPES = [
     Shape("nomic-embed-text-v1.5", "NomicBertModel"),
     Shape("nomic-embed-text-v2-moe", "NomicBertModel", NOMIC_MOE, has_peer=False),
     Shape("jina-embeddings-v2-base", "JinaBertModel", JINA, has_peer=False),
-    Shape("gte-multilingual-base", "GteModel", also=("New",)),
+    Shape("gte-multilingual-base", "GteModel", also=("New",), pooling="cls"),
     Shape("EuroBERT-210m", "EuroBertModel"),
     Shape("Llama-3.2-1B", "LlamaModel",
           _sizes(128256, 2048, 8192, 16, 32, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True,
@@ -79,7 +84,7 @@ SHAPES = [
     Shape("Mistral-7B", "MistralModel", _sizes(32000, 4096, 14336, 2, 32, num_key_value_heads=8), of_layers=32),
     Shape("Qwen2-0.5B", "Qwen2Model",
           _sizes(151936, 896, 4864, 24, 14, num_key_value_heads=2, tie_word_embeddings=True),
-          ("Qwen2Bidirectional",)),
+          ("Qwen2Bidirectional",), pooling="last_token"),
     Shape("gemma-2b", "GemmaModel", _sizes(256000, 2048, 16384, 2, 8, num_key_value_heads=1, head_dim=256),
           of_layers=18),
     Shape("gemma-2-2b", "Gemma2Model", {"num_hidden_layers": 2}, of_layers=26),

@@ -12,13 +12,18 @@ namespace openbei {
 
 namespace {
 
+constexpr size_t fewest_block_rows = 128, most_block_rows = 256;
+constexpr size_t group_rows = 256;  // at least, so that short sequences share the reading of weights
+
 // Row strides that are multiples of 1 KiB would put every row of a block into the same few cache sets.
 size_t row_stride(size_t features, size_t element_bytes) {
   const size_t padded = round_up(features, panel_width);
   return padded * element_bytes % 1024 == 0 ? padded + panel_width : padded;
 }
 
-// Rows whose widest activations fill half the second-level cache.
+// Rows whose widest activations fill half the second-level cache, or some more of wide models: each block reads all of
+// a layer's weights, and with fewer rows their way from memory takes longer than that of activations from the third
+// level.
 size_t rows_per_block(size_t widest_row_bytes) {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
   const long cache_bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -26,7 +31,7 @@ size_t rows_per_block(size_t widest_row_bytes) {
   const long cache_bytes = 0;
 #endif
   const size_t half = (cache_bytes > 0 ? static_cast<size_t>(cache_bytes) : size_t{1} << 20) / 2;
-  return std::clamp<size_t>(half / widest_row_bytes / 32 * 32, 64, 256);
+  return std::clamp<size_t>(half / widest_row_bytes / 32 * 32, fewest_block_rows, most_block_rows);
 }
 
 // Rows past the last that whole tiles may read.
@@ -114,7 +119,7 @@ Plan Encoder::plan(std::span<const int32_t> cu_seqlens) const {
   const double attended = static_cast<double>(spec_.query_width()), hidden = static_cast<double>(spec_.hidden_size);
   const double kv = static_cast<double>(spec_.kv_width()), inner = static_cast<double>(spec_.intermediate_size);
   const double linear = hidden * (4.0 * attended + 4.0 * kv + (spec_.is_gated ? 6.0 : 4.0) * inner);
-  return plan_batch(cu_seqlens, pool_.size(), block_rows_, {.attention_per_token = 8.0 * attended / linear});
+  return plan_batch(cu_seqlens, pool_.size(), group_rows, {.attention_per_token = 8.0 * attended / linear});
 }
 
 // All memory is taken here, on the caller's thread, where running out of it can be reported.
@@ -150,12 +155,14 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
       x.steps[turn].reserve((head_rows + slack_rows) * step_stride_ * bytes);
     for (auto* indices : {&x.ids, &x.positions, &x.types, &x.sequences}) indices->reserve(rows);
     x.starts.reserve(cu_seqlens.size());
+    x.unpooled.reserve(cu_seqlens.size());
   }
 }
 
 void Encoder::gather(const Group& group, const Batch& batch, Workspace& x) const {
   for (auto* indices : {&x.ids, &x.positions, &x.types, &x.sequences}) indices->clear();
   x.starts.assign(1, 0);
+  x.unpooled.clear();
   for (size_t sequence : group.sequences) {
     const size_t start = static_cast<size_t>(batch.cu_seqlens[sequence]), length = batch.length(sequence);
     for (size_t i = 0; i < length; ++i) {
@@ -165,21 +172,23 @@ void Encoder::gather(const Group& group, const Batch& batch, Workspace& x) const
       x.sequences.push_back(static_cast<int32_t>(sequence));
     }
     x.starts.push_back(x.ids.size());
+    x.unpooled.push_back(batch.unpooled.empty() ? 0 : static_cast<size_t>(batch.unpooled[sequence]));
   }
 }
 
 void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) {
-  const size_t rows = team.group->rows;
   const auto each_block = [&](auto&& step) {
-    lane.for_each_block(rows, block_rows_,
+    lane.for_each_block(team.shared.starts.back(), block_rows_,
                         [&](size_t begin, size_t end, const Lane& block) { step(begin, end, block); });
   };
   each_block([&](size_t begin, size_t end, const Lane& block) { embed(team, begin, end, block); });
   for (const LayerWeights& layer : weights_.layers) {
     each_block([&](size_t begin, size_t end, const Lane& block) { project(layer, team, begin, end, block); });
     lane.sync();
-    attend(layer, batch, team, lane);
+    const bool only_read = !batch.tokens && &layer == &weights_.layers.back();
+    attend(layer, team, lane, only_read);
     lane.sync();
+    if (only_read) narrow(team, lane);
     each_block([&](size_t begin, size_t end, const Lane& block) { transform(layer, team, begin, end, block); });
   }
   if (keeps_residual())
@@ -189,6 +198,32 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
     });
   lane.sync();
   write(batch, team, lane);
+}
+
+// Leaves of each sequence only the rows that the head reads: they alone go on from the last layer's attention.
+void Encoder::narrow(const Team& team, const Lane& lane) const {
+  if (lane.rank == 0) {
+    Workspace& x = team.shared;
+    const size_t bytes = kernels_.activation_bytes;
+    size_t row = 0;
+    for (size_t i = 0; i < team.num_sequences(); ++i) {
+      const auto [begin, end] = spec_.head.rows_read(team.length(i), x.unpooled[i]);
+      const auto move = [&, from = x.starts[i] + begin, count = end - begin](const Buffer& rows, size_t row_bytes) {
+        auto* first = static_cast<char*>(rows.data());
+        if (from != row) std::memmove(first + row * row_bytes, first + from * row_bytes, count * row_bytes);
+      };
+      move(x.context, context_stride_ * bytes);
+      if (keeps_residual())
+        move(x.residual, sums_stride_ * sizeof(float));
+      else
+        move(x.hidden, hidden_stride_ * bytes);
+      x.unpooled[i] -= std::min(begin, x.unpooled[i]);
+      x.starts[i] = row;
+      row += end - begin;
+    }
+    x.starts.back() = row;
+  }
+  lane.sync();
 }
 
 void Encoder::embed(const Team& team, size_t begin, size_t end, const Lane& lane) const {

@@ -22,6 +22,10 @@ struct HeadStep {
   bool widens = false;
 };
 
+struct Range {
+  size_t begin, end;
+};
+
 // What becomes of token vectors: they are pooled to a row for each sequence, side by side where there are several
 // poolings, or kept (tokens). Then they take the steps, which end with `width` columns; with `takes_maxima` one more
 // map, of which a sequence gets the largest of its tokens' values, at least 0.
@@ -35,6 +39,8 @@ struct Head {
   bool begins_with_norm() const { return !steps.empty() && steps[0].norm != NormKind::none; }
   // Whether the first step reads other rows than the last layer's.
   bool pools() const { return !keeps_tokens() || begins_with_norm(); }
+  // Of a sequence's rows those from the first to the last that a pooling reads.
+  Range rows_read(size_t num_tokens, size_t num_unpooled) const;
   size_t num_narrow_steps() const;
 };
 
@@ -167,12 +173,12 @@ class Encoder {
   void reserve(const Plan& plan, std::span<const int32_t> cu_seqlens);
   void gather(const Group& group, const Batch& batch, Workspace& x) const;
   void run_group(const Batch& batch, const Team& team, const Lane& lane);
-  void attend(const LayerWeights& layer, const Batch& batch, const Team& team, const Lane& lane);
+  void attend(const LayerWeights& layer, const Team& team, const Lane& lane, bool only_read) const;
+  void narrow(const Team& team, const Lane& lane) const;
   void write(const Batch& batch, const Team& team, const Lane& lane) const;
   void write_pooled(const Batch& batch, const Team& team, const Lane& lane) const;
-  Rows pool(const Batch& batch, const Team& team, const Lane& lane) const;
-  void pool_sequence(const Batch& batch, const Team& team, size_t i, bool tokens, bool widen, void* y,
-                     size_t y_stride) const;
+  Rows pool(const Team& team, const Lane& lane) const;
+  void pool_sequence(const Team& team, size_t i, bool tokens, bool widen, void* y, size_t y_stride) const;
   Rows take_steps(const Team& team, const Lane& lane, size_t begin, size_t end, Rows x) const;
   void take_step(size_t i, const Lane& lane, size_t rows, Rows x, Rows y) const;
   void write_rows(const Batch& batch, const Team& team, const Lane& lane, size_t begin, size_t end, Rows x) const;

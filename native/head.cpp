@@ -11,11 +11,34 @@ size_t Head::num_narrow_steps() const {
   return static_cast<size_t>(std::ranges::count_if(steps, [](const HeadStep& step) { return !step.widens; }));
 }
 
+Range Head::rows_read(size_t num_tokens, size_t num_unpooled) const {
+  Range read{num_tokens, 0};
+  const auto add = [&](size_t begin, size_t end) { read = {std::min(read.begin, begin), std::max(read.end, end)}; };
+  for (const Pooling pooling : poolings) switch (pooling) {
+      case Pooling::cls:
+        add(num_unpooled, num_unpooled + 1);
+        break;
+      case Pooling::last_token:
+        add(num_tokens - 1, num_tokens);
+        break;
+      case Pooling::max:
+      case Pooling::mean:
+      case Pooling::mean_sqrt_len:
+        add(num_unpooled, num_tokens);
+        break;
+      case Pooling::weighted_mean:  // counts places from the first
+      case Pooling::tokens:
+        add(0, num_tokens);
+        break;
+    }
+  return read;
+}
+
 void Encoder::write(const Batch& batch, const Team& team, const Lane& lane) const {
   const Head& head = spec_.head;
   if (batch.tokens || (head.steps.empty() && !head.takes_maxima)) return write_pooled(batch, team, lane);
-  const Rows x = pool(batch, team, lane);
-  const size_t rows = head.keeps_tokens() ? team.group->rows : team.group->sequences.size();
+  const Rows x = pool(team, lane);
+  const size_t rows = head.keeps_tokens() ? team.group->rows : team.num_sequences();
   lane.for_each_block(rows, block_rows_, [&](size_t begin, size_t end, const Lane& block) {
     const Rows y = take_steps(team, block, begin, end, x);
     if (!head.takes_maxima) write_rows(batch, team, block, begin, end, y);
@@ -29,35 +52,33 @@ void Encoder::write(const Batch& batch, const Team& team, const Lane& lane) cons
 // The last layer's rows, or pooled ones that take no steps.
 void Encoder::write_pooled(const Batch& batch, const Team& team, const Lane& lane) const {
   const size_t width = columns(batch.tokens);
-  for (size_t i = lane.rank; i < team.group->sequences.size(); i += lane.size) {
+  for (size_t i = lane.rank; i < team.num_sequences(); i += lane.size) {
     const size_t sequence = team.group->sequences[i];
     const size_t row = batch.tokens ? static_cast<size_t>(batch.cu_seqlens[sequence]) : sequence;
-    pool_sequence(batch, team, i, batch.tokens, true, batch.y.data() + row * width, width);
+    pool_sequence(team, i, batch.tokens, true, batch.y.data() + row * width, width);
   }
 }
 
 // The rows that the first step reads.
-Encoder::Rows Encoder::pool(const Batch& batch, const Team& team, const Lane& lane) const {
+Encoder::Rows Encoder::pool(const Team& team, const Lane& lane) const {
   if (!spec_.head.pools()) return {at(team.shared.hidden, 0, hidden_stride_), hidden_stride_};
   const bool widen = spec_.head.begins_with_norm();
   const size_t row_bytes = pooled_stride_ * (widen ? sizeof(float) : kernels_.activation_bytes);
   auto* pooled = static_cast<char*>(team.shared.pooled.data());
-  for (size_t i = lane.rank; i < team.group->sequences.size(); i += lane.size) {
+  for (size_t i = lane.rank; i < team.num_sequences(); i += lane.size) {
     const size_t row = spec_.head.keeps_tokens() ? team.shared.starts[i] : i;
-    pool_sequence(batch, team, i, false, widen, pooled + row * row_bytes, pooled_stride_);
+    pool_sequence(team, i, false, widen, pooled + row * row_bytes, pooled_stride_);
   }
   lane.sync();
   return {pooled, pooled_stride_};
 }
 
 // The poolings of the group's sequence i side by side, or all its rows.
-void Encoder::pool_sequence(const Batch& batch, const Team& team, size_t i, bool tokens, bool widen, void* y,
-                            size_t y_stride) const {
-  const size_t sequence = team.group->sequences[i];
+void Encoder::pool_sequence(const Team& team, size_t i, bool tokens, bool widen, void* y, size_t y_stride) const {
   PoolArgs args{.x = at(team.shared.hidden, team.shared.starts[i], hidden_stride_),
                 .x_stride = hidden_stride_,
-                .num_tokens = batch.length(sequence),
-                .num_unpooled = batch.unpooled.empty() ? 0 : static_cast<size_t>(batch.unpooled[sequence]),
+                .num_tokens = team.length(i),
+                .num_unpooled = team.shared.unpooled[i],
                 .width = spec_.hidden_size,
                 .pooling = Pooling::tokens,
                 .widen = widen,

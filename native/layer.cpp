@@ -49,7 +49,8 @@ void Encoder::turn(const LayerWeights& layer, const Team& team, size_t begin, si
   kernels_.turn(args);
 }
 
-void Encoder::attend(const LayerWeights& layer, const Batch& batch, const Team& team, const Lane& lane) {
+// With `only_read` the queries of rows that the head reads, else all.
+void Encoder::attend(const LayerWeights& layer, const Team& team, const Lane& lane, bool only_read) const {
   // Long sequences are cut into runs of queries when several threads share them. A run belongs to the lane in whose
   // share of the total cost its middle falls.
   constexpr size_t queries_at_once = 128;
@@ -57,18 +58,24 @@ void Encoder::attend(const LayerWeights& layer, const Batch& batch, const Team& 
   const auto cost_of = [&](size_t queries, size_t length) {
     return static_cast<double>(queries) * static_cast<double>(std::min(length, 2 * std::min(layer.reach, length) + 1));
   };
+  const auto queries_of = [&](size_t i) {
+    return only_read ? spec_.head.rows_read(team.length(i), team.shared.unpooled[i]) : Range{0, team.length(i)};
+  };
   double total = 0, done = 0;
-  for (size_t sequence : team.group->sequences) total += cost_of(batch.length(sequence), batch.length(sequence));
-  total *= static_cast<double>(spec_.num_heads);
-  for (size_t i = 0; i < team.group->sequences.size(); ++i) {
-    const size_t start = team.shared.starts[i], length = team.shared.starts[i + 1] - start;
+  for (size_t i = 0; i < team.num_sequences(); ++i) {
+    const auto [begin, end] = queries_of(i);
+    total += cost_of(end - begin, team.length(i)) * static_cast<double>(spec_.num_heads);
+  }
+  for (size_t i = 0; i < team.num_sequences(); ++i) {
+    const size_t start = team.shared.starts[i], length = team.length(i);
+    const auto [begin, end] = queries_of(i);
     const size_t run = lane.size == 1 ? length : queries_at_once;
     for (size_t head = 0; head < spec_.num_heads; ++head) {
       // A lane that has packed keys and values uses them for the other heads that share them, too; what keys add to
       // scores for the distance is each head's own.
       bool packed = head % sharing != 0 && lane.size == 1 && !layer.relative_queries;
-      for (size_t query = 0; query < length; query += run) {
-        const size_t query_end = std::min(length, query + run);
+      for (size_t query = begin; query < end; query += run) {
+        const size_t query_end = std::min(end, query + run);
         const double cost = cost_of(query_end - query, length);
         const auto owner = static_cast<size_t>((done + cost / 2) / total * static_cast<double>(lane.size));
         done += cost;

@@ -40,6 +40,7 @@ struct Encoder::Workspace {
   std::vector<int32_t> ids, positions, types;
   std::vector<int32_t> sequences;  // of each row, its number in the batch
   std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
+  std::vector<size_t> unpooled;    // how many rows of each are not pooled
   Buffer sums, inner, attention;
   Buffer widened;               // float32 rows of the head
   Buffer router, taken, mixed;  // of a block: logits, and rows before and after an expert
@@ -58,6 +59,9 @@ struct Encoder::Team {
   Barrier barrier;
   Workspace& shared;
   const Group* group = nullptr;
+
+  size_t num_sequences() const { return group->sequences.size(); }
+  size_t length(size_t i) const { return shared.starts[i + 1] - shared.starts[i]; }
 };
 
 // A thread's share of a step: one of `size` that split it and then wait for each other, or alone.
