@@ -1,7 +1,7 @@
 """Real models' shapes: a family's architecture in transformers, and what is not the default of its config.
 
-Of the largest only some layers are taken, which says as much about speed and fits more machines; they pool a mean, since
-the last layer, where little is done for a single token, would count for too much.
+Of the largest only some layers are taken, which says as much about speed and fits more machines. They pool a mean: a
+last layer that does little for a single token would count for too much.
 """
 
 from dataclasses import dataclass, field
