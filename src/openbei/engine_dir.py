@@ -27,7 +27,7 @@ from openbei.prompts import Prompts, ScoreTemplate
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
 from openbei.spec import DType, ModelSpec
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -52,8 +52,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """engine.json. `files` and `sha256` (of the manifest itself, with this field empty) are filled in by the writer.
 
     `labels` are those of a classifier, by index; `is_multi_label` if several may hold at once. `unk_token_id` is the id
-    that stands for what the vocabulary lacks. `max_terms` and
-    `logs_twice` finish term weights, as `openbei.tasks.sparse` has it. `example_input` is
+    that stands for what the vocabulary lacks; `has_token_types` if the two texts of a pair are told apart by them.
+    `max_terms` and `logs_twice` finish term weights, as `openbei.tasks.sparse` has it. `example_input` is
     `model_metadata.example_model_input` of the config.
     """
 
@@ -70,6 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_terms: int | None = None
     logs_twice: bool = False
     unk_token_id: int | None = None
+    has_token_types: bool = False
     example_input: Any = None
     dtype: DType
     max_sequence_tokens: int

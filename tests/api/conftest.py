@@ -104,7 +104,7 @@ def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
     given = {
         "openbei_version": "0", "model_name": "small", "source": "LOCAL a test", "spec": spec, "normalize": True,
         "dtype": "float32", "max_sequence_tokens": MAX_TOKENS, "max_num_tokens": 8192,
-        "default_route": "/v1/embeddings", "content_hash": "", "report": (),
+        "default_route": "/v1/embeddings", "content_hash": "", "report": (), "has_token_types": True,
     }  # fmt: skip
     return Manifest(**(given | fields))
 

@@ -44,6 +44,26 @@ def make(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> Call
     return save
 
 
+@pytest.mark.parametrize("names", [[], ["input_ids", "attention_mask"], ["input_ids", "token_type_ids"]], ids=len)
+def test_token_types_are_given_where_the_tokenizer_names_them(
+    names: list[str], make: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Without names BertTokenizer has them."""
+    from sentence_transformers import CrossEncoder
+
+    checkpoint = make("Bert", "ForSequenceClassification", num_labels=1, seed=3)
+    config = json.loads((checkpoint / "tokenizer_config.json").read_text())
+    del config["model_input_names"]
+    named = {"model_input_names": names} if names else {"tokenizer_class": "BertTokenizer"}
+    write_json(checkpoint / "tokenizer_config.json", config | named)
+    expected = CrossEncoder(str(checkpoint), device="cpu", local_files_only=True).predict(PAIRS, batch_size=1)
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    assert np.abs(relevance(run(engine_dir, PAIRS), None, False) - expected).max() < 2e-4
+    given = "token_type_ids" in names or not names
+    assert engine_dir.manifest.has_token_types is given
+    assert ("all token types are 0" in {d.decision for d in engine_dir.manifest.report}) is not given
+
+
 def edit(path: Path, **changes: object) -> None:
     write_json(path, json.loads(path.read_text()) | changes)
 

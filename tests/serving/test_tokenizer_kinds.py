@@ -64,7 +64,7 @@ def test_token_types_where_the_model_has_some(tokenizer_json: Path) -> None:
     [sequence] = Tokenizer(tokenizer_json, LIMIT, 800).encode_pairs([("a", "the")])
     assert sequence.type_ids.tolist() == [0, 0, 0, 1, 1]
     assert sequence.type_ids.dtype == np.int32
-    [sequence] = Tokenizer(tokenizer_json, LIMIT, 800, type_vocab_size=1).encode_pairs([("a", "the")])
+    [sequence] = Tokenizer(tokenizer_json, LIMIT, 800, has_token_types=False).encode_pairs([("a", "the")])
     assert sequence.type_ids is None
 
 

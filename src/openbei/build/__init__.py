@@ -75,6 +75,7 @@ def build(
         max_terms=inspection.max_terms,
         logs_twice=inspection.logs_twice,
         unk_token_id=tokenizer.unk_token_id,
+        has_token_types=tokenizer.has_token_types,
         example_input=deployment.example_input,
         dtype=deployment.dtype,
         max_sequence_tokens=inspection.max_sequence_tokens,

@@ -16,10 +16,14 @@ from openbei.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class ConvertedTokenizer:
-    """The bytes of the engine's tokenizer.json, the id of the unknown token, and what was decided."""
+    """The bytes of the engine's tokenizer.json, the id of the unknown token, and what was decided.
+
+    `has_token_types` tells whether the model tells the texts of a pair apart by token types.
+    """
 
     content: bytes
     unk_token_id: int | None
+    has_token_types: bool
     decisions: tuple[Decision, ...]
 
 
@@ -37,6 +41,7 @@ class _TokenizerConfig(msgspec.Struct, frozen=True):
     eos_token: str | _AddedToken | None = None
     add_bos_token: bool | None = None
     add_eos_token: bool | None = None
+    model_input_names: list[str] | None = None
 
 
 def read_tokenizer(root: Path) -> Tokenizer:
@@ -82,7 +87,13 @@ def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> Converte
         steps = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
         tokenizer.normalizer = normalizers.Sequence(steps)
         decisions.append(Decision("tokenizer", "lower-cases first", "do_lower_case of sentence_bert_config.json"))
-    return ConvertedTokenizer(tokenizer.to_str().encode(), _unk_token_id(tokenizer, said.unk_token), tuple(decisions))
+    has_token_types = spec.type_vocab_size > 1
+    if has_token_types and said.model_input_names and "token_type_ids" not in said.model_input_names:
+        has_token_types = False
+        decisions.append(Decision("tokenizer", "all token types are 0", "model_input_names of tokenizer_config.json"))
+    return ConvertedTokenizer(
+        tokenizer.to_str().encode(), _unk_token_id(tokenizer, said.unk_token), has_token_types, tuple(decisions)
+    )
 
 
 def _without(path: Path, token_ids: Collection[int]) -> Tokenizer:

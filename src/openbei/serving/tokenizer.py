@@ -57,7 +57,7 @@ class Tokenizer:
         max_sequence_tokens: int,
         vocab_size: int,
         *,
-        type_vocab_size: int = 2,
+        has_token_types: bool = True,
         unk_token_id: int | None = None,
         pools_prompts: bool = True,
     ) -> None:
@@ -65,7 +65,7 @@ class Tokenizer:
         self.max_sequence_tokens = max_sequence_tokens
         self.vocab_size = vocab_size
         self._max_characters = CHARACTERS_PER_TOKEN * max_sequence_tokens
-        self._has_types = type_vocab_size > 1
+        self._has_token_types = has_token_types
         self._unk_token_id = unk_token_id
         self._pools_prompts = pools_prompts
 
@@ -77,7 +77,7 @@ class Tokenizer:
             engine_dir.tokenizer_path,
             manifest.max_sequence_tokens,
             manifest.spec.vocab_size,
-            type_vocab_size=manifest.spec.type_vocab_size,
+            has_token_types=manifest.has_token_types,
             unk_token_id=manifest.unk_token_id,
             pools_prompts=manifest.prompts.are_pooled,
         )
@@ -249,7 +249,8 @@ class Tokenizer:
         self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0
     ) -> Sequence:
         token_ids = np.array(encoding.ids, np.int32)
-        has_types = self._has_types and encoding.n_sequences > 1  # the build checks that a single text has only zeros
+        # The build checks that a single text has only zeros.
+        has_types = self._has_token_types and encoding.n_sequences > 1
         type_ids = np.array(encoding.type_ids, np.int32) if has_types else None
         if positions is not None:
             token_ids = token_ids[positions]
