@@ -5,10 +5,11 @@ and, where a threshold stands, OpenVINO. The peers run batches of like lengths, 
 the same ids and the same threads.
 """
 
-import gc
 import shutil
 import statistics
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from .setting import Setting
 from .shapes import SHAPES, Shape
 
 NUM_TEXTS = 40
-ROUNDS = 3
+ROUNDS, ROUNDS_FOR_A_LIMIT = 3, 9
 PEER_BATCH = 8
 PAGE = "models.md"
 JUDGED_LENGTHS = (1, 17, 64, 200)
@@ -117,6 +118,7 @@ def measure(setting: Setting, shape: Shape) -> Measured:
     import torch
     import transformers
 
+    torch.set_num_threads(setting.threads)
     checkpoint = checkpoint_of(setting, shape)
     cosine, share = judge(checkpoint, setting.threads)
     engine_dir = build_engine(checkpoint, checkpoint / "bfloat16", dtype="bfloat16")
@@ -130,7 +132,7 @@ def measure(setting: Setting, shape: Shape) -> Measured:
         candidates = openvino_candidates(converted(checkpoint, shape.pooling), list, setting.threads, (8, 16))
         _, openvino = fastest_openvino(candidates, ids[::4])
         contenders["OpenVINO bf16"] = partial(openvino, ids)
-    times = interleaved(contenders, setting.count(ROUNDS))
+    times = interleaved(contenders, setting.count(ROUNDS_FOR_A_LIMIT if shape.limit else ROUNDS))
     shutil.rmtree(checkpoint)
     for left in setting.folder.glob(f"{shape.model}.openvino.*"):
         left.unlink()
@@ -162,13 +164,11 @@ def summary(
 
 def run(setting: Setting) -> list[Row]:
     """Every shape; the table of docs/models.md stays in the folder."""
-    import torch
-
-    torch.set_num_threads(setting.threads)
     found, rows = [], []
     for shape in SHAPES:
-        found.append(one := (measure if shape.has_peer else measure_alone)(setting, shape))
-        gc.collect()
+        # What torch and OpenVINO keep of a model goes with the process.
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            found.append(one := process.submit(measure if shape.has_peer else measure_alone, setting, shape).result())
         report_one = {"model": shape.model, "tokens_per_s": one.tokens_per_s, "cosine": one.cosine, "error": one.error}
         about = {f"{shape.model} shape, mixed, × {who}": value for who, value in one.ratios.items()}
         kept = [Row(what, value, limit=shape.limit) for what, value in about.items()]
