@@ -27,6 +27,10 @@ CHANGES: dict[str, tuple[Callable[[Weights], object], str]] = {
     "missing": (lambda w: w.pop(QUERY), f"has no tensor {QUERY}$"),
     "many missing": (lambda w: [w.pop(n) for n in list(w) if "layer.0" in n], "has no tensor .*layer.0.* and 8 more"),
     "extra": (lambda w: w.update(mystery=w[QUERY]), "has tensors that bert has no place for: mystery$"),
+    "of another head": (
+        lambda w: w.update({"classifier.weight": w[QUERY][:2], "classifier.bias": np.zeros(2, np.float32)}),
+        "no place for: classifier.bias, classifier.weight\nhint: they are those of …ForSequenceClassification, "
+        "…ForTokenClassification; `architectures` in config.json"),
     "a layer too many": (
         lambda w: w.update({QUERY.replace("1", "2"): w[QUERY]}), "no place for: encoder.layer.2.attention"),
     "misshapen": (

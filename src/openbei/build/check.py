@@ -10,7 +10,7 @@ import msgspec
 from openbei.build.json_file import read_json
 from openbei.build.modules import ModuleStep
 from openbei.errors import CheckpointError
-from openbei.families import Family, HeadKind
+from openbei.families import ARCHITECTURES, Family, HeadKind
 from openbei.families.computed import Computed
 from openbei.safetensors_file import Array, Shape, read_tensors
 from openbei.shapes import tensor_shapes
@@ -90,8 +90,11 @@ def match_tensors(
     wanted = {theirs for theirs, ours in expected.items() if ours}.union(*(one.sources for one in made.values()))
     if missing := wanted - found.keys():
         raise CheckpointError(f"the checkpoint has no tensor {_some(missing)}")
-    if extra := {name for canonical, name in found.items() if canonical not in expected}:
-        raise CheckpointError(f"the checkpoint has tensors that {spec.family} has no place for: {_some(extra)}")
+    if extra := {canonical: name for canonical, name in found.items() if canonical not in {*expected, *wanted}}:
+        raise CheckpointError(
+            f"the checkpoint has tensors that {spec.family} has no place for: {_some(extra.values())}",
+            hint=_other_architectures(extra, family),
+        )
     sources: dict[str, list[_Source]] = {name: [] for name in shapes}
     for theirs, ours in expected.items():
         for index, name in enumerate(ours if theirs in found else ()):
@@ -147,6 +150,16 @@ class _Source:
         """The shape that the tensor must have for its share to be of the shape `part`."""
         rows, *columns = reversed(part) if self.transposed else part
         return rows * self.count, *columns
+
+
+def _other_architectures(names: Collection[str], family: Family) -> str | None:
+    """A hint, where these tensors are those of another head that the family has."""
+    suffixes = ("", *(f".{part}" for part in PARTS))
+    known = {kind: {f"{name}{end}" for name in head for end in suffixes} for kind, head in family.HEADS.items()}
+    ends = [end for end, kinds in ARCHITECTURES.items() if any({*names} <= known.get(kind, set()) for kind in kinds)]
+    if not ends:
+        return None
+    return f"they are those of …{', …'.join(ends)}; `architectures` in config.json says which head a model has"
 
 
 def _is_unbiased(name: str, spec: ModelSpec) -> bool:
