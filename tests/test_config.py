@@ -205,7 +205,9 @@ def test_tables_name_no_field_twice() -> None:
 
 def test_a_model_by_name(tmp_path: Path) -> None:
     assert deployment_for_model("owner/name").repository.repo == "owner/name"
-    assert deployment_for_model("owner/name").base_model is None
+    deployment = deployment_for_model("owner/name")
+    assert (deployment.base_model, deployment.max_num_tokens) == (None, None)
+    assert [note.subject for note in deployment.notes] == ["dtype"]
     assert deployment_for_model(str(tmp_path)).repository.source == "LOCAL"
     for nonsense in ("/nowhere/at/all", "./x", "a/b/c", "", "https://x/y"):
         with pytest.raises(ConfigError, match="neither a folder nor"):

@@ -15,6 +15,7 @@ from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
+"""By base_model; a model without a config is an `encoder` if it is causal."""
 DEFAULT_DTYPE: DType = "bfloat16"
 READ_VARIABLES = ("DTYPE", "CONVERT", "ROUTE")
 """Environment variables of a config that decide what is built."""
@@ -34,8 +35,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a build and a server need to know of a config, every default applied.
 
-    `base_model` is what the config says that the model is; None where there is no config. `route` is the route of a
-    Router to build; None for its default.
+    `base_model` is what the config says that the model is; None where there is no config, and then `max_num_tokens`
+    None is the default for what it is. `route` is the route of a Router to build; None for its default.
     """
 
     model_name: str
@@ -43,7 +44,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     repository: CheckpointRepository
     route: str | None = None
     dtype: DType
-    max_num_tokens: int
+    max_num_tokens: int | None
     default_route: Route | None
     convert: Conversion | None = None
     example_input: Any = None
@@ -66,7 +67,9 @@ def deployment_for_model(model: str) -> Deployment:
         raise ConfigError(f"{model!r} is neither a folder nor the id of a model", hint="such as owner/name")
     repository = {"source": "LOCAL" if is_folder else "HF", "repo": model}
     build = {"base_model": "encoder_bert", "checkpoint_repository": repository}
-    return msgspec.structs.replace(_deployment({"trt_llm": {"build": build}}, Path()), base_model=None)
+    as_bert = _deployment({"trt_llm": {"build": build}}, Path())
+    notes = tuple(note for note in as_bert.notes if note.subject != "max_num_tokens")
+    return msgspec.structs.replace(as_bert, base_model=None, max_num_tokens=None, notes=notes)
 
 
 def _parse_yaml(text: str, path: Path) -> dict[str, Any]:

@@ -103,6 +103,15 @@ def test_sequence_length(given: dict[str, int], limit: int, source: str, spoilt_
     assert {d.subject: d.reason for d in inspection.decisions}["max_sequence_tokens"] == source
 
 
+@pytest.mark.parametrize(("architecture", "budget"), [("BertModel", 8192), ("LlamaModel", 16384)])
+def test_budget_without_a_config(architecture: str, budget: int, make_checkpoint: Callable[..., Path]) -> None:
+    checkpoint = make_checkpoint(architecture=architecture, max_position_embeddings=20_000, num_key_value_heads=2)
+    inspection = inspect_checkpoint(checkpoint, None)
+    assert (inspection.max_num_tokens, inspection.max_sequence_tokens) == (budget, budget)
+    assert "max_num_tokens" in [decision.subject for decision in inspection.decisions]
+    assert "max_num_tokens" not in [decision.subject for decision in inspect_checkpoint(checkpoint, 70).decisions]
+
+
 def test_prompts(spoilt_checkpoint: Path) -> None:
     write_json(spoilt_checkpoint / "config_sentence_transformers.json",
                {"prompts": {"query": "Q: ", "document": ""}, "default_prompt_name": "query"})  # fmt: skip

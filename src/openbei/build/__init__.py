@@ -79,7 +79,7 @@ def build(
         example_input=deployment.example_input,
         dtype=deployment.dtype,
         max_sequence_tokens=inspection.max_sequence_tokens,
-        max_num_tokens=deployment.max_num_tokens,
+        max_num_tokens=inspection.max_num_tokens,
         default_route=default_route,
         content_hash=content_hash(deployment, folder),
         report=_decisions(deployment, inspection, matched, default_route, tokenizer.decisions),

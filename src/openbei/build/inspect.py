@@ -14,7 +14,7 @@ from openbei.build.json_file import read_json, read_optional
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import Chain, ModuleStep, read_chain
 from openbei.build.score_template import score_template
-from openbei.config import Decision
+from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision
 from openbei.errors import CheckpointError
 from openbei.families import Family, HeadKind, find_family
 from openbei.families.computed import Computed
@@ -54,6 +54,7 @@ class Inspection:
     module_steps: tuple[ModuleStep, ...]
     normalize: bool
     max_sequence_tokens: int
+    max_num_tokens: int
     lowercases: bool
     labels: tuple[str, ...]
     is_multi_label: bool
@@ -95,12 +96,12 @@ class _LabelConfig(msgspec.Struct, frozen=True):
 
 
 def inspect_checkpoint(
-    folder: Path, max_num_tokens: int, route: str | None = None, *, converts: bool = False
+    folder: Path, max_num_tokens: int | None, route: str | None = None, *, converts: bool = False
 ) -> Inspection:
     """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
 
-    `converts` makes a generative reranker a classifier, which one with a LogitScore is made in any case. Raises
-    CheckpointError, naming the file.
+    `max_num_tokens` None is the default for such a model. `converts` makes a generative reranker a classifier, which
+    one with a LogitScore is made in any case. Raises CheckpointError, naming the file.
     """
     chain = read_chain(folder, route)
     root = chain.root
@@ -126,7 +127,8 @@ def inspect_checkpoint(
             f"sentence_bert_config.json: transformer_task is {sentence.transformer_task!r}; "
             f"{architecture} is built for {task!r}"
         )
-    length, why = _sequence_length(root, sentence, spec, max_num_tokens)
+    budget, about_budget = _budget(spec, max_num_tokens)
+    length, why = _sequence_length(root, sentence, spec, budget)
     given = read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
     prompts = Prompts(
         given.prompts, given.default_prompt_name, not isinstance(head, EmbeddingHead) or chain.pools_prompts()
@@ -145,12 +147,13 @@ def inspect_checkpoint(
         *(about_predict(folder, config, is_reranker, is_multi_label) if isinstance(head, SequenceHead) else ()),
         *_about_terms(max_terms, logs_twice),
         Decision("max_sequence_tokens", str(length), why),
+        *about_budget,
         *_about_prompts(prompts),
         *about_template,
     ]
     return Inspection(
-        root, family, kind, spec, computed, module_steps, chain.normalizes, length, sentence.do_lower_case, labels,
-        is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
+        root, family, kind, spec, computed, module_steps, chain.normalizes, length, budget, sentence.do_lower_case,
+        labels, is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
     )  # fmt: skip
 
 
@@ -249,6 +252,15 @@ def _about_prompts(prompts: Prompts) -> Iterator[Decision]:
         yield Decision("prompts", f"{', '.join(named)}; {default}", "config_sentence_transformers.json")
     if not prompts.are_pooled:
         yield Decision("pooling of prompts", "no", "include_prompt of the Pooling's config.json")
+
+
+def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ...]]:
+    """Tokens of a batch, and what there is to tell where the config does not say."""
+    if given is not None:
+        return given, ()
+    base_model = "encoder" if spec.attention.is_causal else "encoder_bert"
+    budget = DEFAULT_MAX_NUM_TOKENS[base_model]
+    return budget, (Decision("max_num_tokens", str(budget), f"the default of {base_model}"),)
 
 
 def _sequence_length(root: Path, sentence: _SentenceConfig, spec: ModelSpec, max_num_tokens: int) -> tuple[int, str]:
