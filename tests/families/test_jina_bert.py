@@ -11,9 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from openbei.backends import load_engine
+from openbei.batch import Output, PackedBatch
 from openbei.errors import CheckpointError
 from openbei.families import jina_bert
+from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import EmbeddingHead
+from tests.checkpoint import build_engine
+from tests.prose import texts
 
 from .parity import Judge, check_family
 from .seeded import SeededTensors, write_config
@@ -27,8 +32,8 @@ JINA: dict[str, Any] = {
 }  # fmt: skip
 
 
-def save(folder: Path, config: dict[str, Any]) -> None:
-    """Seeded weights by the names of the repositories, over a checkpoint's."""
+def save(folder: Path, config: dict[str, Any], num_labels: int = 0) -> None:
+    """Seeded weights by the names of the repositories, over a checkpoint's; with labels also those of a classifier."""
     vocab_size, hidden, inner = write_config(folder, config), config["hidden_size"], config["intermediate_size"]
     tensors = SeededTensors(3)
     tensors.add("embeddings.word_embeddings.weight", vocab_size, hidden)
@@ -42,25 +47,35 @@ def save(folder: Path, config: dict[str, Any]) -> None:
         tensors.add_linear(f"{at}.mlp.gated_layers", 2 * inner, hidden, bias=False)
         tensors.add_linear(f"{at}.mlp.wo", hidden, inner)
         tensors.add_norm(f"{at}.mlp.layernorm", hidden)
-    save_file({f"bert.{name}": tensor for name, tensor in tensors.by_name.items()}, folder / "model.safetensors")
+    named = {f"bert.{name}": tensor for name, tensor in tensors.by_name.items()}
+    if num_labels:
+        classifier = SeededTensors(4)
+        classifier.add_linear("bert.pooler.dense", hidden, hidden)
+        classifier.add_linear("classifier", num_labels, hidden)
+        named |= classifier.by_name
+    save_file(named, folder / "model.safetensors")
 
 
 def judge_of(folder: Path, slopes: list[float], dtype: torch.dtype) -> Judge:
-    """Hidden states in `dtype`; attention with -slope · |distance| added to scores, for each head."""
+    """Hidden states in `dtype`, or a classifier's logits of each token or, behind a pooler, of the first.
+
+    Attention with -slope · |distance| added to scores, for each head.
+    """
     config = json.loads((folder / "config.json").read_text())
     tensors = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
     gate = {"geglu": functional.gelu, "reglu": functional.relu}[config["feed_forward_type"]]
 
     def linear(name: str, x: torch.Tensor) -> torch.Tensor:
-        return functional.linear(x, tensors[f"bert.{name}.weight"], tensors.get(f"bert.{name}.bias"))
+        name = name if f"{name}.weight" in tensors else f"bert.{name}"
+        return functional.linear(x, tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
 
     def norm(name: str, x: torch.Tensor) -> torch.Tensor:
         weight, bias = tensors[f"bert.{name}.weight"], tensors[f"bert.{name}.bias"]
         return functional.layer_norm(x, weight.shape, weight, bias, config["layer_norm_eps"])
 
-    def judge(token_ids: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def judge(token_ids: list[int], type_ids: list[int] | int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
         words, types = (tensors[f"bert.embeddings.{kind}_embeddings.weight"] for kind in ("word", "token_type"))
-        x = norm("embeddings.LayerNorm", words[token_ids] + types[0])
+        x = norm("embeddings.LayerNorm", words[token_ids] + types[type_ids])
         positions = torch.arange(len(token_ids))
         distances = (positions[None] - positions[:, None]).abs()
         bias = torch.stack([-slope * distances for slope in slopes]).to(dtype)
@@ -75,6 +90,10 @@ def judge_of(folder: Path, slopes: list[float], dtype: torch.dtype) -> Judge:
             x = norm(f"{at}.attention.output.LayerNorm", x + linear(f"{at}.attention.output.dense", mixed))
             gated, up = linear(f"{at}.mlp.gated_layers", x).chunk(2, dim=1)
             x = norm(f"{at}.mlp.layernorm", x + linear(f"{at}.mlp.wo", gate(gated) * up))
+        if "ForSequenceClassification" in config["architectures"][0]:
+            x = torch.tanh(linear("pooler.dense", x[:1]))
+        if "classifier.weight" in tensors:
+            x = linear("classifier", x)
         return np.asarray(x.float().numpy(), np.float32)
 
     return judge
@@ -95,6 +114,29 @@ def test_hidden_states(
     save(checkpoint, JINA | config)
     judges = [judge_of(checkpoint, slopes, dtype) for dtype in (torch.float32, torch.bfloat16)]
     check_family(checkpoint, tmp_path, judge=judges[0], bf16_judge=judges[1])
+
+
+@pytest.mark.parametrize(
+    ("end", "labels", "output"),
+    [("ForSequenceClassification", 1, "pooled"), ("ForSequenceClassification", 3, "pooled"),
+     ("ForTokenClassification", 3, "labels")],
+)  # fmt: skip
+def test_classifiers(
+    end: str, labels: int, output: Output, make_checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    checkpoint = make_checkpoint(hidden_size=96)
+    (checkpoint / "modules.json").unlink()
+    names = {"id2label": {str(label): f"label {label}" for label in range(labels)}}
+    save(checkpoint, JINA | names | {"architectures": [f"JinaBert{end}"]}, labels)
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    queries, passages = texts(8, longest=20), texts(8, longest=90, seed=1)
+    given = Tokenizer.open(engine_dir).encode_pairs(list(zip(queries, passages, strict=True)))
+    judge = judge_of(checkpoint, list(jina_bert.slopes(6)), torch.float32)
+    expected = np.concatenate([judge(one.token_ids.tolist(), np.asarray(one.type_ids).tolist()) for one in given])
+    assert expected.std(axis=0).min() > 0.1, "texts must differ, or the next lines say nothing"
+    for backend in ("reference", "native"):
+        found = np.asarray(load_engine(engine_dir, backend=backend).run(PackedBatch.pack(given), output))
+        assert np.abs(found - expected).max() < 5e-4
 
 
 def test_slopes() -> None:

@@ -126,5 +126,5 @@ def test_published_config() -> None:
 def test_the_code_tells_the_kinds_apart(named: dict[str, Any]) -> None:
     assert find_family("JinaBertForMaskedLM", named)[0] is jina_code
     assert find_family("JinaBertForMaskedLM", {"_name_or_path": "jinaai/jina-bert-implementation"})[0] is jina_bert
-    with pytest.raises(CheckpointError, match="'JinaBertForTokenClassification' is not one"):
-        find_family("JinaBertForTokenClassification", named)
+    with pytest.raises(CheckpointError, match="'JinaBertForQuestionAnswering' is not one"):
+        find_family("JinaBertForQuestionAnswering", named)

@@ -26,7 +26,7 @@ WEIGHTS: dict[str, str | tuple[str, ...]] = {
     "encoder.layer.{}.mlp.wo": "layers.{}.mlp.down",
     "encoder.layer.{}.mlp.layernorm": "layers.{}.mlp.norm",
 }
-HEADS: dict[HeadKind, dict[str, str]] = {"embedding": {}}
+HEADS: dict[HeadKind, dict[str, str]] = {kind: names for kind, names in bert.HEADS.items() if kind != "term_weights"}
 TIED = dict[str, str]()
 DROPPED = bert.DROPPED
 
@@ -42,7 +42,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         )
     if (gate := str(config.get("feed_forward_type"))) not in GATES:
         raise CheckpointError(f"config.json: feed_forward_type is {gate!r}; implemented are: {', '.join(GATES)}")
-    spec = bert.parse({**config, "position_embedding_type": "absolute"}, head, family="jina_bert")
+    spec = bert.parse(_as_bert(config), head, family="jina_bert")
     bias = DistanceBias(slopes=slopes(spec.attention.num_heads))
     return msgspec.structs.replace(
         spec,
@@ -65,5 +65,9 @@ def slopes(num_heads: int) -> tuple[float, ...]:
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """Embedding models have none of their own."""
-    return ()
+    """BERT's."""
+    return bert.steps(_as_bert(config), kind)
+
+
+def _as_bert(config: Mapping[str, object]) -> dict[str, object]:
+    return {**config, "position_embedding_type": "absolute"}
