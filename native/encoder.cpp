@@ -67,6 +67,7 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
       qkv_stride_(row_stride(spec.query_width() + 2 * spec.kv_width(), kernels.activation_bytes)),
       context_stride_(row_stride(spec.query_width(), kernels.activation_bytes)),
       inner_stride_(row_stride(spec.intermediate_size, kernels.activation_bytes)),
+      window_stride_(row_stride(spec.convolution_width * spec.hidden_size, kernels.activation_bytes)),
       sums_stride_(row_stride(spec.hidden_size, sizeof(float))),
       pooled_stride_(row_stride(spec.head.poolings.size() * spec.hidden_size, sizeof(float))),
       step_stride_(row_stride(widest_step(spec.head, false), kernels.activation_bytes)),
@@ -136,6 +137,7 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     Workspace& x = *workspaces_[i];
     x.sums.reserve(block * sums_stride_ * sizeof(float));
     x.inner.reserve(block * inner_stride_ * bytes);
+    if (convolves()) x.windows.reserve(block * window_stride_ * bytes);
     if (!spec_.head.steps.empty()) x.widened.reserve(block * widened_stride_ * sizeof(float));
     x.attention.reserve(kernels_.attention_scratch_bytes(longest, spec_.head_dim, spec_.relative_rows));
     if (max_experts_ > 0) {
@@ -147,7 +149,7 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     }
     if (i % plan.team_size != 0) continue;
     x.hidden.reserve((rows + slack_rows) * hidden_stride_ * bytes);
-    if (keeps_residual()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));
+    if (keeps_residual() || convolves()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));
     x.qkv.reserve((rows + slack_rows) * qkv_stride_ * bytes);
     x.context.reserve((rows + slack_rows) * context_stride_ * bytes);
     if (spec_.head.pools()) x.pooled.reserve((head_rows + slack_rows) * pooled_stride_ * sizeof(float));
@@ -182,6 +184,10 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
                         [&](size_t begin, size_t end, const Lane& block) { step(begin, end, block); });
   };
   each_block([&](size_t begin, size_t end, const Lane& block) { embed(team, begin, end, block); });
+  if (convolves()) {
+    lane.sync();  // a block reads rows of its neighbours
+    each_block([&](size_t begin, size_t end, const Lane& block) { convolve(team, begin, end, block); });
+  }
   for (const LayerWeights& layer : weights_.layers) {
     each_block([&](size_t begin, size_t end, const Lane& block) { project(layer, team, begin, end, block); });
     lane.sync();
@@ -189,7 +195,10 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
     attend(layer, team, lane, only_read);
     lane.sync();
     if (only_read) narrow(team, lane);
-    each_block([&](size_t begin, size_t end, const Lane& block) { transform(layer, team, begin, end, block); });
+    each_block([&](size_t begin, size_t end, const Lane& block) {
+      transform(layer, team, begin, end, block);
+      if (convolves() && &layer == &weights_.layers.front()) add_convolution(team, begin, end, block);
+    });
   }
   if (keeps_residual())
     each_block([&](size_t begin, size_t end, const Lane& block) {
@@ -213,10 +222,8 @@ void Encoder::narrow(const Team& team, const Lane& lane) const {
         if (from != row) std::memmove(first + row * row_bytes, first + from * row_bytes, count * row_bytes);
       };
       move(x.context, context_stride_ * bytes);
-      if (keeps_residual())
-        move(x.residual, sums_stride_ * sizeof(float));
-      else
-        move(x.hidden, hidden_stride_ * bytes);
+      if (keeps_residual() || convolves()) move(x.residual, sums_stride_ * sizeof(float));
+      if (!keeps_residual()) move(x.hidden, hidden_stride_ * bytes);
       x.unpooled[i] -= std::min(begin, x.unpooled[i]);
       x.starts[i] = row;
       row += end - begin;

@@ -59,7 +59,9 @@ struct EncoderSpec {
   Activation activation;
   bool is_gated;
   size_t experts_of_a_token;
-  bool normalizes_experts;  // whether the weights of a token's experts add up to 1
+  bool normalizes_experts;   // whether the weights of a token's experts add up to 1
+  size_t convolution_width;  // rows that the first layer's convolution reads for one; 0 where there is none
+  Activation convolution_activation;
   Norm norm;
   Placement placement;
   float embedding_scale;
@@ -124,6 +126,8 @@ struct HeadStepWeights {
 struct EncoderWeights {
   const void *token_table, *position_table, *type_table;  // the last two may be null
   NormWeights embedding_norm, final_norm;
+  LinearWeights convolution = {};
+  NormWeights convolution_norm = {};
   const float* bias = nullptr;  // of scores, by distance: [num_heads] rows of bias_stride, at distance 0
   size_t bias_stride = 0;
   const int32_t* relative_rows = nullptr;  // of relative tables, by distance, at distance 0
@@ -187,6 +191,8 @@ class Encoder {
   void project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void turn(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void transform(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
+  void convolve(const Team& team, size_t begin, size_t end, const Lane& lane) const;
+  void add_convolution(const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void expand(const MlpWeights& mlp, const char* x, size_t rows, const Lane& lane) const;
   void choose_experts(const LayerWeights& layer, const char* hidden, size_t rows, Workspace& own) const;
   void mix_experts(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
@@ -197,13 +203,14 @@ class Encoder {
   void settle(const PlacedNorms& norms, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   float* residual(const Team& team, size_t row) const;
   bool keeps_residual() const { return spec_.placement != Placement::post; }
+  bool convolves() const { return spec_.convolution_width > 0; }
 
   char* at(const Buffer& activations, size_t row, size_t stride) const;
 
   const EncoderSpec spec_;
   const EncoderWeights weights_;
   const Kernels& kernels_;
-  const size_t hidden_stride_, qkv_stride_, context_stride_, inner_stride_, sums_stride_;
+  const size_t hidden_stride_, qkv_stride_, context_stride_, inner_stride_, window_stride_, sums_stride_;
   const size_t pooled_stride_, step_stride_, widened_stride_;  // of the head
   const size_t block_rows_;
   size_t max_experts_ = 0;

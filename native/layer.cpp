@@ -1,5 +1,7 @@
-// One layer: projection, attention, and the two sublayers' way back to the model's width, for blocks of rows.
+// One layer: projection, attention, the two sublayers' way back to the model's width, and the first layer's
+// convolution, for blocks of rows.
 #include <algorithm>
+#include <cstring>
 
 #include "workspace.hpp"
 
@@ -171,6 +173,44 @@ void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begi
   expand(layer.mlp, hidden, end - begin, lane);
   close(layer.mlp.down, spec_.intermediate_size, static_cast<const char*>(lane.block.inner.data()), inner_stride_,
         layer.mlp_norms, team, begin, end, lane);
+}
+
+// What the convolution makes of the embeddings, float32 rows for later. Rows of one sequence lie side by side.
+void Encoder::convolve(const Team& team, size_t begin, size_t end, const Lane& lane) const {
+  const auto& sequences = team.shared.sequences;
+  const size_t rows = end - begin, width = spec_.convolution_width;
+  const size_t bytes = kernels_.activation_bytes, row_bytes = spec_.hidden_size * bytes;
+  auto* windows = static_cast<char*>(lane.block.windows.data());
+  for (size_t i = lane.begin(rows); i < lane.end(rows); ++i)
+    for (size_t j = 0; j < width; ++j) {
+      const size_t row = begin + i + j - width / 2;  // before the first row it is a large number
+      const bool is_inside = row < sequences.size() && sequences[row] == sequences[begin + i];
+      char* target = windows + i * window_stride_ * bytes + j * row_bytes;
+      if (is_inside)
+        std::memcpy(target, at(team.shared.hidden, row, hidden_stride_), row_bytes);
+      else
+        std::memset(target, 0, row_bytes);
+    }
+  lane.sync();
+  run_linear(kernels_, weights_.convolution, width * spec_.hidden_size, spec_.hidden_size, lane.rank, lane.size,
+             {.x = windows,
+              .x_stride = window_stride_,
+              .rows = rows,
+              .epilogue = Epilogue::widen,
+              .activation = spec_.convolution_activation,
+              .y = residual(team, begin),
+              .y_stride = sums_stride_});
+  lane.sync();
+}
+
+// x = norm(x + what `convolve` made)
+void Encoder::add_convolution(const Team& team, size_t begin, size_t end, const Lane& lane) const {
+  char* hidden = at(team.shared.hidden, begin, hidden_stride_);
+  float* sums = residual(team, begin);
+  normalize({}, {NormKind::none, 0.0f}, lane, sums, end - begin, NormTarget::add, sums, sums_stride_, hidden);
+  normalize(weights_.convolution_norm, spec_.norm, lane, sums, end - begin, NormTarget::activations, hidden,
+            hidden_stride_);
+  lane.sync();
 }
 
 // The inner activations of `rows` rows.

@@ -121,6 +121,8 @@ EncoderSpec parse_spec(const Fields& fields) {
           .is_gated = fields.get<bool>("is_gated"),
           .experts_of_a_token = fields.size("experts_of_a_token"),
           .normalizes_experts = fields.get<bool>("normalizes_experts"),
+          .convolution_width = fields.size("convolution_width"),
+          .convolution_activation = parse_activation(fields.get<std::string>("convolution_activation")),
           .norm = {fields.choice<NormKind>("norm", {{"layer_norm", NormKind::layer}, {"rms_norm", NormKind::rms}}),
                    fields.number("norm_eps")},
           .placement = fields.choice<Placement>(
@@ -221,6 +223,10 @@ class PyEncoder {
       weights.bias = bias + bias_slack + reach;
     if (const int32_t* rows = tensors.integers("relative_rows", weights.bias_stride))
       weights.relative_rows = rows + bias_slack + reach;
+    if (spec_.convolution_width > 0) {
+      weights.convolution = tensors.linear("layers.0.convolution", hidden, spec_.convolution_width * hidden);
+      weights.convolution_norm = tensors.norm("layers.0.convolution.norm", hidden);
+    }
     const size_t relative_rows = spec_.num_heads * spec_.relative_rows;
     const Rotary rotary = tensors.rotary("rotary", reach, fields.size("rotary_dim"));
     const Rotary local_rotary = tensors.rotary("local_rotary", reach, fields.size("local_rotary_dim"));

@@ -34,7 +34,7 @@ struct ExpertRow {
 // all but `attention` hold one block and are shared when the team splits columns.
 struct Encoder::Workspace {
   Buffer hidden, qkv, context;
-  Buffer residual;  // float32 rows that layers add to, where norms stand before
+  Buffer residual;  // float32 rows that layers add to, where norms stand before; or those of the convolution
   Buffer pooled;    // rows that the head's steps begin with
   Buffer steps[2];  // rows between steps, by turns
   std::vector<int32_t> ids, positions, types;
@@ -43,6 +43,7 @@ struct Encoder::Workspace {
   std::vector<size_t> unpooled;    // how many rows of each are not pooled
   Buffer sums, inner, attention;
   Buffer widened;               // float32 rows of the head
+  Buffer windows;               // of a block, what the convolution reads
   Buffer router, taken, mixed;  // of a block: logits, and rows before and after an expert
   std::vector<std::vector<ExpertRow>> expert_rows;
 };

@@ -42,6 +42,8 @@ def linear_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, int]]:
     mlp = {"gate": (inner, hidden)} if isinstance(spec.mlp, GatedMLP) else {}
     mlp |= {"up": (inner, hidden), "down": (hidden, inner)}
     shapes = {"attention.qkv": (attended + 2 * spec.kv_size, hidden), "attention.out": (hidden, attended)}
+    if layer == 0 and spec.convolution:
+        shapes["convolution"] = (hidden, spec.convolution.width * hidden)
     if not (experts := spec.experts_of(layer)):
         return shapes | {f"mlp.{part}": shape for part, shape in mlp.items()}
     shapes["mlp.router"] = (experts.count, hidden)
@@ -85,6 +87,8 @@ def norms(spec: ModelSpec) -> dict[str, tuple[Norm, int]]:
             for part, width in (("q_norm", spec.attended_size), ("k_norm", spec.kv_size)):
                 width = width if attention.norms_all_heads else attention.head_dim
                 names[f"layers.{layer}.attention.{part}"] = attention.norm, width
+    if spec.convolution:
+        names["layers.0.convolution.norm"] = own
     if spec.placement != "post":
         names["final.norm"] = own
     return names

@@ -176,6 +176,16 @@ class Experts(Part, frozen=True, tag="experts"):
     normalizes: bool = False
 
 
+class Convolution(Part, frozen=True, tag="convolution"):
+    """activation(map(x)), x the rows of `width` tokens side by side, a token's own in the middle.
+
+    What lies beyond its sequence's ends is zero; `width` is odd.
+    """
+
+    width: int
+    activation: Activation
+
+
 class Dense(Part, frozen=True, tag="dense"):
     """activation(x · Wᵀ + bias), without an activation if that is None."""
 
@@ -244,9 +254,10 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
 
     A layer is f = attention, then f = mlp, each with its norm where `placement` says; `skips_first_norm` if the first
     layer's attention has none. With `adds_input_twice`, placed post, attention's is x = post_norm(x + norm(x + f(x))).
-    Some layers have `experts` instead of one mlp. Embeddings are multiplied by `embedding_scale`, and then normalized
-    if `normalizes_embeddings`. Linear maps have biases; those of the maps in `unbiased`, named as in `linear_shapes`
-    and `head_shapes`, are zero, and no checkpoint may have them.
+    Some layers have `experts` instead of one mlp. With a `convolution`, placed post, the first layer ends with
+    x = norm(x + convolution(what the layer began with)). Embeddings are multiplied by `embedding_scale`, and then
+    normalized if `normalizes_embeddings`. Linear maps have biases; those of the maps in `unbiased`, named as in
+    `linear_shapes` and `head_shapes`, are zero, and no checkpoint may have them.
     """
 
     family: str
@@ -260,6 +271,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     norm: Norm
     head: Head
     experts: Experts | None = None
+    convolution: Convolution | None = None
     placement: Placement = "post"
     skips_first_norm: bool = False
     adds_input_twice: bool = False

@@ -47,8 +47,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "norm_rel_ebd": "layer_norm",
         "layer_norm_eps": 1e-5,
     },
+    "v2 xlarge": V3 | {"conv_kernel_size": 3, "conv_act": "gelu", "attention_head_size": 16},
+    "a wide convolution, one layer": V3 | {
+        "conv_kernel_size": 7, "num_hidden_layers": 1, "hidden_size": 60, "num_attention_heads": 5,
+    },
     "relative in name only": {"num_hidden_layers": 1, "relative_attention": True, "hidden_act": "relu"},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -98,7 +102,10 @@ def test_spec_of_v3() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"conv_kernel_size": 3}, "conv_kernel_size is 3; the family deberta_v2 has only 0"),
+        ({"conv_kernel_size": 4}, "conv_kernel_size is 4; it must be odd"),
+        ({"conv_kernel_size": 3, "conv_act": "mish"}, "conv_act is 'mish'; known: gelu, "),
+        ({"conv_groups": 2}, "conv_groups is 2; the family deberta_v2 has only 1"),
+        ({"attention_head_size": 32}, "attention_head_size is 32; the family deberta_v2 has only 64"),
         ({"embedding_size": 128}, "embedding_size is 128; the family deberta_v2 has only 1536"),
         ({"pos_att_type": ["c2p", "p2p"]}, "pos_att_type has p2p; known: c2p, p2c"),
         ({"position_buckets": 1}, "position_buckets is 1; it must be 2 to 1021"),

@@ -22,6 +22,7 @@ from openbei.spec import (
     Activation,
     Attention,
     BucketBias,
+    Convolution,
     Dense,
     Disentangled,
     DistanceBias,
@@ -289,6 +290,11 @@ AXES: dict[str, dict[str, Any]] = {
     "one expert of many, gated, sandwich": {
         "experts": Experts(count=40, top_k=1, layers=(0,)), "placement": "sandwich",
         "mlp": GatedMLP(intermediate_size=50, activation="silu"),
+    },
+    "a convolution": {"convolution": Convolution(width=3, activation="tanh")},
+    "a wide convolution in the only layer": TURNING | {
+        "layers": 1, "convolution": Convolution(width=9, activation="gelu"),
+        "attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH)),
     },
     "normalized experts, pre-norm": {
         "experts": Experts(count=5, top_k=3, layers=(0, 1), normalizes=True), "placement": "pre",

@@ -132,6 +132,8 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "num_experts": [experts.count if (experts := spec.experts_of(i)) else 0 for i in range(spec.num_layers)],
         "experts_of_a_token": spec.experts.top_k if spec.experts else 0,
         "normalizes_experts": spec.experts is not None and spec.experts.normalizes,
+        "convolution_width": spec.convolution.width if spec.convolution else 0,
+        "convolution_activation": spec.convolution.activation if spec.convolution else "none",
         "norm": _norm_kind(spec.norm),
         "norm_eps": spec.norm.eps,
         "placement": spec.placement,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
@@ -15,6 +16,7 @@ from openbei.quant import SCHEMES
 from openbei.shapes import norms, tensor_shapes
 from openbei.spec import (
     Activation,
+    Convolution,
     Dense,
     Disentangled,
     EmbeddingHead,
@@ -122,12 +124,14 @@ class ReferenceEngine:
         """See `openbei.batch.Engine`."""
         self._check(batch)
         bounds = list(zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True))
-        x = self._embed(batch, bounds)
+        x = embedded = self._embed(batch, bounds)
         for layer in range(self.spec.num_layers):
             x = self._residual(x, f"layers.{layer}.attention", partial(self._attend, layer, bounds))
             experts = self.spec.experts_of(layer)
             mlp = partial(self._mix_experts, experts) if experts else self._mlp
             x = self._residual(x, f"layers.{layer}.mlp", partial(mlp, f"layers.{layer}.mlp"))
+            if layer == 0 and (convolution := self.spec.convolution):
+                x = self._norm("layers.0.convolution.norm", x + self._convolve(convolution, embedded, bounds))
         if self.spec.placement != "post":
             x = self._norm("final.norm", x)
         return x if output == "tokens" else self._head(x, batch, bounds, output)
@@ -260,6 +264,13 @@ class ReferenceEngine:
         else:
             inner = activation(self._linear(f"{at}.up", x))
         return self._linear(f"{at}.down", inner)
+
+    def _convolve(self, convolution: Convolution, x: Vectors, bounds: list[tuple[int, int]]) -> Vectors:
+        reach = convolution.width // 2
+        padded = [np.pad(x[start:end], ((reach, reach), (0, 0))) for start, end in bounds]
+        windows = np.concatenate([sliding_window_view(rows, convolution.width, axis=0) for rows in padded])
+        mapped = self._linear("layers.0.convolution", windows.transpose(0, 2, 1).reshape(len(x), -1))
+        return ACTIVATIONS[convolution.activation](mapped)
 
     def _mix_experts(self, experts: Experts, at: str, x: Vectors) -> Vectors:
         given = softmax(self._linear(f"{at}.router", x))

@@ -1,4 +1,4 @@
-"""Engine tensors that follow from several of a checkpoint: the relative tables of `Disentangled` attention."""
+"""Engine tensors that follow from others of a checkpoint: tables of `Disentangled` attention, and a convolution."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -34,6 +34,18 @@ def relative_tables(spec: ModelSpec, maps: str, *, has_norm: bool) -> dict[str, 
             sources: Mapping[str, tuple[int, ...]] = {**linear, **rows, **norm}
             made[f"layers.{{}}.attention.{ours}.weight"] = Computed(partial(_table, spec, bias.num_rows), sources)
     return made
+
+
+def convolution(spec: ModelSpec, theirs: str) -> dict[str, Computed]:
+    """The map of a convolution from the weight `theirs` [out, in, width] of torch's Conv1d."""
+    if spec.convolution is None:
+        return {}
+    shape = (spec.hidden_size, spec.hidden_size, spec.convolution.width)
+    return {"layers.0.convolution.weight": Computed(_side_by_side, {theirs: shape})}
+
+
+def _side_by_side(weight: Vectors) -> Vectors:
+    return weight.transpose(0, 2, 1).reshape(len(weight), -1)
 
 
 def _table(spec: ModelSpec, num_rows: int, weight: Vectors, bias: Vectors, rows: Vectors, *norm: Vectors) -> Vectors:

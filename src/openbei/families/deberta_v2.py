@@ -1,6 +1,6 @@
 """DeBERTa-v2 and v3 (He et al., arXiv:2006.03654, 2111.09543): BERT's layers, whose content meets relative positions.
 
-transformers' modeling_deberta_v2.py. The tables of these positions follow from weights: a build computes them.
+transformers' modeling_deberta_v2.py; from v2-xlarge on with a convolution. A build computes the tables of positions.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.computed import Computed, relative_tables
-from openbei.families.fields import activation, allow_only, fields_of, transform
-from openbei.spec import Disentangled, Head, ModelSpec, NoPositions, Step
+from openbei.families.computed import Computed, convolution, relative_tables
+from openbei.families.fields import RelativePositions, activation, allow_only, fields_of, transform
+from openbei.spec import Convolution, Head, ModelSpec, NoPositions, Step
 
 PREFIX = ("deberta.", "cls.predictions.", "transform.", "lm_predictions.lm_head.")
 OLD_SUFFIXES = bert.OLD_SUFFIXES
@@ -20,6 +20,8 @@ _SELF = "encoder.layer.{}.attention.self"
 WEIGHTS = {
     **{theirs: ours for theirs, ours in bert.WEIGHTS.items() if ".self." not in theirs},
     **{f"{_SELF}.{part}_proj": "layers.{}.attention.qkv" for part in ("query", "key", "value")},
+    "encoder.conv.conv.bias": "layers.0.convolution.bias",
+    "encoder.conv.LayerNorm": "layers.0.convolution.norm",
 }
 HEADS: dict[HeadKind, dict[str, str]] = {
     "embedding": {},
@@ -40,46 +42,44 @@ DEFAULTS = {"vocab_size": 128100, "hidden_size": 1536, "num_hidden_layers": 24, 
 class DebertaConfig(msgspec.Struct, frozen=True):
     """What config.json has besides BERT's fields."""
 
-    max_position_embeddings: int = 512
     type_vocab_size: Annotated[int, msgspec.Meta(ge=0)] = 0
     relative_attention: bool = False
-    pos_att_type: str | list[str] | None = None
-    position_buckets: int = -1
-    max_relative_positions: int = -1
     share_att_key: bool = False
     norm_rel_ebd: str = "none"
     position_biased_input: bool = True
     pooler_hidden_act: str = "gelu"
+    conv_kernel_size: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
+    conv_act: str = "tanh"
 
-    def bias(self) -> Disentangled:
-        """What positions add to scores. Raises CheckpointError."""
-        given = self.pos_att_type or []
-        names = [name.strip() for name in given.lower().split("|")] if isinstance(given, str) else given
-        if unknown := {*names} - {"c2p", "p2c", ""}:
-            raise CheckpointError(f"config.json: pos_att_type has {', '.join(sorted(unknown))}; known: c2p, p2c")
-        reach = self.max_relative_positions if self.max_relative_positions > 0 else self.max_position_embeddings
-        span, largest = (self.position_buckets, reach) if self.position_buckets > 0 else (reach, None)
-        if largest and not 1 < span < 2 * (largest - 1):
-            raise CheckpointError(f"config.json: position_buckets is {span}; it must be 2 to {2 * largest - 3}")
-        return Disentangled(span=span, max_distance=largest, terms=tuple(t for t in ("c2p", "p2c") if t in names))
+    def convolution(self) -> Convolution | None:
+        """What tokens get of their neighbours'. Raises CheckpointError."""
+        if not (width := self.conv_kernel_size):
+            return None
+        if width % 2 == 0:
+            raise CheckpointError(f"config.json: conv_kernel_size is {width}; it must be odd")
+        return Convolution(width=width, activation=activation("conv_act", self.conv_act))
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError, also for embeddings of another width than the layers'."""
     config = {**DEFAULTS, **config}
-    allow_only(config, "deberta_v2", {"conv_kernel_size": 0, "embedding_size": config["hidden_size"]})
     deberta = fields_of(config, DebertaConfig)
     spec = bert.parse({**config, "type_vocab_size": 1}, head, family="deberta_v2")
-    bias, positions = deberta.bias(), spec.positions
+    head_dim = spec.attention.head_dim
+    only = {"embedding_size": spec.hidden_size, "attention_head_size": head_dim, "conv_groups": 1}
+    allow_only(config, "deberta_v2", only)
+    bias, positions = fields_of(config, RelativePositions).bias(), spec.positions
     attention = msgspec.structs.replace(
         spec.attention,
-        scale=(spec.attention.head_dim * (1 + len(bias.terms))) ** -0.5,
+        scale=(head_dim * (1 + len(bias.terms))) ** -0.5,
         bias=bias if deberta.relative_attention and bias.terms else None,
     )
     if not deberta.position_biased_input:
         positions = NoPositions(max_positions=positions.max_positions)
-    types = deberta.type_vocab_size
-    return msgspec.structs.replace(spec, type_vocab_size=types, attention=attention, positions=positions)
+    return msgspec.structs.replace(
+        spec, type_vocab_size=deberta.type_vocab_size, attention=attention, positions=positions,
+        convolution=deberta.convolution(),
+    )  # fmt: skip
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
@@ -92,7 +92,8 @@ def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
 
 
 def computed(config: Mapping[str, object], spec: ModelSpec) -> dict[str, Computed]:
-    """The relative tables, by a layer's own maps or, with share_att_key, by those of its queries and keys."""
+    """The convolution, and relative tables by a layer's own maps or, with share_att_key, by its queries' and keys'."""
     deberta = fields_of(config, DebertaConfig)
     has_norm = "layer_norm" in (part.strip() for part in deberta.norm_rel_ebd.lower().split("|"))
-    return relative_tables(spec, f"{_SELF}.{'' if deberta.share_att_key else 'pos_'}", has_norm=has_norm)
+    tables = relative_tables(spec, f"{_SELF}.{'' if deberta.share_att_key else 'pos_'}", has_norm=has_norm)
+    return tables | convolution(spec, "encoder.conv.conv.weight")

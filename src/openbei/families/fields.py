@@ -7,7 +7,7 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.rope import frequencies
-from openbei.spec import Activation, Dense, Experts, LayerNorm, Pooling, Rotary, SequenceHead, Step
+from openbei.spec import Activation, Dense, Disentangled, Experts, LayerNorm, Pooling, Rotary, SequenceHead, Step
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -51,6 +51,27 @@ class Mixture(msgspec.Struct, frozen=True):
         layers = tuple(range(1, num_layers, self.moe_every_n_layers))
         normalizes = bool(self.moe_normalize_expert_weights)
         return Experts(count=self.num_experts, top_k=self.moe_top_k, layers=layers, normalizes=normalizes)
+
+
+class RelativePositions(msgspec.Struct, frozen=True):
+    """The fields of config.json about positions that content meets, as DeBERTa calls them."""
+
+    max_position_embeddings: int = 512
+    pos_att_type: str | list[str] | None = None
+    position_buckets: int = -1
+    max_relative_positions: int = -1
+
+    def bias(self) -> Disentangled:
+        """What positions add to scores. Raises CheckpointError."""
+        given = self.pos_att_type or []
+        names = [name.strip() for name in given.lower().split("|")] if isinstance(given, str) else given
+        if unknown := {*names} - {"c2p", "p2c", ""}:
+            raise CheckpointError(f"config.json: pos_att_type has {', '.join(sorted(unknown))}; known: c2p, p2c")
+        reach = self.max_relative_positions if self.max_relative_positions > 0 else self.max_position_embeddings
+        span, largest = (self.position_buckets, reach) if self.position_buckets > 0 else (reach, None)
+        if largest and not 1 < span < 2 * (largest - 1):
+            raise CheckpointError(f"config.json: position_buckets is {span}; it must be 2 to {2 * largest - 3}")
+        return Disentangled(span=span, max_distance=largest, terms=tuple(t for t in ("c2p", "p2c") if t in names))
 
 
 class _Pooled(msgspec.Struct, frozen=True):
