@@ -171,7 +171,8 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
             )
         raise CheckpointError(
             f"{path} {'has no pooling' if path.exists() else 'does not exist'}; {architecture} needs it",
-            hint="save the model once with sentence-transformers: SentenceTransformer or, for SPLADE, SparseEncoder",
+            hint="save the model once with sentence-transformers: SentenceTransformer, or SparseEncoder for SPLADE, or "
+            "CrossEncoder for a reranker, whose config.json then names the architecture that it has",
         )
     kind: HeadKind = "term_weights" if chain.pooling_kind == "SpladePooling" else "embedding"
     if kind not in kinds:
