@@ -54,7 +54,11 @@ typename V::F gelu(typename V::F x) {
 // x / (1 + 2^-exponent)
 template <class V, bool precise>
 typename V::F sigmoid_gate(typename V::F x, typename V::F exponent) {
-  return x / (V::set1(1.0f) + exp2<V, precise>(V::min(V::zero() - exponent, V::set1(126.0f))));
+  const typename V::F divisor = V::set1(1.0f) + exp2<V, precise>(V::min(V::zero() - exponent, V::set1(126.0f)));
+  if constexpr (precise)
+    return x / divisor;
+  else
+    return x * V::reciprocal(divisor);
 }
 
 template <class V, Activation activation, bool precise>
@@ -67,6 +71,8 @@ typename V::F activate(typename V::F x) {
     return sigmoid_gate<V, precise>(x, u * V::set1(2.0f * log2_e));
   } else if constexpr (activation == Activation::relu) {
     return V::max(x, V::zero());
+  } else if constexpr (activation == Activation::sigmoid) {
+    return sigmoid_gate<V, precise>(V::set1(1.0f), x * V::set1(log2_e));
   } else if constexpr (activation == Activation::silu) {
     return sigmoid_gate<V, precise>(x, x * V::set1(log2_e));
   } else if constexpr (activation == Activation::tanh) {

@@ -13,7 +13,7 @@ struct bf16 {
 };
 
 enum class DType { bfloat16, float32 };
-enum class Activation { none, gelu, gelu_tanh, relu, silu, tanh };
+enum class Activation { none, gelu, gelu_tanh, relu, sigmoid, silu, tanh };
 enum class Pooling { tokens, cls, max, mean, mean_sqrt_len, weighted_mean, last_token };
 
 // Columns of a weight panel, and the multiple that every leading dimension is padded to.

@@ -66,6 +66,8 @@ void linear_to(const LinearArgs& args) {
       return linear_activation<V, Product, Activation::gelu_tanh, Y>(args);
     case Activation::relu:
       return linear_activation<V, Product, Activation::relu, Y>(args);
+    case Activation::sigmoid:
+      return linear_activation<V, Product, Activation::sigmoid, Y>(args);
     case Activation::silu:
       return linear_activation<V, Product, Activation::silu, Y>(args);
     case Activation::tanh:

@@ -41,6 +41,7 @@ Activation parse_activation(const std::string& name) {
                              {"gelu", Activation::gelu},
                              {"gelu_tanh", Activation::gelu_tanh},
                              {"relu", Activation::relu},
+                             {"sigmoid", Activation::sigmoid},
                              {"silu", Activation::silu},
                              {"tanh", Activation::tanh}},
                             "an activation of this engine");

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu", "tanh"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "sigmoid", "silu", "tanh"]
 """gelu is x·Φ(x) (erf); gelu_tanh its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)."""
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len", "weighted_mean", "last_token"]

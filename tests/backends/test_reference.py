@@ -86,9 +86,10 @@ def test_activations() -> None:
     x = np.linspace(-8, 8, 10_001).astype(np.float32)
     assert np.abs(erf(x) - [math.erf(value) for value in x]).max() < 6e-7
     assert np.abs(ACTIVATIONS["tanh"](x) - np.tanh(x)).max() < 1e-6
+    assert np.abs(ACTIVATIONS["sigmoid"](x) - 1 / (1 + np.exp(-x))).max() < 1e-6
     for name, activation in ACTIVATIONS.items():
         assert activation(x).dtype == np.float32
-        if name == "tanh":
+        if name in ("sigmoid", "tanh"):
             continue
         assert abs(activation(x)[0]) < 3e-3
         assert activation(x)[-1] == pytest.approx(8, abs=3e-3)

@@ -115,10 +115,10 @@ def test_lengths_agree_with_reference(
 
 
 @pytest.mark.parametrize("isa", OFFERED)
-@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu", "tanh"])
+@pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_activations_agree_with_reference(
-    isa: str, activation: str, dtype: DType, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+    isa: str, activation: Activation, dtype: DType, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     engine_dir = make_engine_dir(make_spec(activation=activation), dtype)
     check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=1), [40, 3])

@@ -54,10 +54,15 @@ def gelu_tanh(x: Vectors) -> Vectors:
     return x * (np.float32(0.5) + np.float32(0.5) * np.tanh(inner))
 
 
+def sigmoid(x: Vectors) -> Vectors:
+    """1 / (1 + e^-x), written with tanh, which does not overflow."""
+    bent: Vectors = np.tanh(np.float32(0.5) * x)
+    return np.float32(0.5) + np.float32(0.5) * bent
+
+
 def silu(x: Vectors) -> Vectors:
-    """x·sigmoid(x), written with tanh, which does not overflow."""
-    gate: Vectors = np.tanh(np.float32(0.5) * x)
-    return x * (np.float32(0.5) + np.float32(0.5) * gate)
+    """x·sigmoid(x)."""
+    return x * sigmoid(x)
 
 
 def relu(x: Vectors) -> Vectors:
@@ -76,6 +81,7 @@ ACTIVATIONS: dict[Activation, Callable[[Vectors], Vectors]] = {
     "gelu": gelu,
     "gelu_tanh": gelu_tanh,
     "relu": relu,
+    "sigmoid": sigmoid,
     "silu": silu,
     "tanh": tanh,
 }

@@ -41,6 +41,7 @@ ACTIVATIONS: dict[str, Activation | None] = {
     "Tanh": "tanh",
     "ReLU": "relu",
     "GELU": "gelu",
+    "Sigmoid": "sigmoid",
     "SiLU": "silu",
 }
 """Classes of torch.nn that a Dense may name -> ours."""
