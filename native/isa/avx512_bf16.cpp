@@ -14,19 +14,26 @@ struct DotProduct {
   using V = Avx512Bf16Vectors;
   static constexpr bool precise = false;
   static constexpr int strip_rows = 12;
+  static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // of a panel, in a strip's inner loop
 
   static void enter() {}
   static void leave() {}
 
   template <class Epilogue>
   static void run(const bf16* x, size_t x_stride, size_t rows, const bf16* panel, size_t k, Epilogue&& epilogue) {
-    // Weights may come from memory, and hardware prefetchers stop at each page of 4 KiB: they are fetched 8 KiB ahead,
-    // 32 KiB when few rows use them.
-    const size_t ahead = rows <= 2 * strip_rows ? 16384 : 4096;
+    // Weights may come from memory, and hardware prefetchers stop at each page of 4 KiB. For few rows they are fetched
+    // 32 KiB ahead; of many, each strip fetches its share of the next panel.
+    const size_t num_strips = (rows + strip_rows - 1) / strip_rows;
+    const bool is_few = num_strips <= 2;
+    const size_t share = is_few ? step_bytes : step_bytes / num_strips;
+    const char* fetched = reinterpret_cast<const char*>(panel) + (is_few ? 32768 : k / 2 * step_bytes);
     for_each_strip<V, strip_rows>(
         rows,
         [&](auto strip_rows, size_t row, float* sums) {
-          strip(strip_rows, x + row * x_stride, x_stride, panel, ahead, k, sums);
+          const bf16* first = x + row * x_stride;
+          if (is_few) return strip<true>(strip_rows, first, x_stride, panel, fetched, share, k, sums);
+          strip<false>(strip_rows, first, x_stride, panel, fetched, share, k, sums);
+          fetched += k / 2 * share;
         },
         epilogue);
   }
@@ -47,18 +54,17 @@ struct DotProduct {
   }
 
  private:
-  static void prefetch(const bf16* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
-
   // x[M, k] · panel[k, 32] to out[M, 32]. Only constants index the sums, and nothing that wants registers is inlined,
   // or compilers keep the sums in memory.
-  template <int... m>
+  template <bool is_few, int... m>
   [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const bf16* x, size_t x_stride,
-                                      const bf16* panel, size_t ahead, size_t k, float* out) {
+                                      const bf16* panel, const char* fetched, size_t share, size_t k, float* out) {
     V::F left_sums[] = {(static_cast<void>(m), V::zero())...}, right_sums[] = {(static_cast<void>(m), V::zero())...};
     StripRows rows(x, x_stride);
     for (const bf16* end = panel + k * panel_width; panel != end; panel += 2 * panel_width, rows.advance(2)) {
-      prefetch(panel + ahead);
-      prefetch(panel + ahead + panel_width);
+      _mm_prefetch(fetched, is_few ? _MM_HINT_T1 : _MM_HINT_T0);
+      if constexpr (is_few) _mm_prefetch(fetched + 64, _MM_HINT_T1);
+      fetched += share;
       const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel));
       const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + panel_width));
       const auto add = [&](V::F& left_sum, V::F& right_sum, const bf16* row) __attribute__((always_inline)) {
