@@ -57,11 +57,11 @@ struct AttentionHead {
 
   static void pack(const AttentionArgs& args) {
     const Scratch scratch(args.scratch, args.num_tokens, args.head_dim, args.relative.num_rows);
-    const auto* rows = static_cast<const Activations*>(args.qkv);
+    const auto* rows = static_cast<const Activations*>(args.rows);
     std::memset(static_cast<void*>(scratch.keys), 0, scratch.num_keys * scratch.depth * sizeof(Activations));
     std::memset(static_cast<void*>(scratch.values), 0, scratch.num_keys * scratch.value_width * sizeof(Activations));
     for (size_t key = 0; key < args.num_tokens; key += panel_width)
-      pack_keys(args, rows + args.key + key * args.qkv_stride, minimum(args.num_tokens - key, panel_width),
+      pack_keys(args, rows + args.key + key * args.stride, minimum(args.num_tokens - key, panel_width),
                 scratch.keys + key * scratch.depth);
     for (size_t column = 0; column < args.head_dim; column += panel_width)
       pack_values(args, rows + args.value + column, scratch.values + column * scratch.num_keys);
@@ -87,20 +87,20 @@ struct AttentionHead {
     const size_t whole_keys = num_keys / side * side, whole_words = words / side * side;
     for (size_t key = 0; key < whole_keys; key += side)
       for (size_t w = 0; w < whole_words; w += side)
-        V::transpose(reinterpret_cast<const uint32_t*>(source + key * args.qkv_stride) + w, args.qkv_stride / word,
+        V::transpose(reinterpret_cast<const uint32_t*>(source + key * args.stride) + w, args.stride / word,
                      reinterpret_cast<uint32_t*>(target) + w * panel_width + key, panel_width);
     for (size_t key = 0; key < num_keys; ++key)
       for (size_t i = key < whole_keys ? whole_words * word : 0; i < args.head_dim; ++i)
-        target[(i / word * panel_width + key) * word + i % word] = source[key * args.qkv_stride + i];
+        target[(i / word * panel_width + key) * word + i % word] = source[key * args.stride + i];
   }
 
   // A panel of 32 columns of all values: rows of single tokens, or of pairs. Columns past the head's are whatever lies
   // there: they only reach sums that nobody reads.
   static void pack_values(const AttentionArgs& args, const Activations* source, Activations* target) {
     for (size_t token = 0; token < args.num_tokens; token += word, target += panel_width * word) {
-      const Activations* row = source + token * args.qkv_stride;
+      const Activations* row = source + token * args.stride;
       if constexpr (word == 2)
-        V::interleave(row, token + 1 < args.num_tokens ? row + args.qkv_stride : nullptr, target);
+        V::interleave(row, token + 1 < args.num_tokens ? row + args.stride : nullptr, target);
       else
         std::memcpy(target, row, panel_width * sizeof(Activations));
     }
@@ -108,43 +108,44 @@ struct AttentionHead {
 
   // Products of keys with the relative table, for the rows of the distances at which queries see them.
   static void meet_keys(const AttentionArgs& args, const Scratch& scratch) {
-    const auto* rows = static_cast<const Activations*>(args.qkv);
+    const auto* rows = static_cast<const Activations*>(args.rows);
     for (size_t key = 0; key < args.num_tokens; key += panel_width) {
       const size_t count = minimum(args.num_tokens - key, panel_width);
-      meet(args, scratch, rows + key * args.qkv_stride + args.key, count, args.relative.queries,
+      meet(args, scratch, rows + key * args.stride + args.key, args.stride, count, args.relative.queries,
            args.num_tokens - 1 - key, key + count - 1, scratch.by_key + key * scratch.relative_stride);
     }
   }
 
   // target[i] = x[i] · tableᵀ for `count` queries or keys, where keys are at most `back` before and `ahead` after the
   // query. Rows of the table fall with the distance of the key from the query.
-  static void meet(const AttentionArgs& args, const Scratch& scratch, const Activations* x, size_t count,
-                   const void* tables, size_t back, size_t ahead, float* target) {
+  static void meet(const AttentionArgs& args, const Scratch& scratch, const Activations* x, size_t x_stride,
+                   size_t count, const void* tables, size_t back, size_t ahead, float* target) {
     using Weight = typename Product::Weight;
     const auto* table = static_cast<const Weight*>(tables) + args.head * args.relative.num_rows * scratch.depth;
     const auto first = static_cast<size_t>(args.relative.rows[minimum(ahead, args.after)]);
     const auto last = static_cast<size_t>(args.relative.rows[-static_cast<ptrdiff_t>(minimum(back, args.before))]);
     for (size_t row = first / panel_width * panel_width; row <= last; row += panel_width)
-      Product::run(
-          x, args.qkv_stride, count, table + row * scratch.depth, scratch.depth,
-          [&](F value, size_t r, size_t c) { V::store(target + r * scratch.relative_stride + row + c, value); });
+      Product::run(x, x_stride, count, table + row * scratch.depth, scratch.depth, [&](F value, size_t r, size_t c) {
+        V::store(target + r * scratch.relative_stride + row + c, value);
+      });
   }
 
   static void attend_strip(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows) {
-    const auto* queries = static_cast<const Activations*>(args.qkv) + query * args.qkv_stride + args.query;
+    const auto* queries = static_cast<const Activations*>(args.queries) + query * args.query_stride;
     // Keys that no query of the strip sees are left out, in whole panels.
     const size_t first = (query > args.before ? query - args.before : 0) / panel_width * panel_width;
     const size_t last_query = query + rows - 1;
     const size_t end = round_up(
         args.after < args.num_tokens - last_query ? last_query + args.after + 1 : args.num_tokens, panel_width);
     if (args.relative.keys)
-      meet(args, scratch, queries, rows, args.relative.keys, last_query, args.num_tokens - 1 - query, scratch.by_query);
+      meet(args, scratch, queries, args.query_stride, rows, args.relative.keys, last_query, args.num_tokens - 1 - query,
+           scratch.by_query);
     float maxima[strip], totals[strip], rescale[strip];
     for (size_t r = 0; r < rows; ++r) maxima[r] = lowest, totals[r] = 0.0f;
     for (size_t key = first; key < end; key += scratch.key_width) {
       const size_t width = minimum(end - key, scratch.key_width);
       for (size_t panel = 0; panel < width; panel += panel_width)
-        Product::run(queries, args.qkv_stride, rows, scratch.keys + (key + panel) * scratch.depth, scratch.depth,
+        Product::run(queries, args.query_stride, rows, scratch.keys + (key + panel) * scratch.depth, scratch.depth,
                      [&](F value, size_t r, size_t c) { V::store(scratch.scores + r * width + panel + c, value); });
       for (size_t r = 0; r < rows; ++r) {
         float* scores = scratch.scores + r * width;

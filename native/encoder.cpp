@@ -139,7 +139,8 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     x.inner.reserve(block * inner_stride_ * bytes);
     if (convolves()) x.windows.reserve(block * window_stride_ * bytes);
     if (!spec_.head.steps.empty()) x.widened.reserve(block * widened_stride_ * sizeof(float));
-    x.attention.reserve(kernels_.attention_scratch_bytes(longest, spec_.head_dim, spec_.relative_rows));
+    const size_t key_width = absorbs() ? std::max(spec_.head_dim, spec_.hidden_size) : spec_.head_dim;
+    x.attention.reserve(kernels_.attention_scratch_bytes(longest, key_width, spec_.relative_rows));
     if (max_experts_ > 0) {
       x.router.reserve(block * round_up(max_experts_, panel_width) * sizeof(float));
       x.taken.reserve(block * hidden_stride_ * bytes);
@@ -152,6 +153,10 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     if (keeps_residual() || convolves()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));
     x.qkv.reserve((rows + slack_rows) * qkv_stride_ * bytes);
     x.context.reserve((rows + slack_rows) * context_stride_ * bytes);
+    if (absorbs()) {
+      x.read.reserve((head_rows + slack_rows) * hidden_stride_ * bytes);
+      x.absorbed.reserve((head_rows + slack_rows) * spec_.num_heads * hidden_stride_ * bytes);
+    }
     if (spec_.head.pools()) x.pooled.reserve((head_rows + slack_rows) * pooled_stride_ * sizeof(float));
     for (size_t turn = 0; turn < std::min<size_t>(spec_.head.num_narrow_steps(), 2); ++turn)
       x.steps[turn].reserve((head_rows + slack_rows) * step_stride_ * bytes);
@@ -189,12 +194,18 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
     each_block([&](size_t begin, size_t end, const Lane& block) { convolve(team, begin, end, block); });
   }
   for (const LayerWeights& layer : weights_.layers) {
-    each_block([&](size_t begin, size_t end, const Lane& block) { project(layer, team, begin, end, block); });
-    lane.sync();
     const bool only_read = !batch.tokens && &layer == &weights_.layers.back();
-    attend(layer, team, lane, only_read);
+    const bool is_absorbed = only_read && absorbs();
+    if (is_absorbed) {
+      lane.sync();
+      attend_absorbed(layer, team, lane);
+    } else {
+      each_block([&](size_t begin, size_t end, const Lane& block) { project(layer, team, begin, end, block); });
+      lane.sync();
+      attend(layer, team, lane, only_read);
+    }
     lane.sync();
-    if (only_read) narrow(team, lane);
+    if (only_read) narrow(team, lane, !is_absorbed);
     each_block([&](size_t begin, size_t end, const Lane& block) {
       transform(layer, team, begin, end, block);
       if (convolves() && &layer == &weights_.layers.front()) add_convolution(team, begin, end, block);
@@ -210,7 +221,7 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
 }
 
 // Leaves of each sequence only the rows that the head reads: they alone go on from the last layer's attention.
-void Encoder::narrow(const Team& team, const Lane& lane) const {
+void Encoder::narrow(const Team& team, const Lane& lane, bool moves_context) const {
   if (lane.rank == 0) {
     Workspace& x = team.shared;
     const size_t bytes = kernels_.activation_bytes;
@@ -221,7 +232,7 @@ void Encoder::narrow(const Team& team, const Lane& lane) const {
         auto* first = static_cast<char*>(rows.data());
         if (from != row) std::memmove(first + row * row_bytes, first + from * row_bytes, count * row_bytes);
       };
-      move(x.context, context_stride_ * bytes);
+      if (moves_context) move(x.context, context_stride_ * bytes);
       if (keeps_residual() || convolves()) move(x.residual, sums_stride_ * sizeof(float));
       if (!keeps_residual()) move(x.hidden, hidden_stride_ * bytes);
       x.unpooled[i] -= std::min(begin, x.unpooled[i]);

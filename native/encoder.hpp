@@ -105,12 +105,18 @@ struct MlpWeights {
   LinearWeights gate, up, down;  // the gate where the spec has one
 };
 
+// Of a head's keys the transposed map, without a bias, and the map of its values.
+struct AbsorbedHead {
+  LinearWeights key, value;
+};
+
 struct LayerWeights {
   LinearWeights qkv, attention_out;
   MlpWeights mlp;  // where there are no experts
   LinearWeights router = {};
   std::vector<MlpWeights> experts = {};
-  const float* experts_bias = nullptr;  // [hidden_size], padded
+  std::vector<AbsorbedHead> absorbed = {};  // of the last layer, where attend_absorbed() serves it
+  const float* experts_bias = nullptr;      // [hidden_size], padded
   PlacedNorms attention_norms, mlp_norms;
   NormWeights query_norm, key_norm;
   const void *relative_keys = nullptr, *relative_queries = nullptr;  // packed [num_heads · relative_rows, head_dim]
@@ -178,7 +184,8 @@ class Encoder {
   void gather(const Group& group, const Batch& batch, Workspace& x) const;
   void run_group(const Batch& batch, const Team& team, const Lane& lane);
   void attend(const LayerWeights& layer, const Team& team, const Lane& lane, bool only_read) const;
-  void narrow(const Team& team, const Lane& lane) const;
+  void attend_absorbed(const LayerWeights& layer, const Team& team, const Lane& lane) const;
+  void narrow(const Team& team, const Lane& lane, bool moves_context) const;
   void write(const Batch& batch, const Team& team, const Lane& lane) const;
   void write_pooled(const Batch& batch, const Team& team, const Lane& lane) const;
   Rows pool(const Team& team, const Lane& lane) const;
@@ -203,6 +210,7 @@ class Encoder {
   void settle(const PlacedNorms& norms, const Team& team, size_t begin, size_t end, const Lane& lane) const;
   float* residual(const Team& team, size_t row) const;
   bool keeps_residual() const { return spec_.placement != Placement::post; }
+  bool absorbs() const { return !weights_.layers.empty() && !weights_.layers.back().absorbed.empty(); }
   bool convolves() const { return spec_.convolution_width > 0; }
 
   char* at(const Buffer& activations, size_t row, size_t stride) const;

@@ -56,11 +56,13 @@ struct RelativeTables {
   size_t num_rows = 0;
 };
 
-// One head of one sequence. `qkv` points at the sequence's first row; query, key and value are where the head's begin.
+// One head of one sequence. `rows` points at the sequence's first row; key and value are where the head's begin.
 struct AttentionArgs {
-  const void* qkv;
-  size_t qkv_stride;
-  size_t query, key, value;
+  const void* rows;
+  size_t stride;
+  size_t key, value;
+  const void* queries;  // the head's first column
+  size_t query_stride;
   size_t head;
   void* context;  // the head's first column
   size_t context_stride;

@@ -83,11 +83,13 @@ void Encoder::attend(const LayerWeights& layer, const Team& team, const Lane& la
         done += cost;
         if (owner != lane.rank) continue;
         const size_t key = spec_.query_width() + head / sharing * spec_.head_dim;
-        const AttentionArgs args{.qkv = at(team.shared.qkv, start, qkv_stride_),
-                                 .qkv_stride = qkv_stride_,
-                                 .query = head * spec_.head_dim,
+        const char* rows = at(team.shared.qkv, start, qkv_stride_);
+        const AttentionArgs args{.rows = rows,
+                                 .stride = qkv_stride_,
                                  .key = key,
                                  .value = key + spec_.kv_width(),
+                                 .queries = rows + head * spec_.head_dim * kernels_.activation_bytes,
+                                 .query_stride = qkv_stride_,
                                  .head = head,
                                  .context = at(team.shared.context, start, context_stride_) +
                                             head * spec_.head_dim * kernels_.activation_bytes,

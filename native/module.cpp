@@ -263,6 +263,7 @@ class PyEncoder {
       for (size_t expert = 0; expert < num_experts.at(i); ++expert)
         layer.experts.push_back(mlp(at + "mlp.experts." + std::to_string(expert) + "."));
     }
+    if (tensors.has("absorbed_keys.weight")) absorb(tensors, weights.layers.back());
     const auto steps = fields.get<std::vector<nb::dict>>("steps");
     for (size_t i = 0; i < steps.size(); ++i) {
       const HeadStep& step = spec_.head.steps[i];
@@ -276,6 +277,16 @@ class PyEncoder {
       weights.head_out =
           tensors.linear("head.out", spec_.head.width, steps.empty() ? hidden : spec_.head.steps.back().out_features);
     return weights;
+  }
+
+  void absorb(Tensors& tensors, LayerWeights& layer) const {
+    const size_t hidden = spec_.hidden_size, width = spec_.head_dim;
+    const LinearWeights keys = tensors.linear("absorbed_keys", spec_.num_kv_heads * hidden, width);
+    for (size_t head = 0; head < spec_.num_kv_heads; ++head) {
+      const size_t value = spec_.query_width() + spec_.kv_width() + head * width;
+      layer.absorbed.push_back(
+          {.key = tensors.from_row(keys, head * hidden, width), .value = tensors.from_row(layer.qkv, value, hidden)});
+    }
   }
 
   const EncoderSpec spec_;

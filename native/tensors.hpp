@@ -30,6 +30,12 @@ class Tensors {
             static_cast<const float*>(take(name + ".bias", padded * sizeof(float)))};
   }
 
+  // Rows of a linear map from `first` on, a multiple of 32, as a map of its own.
+  LinearWeights from_row(const LinearWeights& linear, size_t first, size_t in_features) const {
+    const size_t bytes = first * round_up(in_features, panel_width) * element_bytes_;
+    return {static_cast<const char*>(linear.weight) + bytes, linear.bias + first};
+  }
+
   // Without weights where the model has no such norm.
   NormWeights norm(const std::string& name, size_t width) {
     if (!has(name + ".weight")) return {};

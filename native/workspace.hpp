@@ -34,9 +34,10 @@ struct ExpertRow {
 // all but `attention` hold one block and are shared when the team splits columns.
 struct Encoder::Workspace {
   Buffer hidden, qkv, context;
-  Buffer residual;  // float32 rows that layers add to, where norms stand before; or those of the convolution
-  Buffer pooled;    // rows that the head's steps begin with
-  Buffer steps[2];  // rows between steps, by turns
+  Buffer residual;        // float32 rows that layers add to, where norms stand before; or those of the convolution
+  Buffer read, absorbed;  // rows that the head reads, and for each of them a row for each head: attend_absorbed()
+  Buffer pooled;          // rows that the head's steps begin with
+  Buffer steps[2];        // rows between steps, by turns
   std::vector<int32_t> ids, positions, types;
   std::vector<int32_t> sequences;  // of each row, its number in the batch
   std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from openbei import _native
-from openbei.backends.native import NativeEngine, encoder_over
+from openbei.backends.native import NativeEngine, absorbs, encoder_over
 from openbei.backends.reference import ReferenceEngine
 from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
@@ -155,7 +155,7 @@ HEADS: dict[str, Head] = {
 def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int], at_least: float) -> None:
     spec = engine_dir.manifest.spec
     batch = random_batch(lengths)
-    unpooled = np.minimum(np.diff(batch.cu_seqlens) - 1, [0, 3, 5, 60][: len(lengths)]).astype(np.int32)
+    unpooled = np.minimum(np.diff(batch.cu_seqlens) - 1, np.resize([0, 3, 5, 60], len(lengths))).astype(np.int32)
     batch = PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % max(spec.type_vocab_size, 1), unpooled)
     output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
     expected = ReferenceEngine(engine_dir).run(batch, output)
@@ -334,6 +334,50 @@ def test_only_rows_that_are_read_leave_the_last_layer(
         check_head(engine_dir, encoder, lengths, 0.99999)
 
 
+BARE: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "grouped heads": {"num_kv_heads": 1},
+    "scaled": {"num_kv_heads": 2, "scale": 0.7},
+    "more heads than a strip": {"num_heads": 40, "num_kv_heads": 40},
+}
+
+
+@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("bare", BARE)
+@pytest.mark.parametrize("pooling", ["cls", "last_token"])
+def test_keys_and_values_that_are_not_made(
+    isa: str, threads: int, bare: str, pooling: Pooling, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    heads = attention(**{"num_heads": 4, "num_kv_heads": 4, "head_dim": 32} | BARE[bare])
+    spec = make_spec(96, inner=130, head=EmbeddingHead(poolings=(pooling,)), attention=heads)
+    assert absorbs(spec)
+    engine_dir = make_engine_dir(spec)
+    encoder = encoder_over(engine_dir, isa=isa, threads=threads)
+    for lengths in ([1, 40, 7, 90], [700], [33] * 4, [2] * 40):
+        check_head(engine_dir, encoder, lengths, 0.99999)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"placement": "pre"},
+        {"head": EmbeddingHead(poolings=("mean",))},
+        {"head": EmbeddingHead(poolings=("cls", "last_token"))},
+        {"head": TokenHead(num_labels=2)},
+        {"convolution": Convolution(width=3, activation="tanh")},
+        *({"attention": attention(num_heads=2, num_kv_heads=2, head_dim=32, **fields)} for fields in (
+            {"rotary": ROTARY}, {"norm": LAYER_NORM}, {"softcap": 2.0}, {"bias": DistanceBias(slopes=(0.5, 0.2))},
+            {"is_causal": True}, {"local": LocalLayers(layers=(1,), reach=5)},
+        )),
+        {"attention": attention(num_heads=2, num_kv_heads=2, head_dim=12)},
+    ],
+)  # fmt: skip
+def test_keys_and_values_that_have_to_be_made(change: dict[str, Any], make_spec: MakeSpec) -> None:
+    assert absorbs(make_spec(head=EmbeddingHead(poolings=("cls",))))
+    assert not absorbs(make_spec(**{"head": EmbeddingHead(poolings=("cls",))} | change))
+
+
 @pytest.fixture(scope="module")
 def amx_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ctypes.CDLL]:
     if "amx_bf16" in OFFERED:
@@ -392,6 +436,15 @@ def test_emulated_amx_on_the_heads(
     head: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS[head]), "bfloat16")
+    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
+    check_head(engine_dir, encoder, [1, 40, 7], 0.998)
+
+
+def test_emulated_amx_without_keys_and_values(
+    amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=EmbeddingHead(poolings=("cls",))), "bfloat16")
+    assert absorbs(engine_dir.manifest.spec)
     encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
     check_head(engine_dir, encoder, [1, 40, 7], 0.998)
 

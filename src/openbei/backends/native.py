@@ -10,7 +10,8 @@ from openbei.backends.positions import distance_bias, relative_rows, rotary_tabl
 from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors, concatenate
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
-from openbei.quant.scheme import Array, padded
+from openbei.quant import SCHEMES
+from openbei.quant.scheme import TILE, Array, padded
 from openbei.shapes import norms
 from openbei.spec import (
     Dense,
@@ -99,10 +100,10 @@ def encoder_over(
     engine_dir: EngineDir, *, isa: str = "", threads: int = 1, assume_offered: bool = False
 ) -> _native.Encoder:
     """The compiled encoder itself; `assume_offered` runs a level under an emulator. Raises ValueError."""
-    # The module knows no numpy extension types: bfloat16 goes in as the 16 bits that it is.
-    tensors = {name: t.view(np.uint16) if t.dtype.itemsize == 2 else t for name, t in engine_dir.tensors.items()}
+    tensors = {**engine_dir.tensors, **_derived(engine_dir)}
     return _native.Encoder(
-        tensors | _derived(engine_dir),
+        # The module knows no numpy extension types: bfloat16 goes in as the 16 bits that it is.
+        {name: t.view(np.uint16) if t.dtype.itemsize == 2 else t for name, t in tensors.items()},
         _fields(engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens),
         dtype=engine_dir.manifest.dtype,
         num_threads=threads,
@@ -187,8 +188,32 @@ def _steps(spec: ModelSpec) -> list[dict[str, Any]]:
     return steps
 
 
+def absorbs(spec: ModelSpec) -> bool:
+    """Whether the head reads one row of a sequence, and scores are linear in what it attends to, all of it.
+
+    Heads and rows must be whole panels.
+    """
+    attention = spec.attention
+    has_one_row = _poolings(spec.head) in (("cls",), ("last_token",))
+    is_linear = not (attention.rotary or attention.norm or attention.bias or attention.softcap)
+    is_whole = not (attention.local or attention.is_causal)
+    is_plain = spec.placement == "post" and spec.convolution is None
+    in_panels = spec.hidden_size % TILE == attention.head_dim % TILE == 0
+    return has_one_row and is_linear and is_whole and is_plain and in_panels
+
+
+def _absorbed_keys(engine_dir: EngineDir) -> dict[str, Array]:
+    """The last layer's map of keys, transposed for each head: [num_kv_heads · H, head_dim], with a bias of zeros."""
+    spec, scheme = engine_dir.manifest.spec, SCHEMES[engine_dir.manifest.dtype]
+    name, queries, keys = f"layers.{spec.num_layers - 1}.attention.qkv.weight", spec.attended_size, spec.kv_size
+    rows = scheme.unpack(engine_dir.tensors[name], (queries + 2 * keys, spec.hidden_size))[queries : queries + keys]
+    heads = rows.reshape(spec.attention.num_kv_heads, -1, spec.hidden_size).transpose(0, 2, 1)
+    weight = scheme.pack(np.ascontiguousarray(heads.reshape(-1, spec.attention.head_dim)))
+    return {"absorbed_keys.weight": weight, "absorbed_keys.bias": np.zeros(len(heads) * spec.hidden_size, np.float32)}
+
+
 def _derived(engine_dir: EngineDir) -> dict[str, Array]:
-    """Tables that follow from the spec, and norms whose weights are stored without their offset."""
+    """Tables that follow from the spec, absorbed keys, and norms whose weights are stored without their offset."""
     spec, length = engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens
     attention, tensors = spec.attention, engine_dir.tensors
     derived: dict[str, Array] = {}
@@ -203,5 +228,7 @@ def _derived(engine_dir: EngineDir) -> dict[str, Array]:
     elif attention.bias:
         bias = distance_bias(attention, tensors.get("attention.buckets"), length)
         derived["bias"] = np.pad(bias, ((0, 0), (_native.bias_slack,) * 2)).astype(np.float32)
+    if absorbs(spec):
+        derived |= _absorbed_keys(engine_dir)
     offsets = {f"{name}.weight": norm.offset for name, (norm, _) in norms(spec).items() if isinstance(norm, RMSNorm)}
     return derived | {name: tensors[name] + np.float32(offset) for name, offset in offsets.items() if offset}
