@@ -206,7 +206,8 @@ def _absorbed_keys(engine_dir: EngineDir) -> dict[str, Array]:
     """The last layer's map of keys, transposed for each head: [num_kv_heads · H, head_dim], with a bias of zeros."""
     spec, scheme = engine_dir.manifest.spec, SCHEMES[engine_dir.manifest.dtype]
     name, queries, keys = f"layers.{spec.num_layers - 1}.attention.qkv.weight", spec.attended_size, spec.kv_size
-    rows = scheme.unpack(engine_dir.tensors[name], (queries + 2 * keys, spec.hidden_size))[queries : queries + keys]
+    panels = engine_dir.tensors[name][queries // TILE : (queries + keys) // TILE]
+    rows = scheme.unpack(panels, (keys, spec.hidden_size))
     heads = rows.reshape(spec.attention.num_kv_heads, -1, spec.hidden_size).transpose(0, 2, 1)
     weight = scheme.pack(np.ascontiguousarray(heads.reshape(-1, spec.attention.head_dim)))
     return {"absorbed_keys.weight": weight, "absorbed_keys.bias": np.zeros(len(heads) * spec.hidden_size, np.float32)}
