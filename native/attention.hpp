@@ -9,6 +9,7 @@
 
 #include "activation.hpp"
 #include "partial_vector.hpp"
+#include "product.hpp"
 
 namespace openbei {
 
@@ -124,10 +125,16 @@ struct AttentionHead {
     const auto* table = static_cast<const Weight*>(tables) + args.head * args.relative.num_rows * scratch.depth;
     const auto first = static_cast<size_t>(args.relative.rows[minimum(ahead, args.after)]);
     const auto last = static_cast<size_t>(args.relative.rows[-static_cast<ptrdiff_t>(minimum(back, args.before))]);
-    for (size_t row = first / panel_width * panel_width; row <= last; row += panel_width)
-      Product::run(x, x_stride, count, table + row * scratch.depth, scratch.depth, [&](F value, size_t r, size_t c) {
-        V::store(target + r * scratch.relative_stride + row + c, value);
-      });
+    const size_t panel = first / panel_width, begin = panel * panel_width;
+    Product::run(
+        Factors<Activations, Weight>{.x = x,
+                                     .x_stride = x_stride,
+                                     .rows = count,
+                                     .panels = table + begin * scratch.depth,
+                                     .panel_stride = panel_width * scratch.depth,
+                                     .num_panels = last / panel_width + 1 - panel,
+                                     .k = scratch.depth},
+        [&](F value, size_t r, size_t c) { V::store(target + r * scratch.relative_stride + begin + c, value); });
   }
 
   static void attend_strip(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows) {
@@ -140,28 +147,44 @@ struct AttentionHead {
     if (args.relative.keys)
       meet(args, scratch, queries, args.query_stride, rows, args.relative.keys, last_query, args.num_tokens - 1 - query,
            scratch.by_query);
+    const bool bends = args.softcap > 0.0f || args.bias;
+    const float factor = log2_e * (bends ? 1.0f : args.scale);
     float maxima[strip], totals[strip], rescale[strip];
     for (size_t r = 0; r < rows; ++r) maxima[r] = lowest, totals[r] = 0.0f;
     for (size_t key = first; key < end; key += scratch.key_width) {
       const size_t width = minimum(end - key, scratch.key_width);
-      for (size_t panel = 0; panel < width; panel += panel_width)
-        Product::run(queries, args.query_stride, rows, scratch.keys + (key + panel) * scratch.depth, scratch.depth,
-                     [&](F value, size_t r, size_t c) { V::store(scratch.scores + r * width + panel + c, value); });
-      for (size_t r = 0; r < rows; ++r) {
+      Product::run(Factors<Activations, Activations>{.x = queries,
+                                                     .x_stride = args.query_stride,
+                                                     .rows = rows,
+                                                     .panels = scratch.keys + key * scratch.depth,
+                                                     .panel_stride = panel_width * scratch.depth,
+                                                     .num_panels = width / panel_width,
+                                                     .k = scratch.depth},
+                   [&](F value, size_t r, size_t c) { V::store(scratch.scores + r * width + c, value); });
+      Columns columns[strip];
+      for (size_t r = 0; r < rows; ++r) {  // two loops: what one row waits for, others need not
         float* scores = scratch.scores + r * width;
         if (args.relative.rows) relate(args, scratch, scores, width, query, r, key);
-        const bool bends = args.softcap > 0.0f || args.bias;
         if (bends) bend(args, scores, width, query + r, key);
-        hide(args, scores, width, query + r, key);
-        rescale[r] =
-            soften(scores, scratch.weights + r * width, width, bends ? 1.0f : args.scale, maxima[r], totals[r]);
+        columns[r] = seen(args, scores, width, query + r, key);
+        const float previous = maxima[r];
+        maxima[r] = largest(scores, columns[r], previous);
+        rescale[r] = previous == lowest ? 1.0f : exp2f((previous - maxima[r]) * factor);
       }
-      for (size_t column = 0; column < scratch.value_width; column += panel_width)
-        Product::run(scratch.weights, width, rows, scratch.values + column * scratch.num_keys + key * panel_width,
-                     width, [&](F value, size_t r, size_t c) {
-                       float* sum = scratch.sums + r * scratch.value_width + column + c;
-                       V::store(sum, key == first ? value : V::fma(V::load(sum), V::set1(rescale[r]), value));
-                     });
+      for (size_t r = 0; r < rows; ++r)
+        totals[r] = totals[r] * rescale[r] + soften(scratch.scores + r * width, scratch.weights + r * width, width,
+                                                    columns[r], factor, maxima[r]);
+      Product::run(Factors<Activations, Activations>{.x = scratch.weights,
+                                                     .x_stride = width,
+                                                     .rows = rows,
+                                                     .panels = scratch.values + key * panel_width,
+                                                     .panel_stride = panel_width * scratch.num_keys,
+                                                     .num_panels = scratch.value_width / panel_width,
+                                                     .k = width},
+                   [&](F value, size_t r, size_t c) {
+                     float* sum = scratch.sums + r * scratch.value_width + c;
+                     V::store(sum, key == first ? value : V::fma(V::load(sum), V::set1(rescale[r]), value));
+                   });
     }
     write_context(args, scratch, query, rows, totals);
   }
@@ -190,32 +213,45 @@ struct AttentionHead {
     }
   }
 
-  // Scores of keys that a query does not see become nothing.
-  static void hide(const AttentionArgs& args, float* scores, size_t width, size_t query, size_t key) {
-    const size_t begin = query > args.before ? query - args.before : 0;
-    const size_t end = args.after < args.num_tokens - query ? query + args.after + 1 : args.num_tokens;
-    for (size_t c = 0; key + c < begin && c < width; ++c) scores[c] = lowest;
-    for (size_t c = end > key ? end - key : 0; c < width; ++c) scores[c] = lowest;
+  // Columns of a block of scores.
+  struct Columns {
+    size_t begin, end;
+  };
+
+  // Those of the keys that a query sees, in whole vectors. What they hold beside these becomes nothing.
+  static Columns seen(const AttentionArgs& args, float* scores, size_t width, size_t query, size_t key) {
+    const size_t first = query > args.before ? query - args.before : 0;
+    const size_t past = args.after < args.num_tokens - query ? query + args.after + 1 : args.num_tokens;
+    const size_t begin = first > key ? first - key : 0, end = past > key ? minimum(past - key, width) : 0;
+    if (begin >= end) return {0, 0};
+    const Columns columns{begin / V::width * V::width, round_up(end, V::width)};
+    const auto limit = [](float* vector, const float* ceilings) {
+      V::store(vector, V::min(V::load(vector), V::load(ceilings)));
+    };
+    limit(scores + columns.begin, bounds.ceilings + V::width - (begin - columns.begin));
+    limit(scores + columns.end - V::width, bounds.ceilings + V::width + (columns.end - end));
+    return columns;
   }
 
-  // weights = e^((scores - maximum)·factor); updates maximum and total and returns what earlier sums are worth now.
-  static float soften(const float* scores, Activations* weights, size_t width, float factor, float& maximum,
-                      float& total) {
-    F largest = V::load(scores);
-    for (size_t c = V::width; c < width; c += V::width) largest = V::max(largest, V::load(scores + c));
-    const float block_maximum = V::largest(largest), previous = maximum;
-    maximum = block_maximum > previous ? block_maximum : previous;
-    const float scale = log2_e * factor;
-    const F offset = V::set1(-maximum * scale);
+  static float largest(const float* scores, Columns columns, float least) {
+    F largest = V::set1(least);
+    for (size_t c = columns.begin; c < columns.end; c += V::width) largest = V::max(largest, V::load(scores + c));
+    return V::largest(largest);
+  }
+
+  // weights = 2^((scores - maximum)·factor) of seen keys, 0 of others. Returns their sum.
+  static float soften(const float* scores, Activations* weights, size_t width, Columns columns, float factor,
+                      float maximum) {
+    const F offset = V::set1(-maximum * factor);
     F sum = V::zero();
-    for (size_t c = 0; c < width; c += V::width) {
-      const F weight = exp2<V, Product::precise>(V::fma(V::load(scores + c), V::set1(scale), offset));
+    for (size_t c = 0; c < columns.begin; c += V::width) V::store(weights + c, V::zero());
+    for (size_t c = columns.begin; c < columns.end; c += V::width) {
+      const F weight = exp2<V, Product::precise>(V::fma(V::load(scores + c), V::set1(factor), offset));
       V::store(weights + c, weight);
       sum = sum + weight;
     }
-    const float rescale = exp2f((previous - maximum) * scale);
-    total = total * rescale + V::sum(sum);
-    return rescale;
+    for (size_t c = columns.end; c < width; c += V::width) V::store(weights + c, V::zero());
+    return V::sum(sum);
   }
 
   static void write_context(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows,
@@ -231,6 +267,14 @@ struct AttentionHead {
   }
 
   static constexpr float lowest = -1e30f;  // a score that no real one comes near
+
+  // What a vector of scores is limited to: one vector of nothing, one without a limit, one of nothing.
+  static constexpr struct Bounds {
+    float ceilings[3 * V::width];
+    constexpr Bounds() : ceilings() {
+      for (size_t i = 0; i < 3 * V::width; ++i) ceilings[i] = i / V::width == 1 ? -lowest : lowest;
+    }
+  } bounds{};
 };
 
 }  // namespace openbei

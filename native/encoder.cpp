@@ -99,7 +99,7 @@ void Encoder::run(const Batch& batch) {
     Team& team = *teams[rank / plan.team_size];
     Workspace& own = *workspaces_[rank];
     const Lane lane{rank % plan.team_size, plan.team_size, &team.barrier, own, team.shared};
-    kernels_.enter();
+    kernels_.enter(own.products.data());
     while (true) {
       if (lane.rank == 0) {
         const size_t i = next.fetch_add(1);
@@ -141,6 +141,8 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     if (!spec_.head.steps.empty()) x.widened.reserve(block * widened_stride_ * sizeof(float));
     const size_t key_width = absorbs() ? std::max(spec_.head_dim, spec_.hidden_size) : spec_.head_dim;
     x.attention.reserve(kernels_.attention_scratch_bytes(longest, key_width, spec_.relative_rows));
+    x.products.reserve(kernels_.thread_bytes(std::max({hidden_stride_, context_stride_, inner_stride_, window_stride_,
+                                                       pooled_stride_, step_stride_, widened_stride_})));
     if (max_experts_ > 0) {
       x.router.reserve(block * round_up(max_experts_, panel_width) * sizeof(float));
       x.taken.reserve(block * hidden_stride_ * bytes);

@@ -17,6 +17,7 @@ constexpr Kernels kernel_table() {
   using Head = AttentionHead<V, Product>;
   return {
       .activation_bytes = sizeof(Activations),
+      .thread_bytes = Product::thread_bytes,
       .enter = Product::enter,
       .leave = Product::leave,
       .linear = linear<V, Product>,

@@ -146,8 +146,9 @@ struct PoolArgs {
 
 struct Kernels {
   size_t activation_bytes;
-  void (*enter)();  // before the first kernel on a thread
-  void (*leave)();  // after the last
+  size_t (*thread_bytes)(size_t widest_k);  // that a thread's products work in, for rows of x up to so wide
+  void (*enter)(void* memory);              // before the first kernel on a thread; thread_bytes, 64-byte aligned
+  void (*leave)();                          // after the last
   void (*linear)(const LinearArgs&);
   size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim, size_t relative_rows);
   void (*pack_head)(const AttentionArgs&);  // keys and values of the head into scratch

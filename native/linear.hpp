@@ -2,21 +2,27 @@
 #pragma once
 
 #include "activation.hpp"
+#include "product.hpp"
 
 namespace openbei {
 
 template <class V, class Product, class Epilogue>
 void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
   using Weight = typename Product::Weight;
-  const auto* x = static_cast<const typename Product::Activations*>(args.x);
-  const auto* weight = static_cast<const Weight*>(args.weight);
-  for (size_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
-    const float* bias = args.bias + panel * panel_width;
-    Product::run(x, args.x_stride, args.rows, weight + panel * panel_width * args.in_features, args.in_features,
-                 [&](typename V::F value, size_t row, size_t column) {
-                   epilogue(value + V::load(bias + column), row, panel * panel_width + column);
-                 });
-  }
+  const size_t panel_stride = panel_width * args.in_features, first = args.panel_begin * panel_width;
+  Product::run(
+      Factors<typename Product::Activations, Weight>{
+          .x = static_cast<const typename Product::Activations*>(args.x),
+          .x_stride = args.x_stride,
+          .rows = args.rows,
+          .panels = static_cast<const Weight*>(args.weight) + args.panel_begin * panel_stride,
+          .panel_stride = panel_stride,
+          .num_panels = args.panel_end - args.panel_begin,
+          .k = args.in_features,
+          .are_weights = true},
+      [&, bias = args.bias + first](typename V::F value, size_t row, size_t column) {
+        epilogue(value + V::load(bias + column), row, first + column);
+      });
 }
 
 template <class V, class Product, Activation activation, class Y>

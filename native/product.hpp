@@ -1,5 +1,5 @@
-// Products of float32 activations with one packed panel, by fused multiply-add: the micro-kernel of every level
-// without a bfloat16 dot product. Weights are float32, or bfloat16 widened on the way in.
+// Products of activations with packed panels: what is asked of a micro-kernel, and the one of every level without a
+// bfloat16 dot product, by fused multiply-add on float32. Its weights are float32, or bfloat16 widened on the way in.
 #pragma once
 
 #include <utility>
@@ -7,6 +7,16 @@
 #include "kernels.hpp"
 
 namespace openbei {
+
+// x[rows, k] and panels[num_panels][k, 32], which lie panel_stride elements apart.
+template <class X, class Panel>
+struct Factors {
+  const X* x;
+  size_t x_stride, rows;
+  const Panel* panels;
+  size_t panel_stride, num_panels, k;
+  bool are_weights = false;  // which may come from memory; else keys and values, which were just written
+};
 
 // Cuts `rows` into near-equal strips of at most `max_strip`. strip(sequence of M integers, first row, sums) fills
 // sums[M, 2 · V::width], and epilogue(value, row, column) is called for each vector of them. The way through memory is
@@ -52,21 +62,24 @@ struct VectorProduct {
   static constexpr int strip_rows = V::product_rows;
   using F = typename V::F;
 
-  static void enter() {}
+  static size_t thread_bytes(size_t) { return 0; }
+  static void enter(void*) {}
   static void leave() {}
 
-  // epilogue(value, row, column) for each vector of columns of x[rows, k] · panel[k, 32].
+  // epilogue(value, row, column) for each vector of columns of x · panels.
   // Panels are weights, or keys and values in the activation type.
   template <class Panel, class Epilogue>
-  static void run(const float* x, size_t x_stride, size_t rows, const Panel* panel, size_t k, Epilogue&& epilogue) {
+  static void run(const Factors<float, Panel>& factors, Epilogue&& epilogue) {
     constexpr size_t pair = sizeof(float) / sizeof(Panel);  // bfloat16 weights lie in pairs of rows
-    for (size_t column = 0; column < panel_width; column += 2 * V::width)
+    for (size_t first = 0; first < factors.num_panels * panel_width; first += 2 * V::width) {
+      const Panel* panel = factors.panels + first / panel_width * factors.panel_stride + first % panel_width * pair;
       for_each_strip<V, strip_rows>(
-          rows,
+          factors.rows,
           [&](auto strip_rows, size_t row, float* sums) {
-            strip(strip_rows, x + row * x_stride, x_stride, panel + column * pair, k, sums);
+            strip(strip_rows, factors.x + row * factors.x_stride, factors.x_stride, panel, factors.k, sums);
           },
-          [&](F value, size_t row, size_t c) { epilogue(value, row, column + c); });
+          [&](F value, size_t row, size_t c) { epilogue(value, row, first + c); });
+    }
   }
 
   static double peak(size_t iterations) {

@@ -42,6 +42,7 @@ struct Encoder::Workspace {
   std::vector<int32_t> sequences;  // of each row, its number in the batch
   std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
   std::vector<size_t> unpooled;    // how many rows of each are not pooled
+  Buffer products;                 // of this thread's own, like attention
   Buffer sums, inner, attention;
   Buffer widened;               // float32 rows of the head
   Buffer windows;               // of a block, what the convolution reads

@@ -16,26 +16,30 @@ struct DotProduct {
   static constexpr int strip_rows = 12;
   static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // of a panel, in a strip's inner loop
 
-  static void enter() {}
+  static size_t thread_bytes(size_t) { return 0; }
+  static void enter(void*) {}
   static void leave() {}
 
   template <class Epilogue>
-  static void run(const bf16* x, size_t x_stride, size_t rows, const bf16* panel, size_t k, Epilogue&& epilogue) {
+  static void run(const Factors<bf16, bf16>& factors, Epilogue&& epilogue) {
     // Weights may come from memory, and hardware prefetchers stop at each page of 4 KiB. For few rows they are fetched
     // 32 KiB ahead; of many, each strip fetches its share of the next panel.
-    const size_t num_strips = (rows + strip_rows - 1) / strip_rows;
+    const size_t k = factors.k, num_strips = (factors.rows + strip_rows - 1) / strip_rows;
     const bool is_few = num_strips <= 2;
     const size_t share = is_few ? step_bytes : step_bytes / num_strips;
-    const char* fetched = reinterpret_cast<const char*>(panel) + (is_few ? 32768 : k / 2 * step_bytes);
-    for_each_strip<V, strip_rows>(
-        rows,
-        [&](auto strip_rows, size_t row, float* sums) {
-          const bf16* first = x + row * x_stride;
-          if (is_few) return strip<true>(strip_rows, first, x_stride, panel, fetched, share, k, sums);
-          strip<false>(strip_rows, first, x_stride, panel, fetched, share, k, sums);
-          fetched += k / 2 * share;
-        },
-        epilogue);
+    for (size_t i = 0; i < factors.num_panels; ++i) {
+      const bf16* panel = factors.panels + i * factors.panel_stride;
+      const char* fetched = reinterpret_cast<const char*>(panel) + (is_few ? 32768 : k / 2 * step_bytes);
+      for_each_strip<V, strip_rows>(
+          factors.rows,
+          [&](auto strip_rows, size_t row, float* sums) {
+            const bf16* first = factors.x + row * factors.x_stride;
+            if (is_few) return strip<true>(strip_rows, first, factors.x_stride, panel, fetched, share, k, sums);
+            strip<false>(strip_rows, first, factors.x_stride, panel, fetched, share, k, sums);
+            fetched += k / 2 * share;
+          },
+          [&](V::F value, size_t row, size_t c) { epilogue(value, row, i * panel_width + c); });
+    }
   }
 
   static double peak(size_t iterations) {
