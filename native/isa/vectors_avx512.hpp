@@ -36,6 +36,18 @@ struct Avx512Vectors {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
   }
 #endif
+  // Of the first `count` < width elements.
+  static F load_first(const float* p, size_t count) { return _mm512_maskz_loadu_ps(first(count), p); }
+  static F load_first(const bf16* p, size_t count) {
+    const __m256i x = _mm256_maskz_loadu_epi16(first(count), p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+  }
+  static void store_first(float* p, F x, size_t count) { _mm512_mask_storeu_ps(p, first(count), x); }
+#if defined(__AVX512BF16__)
+  static void store_first(bf16* p, F x, size_t count) {
+    _mm256_mask_storeu_epi16(p, first(count), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+  }
+#endif
   static F reciprocal(F x) { return _mm512_rcp14_ps(x); }  // to 6e-5 of it
   // Makes the compiler believe that x is used and changed, in its register.
   static void keep(F& x) { asm volatile("" : "+v"(x)); }
@@ -84,6 +96,9 @@ struct Avx512Vectors {
       put(c + 12, _mm512_shuffle_i32x4(b, e, 0xdd));
     }
   }
+
+ private:
+  static __mmask16 first(size_t count) { return static_cast<__mmask16>((1u << count) - 1); }
 };
 
 }  // namespace openbei
