@@ -8,47 +8,70 @@
 
 namespace openbei {
 
-// put(row, column, value) for each vector of the normalized rows.
-template <class V, NormKind kind, class Put>
-void norm_rows(const NormArgs& args, Put&& put) {
+// What a norm takes from its columns, and then multiplies them by.
+struct Moments {
+  float mean, inverse;
+};
+
+// The sum of what add(column, sum) adds for each vector of columns, in chains that do not wait for each other.
+template <class V, class Add>
+float add_up(size_t width, Add&& add) {
+  typename V::F sums[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  size_t c = 0;
+  for (; c + 4 * V::width <= width; c += 4 * V::width)
+    for (size_t i = 0; i < 4; ++i) sums[i] = add(c + i * V::width, sums[i]);
+  for (; c < width; c += V::width) sums[0] = add(c, sums[0]);
+  return V::sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+// Of columns that load(column) gives a vector of, with zeros past the width.
+template <class V, NormKind kind, class Load>
+Moments moments(size_t width, float eps, Load&& load) {
   using F = typename V::F;
-  // Columns past the width hold zeros; what they add to the squares is taken off again.
+  const float count = static_cast<float>(width);
+  float mean = 0.0f;
+  if (kind == NormKind::layer) mean = add_up<V>(width, [&](size_t c, F sum) { return sum + load(c); }) / count;
+  const float squares = add_up<V>(width, [&](size_t c, F sum) {
+    const F centred = kind == NormKind::layer ? load(c) - V::set1(mean) : load(c);
+    return V::fma(centred, centred, sum);
+  });
+  if (kind == NormKind::unit) {
+    const float length = sqrtf(squares);
+    return {mean, 1.0f / (length > eps ? length : eps)};
+  }
+  // What the zeros past the width add is taken off again.
+  const float excess = static_cast<float>(round_up(width, V::width) - width);
+  const float variance = (squares - excess * mean * mean) / count;
+  return {mean, 1.0f / sqrtf((variance > 0.0f ? variance : 0.0f) + eps)};
+}
+
+// put(row, column, value) for each vector of the normalized rows. The arguments are taken by value, or they would be
+// read again after every store.
+template <class V, NormKind kind, class Put>
+void norm_rows(const NormArgs args, Put&& put) {
+  using F = typename V::F;
   const size_t padded = round_up(args.width, panel_width);
-  const float width = static_cast<float>(args.width), excess = static_cast<float>(padded - args.width);
   for (size_t row = 0; row < args.rows; ++row) {
-    const float* x = args.x + row * args.x_stride;
-    if constexpr (kind == NormKind::none) {
-      for (size_t c = 0; c < padded; c += V::width) put(row, c, V::load(x + c));
-      continue;
-    }
-    float mean = 0.0f;
-    F squares = V::zero();
-    if constexpr (kind == NormKind::layer) {
-      F sum = V::zero();
-      for (size_t c = 0; c < padded; c += V::width) sum = sum + V::load(x + c);
-      mean = V::sum(sum) / width;
-    }
+    const auto load = [x = args.x + row * args.x_stride](size_t c) { return V::load(x + c); };
+    Moments found{};
+    if constexpr (kind != NormKind::none) found = moments<V, kind>(args.width, args.eps, load);
+    const F mean = V::set1(found.mean), inverse = V::set1(found.inverse);
     for (size_t c = 0; c < padded; c += V::width) {
-      const F centred = V::load(x + c) - V::set1(mean);
-      squares = V::fma(centred, centred, squares);
-    }
-    if constexpr (kind == NormKind::unit) {
-      const float length = sqrtf(V::sum(squares));
-      const F inverse = V::set1(1.0f / (length > args.eps ? length : args.eps));
-      for (size_t c = 0; c < padded; c += V::width) put(row, c, V::load(x + c) * inverse);
-      continue;
-    }
-    const float variance = fmaxf(0.0f, V::sum(squares) - excess * mean * mean) / width;
-    const F inverse = V::set1(1.0f / sqrtf(variance + args.eps));
-    for (size_t c = 0; c < padded; c += V::width) {
-      const F scaled = (V::load(x + c) - V::set1(mean)) * inverse * V::load(args.weight + c);
-      put(row, c, kind == NormKind::layer ? scaled + V::load(args.bias + c) : scaled);
+      F value = load(c);
+      if constexpr (kind == NormKind::layer) value = value - mean;
+      if constexpr (kind != NormKind::none) value = value * inverse;
+      if constexpr (kind == NormKind::layer) {
+        value = V::fma(value, V::load(args.weight + c), V::load(args.bias + c));
+      } else if constexpr (kind == NormKind::rms) {
+        value = value * V::load(args.weight + c);
+      }
+      put(row, c, value);
     }
   }
 }
 
 template <class V, class Activations, NormKind kind>
-void norm_to(const NormArgs& args) {
+void norm_to(const NormArgs args) {
   using F = typename V::F;
   const auto at = [&]<class Y>(Y* y, size_t row, size_t column) { return y + row * args.y_stride + column; };
   auto* floats = static_cast<float*>(args.y);
