@@ -12,7 +12,7 @@ namespace openbei {
 
 namespace {
 
-constexpr size_t fewest_block_rows = 128, most_block_rows = 256;
+constexpr size_t most_block_rows = 256;
 constexpr size_t group_rows = 256;  // at least, so that short sequences share the reading of weights
 
 // Row strides that are multiples of 1 KiB would put every row of a block into the same few cache sets.
@@ -22,16 +22,16 @@ size_t row_stride(size_t features, size_t element_bytes) {
 }
 
 // Rows whose widest activations fill half the second-level cache, or some more of wide models: each block reads all of
-// a layer's weights, and with fewer rows their way from memory takes longer than that of activations from the third
-// level.
-size_t rows_per_block(size_t widest_row_bytes) {
+// a layer's weights, and with fewer rows than the level wants their way from memory takes longer than that of
+// activations from the third level.
+size_t rows_per_block(size_t widest_row_bytes, size_t fewest_rows) {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
   const long cache_bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #else
   const long cache_bytes = 0;
 #endif
   const size_t half = (cache_bytes > 0 ? static_cast<size_t>(cache_bytes) : size_t{1} << 20) / 2;
-  return std::clamp<size_t>(half / widest_row_bytes / 32 * 32, fewest_block_rows, most_block_rows);
+  return std::clamp<size_t>(half / widest_row_bytes / 32 * 32, fewest_rows, most_block_rows);
 }
 
 // Rows past the last that whole tiles may read.
@@ -72,7 +72,7 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
       pooled_stride_(row_stride(spec.head.poolings.size() * spec.hidden_size, sizeof(float))),
       step_stride_(row_stride(widest_step(spec.head, false), kernels.activation_bytes)),
       widened_stride_(row_stride(widest_step(spec.head, true), sizeof(float))),
-      block_rows_(rows_per_block(std::max(inner_stride_, qkv_stride_) * kernels.activation_bytes)),
+      block_rows_(rows_per_block(std::max(inner_stride_, qkv_stride_) * kernels.activation_bytes, kernels.fewest_rows)),
       pool_(num_threads) {
   for (const LayerWeights& layer : weights_.layers) max_experts_ = std::max(max_experts_, layer.experts.size());
   for (size_t i = 0; i < num_threads; ++i) workspaces_.push_back(std::make_unique<Workspace>());

@@ -17,6 +17,7 @@ constexpr Kernels kernel_table() {
   using Head = AttentionHead<V, Product>;
   return {
       .activation_bytes = sizeof(Activations),
+      .fewest_rows = Product::fewest_rows,
       .thread_bytes = Product::thread_bytes,
       .enter = Product::enter,
       .leave = Product::leave,

@@ -146,6 +146,7 @@ struct PoolArgs {
 
 struct Kernels {
   size_t activation_bytes;
+  size_t fewest_rows;                       // that are worth a layer's weights on their way from memory
   size_t (*thread_bytes)(size_t widest_k);  // that a thread's products work in, for rows of x up to so wide
   void (*enter)(void* memory);              // before the first kernel on a thread; thread_bytes, 64-byte aligned
   void (*leave)();                          // after the last

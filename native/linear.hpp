@@ -20,13 +20,14 @@ void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
           .num_panels = args.panel_end - args.panel_begin,
           .k = args.in_features,
           .are_weights = true},
-      [&, bias = args.bias + first](typename V::F value, size_t row, size_t column) {
+      [=, bias = args.bias + first](typename V::F value, size_t row, size_t column) {
         epilogue(value + V::load(bias + column), row, first + column);
       });
 }
 
+// The arguments are taken by value, or they would be read again after every store.
 template <class V, class Product, Activation activation, class Y>
-void linear_activation(const LinearArgs& args) {
+void linear_activation(const LinearArgs args) {
   linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
     V::store(static_cast<Y*>(args.y) + row * args.y_stride + column, activate<V, activation, Product::precise>(value));
   });
@@ -34,7 +35,7 @@ void linear_activation(const LinearArgs& args) {
 
 // Epilogues whose y is float32: put(y, value) for each vector, and the residual where there is one.
 template <class V, class Product>
-void linear_floats(const LinearArgs& args) {
+void linear_floats(const LinearArgs args) {
   using F = typename V::F;
   const auto at = [&](size_t row, size_t column) { return static_cast<float*>(args.y) + row * args.y_stride + column; };
   if (args.epilogue == Epilogue::add) {
@@ -54,7 +55,7 @@ void linear_floats(const LinearArgs& args) {
 }
 
 template <class V, class Product>
-void linear_multiply(const LinearArgs& args) {
+void linear_multiply(const LinearArgs args) {
   linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
     auto* y = static_cast<typename Product::Activations*>(args.y) + row * args.y_stride + column;
     V::store(y, V::load(y) * value);

@@ -20,9 +20,10 @@ struct Factors {
 
 // Cuts `rows` into near-equal strips of at most `max_strip`. strip(sequence of M integers, first row, sums) fills
 // sums[M, 2 · V::width], and epilogue(value, row, column) is called for each vector of them. The way through memory is
-// cheap, and no epilogue takes registers from a strip.
+// cheap, and no epilogue takes registers from a strip. Inlined, or what the epilogue reads is read again after every
+// store.
 template <class V, int max_strip, class Strip, class Epilogue>
-void for_each_strip(size_t rows, Strip&& strip, Epilogue&& epilogue) {
+[[gnu::always_inline]] inline void for_each_strip(size_t rows, Strip&& strip, Epilogue&& epilogue) {
   constexpr size_t columns = 2 * V::width;
   alignas(64) float sums[max_strip * columns];
   const size_t num_strips = (rows + max_strip - 1) / max_strip;
@@ -59,6 +60,7 @@ struct VectorProduct {
   using Activations = float;
   using Weight = WeightType;
   static constexpr bool precise = true;
+  static constexpr size_t fewest_rows = 128;
   static constexpr int strip_rows = V::product_rows;
   using F = typename V::F;
 

@@ -14,6 +14,7 @@ struct TileProduct {
   using Weight = bf16;
   using V = AmxVectors;
   static constexpr bool precise = false;
+  static constexpr size_t fewest_rows = 256;
 
   // Rows of x that are packed at once: as many as fit beside their panels into a second-level cache of 2 MiB, but no
   // fewer than this, so that the panels' way from memory is worth it.

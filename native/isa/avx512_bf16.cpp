@@ -13,6 +13,7 @@ struct DotProduct {
   using Weight = bf16;
   using V = Avx512Bf16Vectors;
   static constexpr bool precise = false;
+  static constexpr size_t fewest_rows = 128;
   static constexpr int strip_rows = 12;
   static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // of a panel, in a strip's inner loop
 
@@ -38,7 +39,7 @@ struct DotProduct {
             strip<false>(strip_rows, first, factors.x_stride, panel, fetched, share, k, sums);
             fetched += k / 2 * share;
           },
-          [&](V::F value, size_t row, size_t c) { epilogue(value, row, i * panel_width + c); });
+          [&, column = i * panel_width](V::F value, size_t row, size_t c) { epilogue(value, row, column + c); });
     }
   }
 
