@@ -168,7 +168,7 @@ struct AttentionHead {
         if (bends) bend(args, scores, width, query + r, key);
         columns[r] = seen(args, scores, width, query + r, key);
         const float previous = maxima[r];
-        maxima[r] = largest(scores, columns[r], previous);
+        maxima[r] = maximum_of(scores, columns[r], previous);
         rescale[r] = previous == lowest ? 1.0f : exp2f((previous - maxima[r]) * factor);
       }
       for (size_t r = 0; r < rows; ++r)
@@ -233,7 +233,8 @@ struct AttentionHead {
     return columns;
   }
 
-  static float largest(const float* scores, Columns columns, float least) {
+  // The largest of the scores, and of `least`.
+  static float maximum_of(const float* scores, Columns columns, float least) {
     F largest = V::set1(least);
     for (size_t c = columns.begin; c < columns.end; c += V::width) largest = V::max(largest, V::load(scores + c));
     return V::largest(largest);

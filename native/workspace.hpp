@@ -30,8 +30,8 @@ struct ExpertRow {
   float weight;
 };
 
-// What one thread works in. A team shares what its first member has, but for the last buffers, from `sums` on; of these
-// all but `attention` hold one block and are shared when the team splits columns.
+// What one thread works in. A team shares what its first member has, but for the last buffers, from `attention` on; of
+// these all from `sums` on hold one block and are shared when the team splits columns.
 struct Encoder::Workspace {
   Buffer hidden, qkv, context;
   Buffer residual;        // float32 rows that layers add to, where norms stand before; or those of the convolution
@@ -42,8 +42,8 @@ struct Encoder::Workspace {
   std::vector<int32_t> sequences;  // of each row, its number in the batch
   std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
   std::vector<size_t> unpooled;    // how many rows of each are not pooled
-  Buffer products;                 // of this thread's own, like attention
-  Buffer sums, inner, attention;
+  Buffer attention, products;
+  Buffer sums, inner;
   Buffer widened;               // float32 rows of the head
   Buffer windows;               // of a block, what the convolution reads
   Buffer router, taken, mixed;  // of a block: logits, and rows before and after an expert

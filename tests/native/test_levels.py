@@ -395,7 +395,9 @@ def amx_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ctypes.CD
     emulator.uninstall()
 
 
-@pytest.mark.parametrize("shape", [(36, 3, 12, 50), (64, 2, 32, 96), (40, 1, 48, 1100)], ids=str)
+@pytest.mark.parametrize(  # in the last one, 150 rows of the MLP are packed in two parts
+    "shape", [(36, 3, 12, 50), (64, 2, 32, 96), (40, 1, 48, 1100), (256, 4, 64, 8192)], ids=str
+)
 @pytest.mark.parametrize("lengths", [[1], [17, 2, 33], [150]], ids=str)
 def test_emulated_amx_agrees_with_reference(
     shape: tuple[int, int, int, int],
