@@ -163,9 +163,9 @@ def summary(
 
 
 def run(setting: Setting) -> list[Row]:
-    """Every shape; the table of docs/models.md stays in the folder."""
+    """Every shape, or the chosen ones; the table of docs/models.md stays in the folder."""
     found, rows = [], []
-    for shape in SHAPES:
+    for shape in [shape for shape in SHAPES if not setting.shapes or shape.model in setting.shapes]:
         # What torch and OpenVINO keep of a model goes with the process.
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
             found.append(one := process.submit(measure if shape.has_peer else measure_alone, setting, shape).result())

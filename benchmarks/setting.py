@@ -28,10 +28,14 @@ BEI = (sys.executable, "-m", "openbei")
 
 @dataclass(frozen=True)
 class Setting:
-    """Where things are built, and how much is measured: `scale` 1 is the real thing, less only tries the code."""
+    """Where things are built, and how much is measured: `scale` 1 is the real thing, less only tries the code.
+
+    `shapes` are those of the benchmark of models, all where it is empty.
+    """
 
     folder: Path
     scale: float = 1.0
+    shapes: tuple[str, ...] = ()
 
     def count(self, number: int) -> int:
         """A number of texts or rounds at this scale."""
