@@ -261,9 +261,8 @@ struct AttentionHead {
       auto* row = static_cast<Activations*>(args.context) + (query + r) * args.context_stride;
       const float* sums = scratch.sums + r * scratch.value_width;
       const F inverse = V::set1(1.0f / totals[r]);
-      size_t c = 0;
-      for (; c + V::width <= args.head_dim; c += V::width) V::store(row + c, V::load(sums + c) * inverse);
-      if (c < args.head_dim) store_first<V>(row + c, V::load(sums + c) * inverse, args.head_dim - c);
+      for (size_t c = 0; c < args.head_dim; c += V::width)
+        store_up_to<V>(row + c, V::load(sums + c) * inverse, args.head_dim - c);
     }
   }
 

@@ -10,13 +10,10 @@ namespace openbei {
 // x += or = row · scale
 template <class V, bool adds, class Table>
 void take_row(float* x, const Table* row, size_t width, float scale) {
-  const auto put = [&](size_t c, typename V::F value) {
-    value = value * V::set1(scale);
+  for (size_t c = 0; c < width; c += V::width) {
+    const typename V::F value = load_up_to<V>(row + c, width - c) * V::set1(scale);
     V::store(x + c, adds ? V::load(x + c) + value : value);
-  };
-  size_t c = 0;
-  for (; c + V::width <= width; c += V::width) put(c, V::load(row + c));
-  if (c < width) put(c, load_first<V>(row + c, width - c));
+  }
 }
 
 template <class V, class Table>
@@ -71,9 +68,7 @@ void pool_rows(const PoolArgs& args, Put&& put) {
 template <class V, class Activations, class Y>
 void pool_to(const PoolArgs& args) {
   pool_rows<V, Activations>(args, [&](size_t row, size_t column, typename V::F value) {
-    Y* y = static_cast<Y*>(args.y) + row * args.y_stride + column;
-    if (column + V::width <= args.width) return V::store(y, value);
-    store_first<V>(y, value, args.width - column);
+    store_up_to<V>(static_cast<Y*>(args.y) + row * args.y_stride + column, value, args.width - column);
   });
 }
 

@@ -55,18 +55,23 @@ struct StripRows {
   }
 };
 
-template <class V, class WeightType>
-struct VectorProduct {
-  using Activations = float;
-  using Weight = WeightType;
-  static constexpr bool precise = true;
+// What a product is that keeps nothing between calls.
+template <class V>
+struct StatelessProduct {
   static constexpr size_t fewest_rows = 128;
-  static constexpr int strip_rows = V::product_rows;
-  using F = typename V::F;
 
   static size_t thread_bytes(size_t) { return 0; }
   static void enter(void*) {}
   static void leave() {}
+};
+
+template <class V, class WeightType>
+struct VectorProduct : StatelessProduct<V> {
+  using Activations = float;
+  using Weight = WeightType;
+  static constexpr bool precise = true;
+  static constexpr int strip_rows = V::product_rows;
+  using F = typename V::F;
 
   // epilogue(value, row, column) for each vector of columns of x · panels.
   // Panels are weights, or keys and values in the activation type.

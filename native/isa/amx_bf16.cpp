@@ -135,7 +135,6 @@ struct TileProduct {
   static void multiply(const Strips& strips, size_t strip, const bf16* panel, size_t steps, float* sums,
                        Meanwhile&& meanwhile) {
     constexpr size_t sum_bytes = panel_width * sizeof(float), panel_bytes = 2 * panel_width * sizeof(bf16);
-    constexpr size_t tile = 16;
     const size_t row_bytes = strips.row_stride * sizeof(bf16);
     const bf16* x = strips.x + strip * strips.strip_stride;
     asm volatile("" ::: "memory");  // the tile loads read what ordinary stores wrote
@@ -147,7 +146,7 @@ struct TileProduct {
       _tile_loadd(4, x, row_bytes);
       _tile_loadd(6, panel, panel_bytes);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, panel + 2 * tile, panel_bytes);
+      _tile_loadd(7, panel + 2 * V::width, panel_bytes);
       _tile_dpbf16ps(1, 4, 7);
       if constexpr (row_tiles == 2) {
         _tile_loadd(5, x + strips.tile_stride, row_bytes);
@@ -157,10 +156,10 @@ struct TileProduct {
       meanwhile();
     }
     _tile_stored(0, sums, sum_bytes);
-    _tile_stored(1, sums + tile, sum_bytes);
+    _tile_stored(1, sums + V::width, sum_bytes);
     if constexpr (row_tiles == 2) {
-      _tile_stored(2, sums + tile * panel_width, sum_bytes);
-      _tile_stored(3, sums + tile * panel_width + tile, sum_bytes);
+      _tile_stored(2, sums + tile_rows * panel_width, sum_bytes);
+      _tile_stored(3, sums + tile_rows * panel_width + V::width, sum_bytes);
     }
     asm volatile("" ::: "memory");
   }

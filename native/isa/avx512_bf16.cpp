@@ -8,18 +8,13 @@ namespace {
 
 struct Avx512Bf16Vectors : Avx512Vectors {};
 
-struct DotProduct {
+struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   using Activations = bf16;
   using Weight = bf16;
   using V = Avx512Bf16Vectors;
   static constexpr bool precise = false;
-  static constexpr size_t fewest_rows = 128;
   static constexpr int strip_rows = 12;
   static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // of a panel, in a strip's inner loop
-
-  static size_t thread_bytes(size_t) { return 0; }
-  static void enter(void*) {}
-  static void leave() {}
 
   template <class Epilogue>
   static void run(const Factors<bf16, bf16>& factors, Epilogue&& epilogue) {
