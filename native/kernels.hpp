@@ -119,7 +119,6 @@ struct TurnArgs {
   const float *cosines, *sines;
   const int32_t* positions;
 };
-inline constexpr size_t max_head_dim = 512;
 
 // x[i] = token[ids[i]] · scale + position[positions[i]] + type[types[i]], float32; tables are [n, width] in the
 // engine's dtype. Positions and types may be missing.

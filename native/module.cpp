@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "encoder.hpp"
+#include "fields.hpp"
 #include "isa/levels.hpp"
 #include "json_floats.hpp"
 #include "tensors.hpp"
@@ -24,132 +25,12 @@ namespace {
 using Int32s = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-template <class Value>
-Value lookup(const std::string& name, std::initializer_list<std::pair<const char*, Value>> table, const char* what) {
-  for (const auto& [key, value] : table)
-    if (name == key) return value;
-  throw std::invalid_argument(name + " is not " + what);
-}
-
-DType parse_dtype(const std::string& name) {
-  return lookup<DType>(name, {{"bfloat16", DType::bfloat16}, {"float32", DType::float32}}, "a dtype of this engine");
-}
-
-Activation parse_activation(const std::string& name) {
-  return lookup<Activation>(name,
-                            {{"none", Activation::none},
-                             {"gelu", Activation::gelu},
-                             {"gelu_tanh", Activation::gelu_tanh},
-                             {"relu", Activation::relu},
-                             {"sigmoid", Activation::sigmoid},
-                             {"silu", Activation::silu},
-                             {"tanh", Activation::tanh}},
-                            "an activation of this engine");
-}
-
-// Reads a dict of numbers and names.
-class Fields {
- public:
-  explicit Fields(const nb::dict& fields) : fields_(fields) {}
-
-  template <class Value>
-  Value get(const char* name) const {
-    if (!fields_.contains(name)) throw std::invalid_argument(std::string("the spec has no ") + name);
-    return nb::cast<Value>(fields_[name]);
-  }
-  size_t size(const char* name) const { return get<size_t>(name); }
-  float number(const char* name) const { return get<float>(name); }
-
-  template <class Value>
-  Value choice(const char* name, std::initializer_list<std::pair<const char*, Value>> table) const {
-    return lookup<Value>(get<std::string>(name), table, name);
-  }
-
- private:
-  const nb::dict& fields_;
-};
-
-Pooling parse_pooling(const std::string& name) {
-  return lookup<Pooling>(name,
-                         {{"tokens", Pooling::tokens},
-                          {"cls", Pooling::cls},
-                          {"max", Pooling::max},
-                          {"mean", Pooling::mean},
-                          {"mean_sqrt_len", Pooling::mean_sqrt_len},
-                          {"weighted_mean", Pooling::weighted_mean},
-                          {"last_token", Pooling::last_token}},
-                         "a pooling of this engine");
-}
-
-Head parse_head(const Fields& fields) {
-  Head head{.poolings = {},
-            .steps = {},
-            .width = fields.size("output_width"),
-            .takes_maxima = fields.get<bool>("takes_maxima")};
-  for (const auto& name : fields.get<std::vector<std::string>>("poolings"))
-    head.poolings.push_back(parse_pooling(name));
-  if (head.poolings.empty()) throw std::invalid_argument("the spec has no pooling");
-  size_t width = head.poolings.size() * fields.size("hidden_size");
-  for (const auto& given : fields.get<std::vector<nb::dict>>("steps")) {
-    const Fields step(given);
-    head.steps.push_back(
-        {.norm = step.choice<NormKind>(
-             "kind", {{"dense", NormKind::none}, {"layer_norm", NormKind::layer}, {"unit_norm", NormKind::unit}}),
-         .activation = parse_activation(step.get<std::string>("activation")),
-         .eps = step.number("eps"),
-         .in_features = width,
-         .out_features = step.size("out_features")});
-    width = head.steps.back().out_features;
-  }
-  for (size_t i = 0; i < head.steps.size(); ++i)
-    head.steps[i].widens = i + 1 < head.steps.size() ? head.steps[i + 1].norm != NormKind::none : !head.takes_maxima;
-  return head;
-}
-
-EncoderSpec parse_spec(const Fields& fields) {
-  return {.vocab_size = fields.size("vocab_size"),
-          .type_vocab_size = fields.size("type_vocab_size"),
-          .position_rows = fields.size("position_rows"),
-          .first_position = fields.size("first_position"),
-          .max_positions = fields.size("max_positions"),
-          .hidden_size = fields.size("hidden_size"),
-          .num_layers = fields.size("num_layers"),
-          .num_heads = fields.size("num_heads"),
-          .num_kv_heads = fields.size("num_kv_heads"),
-          .head_dim = fields.size("head_dim"),
-          .intermediate_size = fields.size("intermediate_size"),
-          .activation = parse_activation(fields.get<std::string>("activation")),
-          .is_gated = fields.get<bool>("is_gated"),
-          .experts_of_a_token = fields.size("experts_of_a_token"),
-          .normalizes_experts = fields.get<bool>("normalizes_experts"),
-          .convolution_width = fields.size("convolution_width"),
-          .convolution_activation = parse_activation(fields.get<std::string>("convolution_activation")),
-          .norm = {fields.choice<NormKind>("norm", {{"layer_norm", NormKind::layer}, {"rms_norm", NormKind::rms}}),
-                   fields.number("norm_eps")},
-          .placement = fields.choice<Placement>(
-              "placement", {{"post", Placement::post}, {"pre", Placement::pre}, {"sandwich", Placement::sandwich}}),
-          .embedding_scale = fields.number("embedding_scale"),
-          .is_causal = fields.get<bool>("is_causal"),
-          .score_scale = fields.number("score_scale"),
-          .softcap = fields.number("softcap"),
-          .relative_rows = fields.size("relative_rows"),
-          .head_norm = {fields.choice<NormKind>(
-                            "head_norm",
-                            {{"none", NormKind::none}, {"layer_norm", NormKind::layer}, {"rms_norm", NormKind::rms}}),
-                        fields.number("head_norm_eps")},
-          .norms_all_heads = fields.get<bool>("norms_all_heads"),
-          .head = parse_head(fields)};
-}
-
 class PyEncoder {
  public:
   PyEncoder(const nb::dict& arrays, const nb::dict& spec, const std::string& dtype, size_t num_threads,
             const std::string& isa, bool assume_offered)
       : spec_(parse_spec(Fields(spec))), level_(choose_level(isa, assume_offered)) {
     if (num_threads == 0) throw std::invalid_argument("num_threads must be at least 1");
-    if (spec_.head_dim > max_head_dim)
-      throw std::invalid_argument("head_dim is " + std::to_string(spec_.head_dim) + ", the limit is " +
-                                  std::to_string(max_head_dim));
     Tensors tensors(arrays, parse_dtype(dtype));
     EncoderWeights weights = take(tensors, Fields(spec));
     kept_ = std::move(tensors.kept);
@@ -296,6 +177,18 @@ class PyEncoder {
   std::optional<Encoder> encoder_;
 };
 
+nb::tuple plan(const Int32s& cu_seqlens, size_t num_threads, size_t rows_per_group, double attention_per_token) {
+  const std::span sequences{cu_seqlens.data(), cu_seqlens.size()};
+  if (sequences.size() < 2 || sequences.front() != 0 || !std::is_sorted(sequences.begin(), sequences.end()))
+    throw std::invalid_argument("cu_seqlens must run from 0 to the number of tokens, over a sequence or more");
+  if (num_threads == 0 || rows_per_group == 0)
+    throw std::invalid_argument("num_threads and rows_per_group must be at least 1");
+  const Plan plan = plan_batch(sequences, num_threads, rows_per_group, {.attention_per_token = attention_per_token});
+  nb::list groups;
+  for (const Group& group : plan.groups) groups.append(group.sequences);
+  return nb::make_tuple(plan.team_size, groups);
+}
+
 nb::list isa_levels() {
   nb::list rows;
   for (const Level& level : levels()) rows.append(nb::make_tuple(level.name, level.compiled(), level.missing()));
@@ -336,6 +229,8 @@ NB_MODULE(_native, m) {
       .def_prop_ro("num_threads", &PyEncoder::num_threads);
   m.attr("bias_slack") = bias_slack;
   m.def("isa_levels", isa_levels, "(name, compiled, what this machine lacks or \"\") of every level, fastest first.");
+  m.def("plan", plan, "cu_seqlens"_a.noconvert(), "num_threads"_a, "rows_per_group"_a, "attention_per_token"_a,
+        "(threads of a team, sequences of each group), the most expensive group first.");
   m.def("peak_flops", peak_flops, "isa"_a, "dtype"_a, "num_threads"_a, "seconds"_a,
         "Multiply-adds on registers alone, in flop/s over all threads: what products can reach at most.");
   m.def(

@@ -19,7 +19,6 @@ std::vector<Group> make_groups(std::span<const int32_t> cu_seqlens, const std::v
     std::pop_heap(cheapest.begin(), cheapest.end(), costlier);
     Group& group = groups[cheapest.back()];
     const size_t num_tokens = static_cast<size_t>(cu_seqlens[sequence + 1] - cu_seqlens[sequence]);
-    if (group.sequences.empty()) group.cost = costs.weight_pass;
     group.sequences.push_back(sequence);
     group.rows += num_tokens;
     group.cost += costs.sequence(num_tokens);
@@ -30,10 +29,10 @@ std::vector<Group> make_groups(std::span<const int32_t> cu_seqlens, const std::v
   return groups;
 }
 
-// When the last of `num_teams` is done, each taking the next group as soon as it is free.
-double makespan(const std::vector<Group>& groups, size_t num_teams) {
+// When the last team is done, each taking the next group as soon as it is free.
+double makespan(const std::vector<Group>& groups, size_t num_teams, size_t team_size, const CostModel& costs) {
   std::vector<double> busy(num_teams, 0.0);
-  for (const Group& group : groups) *std::min_element(busy.begin(), busy.end()) += group.cost;
+  for (const Group& group : groups) *std::min_element(busy.begin(), busy.end()) += costs.time(group, team_size);
   return *std::max_element(busy.begin(), busy.end());
 }
 
@@ -52,12 +51,11 @@ Plan plan_batch(std::span<const int32_t> cu_seqlens, size_t num_threads, size_t 
   double best_time = 0;
   for (size_t team_size = 1; team_size <= num_threads; ++team_size) {
     if (num_threads % team_size != 0) continue;
-    const size_t num_teams = num_threads / team_size;
-    const size_t wanted = (rows + rows_per_group - 1) / rows_per_group;
-    const size_t num_groups = std::min(num_sequences, (wanted + num_teams - 1) / num_teams * num_teams);
+    const size_t num_teams = num_threads / team_size, rows_of_round = num_teams * rows_per_group;
+    const size_t rounds = std::max<size_t>((rows + rows_of_round / 2) / rows_of_round, 1);
+    const size_t num_groups = std::min(num_sequences, rounds * num_teams);
     std::vector<Group> groups = make_groups(cu_seqlens, longest_first, num_groups, costs);
-    const double slower = team_size == 1 ? 1.0 : costs.cooperation;
-    const double time = makespan(groups, num_teams) / static_cast<double>(team_size) * slower;
+    const double time = makespan(groups, num_teams, team_size, costs);
     if (best.groups.empty() || time < best_time) best = {team_size, std::move(groups)}, best_time = time;
   }
   return best;

@@ -21,9 +21,6 @@ class Buffer {
   size_t capacity_ = 0;
 };
 
-// Fewer rows than this a thread, and a team splits columns instead of rows.
-constexpr size_t fewest_rows_alone = 64;
-
 // A row of a block that an expert works on, and what its output counts.
 struct ExpertRow {
   size_t row;

@@ -10,7 +10,7 @@ namespace openbei {
 struct Avx2Vectors {
   using F = __m256;
   static constexpr size_t width = 8;
-  static constexpr int product_rows = 5, product_vectors = 2;
+  static constexpr int product_rows = 5;
 
   static F zero() { return _mm256_setzero_ps(); }
   static F set1(float x) { return _mm256_set1_ps(x); }

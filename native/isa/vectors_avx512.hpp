@@ -10,7 +10,7 @@ namespace openbei {
 struct Avx512Vectors {
   using F = __m512;
   static constexpr size_t width = 16;
-  static constexpr int product_rows = 12, product_vectors = 2;
+  static constexpr int product_rows = 12;
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set1(float x) { return _mm512_set1_ps(x); }

@@ -12,7 +12,7 @@ struct PortableVectors {
   typedef int32_t I __attribute__((vector_size(16)));
   static constexpr size_t width = 4;
   // Rows and vectors of columns that a matrix product holds in registers.
-  static constexpr int product_rows = 4, product_vectors = 2;
+  static constexpr int product_rows = 4;
 
   static F zero() { return F{}; }
   static F set1(float x) { return F{x, x, x, x}; }

@@ -42,6 +42,14 @@ bias_slack: int
 def isa_levels() -> list[tuple[str, bool, str]]:
     """(name, compiled, what this machine lacks or "") of every level, fastest first."""
 
+def plan(
+    cu_seqlens: NDArray[np.int32], num_threads: int, rows_per_group: int, attention_per_token: float
+) -> tuple[int, list[list[int]]]:
+    """(threads of a team, sequences of each group), the most expensive group first.
+
+    `attention_per_token` is what a token costs for each it attends to, in units of one passing the linear maps.
+    """
+
 def peak_flops(isa: str, dtype: str, num_threads: int, seconds: float) -> float:
     """Multiply-adds on registers alone, in flop/s over all threads."""
 
