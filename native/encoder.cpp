@@ -215,7 +215,7 @@ void Encoder::run_group(const Batch& batch, const Team& team, const Lane& lane) 
   }
   if (keeps_residual())
     each_block([&](size_t begin, size_t end, const Lane& block) {
-      normalize(weights_.final_norm, spec_.norm, block, residual(team, begin), end - begin, NormTarget::activations,
+      normalize(weights_.final_norm, block, residual(team, begin), end - begin, NormTarget::activations,
                 at(team.shared.hidden, begin, hidden_stride_), hidden_stride_);
     });
   lane.sync();
@@ -261,24 +261,25 @@ void Encoder::embed(const Team& team, size_t begin, size_t end, const Lane& lane
                   .x = x + (first - begin) * sums_stride_,
                   .x_stride = sums_stride_});
   if (keeps_residual() && weights_.embedding_norm.weight)
-    normalize(weights_.embedding_norm, spec_.norm, lane, x, end - begin, NormTarget::floats, x, sums_stride_);
+    normalize(weights_.embedding_norm, lane, x, end - begin, NormTarget::floats, x, sums_stride_);
   if (!keeps_residual())
-    normalize(weights_.embedding_norm, spec_.norm, lane, x, end - begin, NormTarget::activations,
+    normalize(weights_.embedding_norm, lane, x, end - begin, NormTarget::activations,
               at(team.shared.hidden, begin, hidden_stride_), hidden_stride_);
   lane.sync();
 }
 
-// Normalizes this lane's share of `rows` float32 rows; `added` are rows of `hidden` that are added to them afterwards.
-void Encoder::normalize(const NormWeights& weights, Norm norm, const Lane& lane, const float* x, size_t rows,
-                        NormTarget target, void* y, size_t y_stride, const char* added) const {
+// Normalizes this lane's share of `rows` float32 rows, or copies them where there are no weights; `added` are rows of
+// `hidden` that are added to them afterwards.
+void Encoder::normalize(const NormWeights& weights, const Lane& lane, const float* x, size_t rows, NormTarget target,
+                        void* y, size_t y_stride, const char* added) const {
   const size_t first = lane.begin(rows);
   const size_t bytes = target == NormTarget::activations ? kernels_.activation_bytes : sizeof(float);
-  kernels_.norm({.kind = norm.kind,
+  kernels_.norm({.kind = weights.weight ? spec_.norm.kind : NormKind::none,
                  .x = x + first * sums_stride_,
                  .x_stride = sums_stride_,
                  .weight = weights.weight,
                  .bias = weights.bias,
-                 .eps = norm.eps,
+                 .eps = spec_.norm.eps,
                  .rows = lane.end(rows) - first,
                  .width = spec_.hidden_size,
                  .target = target,

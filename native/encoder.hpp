@@ -203,8 +203,8 @@ class Encoder {
   void expand(const MlpWeights& mlp, const char* x, size_t rows, const Lane& lane) const;
   void choose_experts(const LayerWeights& layer, const char* hidden, size_t rows, Workspace& own) const;
   void mix_experts(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const;
-  void normalize(const NormWeights& weights, Norm norm, const Lane& lane, const float* x, size_t rows,
-                 NormTarget target, void* y, size_t y_stride, const char* added = nullptr) const;
+  void normalize(const NormWeights& weights, const Lane& lane, const float* x, size_t rows, NormTarget target, void* y,
+                 size_t y_stride, const char* added = nullptr) const;
   void close(const LinearWeights& linear, size_t in_features, const char* x, size_t x_stride, const PlacedNorms& norms,
              const Team& team, size_t begin, size_t end, const Lane& lane) const;
   void settle(const PlacedNorms& norms, const Team& team, size_t begin, size_t end, const Lane& lane) const;

@@ -10,9 +10,8 @@ namespace openbei {
 void Encoder::project(const LayerWeights& layer, const Team& team, size_t begin, size_t end, const Lane& lane) const {
   char* hidden = at(team.shared.hidden, begin, hidden_stride_);
   if (keeps_residual()) {
-    const NormWeights& weights = layer.attention_norms.norm;
-    const Norm norm = weights.weight ? spec_.norm : Norm{NormKind::none, 0.0f};
-    normalize(weights, norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden, hidden_stride_);
+    normalize(layer.attention_norms.norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden,
+              hidden_stride_);
     lane.sync();
   }
   run_linear(kernels_, layer.qkv, spec_.hidden_size, spec_.query_width() + 2 * spec_.kv_width(), lane.rank, lane.size,
@@ -148,14 +147,12 @@ void Encoder::settle(const PlacedNorms& norms, const Team& team, size_t begin, s
   lane.sync();
   if (spec_.placement == Placement::post) {
     const bool has_second = norms.post_norm.weight != nullptr;
-    if (has_second)
-      normalize(norms.norm, spec_.norm, lane, sums, end - begin, NormTarget::add, sums, sums_stride_, hidden);
-    normalize(has_second ? norms.post_norm : norms.norm, spec_.norm, lane, sums, end - begin, NormTarget::activations,
-              hidden, hidden_stride_);
+    if (has_second) normalize(norms.norm, lane, sums, end - begin, NormTarget::add, sums, sums_stride_, hidden);
+    normalize(has_second ? norms.post_norm : norms.norm, lane, sums, end - begin, NormTarget::activations, hidden,
+              hidden_stride_);
   }
   if (spec_.placement == Placement::sandwich)
-    normalize(norms.post_norm, spec_.norm, lane, sums, end - begin, NormTarget::grow, residual(team, begin),
-              sums_stride_);
+    normalize(norms.post_norm, lane, sums, end - begin, NormTarget::grow, residual(team, begin), sums_stride_);
   if (spec_.placement != Placement::pre) lane.sync();
 }
 
@@ -164,8 +161,8 @@ void Encoder::transform(const LayerWeights& layer, const Team& team, size_t begi
   close(layer.attention_out, spec_.query_width(), at(team.shared.context, begin, context_stride_), context_stride_,
         layer.attention_norms, team, begin, end, lane);
   if (keeps_residual()) {
-    normalize(layer.mlp_norms.norm, spec_.norm, lane, residual(team, begin), end - begin, NormTarget::activations,
-              hidden, hidden_stride_);
+    normalize(layer.mlp_norms.norm, lane, residual(team, begin), end - begin, NormTarget::activations, hidden,
+              hidden_stride_);
     lane.sync();
   }
   if (!layer.experts.empty()) {
@@ -209,9 +206,8 @@ void Encoder::convolve(const Team& team, size_t begin, size_t end, const Lane& l
 void Encoder::add_convolution(const Team& team, size_t begin, size_t end, const Lane& lane) const {
   char* hidden = at(team.shared.hidden, begin, hidden_stride_);
   float* sums = residual(team, begin);
-  normalize({}, {NormKind::none, 0.0f}, lane, sums, end - begin, NormTarget::add, sums, sums_stride_, hidden);
-  normalize(weights_.convolution_norm, spec_.norm, lane, sums, end - begin, NormTarget::activations, hidden,
-            hidden_stride_);
+  normalize({}, lane, sums, end - begin, NormTarget::add, sums, sums_stride_, hidden);
+  normalize(weights_.convolution_norm, lane, sums, end - begin, NormTarget::activations, hidden, hidden_stride_);
   lane.sync();
 }
 

@@ -299,6 +299,7 @@ AXES: dict[str, dict[str, Any]] = {
     "normalized experts, pre-norm": {
         "experts": Experts(count=5, top_k=3, layers=(0, 1), normalizes=True), "placement": "pre",
     },
+    "no layers": TURNING | {"layers": 0, "normalizes_embeddings": False},
 }  # fmt: skip
 
 
