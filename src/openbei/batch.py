@@ -124,6 +124,16 @@ class SparseVectors:
         cu_terms = np.searchsorted(rows, np.arange(len(dense) + 1))
         return cls(columns.astype(np.int32), dense[rows, columns], cu_terms.astype(np.int64), dense.shape[1])
 
+    @classmethod
+    def of_tokens(cls, batch: PackedBatch, weights: Vectors, width: int) -> "SparseVectors":
+        """For each sequence its token ids, each once, with the `weights` [num_tokens] of theirs that are not zero."""
+        sequences = np.repeat(np.arange(batch.num_sequences), np.diff(batch.cu_seqlens))
+        places, first = np.unique(sequences * width + batch.token_ids, return_index=True)
+        values = weights[first]
+        rows, columns = np.divmod(places[values != 0], width)
+        cu_terms = np.searchsorted(rows, np.arange(batch.num_sequences + 1))
+        return cls(columns.astype(np.int32), values[values != 0], cu_terms.astype(np.int64), width)
+
     def __len__(self) -> int:
         return len(self.cu_terms) - 1
 

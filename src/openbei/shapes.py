@@ -3,7 +3,17 @@
 import math
 
 from openbei.safetensors_file import Shape
-from openbei.spec import BucketBias, Dense, Disentangled, EmbeddingHead, GatedMLP, LayerNorm, ModelSpec, Norm
+from openbei.spec import (
+    BucketBias,
+    Dense,
+    Disentangled,
+    EmbeddingHead,
+    GatedMLP,
+    LayerNorm,
+    ModelSpec,
+    Norm,
+    TokenTermHead,
+)
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
@@ -64,7 +74,8 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     widths = spec.step_widths
     steps = enumerate(spec.head.steps)
     shapes = {f"head.{i}.dense": (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
-    return shapes if isinstance(spec.head, EmbeddingHead) else shapes | {"head.out": (spec.output_width, widths[-1])}
+    has_out = not isinstance(spec.head, EmbeddingHead | TokenTermHead)
+    return shapes | {"head.out": (spec.output_width, widths[-1])} if has_out else shapes
 
 
 def head_norms(spec: ModelSpec) -> dict[str, int]:

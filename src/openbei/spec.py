@@ -238,7 +238,19 @@ class TermHead(Part, frozen=True, tag="term_weights"):
     steps: tuple[Step, ...] = ()
 
 
-Head = EmbeddingHead | SequenceHead | TokenHead | TermHead
+class TokenTermHead(Part, frozen=True, tag="token_terms"):
+    """A weight for each word of the vocabulary: its own if it is a token of the text, the one column of x, else zero.
+
+    The query's side of SPLADE without inference (Geng et al., arXiv:2411.04403).
+    """
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """There are none."""
+        return ()
+
+
+Head = EmbeddingHead | SequenceHead | TokenHead | TermHead | TokenTermHead
 
 
 Placement = Literal["post", "pre", "sandwich"]
@@ -250,7 +262,7 @@ sandwich: x = x + norm(f(norm(x))), and a norm after the last layer.
 
 
 class ModelSpec(Part, frozen=True, tag="encoder"):
-    """A stack of transformer layers over summed embeddings, and a head.
+    """A stack of transformer layers over summed embeddings, or these alone with `num_layers` 0, and a head.
 
     A layer is f = attention, then f = mlp, each with its norm where `placement` says; `skips_first_norm` if the first
     layer's attention has none. With `adds_input_twice`, placed post, attention's is x = post_norm(x + norm(x + f(x))).
@@ -308,7 +320,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
         match self.head:
             case EmbeddingHead():
                 return "embedding"
-            case TermHead():
+            case TermHead() | TokenTermHead():
                 return "sparse"
             case TokenHead():
                 return "token_classifier"
@@ -321,7 +333,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
         match self.head:
             case EmbeddingHead():
                 return self.step_widths[-1]
-            case TermHead():
+            case TermHead() | TokenTermHead():
                 return self.vocab_size
             case SequenceHead(num_labels=num_labels) | TokenHead(num_labels=num_labels):
                 return num_labels

@@ -10,7 +10,7 @@ from openbei.api.routes import ROUTES
 from openbei.backends import BACKENDS
 from openbei.checkpoints import SOURCES
 from openbei.cli import COMMANDS
-from openbei.families import FAMILIES
+from openbei.families import FAMILIES, FAMILY_OF_TABLES
 from openbei.quant import SCHEMES
 
 from .source import MODULES, PACKAGE, ROOT
@@ -38,7 +38,7 @@ def test_sources() -> None:
 
 def test_families() -> None:
     assert files("families", besides={"fields", "computed"}) == {
-        module.rsplit(".", 1)[-1] for module in FAMILIES.values()
+        module.rsplit(".", 1)[-1] for module in (*FAMILIES.values(), FAMILY_OF_TABLES)
     }
 
 

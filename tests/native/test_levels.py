@@ -114,6 +114,13 @@ def test_lengths_agree_with_reference(
     check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=threads), lengths)
 
 
+@pytest.mark.parametrize("lengths", [[17], [100] * 4, [60] * 8, [600, 300, 20], [40] * 60], ids=str)
+def test_teams_of_several_threads(lengths: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    """Teams of eight, two and one; more threads than processors perhaps."""
+    engine_dir = make_engine_dir(make_spec(64, 2, 32, 96))
+    check_tokens(engine_dir, encoder_over(engine_dir, threads=8), lengths)
+
+
 @pytest.mark.parametrize("isa", OFFERED)
 @pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

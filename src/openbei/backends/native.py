@@ -29,6 +29,7 @@ from openbei.spec import (
     SequenceHead,
     TermHead,
     TokenHead,
+    TokenTermHead,
     UnitNorm,
 )
 
@@ -63,6 +64,8 @@ class NativeEngine:
         """See `Engine`. A batch that breaks the contract (ids, lengths) is an EngineError, too."""
         if output != "tokens" and (output == "labels") != (self._spec.task == "token_classifier"):
             raise EngineError(f"{self._spec.task} models have no output {output!r}")
+        if isinstance(self._spec.head, TokenTermHead) and output == "pooled":
+            return SparseVectors.of_tokens(batch, self._run(batch, "tokens")[:, 0], self._spec.vocab_size)
         if self._spec.task != "sparse" or output == "tokens":
             return self._run(batch, output)
         starts = range(0, batch.num_sequences, SEQUENCES_OF_TERMS)

@@ -30,6 +30,7 @@ from openbei.spec import (
     SequenceHead,
     TermHead,
     TokenHead,
+    TokenTermHead,
     UnitNorm,
 )
 
@@ -162,6 +163,8 @@ class ReferenceEngine:
                 logits = self._linear("head.out", self._steps(x))
                 weights = np.log1p(np.maximum(logits, np.float32(0)))
                 return SparseVectors.of(np.stack([weights[start:end].max(axis=0) for start, end in bounds]))
+            case TokenTermHead():
+                return SparseVectors.of_tokens(batch, x[:, 0], self.spec.vocab_size)
             case EmbeddingHead(poolings=poolings):
                 return self._steps(np.concatenate([pool(one, x, bounds, unpooled) for one in poolings], axis=1))
             case SequenceHead(pooling=pooling):

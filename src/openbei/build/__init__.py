@@ -56,7 +56,9 @@ def build(
     spec = inspection.spec
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
-    tokenizer = convert_tokenizer(inspection.root, spec, inspection.lowercases)
+    tokenizer = convert_tokenizer(
+        inspection.root, spec, lowercases=inspection.lowercases, adds_special_tokens=inspection.adds_special_tokens
+    )
     tensors = read_checkpoint(inspection.root)
     if inspection.words:
         tensors = inspection.words.tensors(tensors)

@@ -14,13 +14,25 @@ from openbei.build.json_file import read_json, read_optional
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import Chain, ModuleStep, read_chain
 from openbei.build.score_template import score_template
+from openbei.build.table import table_config
 from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision
 from openbei.errors import CheckpointError
-from openbei.families import Family, HeadKind, find_family
+from openbei.families import TABLES, Family, HeadKind, find_family
 from openbei.families.computed import Computed
 from openbei.families.fields import fields_of
 from openbei.prompts import Prompts, ScoreTemplate
-from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, ModelSpec, SequenceHead, Step, TermHead, TokenHead
+from openbei.spec import (
+    Dense,
+    EmbeddingHead,
+    Head,
+    LayerNorm,
+    ModelSpec,
+    SequenceHead,
+    Step,
+    TermHead,
+    TokenHead,
+    TokenTermHead,
+)
 
 GENERATES = (
     "an embedding model of its kind is a {0}Model; a reranker that answers with a word becomes a "
@@ -41,6 +53,8 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
 class Inspection:
     """What the JSON files say. `root` is the folder of config.json, weights and tokenizer.
 
+    `adds_special_tokens` if the tokenizer does that here, which it does not for a table.
+
     `module_steps` are the steps of an embedding head, whose tensors are in folders of their own. `words` make a
     generative model a classifier; `score_template` is how a reranker that was one is shown queries and documents.
     `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end.
@@ -56,6 +70,7 @@ class Inspection:
     max_sequence_tokens: int
     max_num_tokens: int
     lowercases: bool
+    adds_special_tokens: bool
     labels: tuple[str, ...]
     is_multi_label: bool
     prompts: Prompts
@@ -78,6 +93,18 @@ class _TokenizerConfig(msgspec.Struct, frozen=True):
     """tokenizer_config.json; an unlimited tokenizer has a length of 1e30."""
 
     model_max_length: Annotated[float, msgspec.Meta(ge=1)] | None = None
+
+
+class _Truncation(msgspec.Struct, frozen=True):
+    """How much of a text a tokenizer keeps."""
+
+    max_length: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _TokenizerFile(msgspec.Struct, frozen=True):
+    """tokenizer.json."""
+
+    truncation: _Truncation | None = None
 
 
 class _ModelConfig(msgspec.Struct, frozen=True):
@@ -105,7 +132,7 @@ def inspect_checkpoint(
     """
     chain = read_chain(folder, route)
     root = chain.root
-    config = read_json(root / "config.json", dict[str, Any])
+    config = table_config(root, chain.table) if chain.table else read_json(root / "config.json", dict[str, Any])
     named = architecture_of(config)
     words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
     if words:
@@ -128,7 +155,7 @@ def inspect_checkpoint(
             f"{architecture} is built for {task!r}"
         )
     budget, about_budget = _budget(spec, max_num_tokens)
-    length, why = _sequence_length(root, sentence, spec, budget)
+    length, why = _sequence_length(root, sentence, spec, budget, chain.table)
     given = read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
     prompts = Prompts(
         given.prompts, given.default_prompt_name, not isinstance(head, EmbeddingHead) or chain.pools_prompts()
@@ -136,10 +163,10 @@ def inspect_checkpoint(
     template, about_template = score_template(root, architecture, spec, labels, prompts)
     is_reranker = len(labels) == 1 or template is not None
     logs_twice = isinstance(head, TermHead) and chain.check_splade()
-    max_terms = given.max_active_dims if isinstance(head, TermHead) else None
+    max_terms = given.max_active_dims if spec.task == "sparse" else None
     decisions = [
         *([words.decision] if words else []),
-        Decision("family", spec.family, f"config.json names the architecture {named}"),
+        _about_family(spec, chain, named),
         *_about_attention(config, spec),
         Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
         *chain.decisions,
@@ -153,13 +180,15 @@ def inspect_checkpoint(
     ]
     return Inspection(
         root, family, kind, spec, computed, module_steps, chain.normalizes, length, budget, sentence.do_lower_case,
-        labels, is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
+        chain.table is None, labels, is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
     )  # fmt: skip
 
 
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
     """What to build, of what the architecture allows."""
     path = folder / "modules.json"
+    if chain.table:
+        return TABLES[chain.table]
     if chain.pooling_kind in (None, "LogitScore"):
         if kinds[0] in ("sequence_labels", "token_labels"):
             return kinds[0]
@@ -187,7 +216,7 @@ def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int
         return SequenceHead(num_labels=num_labels, steps=steps)
     if kind == "embedding":
         return EmbeddingHead(poolings=chain.poolings())
-    return TermHead(steps=steps)
+    return TokenTermHead() if chain.table else TermHead(steps=steps)
 
 
 def _labels(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
@@ -207,6 +236,11 @@ def _labels(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
     if len(set(names)) < len(names):
         raise CheckpointError(f"config.json: id2label gives one name to several labels: {', '.join(names)}")
     return names, given.problem_type == "multi_label_classification"
+
+
+def _about_family(spec: ModelSpec, chain: Chain, named: str) -> Decision:
+    says = "modules.json has the module" if chain.table else "config.json names the architecture"
+    return Decision("family", spec.family, f"{says} {named}")
 
 
 def _about_attention(config: Mapping[str, Any], spec: ModelSpec) -> Iterator[Decision]:
@@ -264,11 +298,16 @@ def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ..
     return budget, (Decision("max_num_tokens", str(budget), f"the default of {base_model}"),)
 
 
-def _sequence_length(root: Path, sentence: _SentenceConfig, spec: ModelSpec, max_num_tokens: int) -> tuple[int, str]:
+def _sequence_length(
+    root: Path, sentence: _SentenceConfig, spec: ModelSpec, max_num_tokens: int, table: str | None
+) -> tuple[int, str]:
     limits: dict[str, float] = {"max_position_embeddings of config.json": spec.positions.max_positions}
     limits["max_num_tokens, the token budget of a batch"] = max_num_tokens
     if sentence.max_seq_length is not None:
         limits["max_seq_length of sentence_bert_config.json"] = sentence.max_seq_length
+    elif table == "StaticEmbedding":  # which goes by the tokenizer's file alone
+        if truncation := read_optional(root / "tokenizer.json", _TokenizerFile).truncation:
+            limits["truncation of tokenizer.json"] = truncation.max_length
     elif (root / "tokenizer_config.json").exists():
         length = read_json(root / "tokenizer_config.json", _TokenizerConfig).model_max_length
         limits["model_max_length of tokenizer_config.json"] = length or math.inf

@@ -14,6 +14,7 @@ from openbei.build.json_file import read_json, read_optional
 from openbei.build.router import Module, routed
 from openbei.config import Decision
 from openbei.errors import CheckpointError
+from openbei.families import TABLES
 from openbei.families.fields import Size
 from openbei.spec import Activation, Dense, LayerNorm, Pooling, Step, UnitNorm
 
@@ -54,8 +55,8 @@ AFTER_POOLING = ("Dense", "LayerNorm", "Normalize", "Dropout")
 """Modules that may follow a Pooling, in any order and number."""
 
 _IMPLEMENTED = (
-    "Transformer; Transformer, SpladePooling; Transformer, LogitScore; Transformer, Pooling, then any of "
-    + ", ".join(AFTER_POOLING)
+    "Transformer; Transformer, SpladePooling; Transformer, LogitScore; SparseStaticEmbedding; "
+    "StaticEmbedding or Transformer, Pooling, then any of " + ", ".join(AFTER_POOLING)
 )
 _LAYER_NORM_EPS = 1e-5  # torch's default, which the module keeps
 
@@ -98,7 +99,8 @@ class ModuleStep:
 class Chain:
     """What follows the transformer, whose files are in `root`.
 
-    A `Pooling` and more, a `SpladePooling`, a `LogitScore`, or nothing.
+    A `Pooling` and more, a `SpladePooling`, a `LogitScore`, or nothing. Where there is no transformer, `pooling_kind`
+    is the module of TABLES that is there instead.
     """
 
     root: Path
@@ -108,9 +110,14 @@ class Chain:
     normalizes: bool = False
     decisions: tuple[Decision, ...] = ()
 
+    @property
+    def table(self) -> str | None:
+        """The module that is there instead of a transformer."""
+        return self.pooling_kind if self.pooling_kind in TABLES else None
+
     def check_splade(self) -> bool:
         """Whether SPLADE takes the logarithm of weights twice. Raises CheckpointError for what is not implemented."""
-        config = read_json(self.pooling_file, dict[str, Any])
+        config = self._config()
         if (strategy := config.get("pooling_strategy", "max")) != "max":
             raise CheckpointError(f"{self.pooling_file}: pooling_strategy is {strategy!r}; only 'max' is implemented")
         if (activation := str(config.get("activation_function", "relu"))) not in SPLADE_ACTIVATIONS:
@@ -121,7 +128,7 @@ class Chain:
 
     def poolings(self) -> tuple[Pooling, ...]:
         """The ways of pooling, in order. Raises CheckpointError for one that is not implemented."""
-        config = read_json(self.pooling_file, dict[str, Any])
+        config = self._config()
         found = config.get("pooling_mode", [mode for key, mode in _OLD_POOLING_KEYS.items() if config.get(key)])
         modes = [found] if isinstance(found, str) else found
         if not isinstance(modes, list) or not modes or not all(str(mode) in POOLINGS for mode in modes):
@@ -130,11 +137,15 @@ class Chain:
 
     def pools_prompts(self) -> bool:
         """Whether tokens of a prompt are pooled as others are."""
-        return bool(read_json(self.pooling_file, dict[str, Any]).get("include_prompt", True))
+        return bool(self._config().get("include_prompt", True))
+
+    def _config(self) -> dict[str, Any]:
+        """The Pooling's; a table does what it does by default."""
+        return {"pooling_mode": "mean"} if self.table else read_json(self.pooling_file, dict[str, Any])
 
     def steps(self, hidden_size: int) -> Iterator[ModuleStep]:
         """What is done with pooled vectors. Raises CheckpointError for a module that does not fit the one before."""
-        config = read_json(self.pooling_file, dict[str, Any])
+        config = self._config()
         size = config.get("embedding_dimension", config.get("word_embedding_dimension", hidden_size))
         if size != hidden_size:
             raise CheckpointError(f"{self.pooling_file}: it pools vectors of {size}; the model's have {hidden_size}")
@@ -173,15 +184,22 @@ def read_chain(folder: Path, route: str | None = None) -> Chain:
             return Chain(modules[0].folder, None, path, decisions=decisions)
         case [transformer, "SpladePooling" | "LogitScore"] if transformer in TRANSFORMERS:
             return Chain(modules[0].folder, kinds[1], modules[1].folder / "config.json", decisions=decisions)
+        case ["SparseStaticEmbedding"]:
+            return Chain(modules[0].folder, kinds[0], path, decisions=decisions)
+        case ["StaticEmbedding", *after] if set(after) <= set(AFTER_POOLING):
+            return _embedding_chain(modules[0], path, modules[1:], decisions)
         case ["Transformer", "Pooling", *after] if set(after) <= set(AFTER_POOLING):
-            counting = [module for module in modules[2:] if module.kind != "Dropout"]
-            normalizes = bool(counting) and counting[-1].kind == "Normalize"
-            if normalizes:
-                read_optional(counting.pop().folder / "config.json", _Normalize)
-            return Chain(
-                modules[0].folder, "Pooling", modules[1].folder / "config.json", tuple(counting), normalizes, decisions
-            )
+            return _embedding_chain(modules[0], modules[1].folder / "config.json", modules[2:], decisions)
     raise CheckpointError(f"{path} is the chain {', '.join(kinds)}; implemented are: {_IMPLEMENTED}")
+
+
+def _embedding_chain(first: Module, pooling_file: Path, after: list[Module], decisions: tuple[Decision, ...]) -> Chain:
+    counting = [module for module in after if module.kind != "Dropout"]
+    normalizes = bool(counting) and counting[-1].kind == "Normalize"
+    if normalizes:
+        read_optional(counting.pop().folder / "config.json", _Normalize)
+    kind = first.kind if first.kind in TABLES else "Pooling"
+    return Chain(first.folder, kind, pooling_file, tuple(counting), normalizes, decisions)
 
 
 def _check_width(path: Path, key: str, given: int, width: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, normalizers, processors
 
 from openbei.build.json_file import read_json, read_optional
 from openbei.config import Decision
@@ -58,10 +58,13 @@ def read_tokenizer(root: Path) -> Tokenizer:
         raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
 
 
-def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> ConvertedTokenizer:
+def convert_tokenizer(
+    root: Path, spec: ModelSpec, *, lowercases: bool = False, adds_special_tokens: bool = True
+) -> ConvertedTokenizer:
     """Make the engine's tokenizer of the checkpoint's.
 
-    `lowercases` puts sentence-transformers' own lower-casing in front. Added tokens that the model has no vector for
+    `lowercases` puts sentence-transformers' own lower-casing in front; `adds_special_tokens` unset leaves texts without
+    those that go around them. Added tokens that the model has no vector for
     are dropped, as that of images in EmbeddingGemma. Raises CheckpointError where there is no tokenizer.json, or it can
     give other token ids that the model has no vector for.
     """
@@ -76,7 +79,11 @@ def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> Converte
         )
     _check_ids(tokenizer, path, spec)
     said = read_optional(root / "tokenizer_config.json", _TokenizerConfig)
-    if tokenizer.num_special_tokens_to_add(is_pair=False) < bool(said.add_bos_token) + bool(said.add_eos_token):
+    if not adds_special_tokens:
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+        reason = "sentence-transformers adds none for a table"
+        decisions.append(Decision("tokenizer", "no special tokens around a text", reason))
+    elif tokenizer.num_special_tokens_to_add(is_pair=False) < bool(said.add_bos_token) + bool(said.add_eos_token):
         reason = "tokenizer.json says what goes around a text, for transformers 5 too"
         decisions.append(Decision("tokenizer", "add_bos_token and add_eos_token not followed", reason))
     if tokenizer.truncation or tokenizer.padding:

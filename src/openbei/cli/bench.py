@@ -38,7 +38,7 @@ def command(
         lengths = sequence_lengths(name, batch_tokens, manifest)
         speed = tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds)
         flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
-        share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak else ""
+        share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak and flops else ""
         click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
 
 

@@ -69,6 +69,12 @@ ARCHITECTURES: dict[str, tuple[HeadKind, ...]] = {
 """Its end -> what it can be built as. Where there are two, modules.json decides."""
 
 
+TABLES: dict[str, HeadKind] = {"StaticEmbedding": "embedding", "SparseStaticEmbedding": "term_weights"}
+"""Modules of sentence-transformers that are no transformer -> what they are built as."""
+
+FAMILY_OF_TABLES = "openbei.families.static"
+
+
 class Family(Protocol):
     """The face of a family file."""
 
@@ -95,7 +101,12 @@ class Family(Protocol):
 def find_family(
     architecture: str, config: Mapping[str, object] = MappingProxyType({})
 ) -> tuple[Family, tuple[HeadKind, ...]]:
-    """The family of an architecture name of config.json, and what it can be. Raises CheckpointError, naming all."""
+    """The family of an architecture name of config.json, or of a module of TABLES, and what it can be.
+
+    Raises CheckpointError, naming all.
+    """
+    if architecture in TABLES:
+        return cast(Family, import_module(FAMILY_OF_TABLES)), (TABLES[architecture],)
     code, name = f"{config.get('auto_map')} {config.get('_name_or_path')}", architecture
     for repository, (written, meant) in OF_CODE.items():
         if repository in code and name.startswith(written):
