@@ -78,14 +78,53 @@ def test_files_of_model2vec(m: Any, tokenizer_json: Path, tmp_path: Path) -> Non
     save_file({"embeddings": rows}, path)
     engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
     assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS)) >= 0.99999
-    save_file({"embeddings": rows[:9], "mapping": np.arange(len(rows)) % 9}, path)
-    with pytest.raises(CheckpointError, match=r"has mapping beside embeddings; .*\nhint: load and save the model once"):
-        build_engine(tmp_path / "model", tmp_path / "engine")
     save_file({"embeddings": rows[:, 0].copy()}, path)
     with pytest.raises(CheckpointError, match=r"embeddings has the shape \[\d+\], which is not a StaticEmbedding's"):
         build_engine(tmp_path / "model", tmp_path / "engine")
     save_file({"vectors": rows}, path)
     with pytest.raises(CheckpointError, match=r"has no tensor embedding\.weight or embeddings, a StaticEmbedding's"):
+        build_engine(tmp_path / "model", tmp_path / "engine")
+
+
+@pytest.mark.parametrize("of_tokens", [("mapping",), ("weights",), ("mapping", "weights")], ids=" and ".join)
+def test_rows_that_tokens_share(of_tokens: tuple[str, ...], m: Any, tokenizer_json: Path, tmp_path: Path) -> None:
+    """model2vec's quantized vocabularies, which sentence-transformers folds when it loads them."""
+    from sentence_transformers import SentenceTransformer
+
+    save(tmp_path / "model", [table(m, tokenizer_json), m.Normalize()])
+    [path] = (tmp_path / "model").rglob(SINGLE_FILE)
+    rows, rng = load_file(path)["embedding.weight"], np.random.default_rng(1)
+    given = {"mapping": rng.integers(0, 60, len(rows)), "weights": rng.uniform(0.1, 3.0, len(rows))}
+    tensors = {
+        "embeddings": rows[: 60 if "mapping" in of_tokens else None],
+        **{name: given[name] for name in of_tokens},
+    }
+    save_file(tensors, path)
+    model = SentenceTransformer(str(tmp_path / "model"), device="cpu", local_files_only=True)
+    engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
+    assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS)) >= 0.99999
+
+
+@pytest.mark.parametrize(
+    ("tensors", "problem"),
+    [
+        ({"mapping": np.full(7, 60)}, r"tokenizer\.json: token .*; the model's vocabulary ends at 6"),
+        ({"mapping": [60]}, "mapping has numbers from 60 to 60; the table has 60 rows"),
+        ({"mapping": [0], "weights": [1.0, 2.0]}, r"tensor weights has the shape"),
+        ({"mapping": [0], "weights": [np.nan]}, "numbers for embeddings.token are not all finite"),
+        ({"bias": [0.0]}, "has tensors that static has no place for: bias"),
+    ],
+    ids=["few", "beyond", "lengths", "nan", "others"],
+)
+def test_refuses_other_tables(
+    tensors: dict[str, Any], problem: str, m: Any, tokenizer_json: Path, tmp_path: Path
+) -> None:
+    save(tmp_path / "model", [table(m, tokenizer_json)])
+    [path] = (tmp_path / "model").rglob(SINGLE_FILE)
+    rows = load_file(path)["embedding.weight"]
+    spoilt = {name: np.repeat(one, len(rows)) if isinstance(one, list) else one for name, one in tensors.items()}
+    save_file({"embeddings": rows[:60] if "mapping" in tensors else rows, **spoilt}, path)
+    with pytest.raises(CheckpointError, match=problem):
         build_engine(tmp_path / "model", tmp_path / "engine")
 
 

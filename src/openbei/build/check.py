@@ -22,6 +22,7 @@ PARTS = ("weight", "bias")
 TRANSPOSED = ".T"
 _SHOWN = 8  # names in a message
 _READABLE = ("float32", "float16", "bfloat16")
+_COMPUTED_FROM = (*_READABLE, "float64", "int32", "int64")
 
 
 class _ShardIndex(msgspec.Struct, frozen=True):
@@ -104,7 +105,8 @@ def match_tensors(
         sources[name] = [_Source(found[theirs], tensors[found[theirs]]) for theirs in one.sources]
     for name, shape in shapes.items():
         given = list(made[name].sources.values()) if name in made else None
-        _check_parts(sources[name], given or _part_shapes(name, shape, spec, len(sources[name])))
+        shapes_of_parts = given or _part_shapes(name, shape, spec, len(sources[name]))
+        _check_parts(sources[name], shapes_of_parts, _COMPUTED_FROM if given else _READABLE)
     used = {source.name for parts in sources.values() for source in parts}
     dropped = tuple(found[theirs] for theirs in expected if theirs in found and found[theirs] not in used)
     functions = {name: one.function for name, one in made.items()}
@@ -221,15 +223,15 @@ def _part_shapes(name: str, shape: Shape, spec: ModelSpec, num_parts: int) -> li
     return [(shape[0] // num_parts, *shape[1:])] * num_parts if num_parts else []
 
 
-def _check_parts(parts: list[_Source], shapes: list[Shape]) -> None:
+def _check_parts(parts: list[_Source], shapes: list[Shape], readable: tuple[str, ...] = _READABLE) -> None:
     for part, shape in zip(parts, shapes, strict=True):
         whole = part.whole(shape)
         if part.tensor.shape != whole:
             raise CheckpointError(
                 f"tensor {part.name} has the shape {list(part.tensor.shape)}; config.json says {list(whole)}"
             )
-        if part.tensor.dtype.name not in _READABLE:
-            raise CheckpointError(f"tensor {part.name} is {part.tensor.dtype.name}; readable: {', '.join(_READABLE)}")
+        if part.tensor.dtype.name not in readable:
+            raise CheckpointError(f"tensor {part.name} is {part.tensor.dtype.name}; readable: {', '.join(readable)}")
 
 
 def _some(names: Collection[str]) -> str:

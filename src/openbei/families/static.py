@@ -4,10 +4,13 @@ sentence-transformers' StaticEmbedding, as which model2vec's models are publishe
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
+import numpy as np
 
 from openbei.batch import Vectors
+from openbei.errors import CheckpointError
 from openbei.families import HeadKind
 from openbei.families.computed import Computed
 from openbei.families.fields import Size, fields_of
@@ -21,21 +24,23 @@ TIED = dict[str, str]()
 DROPPED = ()
 
 
-class _Shape(msgspec.Struct, frozen=True):
-    """That of the table."""
+class _Table(msgspec.Struct, frozen=True):
+    """What `openbei.build.table` finds."""
 
     vocab_size: Size
     hidden_size: Size
+    num_rows: Size
+    of_tokens: tuple[str, ...]
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a table's shape. What it says of layers is for none."""
-    shape = fields_of(config, _Shape)
+    table = fields_of(config, _Table)
     return ModelSpec(
         family="static",
-        vocab_size=shape.vocab_size,
+        vocab_size=table.vocab_size,
         type_vocab_size=0,
-        hidden_size=shape.hidden_size,
+        hidden_size=table.hidden_size,
         num_layers=0,
         positions=NoPositions(max_positions=2**31 - 1),
         attention=Attention(num_heads=1, head_dim=1, num_kv_heads=1),
@@ -52,11 +57,28 @@ def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
 
 
 def computed(config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Computed]:
-    """Weights as a table of one column."""
-    if not isinstance(spec.head, TokenTermHead):
+    """Weights as a table of one column, and a row for each token of what several tokens share."""
+    if isinstance(spec.head, TokenTermHead):
+        return {"embeddings.token": Computed(_column, {"weight": (spec.vocab_size,)})}
+    table = fields_of(config, _Table)
+    if not table.of_tokens:
         return {}
-    return {"embeddings.token": Computed(_column, {"weight": (spec.vocab_size,)})}
+    sources: dict[str, tuple[int, ...]] = {"embedding.weight": (table.num_rows, table.hidden_size)}
+    sources |= dict.fromkeys(table.of_tokens, (table.vocab_size,))
+    return {"embeddings.token": Computed(partial(_unfold, table.of_tokens), sources)}
 
 
 def _column(weights: Vectors) -> Vectors:
     return weights[:, None]
+
+
+def _unfold(names: tuple[str, ...], rows: Vectors, *given: Vectors) -> Vectors:
+    """weights[token] · rows[mapping[token]], each where it is given."""
+    of_tokens = dict(zip(names, given, strict=True))
+    if (mapping := of_tokens.get("mapping")) is not None:
+        if not np.all((mapping >= 0) & (mapping < len(rows))):
+            raise CheckpointError(
+                f"mapping has numbers from {mapping.min():.0f} to {mapping.max():.0f}; the table has {len(rows)} rows"
+            )
+        rows = rows[mapping.astype(np.int64)]
+    return rows * of_tokens["weights"][:, None] if "weights" in of_tokens else rows
