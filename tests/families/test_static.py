@@ -110,11 +110,12 @@ def test_rows_that_tokens_share(of_tokens: tuple[str, ...], m: Any, tokenizer_js
     [
         ({"mapping": np.full(7, 60)}, r"tokenizer\.json: token .*; the model's vocabulary ends at 6"),
         ({"mapping": [60]}, "mapping has numbers from 60 to 60; the table has 60 rows"),
+        ({"weights": np.array(1.0)}, r"tokenizer\.json: token .*; the model's vocabulary ends at 0"),
         ({"mapping": [0], "weights": [1.0, 2.0]}, r"tensor weights has the shape"),
         ({"mapping": [0], "weights": [np.nan]}, "numbers for embeddings.token are not all finite"),
         ({"bias": [0.0]}, "has tensors that static has no place for: bias"),
     ],
-    ids=["few", "beyond", "lengths", "nan", "others"],
+    ids=["few", "beyond", "scalar", "lengths", "nan", "others"],
 )
 def test_refuses_other_tables(
     tensors: dict[str, Any], problem: str, m: Any, tokenizer_json: Path, tmp_path: Path

@@ -47,7 +47,7 @@ from tests.same_embedding import worst_cosine
 
 OFFERED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
 
-# hidden, heads, head_dim, inner: multiples of every tile, of none, single columns, odd heads, more than one depth block
+# hidden, heads, head_dim, inner: multiples of every tile, of none, single columns, odd and wide heads, many depths
 SHAPES = [
     (64, 2, 32, 96),
     (384, 12, 32, 1536),
@@ -59,6 +59,7 @@ SHAPES = [
     (128, 2, 64, 600),
     (512, 4, 128, 1056),
     (16, 2, 96, 32),
+    (48, 1, 640, 64),
 ]
 LENGTHS = [
     [1],

@@ -32,6 +32,6 @@ def table_config(root: Path, kind: str) -> dict[str, Any]:
         raise CheckpointError(f"{root / SINGLE_FILE}: {name} has the shape {list(shape)}, which is not a {kind}'s")
     of_tokens = [one for one in _OF_TOKENS if one in tensors and TABLES[kind] == "embedding"]
     num_rows, columns = (*shape, 1)[:2]
-    vocab_size = len(tensors[of_tokens[0]]) if of_tokens else num_rows
+    vocab_size = tensors[of_tokens[0]].size if of_tokens else num_rows
     sizes = {"vocab_size": vocab_size, "hidden_size": columns, "num_rows": num_rows}
     return {"architectures": [kind], **sizes, "of_tokens": of_tokens}
