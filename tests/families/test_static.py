@@ -177,7 +177,8 @@ def test_routes_of_an_inference_free_splade(
 def test_weights_of_a_query(inference_free: tuple[Path, Any], tmp_path: Path) -> None:
     """A token counts once however often it comes, one without weight is no term, and nothing is around a text."""
     folder, _ = inference_free
-    engine_dir = build_engine(folder, tmp_path / "engine", route="query")
+    engine_dir = build_engine(folder, tmp_path / "engine", route="query", dtype="bfloat16")
+    assert engine_dir.manifest.dtype == "float32"  # weights are exact, and few
     sparse, dense = weigh(engine_dir, "native", ["a a a", "a"])
     np.testing.assert_array_equal(dense[0], dense[1])
     [path] = [path for path in folder.rglob(SINGLE_FILE) if "Static" in str(path.parent)]

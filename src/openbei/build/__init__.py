@@ -18,7 +18,7 @@ from openbei.config import Decision, Deployment, Environment
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.quant import SCHEMES
-from openbei.spec import ModelSpec, Task
+from openbei.spec import DType, ModelSpec, Task, TokenTermHead
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
 
@@ -56,6 +56,7 @@ def build(
     spec = inspection.spec
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
+    dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
     tokenizer = convert_tokenizer(
         inspection.root, spec, lowercases=inspection.lowercases, adds_special_tokens=inspection.adds_special_tokens
     )
@@ -79,14 +80,14 @@ def build(
         unk_token_id=tokenizer.unk_token_id,
         has_token_types=tokenizer.has_token_types,
         example_input=deployment.example_input,
-        dtype=deployment.dtype,
+        dtype=dtype,
         max_sequence_tokens=inspection.max_sequence_tokens,
         max_num_tokens=inspection.max_num_tokens,
         default_route=default_route,
         content_hash=content_hash(deployment, folder),
-        report=_decisions(deployment, inspection, matched, default_route, tokenizer.decisions),
+        report=_decisions(deployment, inspection, matched, default_route, dtype, tokenizer.decisions),
     )
-    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[deployment.dtype])
+    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[dtype])
     write_engine_dir(
         out, manifest, planned, tokenizer.content, progress=lambda done, total: progress("write", done, total)
     )
@@ -119,6 +120,7 @@ def _decisions(
     inspection: Inspection,
     matched: Matched,
     default_route: str,
+    dtype: DType,
     tokenizer_decisions: tuple[Decision, ...],
 ) -> tuple[Decision, ...]:
     dropped = ", ".join(matched.dropped) or "none"
@@ -129,7 +131,8 @@ def _decisions(
         *tokenizer_decisions,
         Decision("dropped tensors", dropped, "the answers do not depend on them"),
         Decision("default route", default_route, route_reason),
-        *deployment.notes,
+        *(note for note in deployment.notes if note.subject != "dtype" or note.decision == dtype),
+        *([] if dtype == deployment.dtype else [Decision("dtype", dtype, "a weight for each token takes little room")]),
     )
 
 
