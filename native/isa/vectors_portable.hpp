@@ -11,7 +11,7 @@ struct PortableVectors {
   typedef float F __attribute__((vector_size(16)));
   typedef int32_t I __attribute__((vector_size(16)));
   static constexpr size_t width = 4;
-  // Rows and vectors of columns that a matrix product holds in registers.
+  // Rows, of two vectors each, that a matrix product holds in registers.
   static constexpr int product_rows = 4;
 
   static F zero() { return F{}; }

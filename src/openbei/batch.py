@@ -121,18 +121,24 @@ class SparseVectors:
     def of(cls, dense: Vectors) -> "SparseVectors":
         """The positive numbers of float32 [rows, width]."""
         rows, columns = np.nonzero(dense > 0)
-        cu_terms = np.searchsorted(rows, np.arange(len(dense) + 1))
-        return cls(columns.astype(np.int32), dense[rows, columns], cu_terms.astype(np.int64), dense.shape[1])
+        return cls._of_places(rows, columns, dense[rows, columns], dense.shape)
 
     @classmethod
     def of_tokens(cls, batch: PackedBatch, weights: Vectors, width: int) -> "SparseVectors":
         """For each sequence its token ids, each once, with the `weights` [num_tokens] of theirs that are not zero."""
         sequences = np.repeat(np.arange(batch.num_sequences), np.diff(batch.cu_seqlens))
         places, first = np.unique(sequences * width + batch.token_ids, return_index=True)
-        values = weights[first]
-        rows, columns = np.divmod(places[values != 0], width)
-        cu_terms = np.searchsorted(rows, np.arange(batch.num_sequences + 1))
-        return cls(columns.astype(np.int32), values[values != 0], cu_terms.astype(np.int64), width)
+        kept = weights[first] != 0
+        rows, columns = np.divmod(places[kept], width)
+        return cls._of_places(rows, columns, weights[first][kept], (batch.num_sequences, width))
+
+    @classmethod
+    def _of_places(
+        cls, rows: NDArray[np.int64], columns: NDArray[np.int64], values: Vectors, shape: tuple[int, ...]
+    ) -> "SparseVectors":
+        """Numbers at ascending places of an array [rows, width]."""
+        cu_terms = np.searchsorted(rows, np.arange(shape[0] + 1))
+        return cls(columns.astype(np.int32), values, cu_terms.astype(np.int64), shape[1])
 
     def __len__(self) -> int:
         return len(self.cu_terms) - 1

@@ -291,6 +291,11 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     embedding_scale: float = 1.0
     unbiased: tuple[str, ...] = ()
 
+    @property
+    def is_table(self) -> bool:
+        """Whether there are no layers."""
+        return self.num_layers == 0
+
     def experts_of(self, layer: int) -> Experts | None:
         """The experts of a layer that has them."""
         return self.experts if self.experts and layer in self.experts.layers else None

@@ -24,6 +24,7 @@ from tests.checkpoint import (
     write_chain,
     write_json,
 )
+from tests.dense_rows import dense_rows
 from tests.families.parity import error
 from tests.prose import WORDS, texts
 from tests.same_embedding import worst_cosine
@@ -145,11 +146,10 @@ def test_splade(family: str, backend: str, make: Callable[..., Path], tmp_path: 
     given = texts(70, longest=100)  # more than the native engine holds as dense rows
     weights = run(engine_dir, backend, given)
     assert isinstance(weights, SparseVectors)
-    dense = np.zeros((len(given), weights.width), np.float32)
-    dense[np.repeat(np.arange(len(given)), np.diff(weights.cu_terms)), weights.indices] = weights.values
     expected = np.stack(
         [np.log1p(np.maximum(x, 0)).max(axis=0) for x in judge_logits(checkpoint, "ForMaskedLM", given)]
     )
+    dense = dense_rows(weights)
     assert worst_cosine(dense, expected) > 0.99999
     assert np.abs(dense - expected).max() < 5e-4
 

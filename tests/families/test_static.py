@@ -14,8 +14,8 @@ from openbei.batch import PackedBatch, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError, InputError
 from openbei.serving.tokenizer import Tokenizer as ServingTokenizer
-from openbei.tasks.sparse import terms
 from tests.checkpoint import build_engine, save_model
+from tests.dense_rows import dense_rows
 from tests.families.parity import error
 from tests.same_embedding import worst_cosine
 from tests.sentence_chain import TEXTS, embed, judged, lively, save
@@ -151,11 +151,7 @@ def weigh(engine_dir: EngineDir, backend: str, texts: list[str]) -> tuple[Sparse
     """Term weights as they are and as rows of the vocabulary's width."""
     sequences = ServingTokenizer.open(engine_dir).encode(texts)
     sparse = cast(SparseVectors, load_engine(engine_dir, backend=backend).run(PackedBatch.pack(sequences)))
-    dense = np.zeros((len(sparse), sparse.width), np.float32)
-    for row, pairs in zip(dense, terms(sparse), strict=True):
-        for index, weight in pairs:
-            row[index] = weight
-    return sparse, dense
+    return sparse, dense_rows(sparse)
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])

@@ -42,6 +42,7 @@ from openbei.spec import (
     TokenHead,
     UnitNorm,
 )
+from tests.dense_rows import dense_rows
 from tests.native.conftest import MakeEngineDir, MakeSpec
 from tests.same_embedding import worst_cosine
 
@@ -175,11 +176,7 @@ def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[in
 
 
 def dense(rows: Rows) -> Vectors:
-    if not isinstance(rows, SparseVectors):
-        return rows
-    out = np.zeros((len(rows), rows.width), np.float32)
-    out[np.repeat(np.arange(len(rows)), np.diff(rows.cu_terms)), rows.indices] = rows.values
-    return out
+    return dense_rows(rows) if isinstance(rows, SparseVectors) else rows
 
 
 @pytest.mark.parametrize("isa", OFFERED)

@@ -200,7 +200,7 @@ def absorbs(spec: ModelSpec) -> bool:
     has_one_row = _poolings(spec.head) in (("cls",), ("last_token",))
     is_linear = not (attention.rotary or attention.norm or attention.bias or attention.softcap)
     is_whole = not (attention.local or attention.is_causal)
-    is_plain = spec.placement == "post" and spec.convolution is None and spec.num_layers > 0
+    is_plain = spec.placement == "post" and spec.convolution is None and not spec.is_table
     in_panels = spec.hidden_size % TILE == attention.head_dim % TILE == 0
     return has_one_row and is_linear and is_whole and is_plain and in_panels
 

@@ -57,9 +57,7 @@ def build(
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
-    tokenizer = convert_tokenizer(
-        inspection.root, spec, lowercases=inspection.lowercases, adds_special_tokens=inspection.adds_special_tokens
-    )
+    tokenizer = convert_tokenizer(inspection.root, spec, inspection.lowercases)
     tensors = read_checkpoint(inspection.root)
     if inspection.words:
         tensors = inspection.words.tensors(tensors)
@@ -131,8 +129,12 @@ def _decisions(
         *tokenizer_decisions,
         Decision("dropped tensors", dropped, "the answers do not depend on them"),
         Decision("default route", default_route, route_reason),
-        *(note for note in deployment.notes if note.subject != "dtype" or note.decision == dtype),
-        *([] if dtype == deployment.dtype else [Decision("dtype", dtype, "a weight for each token takes little room")]),
+        *(
+            Decision("dtype", dtype, "a weight for each token takes little room")
+            if note.subject == "dtype" and note.decision != dtype
+            else note
+            for note in deployment.notes
+        ),
     )
 
 

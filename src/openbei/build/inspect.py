@@ -17,7 +17,7 @@ from openbei.build.score_template import score_template
 from openbei.build.table import table_config
 from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision
 from openbei.errors import CheckpointError
-from openbei.families import TABLES, Family, HeadKind, find_family
+from openbei.families import Family, HeadKind, find_family
 from openbei.families.computed import Computed
 from openbei.families.fields import fields_of
 from openbei.prompts import Prompts, ScoreTemplate
@@ -53,8 +53,6 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
 class Inspection:
     """What the JSON files say. `root` is the folder of config.json, weights and tokenizer.
 
-    `adds_special_tokens` if the tokenizer does that here, which it does not for a table.
-
     `module_steps` are the steps of an embedding head, whose tensors are in folders of their own. `words` make a
     generative model a classifier; `score_template` is how a reranker that was one is shown queries and documents.
     `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end.
@@ -70,7 +68,6 @@ class Inspection:
     max_sequence_tokens: int
     max_num_tokens: int
     lowercases: bool
-    adds_special_tokens: bool
     labels: tuple[str, ...]
     is_multi_label: bool
     prompts: Prompts
@@ -180,7 +177,7 @@ def inspect_checkpoint(
     ]
     return Inspection(
         root, family, kind, spec, computed, module_steps, chain.normalizes, length, budget, sentence.do_lower_case,
-        chain.table is None, labels, is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
+        labels, is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
     )  # fmt: skip
 
 
@@ -188,7 +185,7 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
     """What to build, of what the architecture allows."""
     path = folder / "modules.json"
     if chain.table:
-        return TABLES[chain.table]
+        return kinds[0]
     if chain.pooling_kind in (None, "LogitScore"):
         if kinds[0] in ("sequence_labels", "token_labels"):
             return kinds[0]

@@ -58,15 +58,12 @@ def read_tokenizer(root: Path) -> Tokenizer:
         raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
 
 
-def convert_tokenizer(
-    root: Path, spec: ModelSpec, *, lowercases: bool = False, adds_special_tokens: bool = True
-) -> ConvertedTokenizer:
+def convert_tokenizer(root: Path, spec: ModelSpec, lowercases: bool) -> ConvertedTokenizer:
     """Make the engine's tokenizer of the checkpoint's.
 
-    `lowercases` puts sentence-transformers' own lower-casing in front; `adds_special_tokens` unset leaves texts without
-    those that go around them. Added tokens that the model has no vector for
-    are dropped, as that of images in EmbeddingGemma. Raises CheckpointError where there is no tokenizer.json, or it can
-    give other token ids that the model has no vector for.
+    `lowercases` puts sentence-transformers' own lower-casing in front. For a table nothing is put around a text. Added
+    tokens that the model has no vector for are dropped, as that of images in EmbeddingGemma. Raises CheckpointError
+    where there is no tokenizer.json, or it can give other token ids that the model has no vector for.
     """
     path = root / "tokenizer.json"
     tokenizer = read_tokenizer(root)
@@ -79,7 +76,7 @@ def convert_tokenizer(
         )
     _check_ids(tokenizer, path, spec)
     said = read_optional(root / "tokenizer_config.json", _TokenizerConfig)
-    if not adds_special_tokens:
+    if spec.is_table:
         tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
         reason = "sentence-transformers adds none for a table"
         decisions.append(Decision("tokenizer", "no special tokens around a text", reason))
