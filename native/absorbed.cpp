@@ -23,7 +23,7 @@ void Encoder::attend_absorbed(const LayerWeights& layer, const Team& team, const
   };
 
   for (size_t i = lane.rank; i < count; i += lane.size) {
-    const size_t row = x.starts[i] + spec_.head.rows_read(team.length(i), x.unpooled[i]).begin;
+    const size_t row = x.starts[i] + team.rows_read(spec_.head, i).begin;
     std::memcpy(at(x.read, i, hidden_stride_), at(x.hidden, row, hidden_stride_), hidden_stride_ * bytes);
   }
   lane.sync();

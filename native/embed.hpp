@@ -16,6 +16,20 @@ void take_row(float* x, const Table* row, size_t width, float scale) {
   }
 }
 
+// The same of a packed row: elements alternate with those of the panel's other rows, two at a time in bfloat16.
+template <class V, class Table>
+void take_packed_row(float* x, const void* table, size_t index, size_t width, float scale) {
+  constexpr size_t together = sizeof(float) / sizeof(Table);
+  const size_t panel = index / panel_width * panel_width * round_up(width, panel_width);
+  const Table* row = static_cast<const Table*>(table) + panel + index % panel_width * together;
+  for (size_t c = 0; c < width; c += V::width) {
+    Table elements[V::width];
+    for (size_t i = 0; i < V::width; ++i)
+      elements[i] = row[(c + i) / together * together * panel_width + (c + i) % together];
+    V::store(x + c, V::load(elements) * V::set1(scale));
+  }
+}
+
 template <class V, class Table>
 void embed(const EmbedArgs& args) {
   const auto row_of = [&](const void* table, int32_t index) {
@@ -23,7 +37,10 @@ void embed(const EmbedArgs& args) {
   };
   for (size_t row = 0; row < args.rows; ++row) {
     float* x = args.x + row * args.x_stride;
-    take_row<V, false>(x, row_of(args.token_table, args.ids[row]), args.width, args.scale);
+    if (args.has_packed_tokens)
+      take_packed_row<V, Table>(x, args.token_table, static_cast<size_t>(args.ids[row]), args.width, args.scale);
+    else
+      take_row<V, false>(x, row_of(args.token_table, args.ids[row]), args.width, args.scale);
     if (args.type_table) take_row<V, true>(x, row_of(args.type_table, args.types[row]), args.width, 1.0f);
     if (args.position_table) take_row<V, true>(x, row_of(args.position_table, args.positions[row]), args.width, 1.0f);
   }

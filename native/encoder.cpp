@@ -162,26 +162,32 @@ void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
     if (spec_.head.pools()) x.pooled.reserve((head_rows + slack_rows) * pooled_stride_ * sizeof(float));
     for (size_t turn = 0; turn < std::min<size_t>(spec_.head.num_narrow_steps(), 2); ++turn)
       x.steps[turn].reserve((head_rows + slack_rows) * step_stride_ * bytes);
-    for (auto* indices : {&x.ids, &x.positions, &x.types, &x.sequences}) indices->reserve(rows);
-    x.starts.reserve(cu_seqlens.size());
-    x.unpooled.reserve(cu_seqlens.size());
+    for (auto* indices : {&x.ids, &x.types, &x.positions, &x.position_rows, &x.sequences}) indices->reserve(rows);
+    for (auto* numbers : {&x.starts, &x.unpooled, &x.pooled_ends}) numbers->reserve(cu_seqlens.size());
   }
 }
 
 void Encoder::gather(const Group& group, const Batch& batch, Workspace& x) const {
-  for (auto* indices : {&x.ids, &x.positions, &x.types, &x.sequences}) indices->clear();
+  for (auto* indices : {&x.ids, &x.types, &x.positions, &x.position_rows, &x.sequences}) indices->clear();
+  for (auto* numbers : {&x.unpooled, &x.pooled_ends}) numbers->clear();
   x.starts.assign(1, 0);
-  x.unpooled.clear();
   for (size_t sequence : group.sequences) {
     const size_t start = static_cast<size_t>(batch.cu_seqlens[sequence]), length = batch.length(sequence);
+    const auto ids = batch.ids.subspan(start, length);
+    auto next_position = static_cast<int32_t>(spec_.first_position);
     for (size_t i = 0; i < length; ++i) {
-      x.ids.push_back(batch.ids[start + i]);
-      x.positions.push_back(static_cast<int32_t>(spec_.first_position + i));
+      const bool is_padding = ids[i] == spec_.position_padding;
+      x.ids.push_back(ids[i]);
+      x.positions.push_back(static_cast<int32_t>(i));
+      x.position_rows.push_back(is_padding ? static_cast<int32_t>(spec_.first_position) - 1 : next_position++);
       x.types.push_back(batch.types.empty() ? 0 : batch.types[start + i]);
       x.sequences.push_back(static_cast<int32_t>(sequence));
     }
     x.starts.push_back(x.ids.size());
     x.unpooled.push_back(batch.unpooled.empty() ? 0 : static_cast<size_t>(batch.unpooled[sequence]));
+    size_t end = length;
+    while (end > x.unpooled.back() + 1 && ids[end - 1] == spec_.pooling_padding) --end;
+    x.pooled_ends.push_back(end);
   }
 }
 
@@ -229,7 +235,7 @@ void Encoder::narrow(const Team& team, const Lane& lane, bool moves_context) con
     const size_t bytes = kernels_.activation_bytes;
     size_t row = 0;
     for (size_t i = 0; i < team.num_sequences(); ++i) {
-      const auto [begin, end] = spec_.head.rows_read(team.length(i), x.unpooled[i]);
+      const auto [begin, end] = team.rows_read(spec_.head, i);
       const auto move = [&, from = x.starts[i] + begin, count = end - begin](const Buffer& rows, size_t row_bytes) {
         auto* first = static_cast<char*>(rows.data());
         if (from != row) std::memmove(first + row * row_bytes, first + from * row_bytes, count * row_bytes);
@@ -238,6 +244,7 @@ void Encoder::narrow(const Team& team, const Lane& lane, bool moves_context) con
       if (keeps_residual() || convolves()) move(x.residual, sums_stride_ * sizeof(float));
       if (!keeps_residual()) move(x.hidden, hidden_stride_ * bytes);
       x.unpooled[i] -= std::min(begin, x.unpooled[i]);
+      x.pooled_ends[i] -= begin;
       x.starts[i] = row;
       row += end - begin;
     }
@@ -252,8 +259,9 @@ void Encoder::embed(const Team& team, size_t begin, size_t end, const Lane& lane
   kernels_.embed({.token_table = weights_.token_table,
                   .position_table = weights_.position_table,
                   .type_table = weights_.type_table,
+                  .has_packed_tokens = weights_.has_packed_tokens,
                   .ids = team.shared.ids.data() + first,
-                  .positions = team.shared.positions.data() + first,
+                  .positions = team.shared.position_rows.data() + first,
                   .types = team.shared.types.data() + first,
                   .scale = spec_.embedding_scale,
                   .rows = rows,

@@ -39,8 +39,8 @@ struct Head {
   bool begins_with_norm() const { return !steps.empty() && steps[0].norm != NormKind::none; }
   // Whether the first step reads other rows than the last layer's.
   bool pools() const { return !keeps_tokens() || begins_with_norm(); }
-  // Of a sequence's rows those from the first to the last that a pooling reads.
-  Range rows_read(size_t num_tokens, size_t num_unpooled) const;
+  // Of a sequence's rows those from the first to the last that a pooling reads, of rows num_unpooled to pooled_end.
+  Range rows_read(size_t pooled_end, size_t num_unpooled) const;
   size_t num_narrow_steps() const;
 };
 
@@ -55,6 +55,8 @@ struct Norm {
 
 struct EncoderSpec {
   size_t vocab_size, type_vocab_size, position_rows, first_position, max_positions;
+  int32_t position_padding;  // a token with this id gets the position before the first, and is not counted; -1: none
+  int32_t pooling_padding;   // tokens with this id that end a sequence are not pooled, except its first; -1: none
   size_t hidden_size, num_layers, num_heads, num_kv_heads, head_dim, intermediate_size;
   Activation activation;
   bool is_gated;
@@ -131,6 +133,7 @@ struct HeadStepWeights {
 
 struct EncoderWeights {
   const void *token_table, *position_table, *type_table;  // the last two may be null
+  bool has_packed_tokens = false;  // whether the token table is packed like weights: it is also the last map's
   NormWeights embedding_norm, final_norm;
   LinearWeights convolution = {};
   NormWeights convolution_norm = {};

@@ -105,6 +105,8 @@ inline EncoderSpec parse_spec(const Fields& fields) {
           .position_rows = fields.size("position_rows"),
           .first_position = fields.size("first_position"),
           .max_positions = fields.size("max_positions"),
+          .position_padding = fields.get<int32_t>("position_padding"),
+          .pooling_padding = fields.get<int32_t>("pooling_padding"),
           .hidden_size = fields.size("hidden_size"),
           .num_layers = fields.size("num_layers"),
           .num_heads = fields.size("num_heads"),

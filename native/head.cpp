@@ -11,24 +11,24 @@ size_t Head::num_narrow_steps() const {
   return static_cast<size_t>(std::ranges::count_if(steps, [](const HeadStep& step) { return !step.widens; }));
 }
 
-Range Head::rows_read(size_t num_tokens, size_t num_unpooled) const {
-  Range read{num_tokens, 0};
+Range Head::rows_read(size_t pooled_end, size_t num_unpooled) const {
+  Range read{pooled_end, 0};
   const auto add = [&](size_t begin, size_t end) { read = {std::min(read.begin, begin), std::max(read.end, end)}; };
   for (const Pooling pooling : poolings) switch (pooling) {
       case Pooling::cls:
         add(num_unpooled, num_unpooled + 1);
         break;
       case Pooling::last_token:
-        add(num_tokens - 1, num_tokens);
+        add(pooled_end - 1, pooled_end);
         break;
       case Pooling::max:
       case Pooling::mean:
       case Pooling::mean_sqrt_len:
-        add(num_unpooled, num_tokens);
+        add(num_unpooled, pooled_end);
         break;
       case Pooling::weighted_mean:  // counts places from the first
       case Pooling::tokens:
-        add(0, num_tokens);
+        add(0, pooled_end);
         break;
     }
   return read;
@@ -77,7 +77,7 @@ Encoder::Rows Encoder::pool(const Team& team, const Lane& lane) const {
 void Encoder::pool_sequence(const Team& team, size_t i, bool tokens, bool widen, void* y, size_t y_stride) const {
   PoolArgs args{.x = at(team.shared.hidden, team.shared.starts[i], hidden_stride_),
                 .x_stride = hidden_stride_,
-                .num_tokens = team.length(i),
+                .num_tokens = tokens ? team.length(i) : team.shared.pooled_ends[i],
                 .num_unpooled = team.shared.unpooled[i],
                 .width = spec_.hidden_size,
                 .pooling = Pooling::tokens,
@@ -140,7 +140,7 @@ void Encoder::write_rows(const Batch& batch, const Team& team, const Lane& lane,
   const auto place = [&](size_t row) {
     if (!spec_.head.keeps_tokens()) return team.group->sequences[row];
     const auto start = static_cast<size_t>(batch.cu_seqlens[static_cast<size_t>(team.shared.sequences[row])]);
-    return start + static_cast<size_t>(team.shared.positions[row]) - spec_.first_position;
+    return start + static_cast<size_t>(team.shared.positions[row]);
   };
   for (size_t i = lane.begin(rows); i < lane.end(rows); ++i)
     std::memcpy(batch.y.data() + place(begin + i) * width, static_cast<const float*>(x.data) + i * x.stride,

@@ -121,9 +121,10 @@ struct TurnArgs {
 };
 
 // x[i] = token[ids[i]] · scale + position[positions[i]] + type[types[i]], float32; tables are [n, width] in the
-// engine's dtype. Positions and types may be missing.
+// engine's dtype, or the token table is packed like weights. Positions and types may be missing.
 struct EmbedArgs {
   const void *token_table, *position_table, *type_table;
+  bool has_packed_tokens = false;
   const int32_t *ids, *positions, *types;
   float scale;
   size_t rows, width;

@@ -60,7 +60,7 @@ void Encoder::attend(const LayerWeights& layer, const Team& team, const Lane& la
     return static_cast<double>(queries) * static_cast<double>(std::min(length, 2 * std::min(layer.reach, length) + 1));
   };
   const auto queries_of = [&](size_t i) {
-    return only_read ? spec_.head.rows_read(team.length(i), team.shared.unpooled[i]) : Range{0, team.length(i)};
+    return only_read ? team.rows_read(spec_.head, i) : Range{0, team.length(i)};
   };
   double total = 0, done = 0;
   for (size_t i = 0; i < team.num_sequences(); ++i) {

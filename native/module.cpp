@@ -95,9 +95,12 @@ class PyEncoder {
     const auto table = [&](const char* name, size_t rows) {
       return rows > 0 ? tensors.table(name, rows, hidden) : nullptr;
     };
-    EncoderWeights weights{.token_table = table("embeddings.token", spec_.vocab_size),
+    const bool is_tied = spec_.head.takes_maxima && !tensors.has("embeddings.token") && tensors.has("head.out.weight");  // then rows of the last map are tokens' vectors, too
+    EncoderWeights weights{.token_table = is_tied ? tensors.rows("head.out.weight", spec_.vocab_size, hidden)
+                                                  : table("embeddings.token", spec_.vocab_size),
                            .position_table = table("embeddings.position", spec_.position_rows),
                            .type_table = table("embeddings.type", spec_.type_vocab_size),
+                           .has_packed_tokens = is_tied,
                            .embedding_norm = tensors.norm("embeddings.norm", hidden),
                            .final_norm = tensors.norm("final.norm", hidden)};
     weights.bias_stride = 2 * reach + 1 + 2 * bias_slack;

@@ -29,7 +29,11 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     shapes |= {f"{at}.{name}.weight": shape for at in layers for name, shape in relative_shapes(spec).items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
     shapes |= {f"{at}.mlp.experts.bias": hidden for i, at in enumerate(layers) if spec.experts_of(i)}
-    rows = {"token": spec.vocab_size, "position": spec.positions.num_rows, "type": spec.type_vocab_size}
+    rows = {
+        "token": 0 if spec.is_tied else spec.vocab_size,
+        "position": spec.positions.num_rows,
+        "type": spec.type_vocab_size,
+    }
     shapes |= {f"embeddings.{name}": (count, *hidden) for name, count in rows.items() if count}
     if isinstance(attention.bias, BucketBias):
         shapes["attention.buckets"] = (attention.bias.num_buckets, attention.num_heads)
@@ -42,7 +46,7 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
 
 
 def num_parameters(spec: ModelSpec) -> int:
-    """Numbers in all tensors; a vocabulary that is read and written with the same weights counts twice."""
+    """Numbers in all tensors."""
     return sum(math.prod(shape) for shape in tensor_shapes(spec).values())
 
 

@@ -21,6 +21,9 @@ by a token's place in its sequence, counted from 1 (Muennighoff, arXiv:2202.0890
 Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse"]
 """What a model is for. A reranker is a classifier of pairs with one label."""
 
+ScoreActivation = Literal["sigmoid", "softmax", "none"]
+"""What becomes of a classifier's logits: a sigmoid each, a softmax over all, or nothing, as of a regression."""
+
 DType = Literal["bfloat16", "float32"]
 """What weights are stored in and what matrix products read; accumulation is always float32."""
 
@@ -46,10 +49,14 @@ Norm = LayerNorm | RMSNorm
 
 
 class LearnedPositions(Part, frozen=True, tag="learned"):
-    """A table with a vector for each position, added to the token's; its row `first` is that of the first token."""
+    """A table with a vector for each position, added to the token's; its row `first` is that of the first token.
+
+    A token whose id is `padding_id` gets the row before `first`, and those after it are counted without it.
+    """
 
     max_positions: int
     first: int = 0
+    padding_id: int | None = None
 
     @property
     def num_rows(self) -> int:
@@ -213,11 +220,13 @@ class EmbeddingHead(Part, frozen=True, tag="embedding"):
 class SequenceHead(Part, frozen=True, tag="sequence_labels"):
     """Logits for each sequence: out(steps(pooled)). With one label it is a score, as of a reranker.
 
-    They are divided by the temperature at build time, in the weights of `out`.
+    They are divided by the temperature at build time, in the weights of `out`. With last_token pooling, tokens at the
+    end of a sequence whose id is `padding_id` are attended to and not pooled, unless there are no others.
     """
 
     num_labels: int
     pooling: Pooling = "cls"
+    padding_id: int | None = None
     steps: tuple[Step, ...] = ()
     temperature: float = 1.0
 
@@ -232,10 +241,12 @@ class TokenHead(Part, frozen=True, tag="token_labels"):
 class TermHead(Part, frozen=True, tag="term_weights"):
     """A weight for each word of the vocabulary: max over tokens of log(1 + relu(out(steps(x)))).
 
-    SPLADE (Formal et al., arXiv:2109.10086).
+    SPLADE (Formal et al., arXiv:2109.10086). If `is_tied`, the weight of `out` is the token embedding table as well,
+    stored once.
     """
 
     steps: tuple[Step, ...] = ()
+    is_tied: bool = False
 
 
 class TokenTermHead(Part, frozen=True, tag="token_terms"):
@@ -295,6 +306,11 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     def is_table(self) -> bool:
         """Whether there are no layers."""
         return self.num_layers == 0
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the head's last map and the token embeddings are one tensor."""
+        return isinstance(self.head, TermHead) and self.head.is_tied
 
     def experts_of(self, layer: int) -> Experts | None:
         """The experts of a layer that has them."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from openbei.backends import load_engine
-from openbei.backends.reference import ACTIVATIONS, erf
+from openbei.backends.activations import ACTIVATIONS, erf
 from openbei.batch import PackedBatch
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError

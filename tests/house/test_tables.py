@@ -25,7 +25,7 @@ def module_names(values: Collection[object]) -> set[str]:
 
 
 def test_backends() -> None:
-    assert files("backends", besides={"threads", "positions"}) == set(BACKENDS)
+    assert files("backends", besides={"threads", "positions", "activations"}) == set(BACKENDS)
 
 
 def test_schemes() -> None:

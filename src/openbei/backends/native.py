@@ -125,6 +125,8 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "position_rows": spec.positions.num_rows,
         "first_position": spec.positions.first if isinstance(spec.positions, LearnedPositions) else 0,
         "max_positions": max_positions,
+        "position_padding": _id_or_none(getattr(spec.positions, "padding_id", None)),
+        "pooling_padding": _id_or_none(getattr(spec.head, "padding_id", None)),
         "hidden_size": spec.hidden_size,
         "num_layers": spec.num_layers,
         "num_heads": attention.num_heads,
@@ -158,6 +160,11 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "output_width": spec.output_width,
         "takes_maxima": isinstance(spec.head, TermHead),
     }
+
+
+def _id_or_none(token_id: int | None) -> int:
+    """A token id as the module reads it: -1, which no token has, for none."""
+    return -1 if token_id is None else token_id
 
 
 def _norm_kind(norm: Norm) -> str:

@@ -1,10 +1,17 @@
-"""What positions do to attention, as arrays that every backend reads: turning angles, biases and rows by distance."""
+"""Positions as arrays: rows of position tables, rotary angles, and biases and rows by distance."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openbei.batch import Int32s, Vectors
-from openbei.spec import Attention, BucketBias, Disentangled, DistanceBias, Rotary
+from openbei.spec import Attention, BucketBias, Disentangled, DistanceBias, LearnedPositions, Rotary
+
+
+def position_rows(token_ids: Int32s, positions: LearnedPositions) -> Int32s:
+    """Rows of the position table for one sequence, int32 [n]; a padding token gets the row before the first."""
+    is_counted = token_ids != (-1 if positions.padding_id is None else positions.padding_id)
+    rows: Int32s = (np.cumsum(is_counted) * is_counted - 1 + positions.first).astype(np.int32)
+    return rows
 
 
 def rotary_tables(rotary: Rotary, num_positions: int) -> tuple[Vectors, Vectors]:

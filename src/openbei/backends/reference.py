@@ -1,6 +1,5 @@
 """The reference backend: numpy, float32, slow and obvious. What it computes is what every backend must compute."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -8,14 +7,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
+from openbei.backends.activations import ACTIVATIONS
+from openbei.backends.positions import distance_bias, position_rows, relative_rows, rotary_tables
 from openbei.batch import Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.quant import SCHEMES
 from openbei.shapes import norms, tensor_shapes
 from openbei.spec import (
-    Activation,
     Convolution,
     Dense,
     Disentangled,
@@ -33,59 +32,6 @@ from openbei.spec import (
     TokenTermHead,
     UnitNorm,
 )
-
-_ERF = np.array([1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592, 0.0], np.float32)
-
-
-def erf(x: Vectors) -> Vectors:
-    """The error function to 5e-7, float32's own rounding included (Abramowitz & Stegun, 7.1.26)."""
-    t = 1 / (1 + np.float32(0.3275911) * np.abs(x))
-    magnitude: Vectors = 1 - np.polyval(_ERF, t) * np.exp(-x * x)
-    return np.copysign(magnitude, x)
-
-
-def gelu(x: Vectors) -> Vectors:
-    """x·Φ(x)."""
-    return x * (np.float32(0.5) + np.float32(0.5) * erf(x * np.float32(math.sqrt(0.5))))
-
-
-def gelu_tanh(x: Vectors) -> Vectors:
-    """The tanh approximation of gelu."""
-    inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x * x * x)
-    return x * (np.float32(0.5) + np.float32(0.5) * np.tanh(inner))
-
-
-def sigmoid(x: Vectors) -> Vectors:
-    """1 / (1 + e^-x), written with tanh, which does not overflow."""
-    bent: Vectors = np.tanh(np.float32(0.5) * x)
-    return np.float32(0.5) + np.float32(0.5) * bent
-
-
-def silu(x: Vectors) -> Vectors:
-    """x·sigmoid(x)."""
-    return x * sigmoid(x)
-
-
-def relu(x: Vectors) -> Vectors:
-    """max(x, 0)."""
-    rectified: Vectors = np.maximum(x, np.float32(0))
-    return rectified
-
-
-def tanh(x: Vectors) -> Vectors:
-    """tanh(x)."""
-    bent: Vectors = np.tanh(x)
-    return bent
-
-
-ACTIVATIONS: dict[Activation, Callable[[Vectors], Vectors]] = {
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
-    "relu": relu,
-    "sigmoid": sigmoid,
-    "silu": silu,
-    "tanh": tanh,
-}
 
 POOLINGS: dict[Pooling, Callable[[Vectors, Vectors], NDArray[np.float32]]] = {
     "cls": lambda tokens, places: tokens[0],
@@ -167,8 +113,9 @@ class ReferenceEngine:
                 return SparseVectors.of_tokens(batch, x[:, 0], self.spec.vocab_size)
             case EmbeddingHead(poolings=poolings):
                 return self._steps(np.concatenate([pool(one, x, bounds, unpooled) for one in poolings], axis=1))
-            case SequenceHead(pooling=pooling):
-                return self._linear("head.out", self._steps(pool(pooling, x, bounds, unpooled)))
+            case SequenceHead(pooling=pooling, padding_id=padding_id):
+                pooled = [(start, pooled_end(batch.token_ids, start, end, padding_id)) for start, end in bounds]
+                return self._linear("head.out", self._steps(pool(pooling, x, pooled, unpooled)))
 
     def _steps(self, x: Vectors) -> Vectors:
         """Rows through the head's steps."""
@@ -203,10 +150,11 @@ class ReferenceEngine:
 
     def _embed(self, batch: PackedBatch, bounds: list[tuple[int, int]]) -> Vectors:
         spec = self.spec
-        x = self._tensors["embeddings.token"][batch.token_ids] * np.float32(spec.embedding_scale)
+        table = self._tensors["head.out.weight" if spec.is_tied else "embeddings.token"]
+        x = table[batch.token_ids] * np.float32(spec.embedding_scale)
         if isinstance(spec.positions, LearnedPositions):
-            positions = np.concatenate([np.arange(end - start) for start, end in bounds]) + spec.positions.first
-            x = x + self._tensors["embeddings.position"][positions]
+            rows = [position_rows(batch.token_ids[start:end], spec.positions) for start, end in bounds]
+            x = x + self._tensors["embeddings.position"][np.concatenate(rows)]
         if spec.type_vocab_size:
             types = np.zeros_like(batch.token_ids) if batch.type_ids is None else batch.type_ids
             x = x + self._tensors["embeddings.type"][types]
@@ -308,6 +256,13 @@ def _check_ids(what: str, ids: Int32s, size: int) -> None:
     low, high = ids.min(), ids.max()
     if low < 0 or high >= size:
         raise EngineError(f"{what} from {low} to {high}; the vocabulary is 0 to {size - 1}")
+
+
+def pooled_end(token_ids: Int32s, start: int, end: int, padding_id: int | None) -> int:
+    """Where the tokens of a sequence end that may be pooled: before padding, which never takes the first."""
+    while end > start + 1 and token_ids[end - 1] == padding_id:
+        end -= 1
+    return end
 
 
 def pool(pooling: Pooling, x: Vectors, bounds: list[tuple[int, int]], num_unpooled: Int32s) -> Vectors:

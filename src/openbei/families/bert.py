@@ -69,17 +69,21 @@ def read(config: Mapping[str, object]) -> BertConfig:
     return bert
 
 
-def parse(config: Mapping[str, object], head: Head, *, family: str = "bert", first_position: int = 0) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
+def parse(
+    config: Mapping[str, object], head: Head, *, family: str = "bert", padding_id: int | None = None
+) -> ModelSpec:
+    """The spec of a config.json, with positions that begin after `padding_id`. Raises CheckpointError."""
     bert = read(config)
-    num_heads = bert.num_attention_heads
+    num_heads, first = bert.num_attention_heads, 0 if padding_id is None else padding_id + 1
     return ModelSpec(
         family=family,
         vocab_size=bert.vocab_size,
         type_vocab_size=bert.type_vocab_size,
         hidden_size=bert.hidden_size,
         num_layers=bert.num_hidden_layers,
-        positions=LearnedPositions(max_positions=bert.max_position_embeddings - first_position, first=first_position),
+        positions=LearnedPositions(
+            max_positions=bert.max_position_embeddings - first, first=first, padding_id=padding_id
+        ),
         attention=Attention(num_heads=num_heads, num_kv_heads=num_heads, head_dim=bert.hidden_size // num_heads),
         mlp=MLP(intermediate_size=bert.intermediate_size, activation=ACTIVATIONS[bert.hidden_act]),
         norm=LayerNorm(eps=bert.layer_norm_eps),

@@ -11,7 +11,7 @@ from openbei.spec import Head, ModelSpec, RMSNorm
 PREFIX, TIED, OLD_SUFFIXES = llama.PREFIX, llama.TIED, llama.OLD_SUFFIXES
 WEIGHTS, HEADS, DROPPED, steps = llama.WEIGHTS, llama.HEADS, llama.DROPPED, llama.steps
 
-DEFAULTS: dict[str, object] = {"hidden_activation": "gelu_pytorch_tanh", "head_dim": 256}
+DEFAULTS: dict[str, object] = {"hidden_activation": "gelu_pytorch_tanh", "head_dim": 256, "pad_token_id": 0}
 BITS = {"bfloat16": 8, "float16": 11}
 """Significant bits of a checkpoint's dtype, where they are fewer than float32's."""
 

@@ -1,6 +1,6 @@
 """MPNet (Song et al., arXiv:2004.09297): BERT's layers with scores bent by learned distances; modeling_mpnet.py.
 
-Positions begin at 2 as RoBERTa's do, whatever the id of the padding token is; there are no token types.
+Positions are counted as RoBERTa's are; there are no token types.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,7 @@ DROPPED = roberta.DROPPED
 DEFAULTS = {"vocab_size": 30527, "relative_attention_num_buckets": 32}
 """Those of MPNetConfig that are not BertConfig's."""
 
+_PADDING = 1  # what MPNetEmbeddings takes for the padding token, whatever pad_token_id says
 _BUCKETS = BucketBias(num_buckets=32, max_distance=128)
 
 
@@ -45,7 +46,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
             f"config.json: relative_attention_num_buckets is {count!r}; the family mpnet has only "
             f"{_BUCKETS.num_buckets}, which are those that transformers looks at"
         )
-    spec = bert.parse(config, head, family="mpnet", first_position=2)
+    spec = bert.parse(config, head, family="mpnet", padding_id=_PADDING)
     attention = msgspec.structs.replace(spec.attention, bias=_BUCKETS)
     return msgspec.structs.replace(spec, type_vocab_size=0, attention=attention)
 

@@ -1,6 +1,7 @@
 """RoBERTa (Liu et al., arXiv:1907.11692) and what has its shape: XLM-RoBERTa, CamemBERT; modeling_roberta.py.
 
-BERT's layers; positions are counted from the id of the padding token on, and heads have other names.
+BERT's layers; positions are counted from the id of the padding token on, without padding tokens, and heads have other
+names.
 """
 
 from collections.abc import Mapping
@@ -39,7 +40,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         raise CheckpointError(
             f"config.json: pad_token_id is {padding!r}; positions are counted from it on, and there are {positions!r}"
         )
-    return bert.parse(config, head, family="roberta", first_position=padding + 1)
+    return bert.parse(config, head, family="roberta", padding_id=padding)
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
