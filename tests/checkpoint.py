@@ -103,7 +103,10 @@ def save_model(folder: Path, tokenizer_json: Path, architecture: str, *, seed: i
     import transformers
 
     names = BERT_NAMES if "[CLS]" in tokenizer_json.read_text() else ROBERTA_NAMES
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_json), **names)
+    inputs = ["input_ids", *(["token_type_ids"] if names is BERT_NAMES else []), "attention_mask"]
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(tokenizer_json), model_input_names=inputs, **names
+    )
     config = TINY | {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id} | config
     torch.manual_seed(seed)
     model_class = getattr(transformers, architecture)

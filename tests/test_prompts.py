@@ -88,9 +88,7 @@ def test_nvidia() -> None:
 @settings(deadline=None)
 @given(query=st.text("{}queryinstructon \\1", max_size=30), instruction=st.text("{}queryinstructon \\1", max_size=30))
 def test_braces_and_backslashes_mean_nothing(query: str, instruction: str) -> None:
-    template = ScoreTemplate(
-        prefix="A{instruction}B{query}C", suffix="", positive=0, instruction_line="[{instruction}]"
-    )
+    template = ScoreTemplate(prefix="A[{instruction}]B{query}C", suffix="", positive=0, plain_prefix="AB{query}C")
     line = f"[{instruction}]" if instruction else ""
     assert template.before(query, instruction) == f"A{line}B{query}C"
 

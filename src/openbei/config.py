@@ -17,26 +17,32 @@ from openbei.truss import CheckpointRepository, Config, Route, read_config
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
 """By base_model; a model without a config is an `encoder` if it is causal."""
 DEFAULT_DTYPE: DType = "bfloat16"
-READ_VARIABLES = ("DTYPE", "CONVERT", "ROUTE")
+READ_VARIABLES = ("DTYPE", "CONVERT", "ROUTE", "POOLING")
 """Environment variables of a config that decide what is built."""
 
 Conversion = Literal["lm-head"]
 """What a build can make of a checkpoint first: of a generative reranker a classifier, by the rows of its lm_head."""
 
 
+PoolingChoice = Literal["cls", "mean", "last-token", "splade"]
+"""How to pool a checkpoint without modules.json, in TEI's words."""
+
+
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of the build report: what was decided about a subject, and why."""
+    """One line of the build report: what was decided about a subject, and why; a warning needs a person's eyes."""
 
     subject: str
     decision: str
     reason: str
+    is_warning: bool = False
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a build and a server need to know of a config, every default applied.
 
     `base_model` is what the config says that the model is; None where there is no config, and then `max_num_tokens`
-    None is the default for what it is. `route` is the route of a Router to build; None for its default.
+    None is the default for what it is. `route` is the route of a Router to build; None for its default. `pooling` is
+    that of a checkpoint without modules.json.
     """
 
     model_name: str
@@ -47,6 +53,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     max_num_tokens: int | None
     default_route: Route | None
     convert: Conversion | None = None
+    pooling: PoolingChoice | None = None
     example_input: Any = None
     notes: tuple[Decision, ...] = ()
 
@@ -127,7 +134,8 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         dtype=dtype,
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
-        convert=_convert(config),
+        convert=_choice(config, "CONVERT", Conversion),
+        pooling=_choice(config, "POOLING", PoolingChoice),
         route=_route(config),
         example_input=config.model_metadata.get("example_model_input"),
         notes=(*notes, *(Decision(path, "no effect", reason) for path, reason in idle.items())),
@@ -164,14 +172,12 @@ def _dtype(config: Config) -> DType:
     raise ConfigError(f"environment_variables.DTYPE is {value!r}; on a CPU it is {' or '.join(get_args(DType))}")
 
 
-def _convert(config: Config) -> Conversion | None:
-    match config.environment_variables.get("CONVERT"):
-        case None | "lm-head" as value:
-            return value
-        case value:
-            raise ConfigError(
-                f"environment_variables.CONVERT is {value!r}; it can be {', '.join(get_args(Conversion))}"
-            )
+def _choice(config: Config, name: str, kind: Any) -> Any:  # noqa: ANN401
+    """One of a literal's values, or None."""
+    value = config.environment_variables.get(name)
+    if value is None or value in get_args(kind):
+        return value
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it can be {', '.join(get_args(kind))}")
 
 
 def _route(config: Config) -> str | None:

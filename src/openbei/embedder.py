@@ -38,6 +38,7 @@ class Embedder:
         normalize: bool,
         max_batch_tokens: int,
         prompt: str = "",
+        dimensions: int | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._engine = engine
@@ -45,6 +46,7 @@ class Embedder:
         self._normalize = normalize
         self._max_batch_tokens = max_batch_tokens
         self._prompt = prompt
+        self._dimensions = dimensions
         self.num_truncated = 0
 
     @classmethod
@@ -63,6 +65,7 @@ class Embedder:
             normalize=manifest.normalize,
             max_batch_tokens=min(BATCHES_AT_ONCE * engine.batch_tokens, manifest.max_num_tokens),
             prompt=manifest.prompts.find(prompt_name),
+            dimensions=manifest.dimensions,
         )
 
     def embed(
@@ -73,9 +76,13 @@ class Embedder:
         truncate: bool = True,
         progress: Progress | None = None,
     ) -> Vectors:
-        """Embed all texts; float32 [n, dimensions or width] in their order."""
+        """Embed all texts; float32 [n, D] in their order, D being `dimensions`, or the model's own number."""
         chunks = list(self.embed_chunks(texts, dimensions=dimensions, truncate=truncate, progress=progress))
-        return np.concatenate(chunks) if chunks else np.empty((0, dimensions or self._width), np.float32)
+        return (
+            np.concatenate(chunks)
+            if chunks
+            else np.empty((0, dimensions or self._dimensions or self._width), np.float32)
+        )
 
     def embed_chunks(
         self,
@@ -102,7 +109,7 @@ class Embedder:
                 pending = ahead.submit(tokenize_next)
                 self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
                 vectors = self._run(sequences, progress)
-                yield finish(vectors, normalize=self._normalize, dimensions=dimensions)
+                yield finish(vectors, normalize=self._normalize, dimensions=dimensions or self._dimensions)
 
     def _run(self, sequences: list[Sequence], progress: Progress | None) -> Vectors:
         vectors = np.empty((len(sequences), self._width), np.float32)

@@ -17,17 +17,17 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 
 from openbei.config import Decision
 from openbei.errors import EngineDirError
-from openbei.prompts import Prompts, ScoreTemplate
+from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
-from openbei.spec import DType, ModelSpec
+from openbei.spec import DType, ModelSpec, ScoreActivation
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -51,9 +51,12 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """engine.json. `files` and `sha256` (of the manifest itself, with this field empty) are filled in by the writer.
 
-    `labels` are those of a classifier, by index; `is_multi_label` if several may hold at once. `unk_token_id` is the id
-    that stands for what the vocabulary lacks; `has_token_types` if the two texts of a pair are told apart by them.
-    `max_terms` and `logs_twice` finish term weights, as `openbei.tasks.sparse` has it. `example_input` is
+    Embeddings have `dimensions` by default, None for all; `similarity` is what they are compared with. `labels` are
+    those of a classifier, by index, and `activation` is that of its logits. `text_template` and `score_template` are
+    put around texts; with `has_unknown_template` the model has one for pairs that could not be followed.
+    `unk_token_id` is the id that stands for what the vocabulary lacks; `has_token_types` if the two texts of a pair are
+    told apart by them; `truncation_direction` is the side on which texts are cut unless a request chooses. `max_terms`
+    and `logs_twice` finish term weights, as `openbei.tasks.sparse` has it. `example_input` is
     `model_metadata.example_model_input` of the config.
     """
 
@@ -64,13 +67,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     spec: ModelSpec
     normalize: bool = False
     labels: tuple[str, ...] = ()
-    is_multi_label: bool = False
+    activation: ScoreActivation = "softmax"
+    dimensions: int | None = None
+    similarity: str = "cosine"
     prompts: Prompts = Prompts()
+    text_template: TextTemplate | None = None
     score_template: ScoreTemplate | None = None
+    has_unknown_template: bool = False
     max_terms: int | None = None
     logs_twice: bool = False
     unk_token_id: int | None = None
     has_token_types: bool = False
+    truncation_direction: Literal["left", "right"] = "right"
     example_input: Any = None
     dtype: DType
     max_sequence_tokens: int

@@ -4,6 +4,7 @@ Both are data of the engine directory's manifest; applying them is string work, 
 """
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -46,30 +47,52 @@ class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.find(next((name for name in INPUT_TYPES[input_type] if name in self.by_name), None))
 
 
+def fill(text: str, parts: Mapping[str, str]) -> str:
+    """A template's text with its places filled, all at once: braces in `parts` mean nothing."""
+    return re.sub(r"\{(prompt|query|instruction)\}", lambda match: parts.get(match[1], match[0]), text)
+
+
+class TextTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an embedding model's chat template puts around a text: `before` and `after` without a prompt, or with one.
+
+    `before_prompted` holds `{prompt}`. Texts and prompts are stripped first if `strips`. No special tokens are added.
+    """
+
+    before: str
+    after: str
+    before_prompted: str
+    after_prompted: str
+    strips: bool = False
+
+    def around(self, prompt: str) -> tuple[str, str]:
+        """What stands before and after a text; "" is no prompt."""
+        if not prompt:
+            return self.before, self.after
+        return fill(self.before_prompted, {"prompt": prompt.strip() if self.strips else prompt}), self.after_prompted
+
+
 class ScoreTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a generative reranker wants query and document to be shown; label `positive` is the one that means yes.
+    """How a reranker wants query and document to be shown; of two labels `positive` is the one that means yes.
 
     `prefix` holds `{query}` and `{instruction}` and ends where the document begins; `suffix` follows the document.
-    `instruction` is the default one; where there is none, `instruction_line` is left out.
+    `instruction` is the default one; without any, `plain_prefix` stands there instead if there is one. Texts are
+    stripped first if `strips`. Special tokens are put around the whole if `adds_special_tokens`.
     """
 
     prefix: str
     suffix: str
     positive: int
     instruction: str = ""
-    instruction_line: str = "{instruction}"
+    plain_prefix: str | None = None
+    strips: bool = False
+    adds_special_tokens: bool = True
 
     def before(self, query: str, instruction: str | None = None) -> str:
         """What stands before the document. Braces in query and instruction mean nothing."""
         instruction = self.instruction if instruction is None else instruction
-        line = self.instruction_line.replace("{instruction}", instruction) if instruction else ""
-        parts = {"query": query, "instruction": line}
-        return re.sub(r"\{(query|instruction)\}", lambda match: parts[match[1]], self.prefix)
-
-    @property
-    def gist(self) -> str:
-        """Its longest piece between lines and places, by which another template that says the same is known."""
-        return max(re.split(r"\n|\{query\}|\{instruction\}", self.prefix + self.suffix), key=len)
+        prefix = self.prefix if instruction or self.plain_prefix is None else self.plain_prefix
+        parts = {"query": query, "instruction": instruction}
+        return fill(prefix, {name: text.strip() for name, text in parts.items()} if self.strips else parts)
 
     @property
     def is_instructed(self) -> bool:
@@ -87,14 +110,17 @@ QWEN3_RERANKER = ScoreTemplate(
 )
 """Of the model card of Qwen/Qwen3-Reranker-0.6B."""
 
+_MXBAI_SYSTEM = (
+    "<|endoftext|><|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.\n"
+    "<|im_end|>\n<|im_start|>user\n"
+)
 MXBAI_RERANK_V2 = ScoreTemplate(
-    prefix="<|endoftext|><|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.\n"
-    "<|im_end|>\n<|im_start|>user\n{instruction}query: {query} \ndocument: ",
+    prefix=_MXBAI_SYSTEM + "instruction: {instruction} \nquery: {query} \ndocument: ",
+    plain_prefix=_MXBAI_SYSTEM + "query: {query} \ndocument: ",
     suffix=" \nYou are a search relevance expert who evaluates how well documents match search queries. For each "
     "query-document pair, carefully analyze the semantic relationship between them, then provide your binary relevance "
     "judgment (0 for not relevant, 1 for relevant).\nRelevance:<|im_end|>\n<|im_start|>assistant\n",
     positive=1,
-    instruction_line="instruction: {instruction} \n",
 )
 """Of the model card of mixedbread-ai/mxbai-rerank-base-v2."""
 

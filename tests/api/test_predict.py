@@ -61,14 +61,27 @@ def test_raw_scores(classifier: Served) -> None:
 
 
 def test_several_labels_at_once(start: Start) -> None:
-    served = start(FakeEngine(3), manifest=small_manifest(HEAD, labels=LABELS, is_multi_label=True))
+    served = start(FakeEngine(3), manifest=small_manifest(HEAD, labels=LABELS, activation="sigmoid"))
     check(served.post("/predict", inputs="w1"), sigmoid(served.logits(ids(1, 1))))
 
 
 def test_one_label(start: Start) -> None:
-    served = start(FakeEngine(1), manifest=small_manifest(SequenceHead(num_labels=1), labels=("LABEL_0",)))
+    manifest = small_manifest(SequenceHead(num_labels=1), labels=("LABEL_0",), activation="sigmoid")
+    served = start(FakeEngine(1), manifest=manifest)
     [label] = served.post("/predict", inputs="w1")
     assert label == {"label": "LABEL_0", "score": pytest.approx(sigmoid(served.logits(ids(1, 1)))[0])}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/classify", "/rerank"])
+def test_the_scores_of_a_regression_are_its_numbers(path: str, start: Start) -> None:
+    manifest = small_manifest(SequenceHead(num_labels=1), labels=("LABEL_0",), activation="none")
+    served = start(FakeEngine(1), manifest=manifest)
+    if path == "/rerank":
+        [row] = served.post(path, query="w1 w2", texts=["w3"])
+        assert row["score"] == pytest.approx(served.pair_logits("w1 w2", "w3")[0])
+    else:
+        [label] = served.post(path, inputs="w1")
+        assert label["score"] == pytest.approx(served.logits(ids(1, 1))[0])
 
 
 @pytest.mark.parametrize(

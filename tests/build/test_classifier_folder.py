@@ -90,7 +90,11 @@ def test_a_build_of_it_is_the_build_that_converts(generative: Path, tmp_path: Pa
     for other in (theirs, again):
         assert weights(other.path) == weights(ours.path)
         assert other.manifest.labels == ours.manifest.labels == ("no", "yes")
-        assert other.manifest.score_template == ours.manifest.score_template == QWEN3_RERANKER
+        assert other.manifest.score_template is not None
+        for instruction in (None, "judge"):
+            shown = other.manifest.score_template.before("a query", instruction)
+            assert shown == QWEN3_RERANKER.before("a query", instruction)
+        assert other.manifest.score_template.suffix == QWEN3_RERANKER.suffix
         assert other.manifest.spec == ours.manifest.spec
 
 

@@ -14,7 +14,7 @@ from openbei.batch import PackedBatch, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError
 from openbei.prompts import MXBAI_RERANK_V2, QWEN3_RERANKER, ScoreTemplate
-from openbei.serving.tokenizer import Tokenizer
+from openbei.serving.tokenizer import Frame, Tokenizer
 from openbei.tasks.rerank import relevance
 from tests.checkpoint import build_engine, save_checkpoint, write_json
 from tests.generative import chat_template, save_cross_encoder, save_generative
@@ -30,7 +30,8 @@ def scores(
     """What /rerank answers to QUERY and DOCUMENTS."""
     assert engine_dir.manifest.score_template is not None
     prefix = engine_dir.manifest.score_template.before(QUERY, instruction)
-    sequences = Tokenizer.open(engine_dir).encode_templated(prefix, DOCUMENTS, template.suffix)
+    frame = Frame(prefix, template.suffix, engine_dir.manifest.score_template.adds_special_tokens)
+    sequences = Tokenizer.open(engine_dir).encode_framed(frame, DOCUMENTS)
     logits = load_engine(engine_dir, backend=backend).run(PackedBatch.pack(sequences))
     assert isinstance(logits, np.ndarray)
     return relevance(logits, engine_dir.manifest.score_template, raw)
@@ -106,16 +107,21 @@ def test_a_cross_encoder_converts_by_itself(prompt: str | None, generative: Path
     assert decisions["converted"][1] == "modules.json and 1_LogitScore/config.json"
     assert decisions["labels"] == ("no, yes", decisions["converted"][1])
     assert "'yes'" in decisions["converted"][0]
-    assert ("the default prompt as its instruction" in decisions["score template"][0]) is bool(prompt)
+    assert ("with the default prompt" in decisions["score template"][0]) is bool(prompt)
 
 
-def test_a_template_of_its_own_is_not_replaced(generative: Path, tmp_path: Path) -> None:
-    """Where the checkpoint shows pairs in a way that is not known, /rerank would give wrong scores."""
+def test_a_template_of_its_own_is_followed(generative: Path, tmp_path: Path) -> None:
+    """Also where the checkpoint shows pairs in a way that no model card does."""
+    from sentence_transformers import CrossEncoder
+
     own = "{% for m in messages %}{% if m.role == 'document' %}D: {% else %}Q: {% endif %}{{ m.content }}{% endfor %}"
     saved = save_cross_encoder(tmp_path / "saved", generative, own)
-    manifest = build_engine(saved, tmp_path / "engine").manifest
-    assert manifest.score_template is None
-    assert "none: send whole prompts to /predict" in [d.decision for d in manifest.report]
+    engine_dir = build_engine(saved, tmp_path / "engine")
+    template = engine_dir.manifest.score_template
+    assert template is not None
+    pairs = [(QUERY, document) for document in DOCUMENTS]
+    expected = CrossEncoder(str(saved), device="cpu", local_files_only=True).predict(pairs, batch_size=1)
+    assert np.abs(scores(engine_dir, "native", template) - expected).max() < 1e-4
 
 
 @pytest.mark.parametrize("shows", [True, False])
@@ -127,7 +133,8 @@ def test_one_label_has_the_template_that_its_own_says(shows: bool, generative: P
     saved = save_cross_encoder(tmp_path / "saved", generative, template, modules={"true_token_id": 300})
     engine_dir = build_engine(saved, tmp_path / "engine")
     manifest = engine_dir.manifest
-    assert manifest.score_template == (QWEN3_RERANKER if shows else None)
+    shown = manifest.score_template and (manifest.score_template.before(QUERY), manifest.score_template.suffix)
+    assert shown == ((QWEN3_RERANKER.before(QUERY), QWEN3_RERANKER.suffix) if shows else None)
     decision = next(d.decision for d in manifest.report if d.subject == "score template")
     assert decision.startswith("applied at /rerank" if shows else "none: send whole prompts to /predict, or the halves")
     if shows:

@@ -12,7 +12,7 @@ from openbei.batch import PackedBatch
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError, ConfigError
 from openbei.prompts import MXBAI_RERANK_V2, NVIDIA_RERANK, QWEN3_RERANKER, ScoreTemplate
-from openbei.serving.tokenizer import Tokenizer
+from openbei.serving.tokenizer import Frame, Tokenizer
 from openbei.spec import DType, SequenceHead
 from openbei.tasks.rerank import relevance
 from tests.checkpoint import (
@@ -139,7 +139,7 @@ def test_rerankers_of_generative_models(
     assert engine_dir.manifest.score_template == template
     query, documents = "what is a class?", texts(8, longest=60)
     prefix = template.before(query)
-    sequences = Tokenizer.open(engine_dir).encode_templated(prefix, documents, template.suffix)
+    sequences = Tokenizer.open(engine_dir).encode_framed(Frame(prefix, template.suffix), documents)
     logits = judge(checkpoint, [prefix + document + template.suffix for document in documents])
     expected = np.exp(logits[:, 1]) / np.exp(logits).sum(axis=1)
     assert expected.std() > 0.01, "the documents must differ, or the next lines say nothing"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from openbei.errors import InputError
-from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, Tokenizer
+from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, Frame, Tokenizer
 
 from .. import prose
 from ..trained_tokenizers import KINDS, MANY_SCRIPTS, special_tokens, train
@@ -134,8 +134,8 @@ def test_a_template_is_never_cut(subject: Subject, direction: str, num_words: in
     document = " ".join(prose.WORDS[:num_words])
     whole = subject.theirs(PREFIX + document + SUFFIX, return_offsets_mapping=True, verbose=False)
     ids, spans = whole["input_ids"], whole["offset_mapping"]
-    [sequence] = Tokenizer(subject.path, ROOM, len(subject.theirs)).encode_templated(
-        PREFIX, [document], SUFFIX, direction=direction
+    [sequence] = Tokenizer(subject.path, ROOM, len(subject.theirs)).encode_framed(
+        Frame(PREFIX, SUFFIX), [document], direction=direction
     )
     assert sequence.num_tokens_given == len(ids)
     assert sequence.num_tokens == min(ROOM, len(ids))
@@ -149,17 +149,20 @@ def test_a_template_is_never_cut(subject: Subject, direction: str, num_words: in
 
 
 def test_an_empty_template_is_like_none(subject: Subject) -> None:
-    [templated], [plain_text] = subject.ours.encode_templated("", ["the " * 50], ""), subject.ours.encode(["the " * 50])
+    [templated], [plain_text] = (
+        subject.ours.encode_framed(Frame("", ""), ["the " * 50]),
+        subject.ours.encode(["the " * 50]),
+    )
     assert templated.token_ids.tolist() == plain_text.token_ids.tolist()
 
 
 def test_a_template_that_is_too_long(subject: Subject) -> None:
     ours = Tokenizer(subject.path, ROOM, len(subject.theirs))
     with pytest.raises(InputError, match=r"query has \d+ tokens with the model's template, the limit is 59") as caught:
-        ours.encode_templated("how " * 70, ["a"], SUFFIX)
+        ours.encode_framed(Frame("how " * 70, SUFFIX), ["a"])
     assert caught.value.param == "query"
     with pytest.raises(InputError, match="query has 40000016 characters with the model's template") as caught:
-        ours.encode_templated("how " * 10_000_000, ["a"], SUFFIX)
+        ours.encode_framed(Frame("how " * 10_000_000, SUFFIX), ["a"])
     with pytest.raises(InputError, match=r"texts\[1\] has \d+ tokens, the limit is 60") as caught:
-        ours.encode_templated(PREFIX, ["a", "the " * 100], SUFFIX, truncate=False)
+        ours.encode_framed(Frame(PREFIX, SUFFIX), ["a", "the " * 100], truncate=False)
     assert caught.value.param == "texts[1]"

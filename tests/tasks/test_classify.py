@@ -1,4 +1,6 @@
-"""Probabilities of labels."""
+"""Scores of labels."""
+
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from openbei.errors import EngineError
-from openbei.tasks.classify import probabilities, ranked
+from openbei.spec import ScoreActivation
+from openbei.tasks.classify import activated, ranked
 
 some_logits = arrays(
     np.float32,
@@ -17,13 +20,13 @@ some_logits = arrays(
 
 
 @settings(deadline=None)
-@given(some_logits, st.booleans())
-def test_like_torch(logits: np.ndarray, is_multi_label: bool) -> None:
+@given(some_logits, st.sampled_from(get_args(ScoreActivation)))
+def test_like_torch(logits: np.ndarray, activation: ScoreActivation) -> None:
     import torch
 
-    found = probabilities(logits, is_multi_label=is_multi_label)
+    found = activated(logits, activation)
     exact = torch.tensor(logits, dtype=torch.float64)
-    expected = exact.sigmoid() if is_multi_label or logits.shape[1] == 1 else exact.softmax(dim=1)
+    expected = {"sigmoid": exact.sigmoid(), "softmax": exact.softmax(dim=1), "none": exact}[activation]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5, atol=1e-30)
 
@@ -37,7 +40,7 @@ def test_ranked_as_python_sorts(scores: list[float]) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("is_multi_label", [True, False])
-def test_not_finite(bad: float, is_multi_label: bool) -> None:
+@pytest.mark.parametrize("activation", get_args(ScoreActivation))
+def test_not_finite(bad: float, activation: ScoreActivation) -> None:
     with pytest.raises(EngineError, match="the engine returned values that are not finite"):
-        probabilities(np.array([[0, 1], [0, bad]], np.float32), is_multi_label=is_multi_label)
+        activated(np.array([[0, 1], [0, bad]], np.float32), activation)

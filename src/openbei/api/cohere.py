@@ -28,8 +28,9 @@ from openbei.tasks.embed import check_dimensions, finish
 _TEXTS = msgspec.json.Decoder(EmbedTextsRequest)
 _INPUTS = msgspec.json.Decoder(EmbedInputsRequest)
 
-_CUTS: dict[str, How] = {
-    "NONE": {"truncate": False, "direction": "right"},
+_CUTS: dict[str | None, How] = {
+    None: {"truncate": True, "direction": None},
+    "NONE": {"truncate": False, "direction": None},
     "START": {"truncate": True, "direction": "left"},
     "END": {"truncate": True, "direction": "right"},
 }
@@ -44,9 +45,10 @@ async def embed(service: Service, call: Call) -> Reply:
     check_dimensions(request.output_dimension, manifest.spec.output_width)
     texts = as_texts(texts, service.limits, param)
     prompt = manifest.prompts.for_input_type(request.input_type)
-    how = _CUTS[request.truncate or "END"]
+    how = _CUTS[request.truncate]
     sequences = await tokenize_texts(service, call, texts, how, prompt=prompt, param=param)
-    vectors = finish(await infer_dense(service, call, sequences), normalize=True, dimensions=request.output_dimension)
+    dimensions = request.output_dimension or manifest.dimensions
+    vectors = finish(await infer_dense(service, call, sequences), normalize=True, dimensions=dimensions)
     types: list[EmbeddingType] = request.embedding_types or ["float"]
     meta = Meta(BilledUnits(input_tokens=call.measured.num_tokens))
     return Reply(EmbedByTypeResponse(uuid.uuid4().hex, _by_type(vectors, types), texts, meta))

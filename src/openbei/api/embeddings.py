@@ -53,7 +53,8 @@ async def vectors_of(
     require_embedding(service.manifest)
     check_dimensions(dimensions, service.manifest.spec.output_width)
     sequences = await tokenize_inputs(service, call, inputs, how, prompt_name=prompt_name, param=param)
-    return finish(await infer_dense(service, call, sequences), normalize=normalize, dimensions=dimensions)
+    rows = await infer_dense(service, call, sequences)
+    return finish(rows, normalize=normalize, dimensions=dimensions or service.manifest.dimensions)
 
 
 def written(vectors: Vectors, encoding: EncodingFormat) -> list[list[float] | str]:

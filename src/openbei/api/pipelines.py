@@ -11,13 +11,13 @@ from openbei.api.service import Service
 from openbei.api.wire.fields import How
 from openbei.api.wire.huggingface import Span, TextRequest, TokenRequest
 from openbei.errors import InputError
-from openbei.tasks.classify import probabilities
+from openbei.tasks.classify import activated
 from openbei.tasks.tokens import IGNORED, Entity
 
 _TEXT = msgspec.json.Decoder(TextRequest)
 _TOKEN = msgspec.json.Decoder(TokenRequest)
 
-_HOW: How = {"truncate": True, "direction": "right"}
+_HOW: How = {"truncate": True, "direction": None}
 
 
 async def classify_texts(service: Service, call: Call) -> Reply:
@@ -28,8 +28,8 @@ async def classify_texts(service: Service, call: Call) -> Reply:
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k is {top_k}, it must be at least 1", param="parameters.top_k")
     rows = await numbers(service, call, items, _HOW, raw_scores=function is not None, param="inputs")
-    if function in ("sigmoid", "softmax"):
-        rows = probabilities(rows, is_multi_label=function == "sigmoid")
+    if function is not None:
+        rows = activated(rows, function)
     return Reply([labelled(service, row)[:top_k] for row in rows])
 
 

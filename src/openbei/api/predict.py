@@ -13,8 +13,7 @@ from openbei.api.wrong_task import require_classifier
 from openbei.batch import Sequence, Vectors
 from openbei.errors import EmptyInputError, InputError
 from openbei.serving.tokenizer import Tokenizer
-from openbei.tasks.classify import probabilities, ranked
-from openbei.tasks.finite import check_finite
+from openbei.tasks.classify import activated, ranked
 
 GRAMMAR = 'inputs is "text", ["text"], ["first of a pair", "second"], or a list of such lists'
 
@@ -45,7 +44,7 @@ async def predicted(service: Service, call: Call, content: bytes) -> Reply:
 async def numbers(
     service: Service, call: Call, items: list[Item], how: How, *, raw_scores: bool, param: str
 ) -> Vectors:
-    """Probabilities or logits of texts and pairs, float32 [n, num_labels].
+    """Scores or logits of texts and pairs, float32 [n, num_labels].
 
     Raises WrongTaskError, and what `infer` raises.
     """
@@ -54,8 +53,7 @@ async def numbers(
     tokenizer = service.tokenizer
     sequences = await tokenize(service, call, lambda: _sequences(tokenizer, items, how, param), num_characters)
     logits = await infer_dense(service, call, sequences)
-    check_finite(logits)
-    return logits if raw_scores else probabilities(logits, is_multi_label=service.manifest.is_multi_label)
+    return activated(logits, "none" if raw_scores else service.manifest.activation)
 
 
 def labelled(service: Service, row: Vectors) -> list[Label]:

@@ -9,7 +9,7 @@ from openbei.batch import Sequence, Vectors
 from openbei.engine_dir import Manifest
 from openbei.errors import InputError
 from openbei.prompts import ScoreTemplate
-from openbei.serving.tokenizer import Tokenizer
+from openbei.serving.tokenizer import Frame, Tokenizer
 from openbei.tasks.rerank import relevance
 
 Pairs = list[tuple[str, str]]
@@ -29,7 +29,8 @@ async def relevances(
     """A number for each pair, float32 [n]; `param` is the field of the texts.
 
     A model with a score template reads it with both in their places, and `instruction` in place of its own; other
-    models read pairs. Raises WrongTaskError, InputError, and what `infer` raises.
+    models read pairs, whose queries begin with the default prompt. Raises WrongTaskError, InputError, and what `infer`
+    raises.
     """
     require_reranker(service.manifest)
     template, tokenizer = service.manifest.score_template, service.tokenizer
@@ -37,11 +38,13 @@ async def relevances(
 
     def work() -> list[Sequence]:
         if template is None:
-            return tokenizer.encode_pairs(pairs, param=param, **how)
+            prompt = service.manifest.prompts.find(None)
+            return tokenizer.encode_pairs([(prompt + query, text) for query, text in pairs], param=param, **how)
         return _templated(tokenizer, template, pairs, instruction, how, param)
 
     sequences = await tokenize(service, call, work, sum(len(query) + len(text) for query, text in pairs))
-    return relevance(await infer_dense(service, call, sequences), template, raw_scores)
+    is_raw = raw_scores or service.manifest.activation == "none"
+    return relevance(await infer_dense(service, call, sequences), template, is_raw)
 
 
 def refuse_instruction(manifest: Manifest, instruction: str | None) -> None:
@@ -57,7 +60,9 @@ def _templated(
     queries = {query for query, _ in pairs}
     if len(queries) == 1:
         prefix = template.before(queries.pop(), instruction)
-        return tokenizer.encode_templated(prefix, [text for _, text in pairs], template.suffix, param=param, **how)
+        texts = [text.strip() if template.strips else text for _, text in pairs]
+        frame = Frame(prefix, template.suffix, template.adds_special_tokens)
+        return tokenizer.encode_framed(frame, texts, param=param, blames="query", **how)
     return [
         sequence
         for i, pair in enumerate(pairs)

@@ -39,5 +39,5 @@ async def cosines(
         await tokenize_inputs(service, call, given, how, prompt_name=prompt_name, param=param)
         for param, given in texts.items()
     ]
-    vectors = await infer_dense(service, call, left + right)
+    vectors = (await infer_dense(service, call, left + right))[:, : service.manifest.dimensions]
     return pairwise(vectors[: len(left)], vectors[len(left) :])

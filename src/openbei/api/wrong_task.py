@@ -5,8 +5,12 @@ from openbei.errors import WrongTaskError
 
 
 def is_reranker(manifest: Manifest) -> bool:
-    """Whether a pair of texts gets one number: the model has one label, or two and a template that says which."""
-    return manifest.spec.task == "reranker" or manifest.score_template is not None
+    """Whether a pair of texts gets one number: the model has one label, or two and a template that says which.
+
+    It does not where the model has a template for pairs that could not be followed.
+    """
+    has_one = manifest.spec.task == "reranker" and not manifest.has_unknown_template
+    return has_one or manifest.score_template is not None
 
 
 def require_embedding(manifest: Manifest) -> None:
@@ -23,6 +27,10 @@ def require_sparse(manifest: Manifest) -> None:
 
 def require_reranker(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model is a reranker."""
+    if manifest.has_unknown_template:
+        raise WrongTaskError(
+            "model is not a re-ranker model: its chat template for pairs is not one that can be followed"
+        )
     if not is_reranker(manifest):
         raise WrongTaskError("model is not a re-ranker model")
 

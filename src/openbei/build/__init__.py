@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from openbei import __version__
-from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint
+from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint, tie
 from openbei.build.convert import plan_tensors
 from openbei.build.inspect import Inspection, inspect_checkpoint
 from openbei.build.report import render_report
@@ -51,16 +51,18 @@ def build(
     folder = fetch_checkpoint(deployment.repository, environment)
     progress("fetch", 1, 1)
     inspection = inspect_checkpoint(
-        folder, deployment.max_num_tokens, deployment.route, converts=deployment.convert is not None
-    )
+        folder, deployment.max_num_tokens, deployment.route,
+        converts=deployment.convert is not None, pooling=deployment.pooling,
+    )  # fmt: skip
     spec = inspection.spec
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
-    tokenizer = convert_tokenizer(inspection.root, spec, inspection.lowercases)
-    tensors = read_checkpoint(inspection.root)
+    tokenizer = convert_tokenizer(inspection.root, spec, inspection.tokenizer, inspection.sentence)
+    stored = read_checkpoint(inspection.root)
     if inspection.words:
-        tensors = inspection.words.tensors(tensors)
+        stored = inspection.words.tensors(stored)
+    spec, tensors = tie(stored, inspection.family, spec, inspection.config)
     matched = match_tensors(tensors, inspection.family, inspection.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
     manifest = Manifest(
@@ -70,20 +72,25 @@ def build(
         spec=spec,
         normalize=inspection.normalize,
         labels=inspection.labels,
-        is_multi_label=inspection.is_multi_label,
+        activation=inspection.activation,
+        dimensions=inspection.dimensions,
+        similarity=inspection.similarity,
         prompts=inspection.prompts,
-        score_template=inspection.score_template,
+        text_template=inspection.text_template,
+        score_template=inspection.pairs.template,
+        has_unknown_template=inspection.pairs.is_unknown,
         max_terms=inspection.max_terms,
         logs_twice=inspection.logs_twice,
         unk_token_id=tokenizer.unk_token_id,
         has_token_types=tokenizer.has_token_types,
+        truncation_direction=tokenizer.truncation_direction,
         example_input=deployment.example_input,
         dtype=dtype,
         max_sequence_tokens=inspection.max_sequence_tokens,
         max_num_tokens=inspection.max_num_tokens,
         default_route=default_route,
         content_hash=content_hash(deployment, folder),
-        report=_decisions(deployment, inspection, matched, default_route, dtype, tokenizer.decisions),
+        report=_decisions(deployment, inspection, spec, matched, default_route, dtype, tokenizer.decisions),
     )
     planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[dtype])
     write_engine_dir(
@@ -104,7 +111,9 @@ def _check_base_model(deployment: Deployment, spec: ModelSpec) -> None:
 def _default_route(deployment: Deployment, inspection: Inspection) -> str:
     """Raises ConfigError for a route that the model does not answer."""
     task = inspection.spec.task
-    allowed = ROUTES[task] + ("/rerank",) * (inspection.score_template is not None)
+    allowed = ROUTES[task] + ("/rerank",) * (inspection.pairs.template is not None)
+    if inspection.pairs.is_unknown:
+        allowed = ("/predict",)
     if deployment.default_route not in (None, *allowed):
         raise ConfigError(
             f"trt_llm.runtime.webserver_default_route is {deployment.default_route}; "
@@ -116,6 +125,7 @@ def _default_route(deployment: Deployment, inspection: Inspection) -> str:
 def _decisions(
     deployment: Deployment,
     inspection: Inspection,
+    spec: ModelSpec,
     matched: Matched,
     default_route: str,
     dtype: DType,
@@ -128,6 +138,7 @@ def _decisions(
         *inspection.decisions,
         *tokenizer_decisions,
         Decision("dropped tensors", dropped, "the answers do not depend on them"),
+        *_about_tie(spec),
         Decision("default route", default_route, route_reason),
         *(
             Decision("dtype", dtype, "a weight for each token takes little room")
@@ -136,6 +147,12 @@ def _decisions(
             for note in deployment.notes
         ),
     )
+
+
+def _about_tie(spec: ModelSpec) -> tuple[Decision, ...]:
+    if not spec.is_tied:
+        return ()
+    return (Decision("last map", "the token embeddings, stored once", "tie_word_embeddings, or they are equal"),)
 
 
 def _source(deployment: Deployment, folder: Path) -> str:

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from openbei.build.json_file import read_json
 from openbei.build.modules import ModuleStep
@@ -14,7 +16,7 @@ from openbei.families import ARCHITECTURES, Family, HeadKind
 from openbei.families.computed import Computed
 from openbei.safetensors_file import Array, Shape, read_tensors
 from openbei.shapes import tensor_shapes
-from openbei.spec import Dense, ModelSpec
+from openbei.spec import Dense, ModelSpec, TermHead
 
 SINGLE_FILE = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
@@ -58,6 +60,38 @@ def read_checkpoint(root: Path) -> dict[str, Array]:
     return tensors
 
 
+def tie(
+    tensors: Mapping[str, Array], family: Family, spec: ModelSpec, config: Mapping[str, Any]
+) -> tuple[ModelSpec, Mapping[str, Array]]:
+    """Let a masked language model's last map and token embeddings be one tensor, where they are one.
+
+    They are if both are equal, or if one is missing and tie_word_embeddings of config.json is not false (tie_weights of
+    transformers 5). Raises CheckpointError where the last map is missing and it is false.
+    """
+    if not isinstance(spec.head, TermHead):
+        return spec, tensors
+    embeddings = _embeddings_of(family)
+    decoder = next(name for name, same in family.TIED.items() if same == embeddings)
+    found = _found(tensors, family)
+    if embeddings in found and decoder in found:
+        if not np.array_equal(tensors[found[embeddings]], tensors[found[decoder]]):
+            return spec, tensors
+    elif config.get("tie_word_embeddings") is False:
+        missing = decoder if embeddings in found else embeddings
+        raise CheckpointError(
+            f"the checkpoint has no tensor {missing}, and tie_word_embeddings of config.json is false"
+        )
+    kept = found.get(embeddings) or found.get(decoder)
+    left = {name: tensor for name, tensor in tensors.items() if name not in (found.get(embeddings), found.get(decoder))}
+    table = {embeddings: tensors[kept]} if kept else {}
+    return msgspec.structs.replace(spec, head=msgspec.structs.replace(spec.head, is_tied=True)), {**left, **table}
+
+
+def _embeddings_of(family: Family) -> str:
+    """The name of the token embeddings in a checkpoint."""
+    return next(theirs for theirs, ours in family.WEIGHTS.items() if ours == "embeddings.token")
+
+
 def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Checkpoint tensor name, engine tensors that share its rows; none for what may be there and is dropped.
 
@@ -84,6 +118,10 @@ def match_tensors(
         for theirs, ours in _expanded(weights_of(family, kind), spec)
         if not ours or (ours[0].removesuffix(TRANSPOSED) in shapes and not _is_unbiased(ours[0], spec))
     }
+    if spec.is_tied:
+        embeddings = _embeddings_of(family)
+        expected = {name: ours for name, ours in expected.items() if ours != ("head.out.weight",)}
+        expected[embeddings] = ("head.out.weight",)
     found = _found(tensors, family)
     for tied, same in family.TIED.items():
         if expected.get(tied) and same in found:

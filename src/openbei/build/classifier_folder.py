@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
+from openbei.build.chat_template import FILE as CHAT_TEMPLATE
 from openbei.build.check import SINGLE_FILE, read_checkpoint
 from openbei.build.json_file import read_json
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import read_chain
-from openbei.build.score_template import CHAT_TEMPLATE
-from openbei.build.tokenizer_file import pad_token_id, read_tokenizer
+from openbei.build.sentence_config import SentenceConfig
+from openbei.build.tokenizer_file import load_tokenizer, pad_token_id
 from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Environment
 from openbei.errors import CheckpointError
@@ -67,7 +68,7 @@ def write_classifier(
     tensors = {name: _lazy(tensor) for name, tensor in words.tensors(read_checkpoint(chain.root)).items()}
     made = words.config(config)
     if made.get("pad_token_id") is None:  # by which transformers finds the last token of a text in a batch
-        made["pad_token_id"] = pad_token_id(read_tokenizer(chain.root), chain.root)
+        made["pad_token_id"] = pad_token_id(load_tokenizer(chain.root, made, SentenceConfig()))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial_folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:

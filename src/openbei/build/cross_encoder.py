@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from openbei.build.json_file import read_optional
+from openbei.build.modules import SENTENCE_CONFIG
+from openbei.build.templates import Pairs
 from openbei.config import Decision
 from openbei.families.fields import fields_of
-
-SENTENCE_CONFIG = "config_sentence_transformers.json"
+from openbei.spec import ScoreActivation
 
 
 class _Model(msgspec.Struct, frozen=True):
@@ -30,19 +31,20 @@ class _Config(msgspec.Struct, frozen=True):
 
 
 def about_predict(
-    folder: Path, config: Mapping[str, Any], is_reranker: bool, is_multi_label: bool
+    folder: Path, config: Mapping[str, Any], labels: tuple[str, ...], pairs: Pairs, activation: ScoreActivation
 ) -> Iterator[Decision]:
     """What `CrossEncoder.predict` gives, and how to get it here; nothing of a plain classifier that says nothing.
 
-    `is_reranker` if a pair gets one number. Raises CheckpointError where a key is no text.
+    `activation` is what the scores of a server are. Raises CheckpointError where a key is no text.
     """
+    is_reranker = len(labels) == 1 or pairs.template is not None
     path, where = _activation(folder, config)
     if path is None and not is_reranker:
         return
     name = (path or "").rpartition(".")[2]
     if path is None or not path.startswith("torch."):  # what it would have to be trusted for is not run there either
         name = "Sigmoid" if is_reranker else "Identity"
-    ours = "Sigmoid" if is_reranker or is_multi_label else "Softmax"
+    ours = "Sigmoid" if pairs.template else {"sigmoid": "Sigmoid", "softmax": "Softmax", "none": "Identity"}[activation]
     route = "/rerank" if is_reranker else "/predict"
     gives = {ours: f"the scores of {route}", "Identity": f"those of {route} with raw_scores: true"}
     why = f"{where} says {path}" if path else f"the default; {where} does not say"

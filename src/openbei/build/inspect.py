@@ -1,32 +1,34 @@
 """Inspect: what a checkpoint's JSON files say that it is. Tensors and the tokenizer are looked at elsewhere."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from openbei.build.about import about_files, about_head, about_model, about_prompts, about_vectors
+from openbei.build.adapters import refuse_adapters
 from openbei.build.architecture import architecture_of
 from openbei.build.cross_encoder import about_predict
 from openbei.build.json_file import read_json, read_optional
+from openbei.build.labels import read_labels
 from openbei.build.lm_head import Words, find_words
-from openbei.build.modules import Chain, ModuleStep, read_chain
-from openbei.build.score_template import score_template
+from openbei.build.modules import SENTENCE_CONFIG, Chain, ModuleStep, read_chain
+from openbei.build.sentence_config import SentenceConfig, read_sentence_config
 from openbei.build.table import table_config
-from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision
+from openbei.build.templates import Pairs, pairs_of, text_template
+from openbei.build.tokenizer_file import LoadedTokenizer, load_tokenizer
+from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision, PoolingChoice
 from openbei.errors import CheckpointError
 from openbei.families import Family, HeadKind, find_family
 from openbei.families.computed import Computed
-from openbei.families.fields import fields_of
-from openbei.prompts import Prompts, ScoreTemplate
+from openbei.prompts import Prompts, TextTemplate
 from openbei.spec import (
-    Dense,
     EmbeddingHead,
     Head,
-    LayerNorm,
     ModelSpec,
+    ScoreActivation,
     SequenceHead,
     Step,
     TermHead,
@@ -51,45 +53,41 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the JSON files say. `root` is the folder of config.json, weights and tokenizer.
+    """What the JSON files say. `root` is the folder of `config`, the decoded config.json, of weights and tokenizer.
 
     `module_steps` are the steps of an embedding head, whose tensors are in folders of their own. `words` make a
-    generative model a classifier; `score_template` is how a reranker that was one is shown queries and documents.
-    `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end.
+    generative model a classifier. `pairs` says how a reranker is shown queries and documents, `text_template` how an
+    embedding model is shown texts. `max_terms` is how many of a text's terms are kept; `logs_twice` says how their
+    weights end.
     """
 
     root: Path
     family: Family
     kind: HeadKind
     spec: ModelSpec
-    computed: Mapping[str, Computed]
+    config: Mapping[str, Any]
     module_steps: tuple[ModuleStep, ...]
     normalize: bool
+    dimensions: int | None
+    similarity: str
     max_sequence_tokens: int
     max_num_tokens: int
-    lowercases: bool
+    tokenizer: LoadedTokenizer
+    sentence: SentenceConfig
     labels: tuple[str, ...]
-    is_multi_label: bool
+    activation: ScoreActivation
     prompts: Prompts
     words: Words | None
-    score_template: ScoreTemplate | None
+    text_template: TextTemplate | None
+    pairs: Pairs
     max_terms: int | None
     logs_twice: bool
     decisions: tuple[Decision, ...]
 
-
-class _SentenceConfig(msgspec.Struct, frozen=True):
-    """sentence_bert_config.json."""
-
-    max_seq_length: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    do_lower_case: bool = False
-    transformer_task: str | None = None
-
-
-class _TokenizerConfig(msgspec.Struct, frozen=True):
-    """tokenizer_config.json; an unlimited tokenizer has a length of 1e30."""
-
-    model_max_length: Annotated[float, msgspec.Meta(ge=1)] | None = None
+    @property
+    def computed(self) -> Mapping[str, Computed]:
+        """Engine tensors that are computed from several of the checkpoint."""
+        return self.family.computed(self.config, self.spec) if hasattr(self.family, "computed") else {}
 
 
 class _Truncation(msgspec.Struct, frozen=True):
@@ -105,80 +103,96 @@ class _TokenizerFile(msgspec.Struct, frozen=True):
 
 
 class _ModelConfig(msgspec.Struct, frozen=True):
-    """config_sentence_transformers.json."""
+    """config_sentence_transformers.json, which sentence-transformers reads where there is a modules.json."""
 
-    prompts: dict[str, str] = {}
+    prompts: dict[str, str | None] = {}
     default_prompt_name: str | None = None
+    similarity_fn_name: str | None = None
+    truncate_dim: Annotated[int, msgspec.Meta(ge=1)] | None = None
     max_active_dims: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
-
-class _LabelConfig(msgspec.Struct, frozen=True):
-    """What config.json says of a classifier's labels."""
-
-    id2label: dict[str, str] | None = None
-    problem_type: str | None = None
+    def named_prompts(self, *, are_pooled: bool) -> Prompts:
+        """The prompts that are texts."""
+        named = {name: text for name, text in self.prompts.items() if text is not None}
+        return Prompts(named, self.default_prompt_name, are_pooled)
 
 
 def inspect_checkpoint(
-    folder: Path, max_num_tokens: int | None, route: str | None = None, *, converts: bool = False
+    folder: Path,
+    max_num_tokens: int | None,
+    route: str | None = None,
+    *,
+    converts: bool = False,
+    pooling: PoolingChoice | None = None,
 ) -> Inspection:
     """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
 
     `max_num_tokens` None is the default for such a model. `converts` makes a generative reranker a classifier, which
-    one with a LogitScore is made in any case. Raises CheckpointError, naming the file.
+    one with a LogitScore is made in any case. `pooling` is for a checkpoint without modules.json. Raises
+    CheckpointError, naming the file.
     """
-    chain = read_chain(folder, route)
+    chain = read_chain(folder, route, pooling)
     root = chain.root
+    refuse_adapters(folder, root)
+    sentence = read_sentence_config(root) if chain.is_listed and not chain.table else SentenceConfig()
     config = table_config(root, chain.table) if chain.table else read_json(root / "config.json", dict[str, Any])
+    config = {**config, **sentence.config}
     named = architecture_of(config)
     words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
     if words:
         config = words.config(config)
+    family, kind, spec, labels, activation = _model(folder, chain, config)
+    if sentence.transformer_task not in (task := "text-generation" if words else TRANSFORMER_TASKS[kind], None):
+        raise CheckpointError(
+            f"{sentence.name}: transformer_task is {sentence.transformer_task!r}; {named} is built for {task!r}"
+        )
+    given = read_optional(folder / SENTENCE_CONFIG, _ModelConfig) if chain.is_listed else _ModelConfig()
+    prompts = given.named_prompts(are_pooled=kind != "embedding" or chain.pools_prompts() or sentence.is_rendered)
+    tokenizer = load_tokenizer(root, config, sentence, is_plain=chain.table == "StaticEmbedding")
+    budget, about_budget = _budget(spec, max_num_tokens)
+    length, about_length = _sequence_length(root, sentence, tokenizer, spec, budget, chain.table)
+    template = text_template(root, tokenizer.settings, sentence) if kind in ("embedding", "term_weights") else None
+    pairs = Pairs()
+    if kind == "sequence_labels":
+        of_words = {"is_converted": words is not None}
+        pairs = pairs_of(chain, config, spec, labels, prompts, tokenizer.settings, sentence, **of_words)
+    logs_twice = isinstance(spec.head, TermHead) and chain.check_splade()
+    max_terms = given.max_active_dims if spec.task == "sparse" else None
+    dimensions = given.truncate_dim if kind == "embedding" and (given.truncate_dim or 0) < spec.output_width else None
+    decisions = (
+        *([words.decision] if words else []),
+        *about_model(config, spec, chain, named),
+        *chain.decisions,
+        *about_head(spec.head, chain, labels, words.source if words else "id2label of config.json", activation),
+        *(about_predict(folder, config, labels, pairs, activation) if kind == "sequence_labels" else ()),
+        *about_vectors(max_terms, logs_twice, dimensions, given.similarity_fn_name),
+        about_length,
+        *about_budget,
+        *about_prompts(prompts, spec, pairs),
+        *([Decision("chat template", "applied to texts", f"modality_config of {sentence.name}")] if template else []),
+        *pairs.decisions,
+        *about_files(folder, chain),
+    )
+    return Inspection(
+        root, family, kind, spec, config, tuple(chain.steps(spec.hidden_size)) if kind == "embedding" else (),
+        chain.normalizes, dimensions, given.similarity_fn_name or "cosine", length, budget, tokenizer, sentence, labels,
+        activation, prompts, words, template, pairs, max_terms, logs_twice, decisions,
+    )  # fmt: skip
+
+
+def _model(
+    folder: Path, chain: Chain, config: Mapping[str, Any]
+) -> tuple[Family, HeadKind, ModelSpec, tuple[str, ...], ScoreActivation]:
+    """What config.json and modules.json make of the model: its family, head and spec, a classifier's labels."""
     architecture = architecture_of(config)
     family, kinds = find_family(architecture, config)
     kind = _head_kind(folder, chain, architecture, kinds)
-    labels, is_multi_label = _labels(config) if kind in ("sequence_labels", "token_labels") else ((), False)
+    labels, activation = read_labels(config) if kind in ("sequence_labels", "token_labels") else ((), "none")
     spec = family.parse(config, _head(kind, chain, family.steps(config, kind), len(labels)))
-    computed = family.computed(config, spec) if hasattr(family, "computed") else {}
-    module_steps = tuple(chain.steps(spec.hidden_size)) if isinstance(spec.head, EmbeddingHead) else ()
-    if module_steps:
-        head = msgspec.structs.replace(spec.head, steps=tuple(module.step for module in module_steps))
-        spec = msgspec.structs.replace(spec, head=head)
-    head = spec.head
-    sentence = read_optional(root / "sentence_bert_config.json", _SentenceConfig)
-    if sentence.transformer_task not in (task := "text-generation" if words else TRANSFORMER_TASKS[kind], None):
-        raise CheckpointError(
-            f"sentence_bert_config.json: transformer_task is {sentence.transformer_task!r}; "
-            f"{architecture} is built for {task!r}"
-        )
-    budget, about_budget = _budget(spec, max_num_tokens)
-    length, why = _sequence_length(root, sentence, spec, budget, chain.table)
-    given = read_optional(folder / "config_sentence_transformers.json", _ModelConfig)
-    prompts = Prompts(
-        given.prompts, given.default_prompt_name, not isinstance(head, EmbeddingHead) or chain.pools_prompts()
-    )
-    template, about_template = score_template(root, architecture, spec, labels, prompts)
-    is_reranker = len(labels) == 1 or template is not None
-    logs_twice = isinstance(head, TermHead) and chain.check_splade()
-    max_terms = given.max_active_dims if spec.task == "sparse" else None
-    decisions = [
-        *([words.decision] if words else []),
-        _about_family(spec, chain, named),
-        *_about_attention(config, spec),
-        Decision("task", spec.task.replace("_", " "), "the architecture, and modules.json where there is one"),
-        *chain.decisions,
-        *_about_head(head, chain, folder, labels, words.source if words else "id2label of config.json", is_multi_label),
-        *(about_predict(folder, config, is_reranker, is_multi_label) if isinstance(head, SequenceHead) else ()),
-        *_about_terms(max_terms, logs_twice),
-        Decision("max_sequence_tokens", str(length), why),
-        *about_budget,
-        *_about_prompts(prompts),
-        *about_template,
-    ]
-    return Inspection(
-        root, family, kind, spec, computed, module_steps, chain.normalizes, length, budget, sentence.do_lower_case,
-        labels, is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
-    )  # fmt: skip
+    if isinstance(spec.head, EmbeddingHead):
+        steps = tuple(module.step for module in chain.steps(spec.hidden_size))
+        spec = msgspec.structs.replace(spec, head=msgspec.structs.replace(spec.head, steps=steps or spec.head.steps))
+    return family, kind, spec, labels, activation
 
 
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
@@ -197,13 +211,20 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
             )
         raise CheckpointError(
             f"{path} {'has no pooling' if path.exists() else 'does not exist'}; {architecture} needs it",
-            hint="save the model once with sentence-transformers: SentenceTransformer, or SparseEncoder for SPLADE, or "
-            "CrossEncoder for a reranker, whose config.json then names the architecture that it has",
+            hint=_pooling_hint(folder, kinds),
         )
     kind: HeadKind = "term_weights" if chain.pooling_kind == "SpladePooling" else "embedding"
     if kind not in kinds:
         raise CheckpointError(f"{path} has the module {chain.pooling_kind}; {architecture} cannot be pooled so")
     return kind
+
+
+def _pooling_hint(folder: Path, kinds: tuple[HeadKind, ...]) -> str:
+    """The command that builds a checkpoint without modules.json."""
+    ways = "--pooling mean, cls or last_token: the one it was trained with"
+    if "term_weights" in kinds:
+        return f"for SPLADE: bei build {folder} --pooling splade; for an embedding model {ways}"
+    return f"bei build {folder} {ways}; a reranker's config.json names a …ForSequenceClassification"
 
 
 def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int) -> Head:
@@ -216,76 +237,6 @@ def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int
     return TokenTermHead() if chain.table else TermHead(steps=steps)
 
 
-def _labels(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
-    """Label names by index, and whether several may hold at once."""
-    given = fields_of(config, _LabelConfig)
-    if not given.id2label:
-        raise CheckpointError(
-            "config.json has no id2label; a classifier needs the name of each label",
-            hint='add it, such as "id2label": {"0": "negative", "1": "positive"}',
-        )
-    indices = [str(index) for index in range(len(given.id2label))]
-    if set(given.id2label) != set(indices):
-        raise CheckpointError(
-            f"config.json: id2label has the keys {', '.join(given.id2label)}; they must be 0, 1, 2, …"
-        )
-    names = tuple(given.id2label[index] for index in indices)
-    if len(set(names)) < len(names):
-        raise CheckpointError(f"config.json: id2label gives one name to several labels: {', '.join(names)}")
-    return names, given.problem_type == "multi_label_classification"
-
-
-def _about_family(spec: ModelSpec, chain: Chain, named: str) -> Decision:
-    says = "modules.json has the module" if chain.table else "config.json names the architecture"
-    return Decision("family", spec.family, f"{says} {named}")
-
-
-def _about_attention(config: Mapping[str, Any], spec: ModelSpec) -> Iterator[Decision]:
-    if "auto_map" in config:
-        yield Decision("code of the repository", "not run", f"auto_map asks for it; openbei implements {spec.family}")
-    if spec.attention.is_causal:
-        yield Decision("attention", "causal", "the architecture; nothing in config.json says otherwise")
-
-
-def _about_head(
-    head: Head, chain: Chain, folder: Path, labels: tuple[str, ...], labels_source: str, is_multi_label: bool
-) -> Iterator[Decision]:
-    if isinstance(head, EmbeddingHead):
-        yield Decision("pooling", ", ".join(head.poolings), str(chain.pooling_file.relative_to(folder)))
-        if head.steps:
-            yield Decision("after pooling", ", ".join(map(_in_words, head.steps)), "modules.json")
-        does, a = ("yes", "a") if chain.normalizes else ("no", "no")
-        yield Decision("normalize", does, f"modules.json has {a} Normalize")
-    if labels:
-        yield Decision("labels", ", ".join(labels), labels_source)
-    if len(labels) > 1 and isinstance(head, SequenceHead):
-        which = "each label for itself, by sigmoid" if is_multi_label else "one label, by softmax"
-        yield Decision("scores", which, "problem_type of config.json")
-
-
-def _about_terms(max_terms: int | None, logs_twice: bool) -> Iterator[Decision]:
-    if logs_twice:
-        yield Decision("term weights", "log(1 + log(1 + relu))", "activation_function of SpladePooling")
-    if max_terms:
-        why = "max_active_dims of config_sentence_transformers.json"
-        yield Decision("terms", f"the {max_terms} of most weight", why)
-
-
-def _in_words(step: Step) -> str:
-    if isinstance(step, Dense):
-        return f"dense to {step.out_features}" + (f" and {step.activation}" if step.activation else "")
-    return "layer norm" if isinstance(step, LayerNorm) else "length one"
-
-
-def _about_prompts(prompts: Prompts) -> Iterator[Decision]:
-    named = [name for name, text in prompts.by_name.items() if text]
-    if named:
-        default = f"default: {prompts.default}" if prompts.find(None) else "none by default"
-        yield Decision("prompts", f"{', '.join(named)}; {default}", "config_sentence_transformers.json")
-    if not prompts.are_pooled:
-        yield Decision("pooling of prompts", "no", "include_prompt of the Pooling's config.json")
-
-
 def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ...]]:
     """Tokens of a batch, and what there is to tell where the config does not say."""
     if given is not None:
@@ -296,17 +247,22 @@ def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ..
 
 
 def _sequence_length(
-    root: Path, sentence: _SentenceConfig, spec: ModelSpec, max_num_tokens: int, table: str | None
-) -> tuple[int, str]:
+    root: Path,
+    sentence: SentenceConfig,
+    tokenizer: LoadedTokenizer,
+    spec: ModelSpec,
+    max_num_tokens: int,
+    table: str | None,
+) -> tuple[int, Decision]:
+    """The longest sequence, and what limits it."""
     limits: dict[str, float] = {"max_position_embeddings of config.json": spec.positions.max_positions}
     limits["max_num_tokens, the token budget of a batch"] = max_num_tokens
     if sentence.max_seq_length is not None:
-        limits["max_seq_length of sentence_bert_config.json"] = sentence.max_seq_length
+        limits[f"max_seq_length of {sentence.name}"] = sentence.max_seq_length
     elif table == "StaticEmbedding":  # which goes by the tokenizer's file alone
         if truncation := read_optional(root / "tokenizer.json", _TokenizerFile).truncation:
             limits["truncation of tokenizer.json"] = truncation.max_length
-    elif (root / "tokenizer_config.json").exists():
-        length = read_json(root / "tokenizer_config.json", _TokenizerConfig).model_max_length
-        limits["model_max_length of tokenizer_config.json"] = length or math.inf
+    elif (length := tokenizer.max_length) is not None:
+        limits["model_max_length of tokenizer_config.json"] = length
     source = min(limits, key=lambda name: limits[name])
-    return int(limits[source]), source
+    return int(limits[source]), Decision("max_sequence_tokens", str(int(limits[source])), source)

@@ -12,7 +12,7 @@ import msgspec
 
 from openbei.build.json_file import read_json, read_optional
 from openbei.build.router import Module, routed
-from openbei.config import Decision
+from openbei.config import Decision, PoolingChoice
 from openbei.errors import CheckpointError
 from openbei.families import TABLES
 from openbei.families.fields import Size
@@ -51,6 +51,17 @@ SPLADE_ACTIVATIONS = {"relu": False, "log1p_relu": True}
 """What comes before the logarithm of a term's weight -> whether that is another one."""
 
 TRANSFORMERS = ("Transformer", "MLMTransformer")
+SENTENCE_CONFIG = "config_sentence_transformers.json"
+"""What sentence-transformers keeps of a model as a whole, beside modules.json."""
+
+CHOICES: dict[PoolingChoice, tuple[str, dict[str, Any]]] = {
+    "cls": ("Pooling", {"pooling_mode": "cls"}),
+    "mean": ("Pooling", {"pooling_mode": "mean"}),
+    "last-token": ("Pooling", {"pooling_mode": "lasttoken"}),
+    "splade": ("SpladePooling", {"pooling_strategy": "max"}),
+}
+"""Pooling that is asked for, where there is no modules.json -> the module, and its config.json."""
+
 AFTER_POOLING = ("Dense", "LayerNorm", "Normalize", "Dropout")
 """Modules that may follow a Pooling, in any order and number."""
 
@@ -59,6 +70,12 @@ _IMPLEMENTED = (
     "StaticEmbedding or Transformer, Pooling, then any of " + ", ".join(AFTER_POOLING)
 )
 _LAYER_NORM_EPS = 1e-5  # torch's default, which the module keeps
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    """config_sentence_transformers.json: the class that saved it."""
+
+    model_type: str | None = None
 
 
 class _Dense(msgspec.Struct, frozen=True):
@@ -100,12 +117,16 @@ class Chain:
     """What follows the transformer, whose files are in `root`.
 
     A `Pooling` and more, a `SpladePooling`, a `LogitScore`, or nothing. Where there is no transformer, `pooling_kind`
-    is the module of TABLES that is there instead.
+    is the module of TABLES that is there instead. Without a modules.json it may be one of CHOICES, and `pooling_source`
+    says why.
     """
 
     root: Path
     pooling_kind: str | None
     pooling_file: Path
+    pooling_source: str = ""
+    choice: PoolingChoice | None = None
+    is_listed: bool = True
     after: tuple[Module, ...] = ()
     normalizes: bool = False
     decisions: tuple[Decision, ...] = ()
@@ -141,6 +162,8 @@ class Chain:
 
     def _config(self) -> dict[str, Any]:
         """The Pooling's; a table does what it does by default."""
+        if self.choice:
+            return CHOICES[self.choice][1]
         return {"pooling_mode": "mean"} if self.table else read_json(self.pooling_file, dict[str, Any])
 
     def steps(self, hidden_size: int) -> Iterator[ModuleStep]:
@@ -169,17 +192,20 @@ class Chain:
                     yield ModuleStep(UnitNorm(), module.folder, {})
 
 
-def read_chain(folder: Path, route: str | None = None) -> Chain:
-    """Read modules.json, or find none; `route` is the one to take where a Router has several.
+def read_chain(folder: Path, route: str | None = None, pooling: PoolingChoice | None = None) -> Chain:
+    """Read modules.json, or find none, for which there may be a `pooling`; `route` is that of a Router with several.
 
-    Raises CheckpointError for a chain that is not implemented, and for a route that is not there or has to be chosen.
+    Raises CheckpointError for a chain that is not implemented, for a route that is not there or has to be chosen, and
+    for a pooling that is asked for beside a modules.json.
     """
     path = folder / "modules.json"
+    if not path.exists():
+        return _chosen_chain(folder, path, route, pooling)
+    if pooling is not None:
+        raise CheckpointError(f"{path} says how to pool; {pooling!r} was asked for", hint="leave --pooling out")
     modules, decisions = routed(folder, route)
     kinds = [module.kind for module in modules]
     match kinds:
-        case []:
-            return Chain(folder, None, path)
         case [transformer] if transformer in TRANSFORMERS:
             return Chain(modules[0].folder, None, path, decisions=decisions)
         case [transformer, "SpladePooling" | "LogitScore"] if transformer in TRANSFORMERS:
@@ -187,19 +213,38 @@ def read_chain(folder: Path, route: str | None = None) -> Chain:
         case ["SparseStaticEmbedding"]:
             return Chain(modules[0].folder, kinds[0], path, decisions=decisions)
         case ["StaticEmbedding", *after] if set(after) <= set(AFTER_POOLING):
-            return _embedding_chain(modules[0], path, modules[1:], decisions)
+            return _embedding_chain(folder, modules[0], path, modules[1:], decisions)
         case ["Transformer", "Pooling", *after] if set(after) <= set(AFTER_POOLING):
-            return _embedding_chain(modules[0], modules[1].folder / "config.json", modules[2:], decisions)
+            return _embedding_chain(folder, modules[0], modules[1].folder / "config.json", modules[2:], decisions)
     raise CheckpointError(f"{path} is the chain {', '.join(kinds)}; implemented are: {_IMPLEMENTED}")
 
 
-def _embedding_chain(first: Module, pooling_file: Path, after: list[Module], decisions: tuple[Decision, ...]) -> Chain:
+def _chosen_chain(folder: Path, path: Path, route: str | None, pooling: PoolingChoice | None) -> Chain:
+    """A checkpoint without modules.json: pooled as asked for, or as by the SparseEncoder that saved it, or not."""
+    if route is not None:
+        raise CheckpointError(f"{path} has no Router; the route {route!r} was asked for", hint="leave --route out")
+    why = "asked for by --pooling"
+    if pooling is None and read_optional(folder / SENTENCE_CONFIG, _Saved).model_type == "SparseEncoder":
+        pooling, why = "splade", f"{SENTENCE_CONFIG} says SparseEncoder, whose default it is without a modules.json"
+    if pooling is None:
+        return Chain(folder, None, path, is_listed=False)
+    kind = CHOICES[pooling][0]
+    decisions = (Decision("pooling", "splade", why),) if pooling == "splade" else ()
+    return Chain(folder, kind, path, why, pooling, is_listed=False, decisions=decisions)
+
+
+def _embedding_chain(
+    folder: Path, first: Module, pooling_file: Path, after: list[Module], decisions: tuple[Decision, ...]
+) -> Chain:
     counting = [module for module in after if module.kind != "Dropout"]
     normalizes = bool(counting) and counting[-1].kind == "Normalize"
     if normalizes:
         read_optional(counting.pop().folder / "config.json", _Normalize)
     kind = first.kind if first.kind in TABLES else "Pooling"
-    return Chain(first.folder, kind, pooling_file, tuple(counting), normalizes, decisions)
+    source = str(pooling_file.relative_to(folder))
+    return Chain(
+        first.folder, kind, pooling_file, source, after=tuple(counting), normalizes=normalizes, decisions=decisions
+    )
 
 
 def _check_width(path: Path, key: str, given: int, width: int) -> None:

@@ -45,13 +45,13 @@ class _Router(msgspec.Struct, frozen=True):
 
 
 def routed(folder: Path, route: str | None) -> tuple[list[Module], tuple[Decision, ...]]:
-    """The modules of modules.json, none where it is missing, with one route in the place of each Router.
+    """The modules of modules.json, with one route in the place of each Router.
 
     Raises CheckpointError where a Router lacks `route`, has several and none was chosen, or there is no Router for it.
     """
     path, modules = folder / "modules.json", list[Module]()
     decisions = dict[str, Decision]()
-    for listed in read_json(path, list[_Listed]) if path.exists() else []:
+    for listed in read_json(path, list[_Listed]):
         module = _module(path, folder, listed.type, listed.path)
         if module.kind in ROUTERS:
             inner, decision = _take_route(module.folder, route)

@@ -7,7 +7,7 @@ import click
 
 from openbei.cli import targets
 from openbei.cli.logs import log_to_stderr
-from openbei.config import Conversion
+from openbei.config import Conversion, PoolingChoice
 from openbei.engine_dir import is_engine_dir
 from openbei.errors import ConfigError
 
@@ -28,7 +28,20 @@ from openbei.errors import ConfigError
     help="Of a model with a Router, the route to build, such as query. The config's key is environment_variables.ROUTE."
     "  [default: the Router's default]",
 )
-def command(config: str, out: Path | None, force: bool, convert: Conversion | None, route: str | None) -> None:
+@click.option(
+    "--pooling",
+    type=click.Choice(get_args(PoolingChoice)),
+    help="How to pool a checkpoint without modules.json: the way it was trained for, splade for a sparse model. The "
+    "config's key is environment_variables.POOLING.",
+)
+def command(
+    config: str,
+    out: Path | None,
+    force: bool,
+    convert: Conversion | None,
+    route: str | None,
+    pooling: PoolingChoice | None,
+) -> None:
     """Build the engine directory of CONFIG: a config.yaml, a folder with a checkpoint, or a model's id on the Hub.
 
     What was decided goes to standard error, the engine directory's path to standard output.
@@ -36,5 +49,7 @@ def command(config: str, out: Path | None, force: bool, convert: Conversion | No
     if is_engine_dir(Path(config)):
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
     log_to_stderr("info")
-    opened = targets.engine_dir_of(config, targets.read_environment(), out, force=force, convert=convert, route=route)
+    opened = targets.engine_dir_of(
+        config, targets.read_environment(), out, force=force, convert=convert, route=route, pooling=pooling
+    )
     click.echo(opened.path)

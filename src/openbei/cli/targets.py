@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from openbei.batch import Engine
-from openbei.config import Conversion, Deployment, Environment, deployment_for_model, load_config
+from openbei.config import Conversion, Deployment, Environment, PoolingChoice, deployment_for_model, load_config
 from openbei.engine_dir import EngineDir, is_engine_dir, open_engine_dir
 from openbei.errors import EngineDirError
 
@@ -36,10 +36,11 @@ def engine_dir_of(
     force: bool = False,
     convert: Conversion | None = None,
     route: str | None = None,
+    pooling: PoolingChoice | None = None,
 ) -> EngineDir:
     """Open the engine directory of a TARGET, hashes checked; build it first if there is none, it is stale, or `force`.
 
-    `convert` and `route`, that of a Router, override the config's. Raises what building and opening raise.
+    `convert`, `route` (that of a Router) and `pooling` override the config's. Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
         return open_engine_dir(Path(target))
@@ -47,8 +48,8 @@ def engine_dir_of(
     from openbei.cli.progress import Bar
 
     deployment = deployment_of(target)
-    chosen = {"convert": convert or deployment.convert, "route": route or deployment.route}
-    deployment = msgspec.structs.replace(deployment, **chosen)
+    chosen = {"convert": convert, "route": route, "pooling": pooling}
+    deployment = msgspec.structs.replace(deployment, **{name: value for name, value in chosen.items() if value})
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
     if engine_dir is None or force:

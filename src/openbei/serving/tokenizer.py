@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from openbei.batch import Sequence
 from openbei.engine_dir import EngineDir
 from openbei.errors import InputError
+from openbei.prompts import TextTemplate
 from openbei.serving.library import INLINE_CHARACTERS, Item, Library
 from openbei.serving.truncation import FIXED, Direction, kept
 from openbei.tasks.tokens import TokenizedText
@@ -44,11 +45,20 @@ class Token(msgspec.Struct, frozen=True):
     stop: int | None
 
 
+class Frame(NamedTuple):
+    """What stands before and after each text, and whether special tokens are put around the whole."""
+
+    before: str
+    after: str
+    adds_special_tokens: bool = True
+
+
 class Tokenizer:
     """The model's tokenizer with the model's limit; what its file says about truncation and padding is dropped.
 
-    Methods that take `param` name with it the request's field in the InputErrors that they raise: for an input without
-    tokens, for half a surrogate pair, and with `truncate=False` for an input that is too long.
+    Texts are cut on the side `direction` where a call does not choose one. `param` is the request's field that is named
+    in InputErrors. They are raised for an input without tokens, for half a surrogate pair, and with `truncate=False`
+    for an input that is too long.
     """
 
     def __init__(
@@ -60,6 +70,8 @@ class Tokenizer:
         has_token_types: bool = True,
         unk_token_id: int | None = None,
         pools_prompts: bool = True,
+        direction: Direction = "right",
+        text_template: TextTemplate | None = None,
     ) -> None:
         self._library = Library(path)
         self.max_sequence_tokens = max_sequence_tokens
@@ -68,6 +80,8 @@ class Tokenizer:
         self._has_token_types = has_token_types
         self._unk_token_id = unk_token_id
         self._pools_prompts = pools_prompts
+        self._direction = direction
+        self._text_template = text_template
 
     @classmethod
     def open(cls, engine_dir: EngineDir) -> "Tokenizer":
@@ -80,6 +94,8 @@ class Tokenizer:
             has_token_types=manifest.has_token_types,
             unk_token_id=manifest.unk_token_id,
             pools_prompts=manifest.prompts.are_pooled,
+            direction=manifest.truncation_direction,
+            text_template=manifest.text_template,
         )
 
     async def off_loop(self, function: Callable[[], T], num_characters: int) -> T:
@@ -91,16 +107,20 @@ class Tokenizer:
         texts: list[str],
         *,
         truncate: bool = True,
-        direction: Direction = "right",
+        direction: Direction | None = None,
         prompt: str = "",
         param: str = "input",
     ) -> list[Sequence]:
         """Tokenize texts, `prompt` in front of each, special tokens included; each is cut to `max_sequence_tokens`.
 
         `num_tokens_given` counts the whole text, or the 250 · `max_sequence_tokens` characters that are looked at if it
-        is longer. Tokens of the prompt are left out of pooling if the model wants that, unless no other is kept. The
-        GIL is free while the library works.
+        is longer. Tokens of the prompt are left out of pooling if the model wants that, unless no other is kept. A chat
+        template, if the model has one, takes text and prompt. The GIL is free while the library works.
         """
+        if template := self._text_template:
+            frame = Frame(*template.around(prompt), adds_special_tokens=False)
+            shown = [text.strip() for text in texts] if template.strips else texts
+            return self.encode_framed(frame, shown, truncate=truncate, direction=direction, param=param, blames=param)
         num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
         return self._encode([prompt + text for text in texts], truncate, direction, param, num_unpooled)
 
@@ -109,7 +129,7 @@ class Tokenizer:
         pairs: list[tuple[str, str]],
         *,
         truncate: bool = True,
-        direction: Direction = "right",
+        direction: Direction | None = None,
         param: str = "input",
     ) -> list[Sequence]:
         """Tokenize pairs of texts, joined as the model wants them, with its token types; the longer text is cut first.
@@ -118,35 +138,38 @@ class Tokenizer:
         """
         return self._encode(pairs, truncate, direction, param)
 
-    def encode_templated(
+    def encode_framed(
         self,
-        prefix: str,
-        documents: list[str],
-        suffix: str,
+        frame: Frame,
+        texts: list[str],
         *,
         truncate: bool = True,
-        direction: Direction = "right",
+        direction: Direction | None = None,
         param: str = "texts",
+        blames: str = "query",
     ) -> list[Sequence]:
-        """Tokenize prefix, document and suffix as one text; what is too long loses tokens of the document alone.
+        """Tokenize each text in its frame as one text; what is too long loses tokens of the text alone.
 
-        Raises InputError, naming `query`, where prefix and suffix leave no room for a document that needs it.
+        Raises InputError, naming the field `blames`, where the frame leaves no room for a text that needs it.
         """
-        _check_template(len(prefix) + len(suffix), "characters", self._max_characters)
+        before, after, adds_special_tokens = frame
+        _check_frame(blames, len(before) + len(after), "characters", self._max_characters)
         sequences = []
-        read = [self._readable(text, truncate, direction, f"{param}[{i}]") for i, text in enumerate(documents)]
-        encodings = self._library.encodings([prefix + text + suffix for text in read], param, has_offsets=True)
+        read = [self._readable(text, truncate, direction, f"{param}[{i}]") for i, text in enumerate(texts)]
+        encodings = self._library.encodings(
+            [before + text + after for text in read], param, has_offsets=True, add_special_tokens=adds_special_tokens
+        )
         for i, (text, encoding) in enumerate(zip(read, encodings, strict=True)):
             parts = None
             if len(encoding) > self.max_sequence_tokens:
-                parts = _document_parts(encoding, len(prefix), len(prefix) + len(text))
-                _check_template(int((parts == FIXED).sum()), "tokens", self.max_sequence_tokens - 1)
+                parts = _text_parts(encoding, len(before), len(before) + len(text))
+                _check_frame(blames, int((parts == FIXED).sum()), "tokens", self.max_sequence_tokens - 1)
             positions = self._cut(encoding, truncate, direction, f"{param}[{i}]", parts)
             sequences.append(self._sequence(encoding, positions))
         return sequences
 
     def encode_texts_for_labels(
-        self, texts: list[str], *, truncate: bool = True, direction: Direction = "right", param: str = "inputs"
+        self, texts: list[str], *, truncate: bool = True, direction: Direction | None = None, param: str = "inputs"
     ) -> list[TokenizedText]:
         """Tokenize texts as `encode` does, and keep where in the text each token is."""
         tokenized = []
@@ -154,12 +177,12 @@ class Tokenizer:
         encodings = self._library.encodings(read, param, has_offsets=True)
         for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
             positions = self._cut(encoding, truncate, direction, f"{param}[{i}]")
-            num_skipped = len(text) - len(read[i]) if direction == "left" else 0
+            num_skipped = len(text) - len(read[i]) if self._cuts_left(direction) else 0
             tokenized.append(self._tokenized(text, num_skipped, encoding, positions))
         return tokenized
 
     def from_ids(
-        self, ids: list[int], *, truncate: bool = True, direction: Direction = "right", param: str = "input"
+        self, ids: list[int], *, truncate: bool = True, direction: Direction | None = None, param: str = "input"
     ) -> Sequence:
         """Take token ids as they are: nothing is added; special tokens at both ends of a cut input are kept.
 
@@ -173,7 +196,7 @@ class Tokenizer:
             for special, at in ((library.opening_ids, 0), (library.closing_ids, len(ids) - len(library.closing_ids))):
                 if ids[at : at + len(special)] == special:
                     parts[at : at + len(special)] = FIXED
-            token_ids = token_ids[kept(parts, self.max_sequence_tokens, direction)]
+            token_ids = token_ids[kept(parts, self.max_sequence_tokens, direction or self._direction)]
         return Sequence(token_ids, len(ids))
 
     def tokenize(
@@ -203,7 +226,7 @@ class Tokenizer:
         return len(encoding) - (encoding.ids[-1:] != [] and encoding.ids[-1] in self._library.special_ids)
 
     def _encode(
-        self, items: Items[Item], truncate: bool, direction: Direction, param: str, num_unpooled: int = 0
+        self, items: Items[Item], truncate: bool, direction: Direction | None, param: str, num_unpooled: int = 0
     ) -> list[Sequence]:
         read: list[Item] = []
         for i, item in enumerate(items):
@@ -217,23 +240,26 @@ class Tokenizer:
         sequences = []
         for i, encoding in enumerate(self._library.encodings(read, param)):
             positions = self._cut(encoding, truncate, direction, f"{param}[{i}]")
-            lost_prompt = direction == "left" and read[i] != items[i]
+            lost_prompt = self._cuts_left(direction) and read[i] != items[i]
             sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_unpooled))
         return sequences
 
-    def _readable(self, text: str, truncate: bool, direction: Direction, param: str) -> str:
+    def _cuts_left(self, direction: Direction | None) -> bool:
+        return (direction or self._direction) == "left"
+
+    def _readable(self, text: str, truncate: bool, direction: Direction | None, param: str) -> str:
         """The side of a text that may be read."""
         if len(text) <= self._max_characters:
             return text
         if not truncate:
             raise _too_long(param, len(text), "characters", self._max_characters)
-        return text[: self._max_characters] if direction == "right" else text[-self._max_characters :]
+        return text[-self._max_characters :] if self._cuts_left(direction) else text[: self._max_characters]
 
     def _cut(
         self,
         encoding: tokenizers.Encoding,
         truncate: bool,
-        direction: Direction,
+        direction: Direction | None,
         param: str,
         parts: NDArray[np.intp] | None = None,
     ) -> NDArray[np.intp] | None:
@@ -243,7 +269,7 @@ class Tokenizer:
             return None
         if parts is None:
             parts = np.array([FIXED if text is None else text for text in encoding.sequence_ids], np.intp)
-        return kept(parts, self.max_sequence_tokens, direction)
+        return kept(parts, self.max_sequence_tokens, direction or self._direction)
 
     def _sequence(
         self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0
@@ -303,16 +329,16 @@ class Tokenizer:
             raise _too_long(param, num_tokens, "tokens", self.max_sequence_tokens)
 
 
-def _document_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[np.intp]:
+def _text_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[np.intp]:
     """0 for tokens wholly within the characters `start` to `stop`, FIXED for all others; int [n]."""
     first, last = np.array(encoding.offsets).T
     is_special = np.array(encoding.special_tokens_mask, bool)
     return np.where((first >= start) & (last <= stop) & ~is_special, 0, FIXED)
 
 
-def _check_template(given: int, unit: str, limit: int) -> None:
+def _check_frame(param: str, given: int, unit: str, limit: int) -> None:
     if given > limit:
-        raise _too_long("query", given, f"{unit} with the model's template", limit, hint="shorten it")
+        raise _too_long(param, given, f"{unit} with the model's template", limit, hint="shorten it")
 
 
 def _too_long(

@@ -1,21 +1,24 @@
-"""Logits of sequence classifiers to labels and their probabilities."""
+"""Logits of sequence classifiers to labels and their scores."""
 
 from collections.abc import Sequence as Items
 
 import numpy as np
 
 from openbei.batch import Vectors
+from openbei.spec import ScoreActivation
 from openbei.tasks.finite import check_finite
 
 
-def probabilities(logits: Vectors, *, is_multi_label: bool) -> Vectors:
-    """Probabilities of logits float32 [n, num_labels], in the same shape.
-
-    One label alone, or several of which any may hold (`is_multi_label`): a sigmoid each. Otherwise a softmax over the
-    row. Raises EngineError where a logit is not finite.
-    """
+def activated(logits: Vectors, activation: ScoreActivation) -> Vectors:
+    """Scores of logits float32 [n, num_labels], in the same shape. Raises EngineError where a logit is not finite."""
     check_finite(logits)
-    return sigmoid(logits) if is_multi_label or logits.shape[1] == 1 else softmax(logits)
+    match activation:
+        case "sigmoid":
+            return sigmoid(logits)
+        case "softmax":
+            return softmax(logits)
+        case "none":
+            return logits
 
 
 def ranked(labels: Items[str], scores: Vectors) -> list[tuple[str, float]]:

@@ -30,14 +30,14 @@ Instruction = Annotated[str, bound("instruction")]
 
 
 class How(TypedDict):
-    """How to cut what is too long, as the tokenizer's arguments."""
+    """How to cut what is too long, as the tokenizer's arguments; None is the model's own side."""
 
     truncate: bool
-    direction: Direction
+    direction: Direction | None
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
-    """A request whose texts may be too long: they are cut on the right, unless it says otherwise."""
+    """A request whose texts may be too long: they are cut on the model's side, unless it says otherwise."""
 
     truncate: bool | None = None
     truncation_direction: Literal["Right", "Left", "right", "left"] | None = None
@@ -45,8 +45,9 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def how(self) -> How:
         """For the tokenizer."""
-        is_left = self.truncation_direction in ("Left", "left")
-        return {"truncate": self.truncate is not False, "direction": "left" if is_left else "right"}
+        sides: dict[str | None, Direction | None] = {"Right": "right", "Left": "left"}
+        direction = sides.get((self.truncation_direction or "").capitalize())
+        return {"truncate": self.truncate is not False, "direction": direction}
 
 
 class Usage(msgspec.Struct, frozen=True):

@@ -121,7 +121,10 @@ class VertexResponse(msgspec.Struct, frozen=True):
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
-    """What is served, and its limits. `model_type` has one key: embedding, classifier, reranker or token_classifier."""
+    """What is served, and its limits. `model_type` has one key: embedding, classifier, reranker or token_classifier.
+
+    `similarity_fn_name` is what an embedding model's vectors are compared with, in sentence-transformers' words.
+    """
 
     model_id: str
     model_sha: str | None = None
@@ -135,3 +138,4 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     max_client_batch_size: int
     auto_truncate: bool = True
     version: str
+    similarity_fn_name: str | None = None
