@@ -25,11 +25,15 @@ Conversion = Literal["lm-head"]
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of the build report: what was decided about a subject, and why."""
+    """One line of the build report: what was decided about a subject, and why.
+
+    A warning tells what a checkpoint says and nothing follows.
+    """
 
     subject: str
     decision: str
     reason: str
+    is_warning: bool = False
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
