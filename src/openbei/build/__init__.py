@@ -61,7 +61,9 @@ def build(
     tensors = read_checkpoint(inspection.root)
     if inspection.words:
         tensors = inspection.words.tensors(tensors)
-    matched = match_tensors(tensors, inspection.family, inspection.kind, spec, inspection.computed)
+    matched = match_tensors(
+        tensors, inspection.family, inspection.kind, spec, inspection.computed, is_tied=inspection.is_tied
+    )
     modules = match_modules(inspection.module_steps, spec)
     manifest = Manifest(
         openbei_version=__version__,

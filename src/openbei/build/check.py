@@ -74,9 +74,18 @@ def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str,
 
 
 def match_tensors(
-    tensors: Mapping[str, Array], family: Family, kind: HeadKind, spec: ModelSpec, computed: Mapping[str, Computed]
+    tensors: Mapping[str, Array],
+    family: Family,
+    kind: HeadKind,
+    spec: ModelSpec,
+    computed: Mapping[str, Computed],
+    *,
+    is_tied: bool = True,
 ) -> Matched:
-    """Prove that a checkpoint fits a spec. Raises CheckpointError, naming what is missing, left over or misshapen."""
+    """Prove that a checkpoint fits a spec. Raises CheckpointError, naming what is missing, left over or misshapen.
+
+    Unless it `is_tied`, a map to words is there itself; its bias may still be under another name.
+    """
     shapes = tensor_shapes(spec)
     made = dict(_computed_in_layers(computed, spec.num_layers))
     expected = {
@@ -86,7 +95,7 @@ def match_tensors(
     }
     found = _found(tensors, family)
     for tied, same in family.TIED.items():
-        if expected.get(tied) and same in found:
+        if expected.get(tied) and same in found and (is_tied or tied.endswith(".bias")):
             found.setdefault(tied, found[same])
     wanted = {theirs for theirs, ours in expected.items() if ours}.union(*(one.sources for one in made.values()))
     if missing := wanted - found.keys():

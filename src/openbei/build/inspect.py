@@ -55,7 +55,8 @@ class Inspection:
 
     `module_steps` are the steps of an embedding head, whose tensors are in folders of their own. `words` make a
     generative model a classifier; `score_template` is how a reranker that was one is shown queries and documents.
-    `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end.
+    `max_terms` is how many of a text's terms are kept; `logs_twice` says how their weights end. `is_tied` tells whether
+    embeddings may stand for the map to words.
     """
 
     root: Path
@@ -75,6 +76,7 @@ class Inspection:
     score_template: ScoreTemplate | None
     max_terms: int | None
     logs_twice: bool
+    is_tied: bool
     decisions: tuple[Decision, ...]
 
 
@@ -177,7 +179,7 @@ def inspect_checkpoint(
     ]
     return Inspection(
         root, family, kind, spec, computed, module_steps, chain.normalizes, length, budget, sentence.do_lower_case,
-        labels, is_multi_label, prompts, words, template, max_terms, logs_twice, tuple(decisions),
+        labels, is_multi_label, prompts, words, template, max_terms, logs_twice, _is_tied(config), tuple(decisions),
     )  # fmt: skip
 
 
@@ -233,6 +235,10 @@ def _labels(config: Mapping[str, Any]) -> tuple[tuple[str, ...], bool]:
     if len(set(names)) < len(names):
         raise CheckpointError(f"config.json: id2label gives one name to several labels: {', '.join(names)}")
     return names, given.problem_type == "multi_label_classification"
+
+
+def _is_tied(config: Mapping[str, Any]) -> bool:
+    return config.get("tie_word_embeddings") is not False
 
 
 def _about_family(spec: ModelSpec, chain: Chain, named: str) -> Decision:
