@@ -10,6 +10,7 @@ from openbei import __version__
 from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint
 from openbei.build.convert import plan_tensors
 from openbei.build.inspect import Inspection, inspect_checkpoint
+from openbei.build.keys import about_keys
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
 from openbei.build.tokenizer_file import convert_tokenizer
@@ -53,6 +54,7 @@ def build(
     inspection = inspect_checkpoint(
         folder, deployment.max_num_tokens, deployment.route, converts=deployment.convert is not None
     )
+    warnings = tuple(about_keys(folder, deployment.route))
     spec = inspection.spec
     _check_base_model(deployment, spec)
     default_route = _default_route(deployment, inspection)
@@ -85,7 +87,7 @@ def build(
         max_num_tokens=inspection.max_num_tokens,
         default_route=default_route,
         content_hash=content_hash(deployment, folder),
-        report=_decisions(deployment, inspection, matched, default_route, dtype, tokenizer.decisions),
+        report=(*_decisions(deployment, inspection, matched, default_route, dtype, tokenizer.decisions), *warnings),
     )
     planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[dtype])
     write_engine_dir(
