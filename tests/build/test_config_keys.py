@@ -182,6 +182,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "no bias": (
         "Qwen2", {"token_classification_bias": False}, {"token_classification_bias": True}, "token_classification"),
     "a norm in the MLP": ("NomicBert", {"norm_mlp": True}, {"norm_mlp": False}, "norm_mlp is True"),
+    "parts of heads": (
+        "Llama", {"partial_rotary_factor": 0.5}, {"partial_rotary_factor": 1.0}, "partial_rotary_factor is 0.5"),
+    "parts of heads by type of layer": (
+        "Gemma3Text", {"rope_parameters": {"full_attention": {"partial_rotary_factor": 0.5}}},
+        {"rope_parameters": {"full_attention": {"partial_rotary_factor": 1.0}}},
+        "rope_parameters.full_attention.partial_rotary_factor is 0.5"),
+    "one theta for two": ("ModernBert", {"rope_theta": 1e4}, {"global_rope_theta": 1e4}, "rope_theta is 10000.0"),
     "fewer keys": ("NomicBert", {"num_heads_kv": 2}, {"num_heads_kv": None}, "num_heads_kv is 2"),
     "turned heads": ("NomicBert", {"rotary_head_dim": True}, {"rotary_head_dim": False}, "rotary_head_dim is True"),
 }  # fmt: skip

@@ -63,6 +63,7 @@ COMMON = Keys(
         "is_causal": Only((False,), "tokens attend both ways"),
         "is_decoder": Only((False,), "tokens attend both ways"),
         "is_encoder_decoder": Only((False,), "only encoders and decoders are built"),
+        "partial_rotary_factor": Only((1.0,), "heads turn as a whole; transformers ignores the key or fails"),
         "per_layer_config": Only((), "layers are all alike"),
         "pruned_heads": Only((), "every layer has all its heads"),
         "text_config": Only((), "the text model is the whole model"),
@@ -72,23 +73,24 @@ COMMON = Keys(
 )  # fmt: skip
 """What holds for each architecture that does not say otherwise below."""
 
+_WHOLE = {"partial_rotary_factor": COMMON.refused["partial_rotary_factor"]}
 _IN_ROPE = Keys(
-    read=keys_of(RopeParameters, gte.Stretch),
+    read=keys_of(RopeParameters, gte.Stretch) - {*_WHOLE},
     without_effect=reasons({
         "describes the checkpoint": "finetuned",
         "longrope only, which is refused": "long_factor short_factor",
         "a text's tokens have one position each": "mrope_interleaved mrope_section",
     }),
+    refused=_WHOLE,
 )  # fmt: skip
 _LAYER_TYPES = ("full_attention", "sliding_attention")
 _ROPE = Keys(
     read={*_LAYER_TYPES, *_IN_ROPE.read},
     without_effect=_IN_ROPE.without_effect,
+    refused=_WHOLE,
     nested=dict.fromkeys(_LAYER_TYPES, _IN_ROPE),
 )
-_ROTARY = {
-    "rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor", "original_max_position_embeddings",
-}  # fmt: skip
+_ROTARY = {"rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings"}
 _NESTED = {"rope_scaling": _ROPE, "rope_parameters": _ROPE}
 
 
@@ -122,11 +124,13 @@ _HEAD_BIAS = {"token_classification_bias": Only((True,), "a token classifier's l
 _BOTH_WAYS = {"use_bidirectional_attention": Only((False,), _CAUSAL), **_HEAD_BIAS}
 _WINDOWLESS = {"sliding_window": Only((), _NO_WINDOW), **_HEAD_BIAS}
 _GEMMA = {*_DECODER, "hidden_activation"}
+_GEMMA2_ACT = {"hidden_act": "hidden_activation is the one that is read"}
 _GEMMA3 = Keys(
     {*_GEMMA, *keys_of(gemma2.Gemma2), "final_logit_softcapping", "rope_local_base_freq"},
     {
         **_IN_A_DECODER,
         "_sliding_window_pattern": "transformers writes layer_types beside it, which is read",
+        **_GEMMA2_ACT,
         "attn_logit_softcapping": "Gemma 3 caps no scores",
     },
     _HEAD_BIAS,
@@ -177,7 +181,10 @@ ARCHITECTURES: dict[str, Keys] = {
             "norm_eps is the one that is read": "layer_norm_eps",
             "rope_parameters says how heads turn": "position_embedding_type",
         }),
-        _type("modernbert"),
+        {
+            **_type("modernbert"),
+            "rope_theta": Only((), "transformers goes by global_rope_theta and local_rope_theta, or rope_parameters"),
+        },
         _NESTED,
     ),
     "NomicBert": Keys(
@@ -229,7 +236,7 @@ ARCHITECTURES: dict[str, Keys] = {
     "Gemma": Keys(_GEMMA, _IN_A_DECODER, {**_type("gemma"), **_WINDOWLESS}, _NESTED),
     "Gemma2": Keys(
         {*_GEMMA, *keys_of(gemma2.Gemma2), "final_logit_softcapping"},
-        _IN_A_DECODER,
+        {**_IN_A_DECODER, **_GEMMA2_ACT},
         {
             **_type("gemma2"), **_HEAD_BIAS,
             "sliding_window_pattern": Only((2,), "transformers goes by layer_types, and by turns without them"),
