@@ -21,6 +21,9 @@ pooled: a row for each sequence, the head's: an embedding, or the logits of a se
 labels: a row for each token, the logits of a token classifier. tokens: a row for each token, the last layer's output.
 """
 
+ScoreActivation = Literal["sigmoid", "softmax", "none"]
+"""What becomes of a classifier's logits: a sigmoid each, a softmax over all, or nothing, as of a regression."""
+
 PER_TOKEN: frozenset[Output] = frozenset(("labels", "tokens"))
 """Outputs that have a row for each token."""
 

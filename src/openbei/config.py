@@ -29,7 +29,10 @@ PoolingChoice = Literal["cls", "mean", "last-token", "splade"]
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of the build report: what was decided about a subject, and why; a warning needs a person's eyes."""
+    """One line of the build report: what was decided about a subject, and why.
+
+    A warning tells what a checkpoint says and nothing follows.
+    """
 
     subject: str
     decision: str

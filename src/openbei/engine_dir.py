@@ -21,11 +21,12 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
+from openbei.batch import ScoreActivation
 from openbei.config import Decision
 from openbei.errors import EngineDirError
 from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
-from openbei.spec import DType, ModelSpec, ScoreActivation
+from openbei.spec import DType, ModelSpec
 
 FORMAT_VERSION = 6
 MANIFEST = "engine.json"

@@ -4,7 +4,7 @@ Each axis is a tagged union or a literal with the rows that every backend implem
 to an axis, and the code for it in each backend, not a second transformer.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -12,17 +12,11 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "sigmoid", "silu", "tanh"]
 """gelu is x·Φ(x) (erf); gelu_tanh its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)."""
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len", "weighted_mean", "last_token"]
-"""How token vectors become one.
-
-The first token's; the largest of each column; the mean; the sum over the square root of their number; the mean weighted
-by a token's place in its sequence, counted from 1 (Muennighoff, arXiv:2202.08904); the last token's.
-"""
+"""How token vectors become one: the first token's; the largest of each column; the mean; the sum over the square root of
+their number; the mean weighted by a token's place, counted from 1 (Muennighoff, arXiv:2202.08904); the last token's."""
 
 Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse"]
 """What a model is for. A reranker is a classifier of pairs with one label."""
-
-ScoreActivation = Literal["sigmoid", "softmax", "none"]
-"""What becomes of a classifier's logits: a sigmoid each, a softmax over all, or nothing, as of a regression."""
 
 DType = Literal["bfloat16", "float32"]
 """What weights are stored in and what matrix products read; accumulation is always float32."""
@@ -241,8 +235,7 @@ class TokenHead(Part, frozen=True, tag="token_labels"):
 class TermHead(Part, frozen=True, tag="term_weights"):
     """A weight for each word of the vocabulary: max over tokens of log(1 + relu(out(steps(x)))).
 
-    SPLADE (Formal et al., arXiv:2109.10086). If `is_tied`, the weight of `out` is the token embedding table as well,
-    stored once.
+    SPLADE (Formal et al., arXiv:2109.10086). If `is_tied`, token embeddings and the weight of `out` are one tensor.
     """
 
     steps: tuple[Step, ...] = ()
@@ -255,14 +248,10 @@ class TokenTermHead(Part, frozen=True, tag="token_terms"):
     The query's side of SPLADE without inference (Geng et al., arXiv:2411.04403).
     """
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """There are none."""
-        return ()
+    steps: ClassVar[tuple[Step, ...]] = ()
 
 
 Head = EmbeddingHead | SequenceHead | TokenHead | TermHead | TokenTermHead
-
 
 Placement = Literal["post", "pre", "sandwich"]
 """Where a layer's norms stand.

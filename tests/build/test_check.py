@@ -1,5 +1,6 @@
 """Tensors: none missing, none left over, none misshapen; all the ways a checkpoint may hold them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from openbei.errors import CheckpointError
-from tests.checkpoint import build_engine, write_json
+from tests.checkpoint import build_engine, save_model, write_chain, write_json
 
 Weights = dict[str, np.ndarray]
 QUERY = "encoder.layer.1.attention.self.query.weight"
@@ -74,6 +75,24 @@ def test_old_names(spoilt_checkpoint: Path, tmp_path: Path) -> None:
     dropped = {d.subject: d.decision for d in after.manifest.report}["dropped tensors"]
     assert "cls.predictions.bias" in dropped
     assert "bert.embeddings.position_ids" in dropped
+
+
+def test_a_map_to_words_that_is_not_tied(tokenizer_json: Path, tmp_path: Path) -> None:
+    """Embeddings stand for it only where config.json does not say otherwise; its bias may be where it was."""
+    folder = save_model(tmp_path / "splade", tokenizer_json, "BertForMaskedLM")
+    write_json(folder / "1_SpladePooling/config.json", {"pooling_strategy": "max"})
+    write_chain(folder, [("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling")])
+    weights = load_file(folder / "model.safetensors")
+    assert "cls.predictions.decoder.weight" not in weights
+    before = build_engine(folder, tmp_path / "before")
+    write_json(
+        folder / "config.json", json.loads((folder / "config.json").read_text()) | {"tie_word_embeddings": False}
+    )
+    with pytest.raises(CheckpointError, match=r"no tensor cls\.predictions\.decoder\.weight, and tie"):
+        build_engine(folder, tmp_path / "engine")
+    own = weights["bert.embeddings.word_embeddings.weight"]
+    save(weights | {"cls.predictions.decoder.weight": own}, folder / "model.safetensors")
+    assert weights_of(build_engine(folder, tmp_path / "after").path) == weights_of(before.path)
 
 
 def shard(folder: Path, num_shards: int) -> dict[str, str]:

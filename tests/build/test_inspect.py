@@ -136,7 +136,8 @@ def beyond_the_vocabulary(checkpoint: Path) -> None:
 
 SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no modules.json": (
-        lambda c: (c / "modules.json").unlink(), "modules.json does not exist; BertModel needs it\nhint: bei build .* --pooling mean"),
+        lambda c: (c / "modules.json").unlink(),
+        "modules.json does not exist; BertModel needs it\nhint: bei build .* --pooling mean"),
     "no pooling": (lambda c: (c / "1_Pooling/config.json").unlink(), "1_Pooling/config.json cannot be read: No such"),
     "no config": (lambda c: (c / "config.json").unlink(), "config.json cannot be read"),
     "config is no JSON": (lambda c: (c / "config.json").write_text("{"), "config.json: "),

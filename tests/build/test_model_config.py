@@ -1,4 +1,4 @@
-"""config_sentence_transformers.json: default dimensions, a reranker's default prompt, similarity, prompts that are null."""
+"""config_sentence_transformers.json: default dimensions, default prompts of rerankers, similarity."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TEXTS = texts(6, longest=40)
 
 @pytest.mark.parametrize(("given", "width"), [(24, 24), (63, 63), (64, 64), (100, 64), (None, 64)])
 def test_truncate_dim(given: int | None, width: int, spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    """The numbers of sentence-transformers; where the model normalizes, they are normalized again, as `dimensions` are."""
+    """The vectors of sentence-transformers; a model with a Normalize has them normalized again, as `dimensions` has."""
     write_json(spoilt_checkpoint / FILE, {"truncate_dim": given})
     engine_dir = build_engine(spoilt_checkpoint, tmp_path / "engine")
     assert engine_dir.manifest.dimensions == (width if width < 64 else None)

@@ -67,6 +67,27 @@ def test_the_default_route(behind: tuple[Path, Any], tmp_path: Path) -> None:
     assert decision.reason == "default_route of router_config.json; others: query"
 
 
+BEFORE_THE_DEFAULT: dict[str, tuple[tuple[str, str], dict[Any, str], str]] = {
+    "of a text": (("query", "document"), {(None, "text"): "query", (None, None): "document"}, "route_mappings"),
+    "of anything": (("query", "document"), {(None, None): "query", ("query", "text"): "document"}, "route_mappings"),
+    "of another task": (("query", "text"), {("query", None): "query"}, "structure"),
+}
+
+
+@pytest.mark.parametrize("name", BEFORE_THE_DEFAULT)
+def test_what_goes_before_the_default_route(name: str, m: Any, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (first, second), mappings, key = BEFORE_THE_DEFAULT[name]
+    routes = {first: [lively(m.Dense(64, 40), 1)], second: [lively(m.Dense(64, 40), 2)]}
+    chosen = "text" if "text" in routes else "query"
+    [other] = routes.keys() - {chosen}
+    router = m.Router(routes, default_route=other, route_mappings=mappings)
+    model = save(tmp_path / "model", [transformer(tiny_checkpoint), m.Pooling(64), router])
+    engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
+    assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS)) >= 0.99999
+    [decision] = [decision for decision in engine_dir.manifest.report if decision.subject == "route"]
+    assert (decision.decision, decision.reason) == (chosen, f"{key} of router_config.json; others: {other}")
+
+
 def router(folder: Path, name: str = "router_config.json", **changes: Any) -> Path:
     """A Router of an older shape around the transformer: a query is an average of words, which is not implemented."""
     content = {

@@ -85,7 +85,7 @@ def test_splade_that_nothing_names_is_refused_with_the_command(make: Callable[..
 def test_a_decoder_that_is_stored_beside_the_embeddings(
     copy: str, ties: bool, make: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Equal tensors are stored once, different ones are two, and a missing one is the other if config.json ties them."""
+    """Equal tensors are stored once, different ones are two, and a missing one is the other where they are tied."""
     from safetensors.numpy import load_file, save_file
 
     checkpoint = make("Bert", "ForMaskedLM", tie_word_embeddings=ties)

@@ -1,5 +1,6 @@
 """`bei info`, `bei bench`, `bei --help`: what they say of an engine directory and of this machine."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import openbei
 from openbei.cli import COMMANDS, main
 from openbei.engine_dir import EngineDir
 from openbei.shapes import num_parameters
+from tests.checkpoint import write_json
 
 from .conftest import Run
 from .test_serve import assert_clear
@@ -33,6 +35,17 @@ def test_engine_directory(bei: Run, tiny_engine_dir: EngineDir) -> None:
         assert expected in said
     for decision in manifest.report:
         assert decision.reason in said
+    assert "warnings" not in said
+
+
+def test_warnings(bei: Run, spoilt_checkpoint: Path, tmp_path: Path) -> None:
+    """Of a build, and of what it wrote."""
+    path = spoilt_checkpoint / "config.json"
+    write_json(path, json.loads(path.read_text()) | {"logit_multiplier": 0.5})
+    about = "logit_multiplier is 0.5"
+    assert f"warning: config.json: {about}: " in bei("build", spoilt_checkpoint, "--out", tmp_path / "engine").stderr
+    said = bei("info", tmp_path / "engine").stdout
+    assert f"\nwarnings\n  config.json  {about}  (an unknown key; the answers may depend on it)\n" in said
 
 
 def test_no_engine_directory(bei: Run, tmp_path: Path, tiny_engine_dir: EngineDir) -> None:

@@ -114,6 +114,7 @@ def test_gelu_of_gemma_is_its_approximation() -> None:
     for given in ({"hidden_act": "gelu"}, {"hidden_act": "gelu", "hidden_activation": None}, {}):
         assert spec_of("GemmaModel", **given).mlp.activation == "gelu_tanh"
     assert spec_of("Gemma2Model", hidden_activation="gelu").mlp.activation == "gelu"
+    assert spec_of("Gemma2Model", hidden_act="relu").mlp.activation == "gelu_tanh", "transformers ignores it there"
 
 
 def test_embeddings_are_scaled_as_the_checkpoint_rounds() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from openbei.batch import ScoreActivation
 from openbei.errors import EngineError
-from openbei.spec import ScoreActivation
 from openbei.tasks.classify import activated, ranked
 
 some_logits = arrays(

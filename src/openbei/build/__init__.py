@@ -6,13 +6,16 @@ fetch (openbei.checkpoints) -> inspect -> check -> convert -> write (openbei.eng
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from openbei import __version__
 from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint, tie
 from openbei.build.convert import plan_tensors
 from openbei.build.inspect import Inspection, inspect_checkpoint
+from openbei.build.keys import about_keys
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
-from openbei.build.tokenizer_file import convert_tokenizer
+from openbei.build.tokenizer_file import ConvertedTokenizer, convert_tokenizer
 from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Decision, Deployment, Environment
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
@@ -54,9 +57,9 @@ def build(
         folder, deployment.max_num_tokens, deployment.route,
         converts=deployment.convert is not None, pooling=deployment.pooling,
     )  # fmt: skip
+    warnings = tuple(about_keys(folder, deployment.route))
     spec = inspection.spec
     _check_base_model(deployment, spec)
-    default_route = _default_route(deployment, inspection)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
     tokenizer = convert_tokenizer(inspection.root, spec, inspection.tokenizer, inspection.sentence)
     stored = read_checkpoint(inspection.root)
@@ -65,7 +68,29 @@ def build(
     spec, tensors = tie(stored, inspection.family, spec, inspection.config)
     matched = match_tensors(tensors, inspection.family, inspection.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
-    manifest = Manifest(
+    manifest = _manifest(deployment, folder, inspection, tokenizer, spec, dtype)
+    report = (*_decisions(deployment, inspection, manifest, matched, tokenizer.decisions), *warnings)
+    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[dtype])
+    write_engine_dir(
+        out,
+        msgspec.structs.replace(manifest, report=report),
+        planned,
+        tokenizer.content,
+        progress=lambda done, total: progress("write", done, total),
+    )
+    return open_engine_dir(out, verify=False)
+
+
+def _manifest(
+    deployment: Deployment,
+    folder: Path,
+    inspection: Inspection,
+    tokenizer: ConvertedTokenizer,
+    spec: ModelSpec,
+    dtype: DType,
+) -> Manifest:
+    """The manifest, without a report. Raises ConfigError for a default route that the model does not answer."""
+    return Manifest(
         openbei_version=__version__,
         model_name=deployment.model_name,
         source=_source(deployment, folder),
@@ -88,15 +113,10 @@ def build(
         dtype=dtype,
         max_sequence_tokens=inspection.max_sequence_tokens,
         max_num_tokens=inspection.max_num_tokens,
-        default_route=default_route,
+        default_route=_default_route(deployment, inspection),
         content_hash=content_hash(deployment, folder),
-        report=_decisions(deployment, inspection, spec, matched, default_route, dtype, tokenizer.decisions),
+        report=(),
     )
-    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[dtype])
-    write_engine_dir(
-        out, manifest, planned, tokenizer.content, progress=lambda done, total: progress("write", done, total)
-    )
-    return open_engine_dir(out, verify=False)
 
 
 def _check_base_model(deployment: Deployment, spec: ModelSpec) -> None:
@@ -125,10 +145,8 @@ def _default_route(deployment: Deployment, inspection: Inspection) -> str:
 def _decisions(
     deployment: Deployment,
     inspection: Inspection,
-    spec: ModelSpec,
+    manifest: Manifest,
     matched: Matched,
-    default_route: str,
-    dtype: DType,
     tokenizer_decisions: tuple[Decision, ...],
 ) -> tuple[Decision, ...]:
     dropped = ", ".join(matched.dropped) or "none"
@@ -138,11 +156,11 @@ def _decisions(
         *inspection.decisions,
         *tokenizer_decisions,
         Decision("dropped tensors", dropped, "the answers do not depend on them"),
-        *_about_tie(spec),
-        Decision("default route", default_route, route_reason),
+        *_about_tie(manifest.spec),
+        Decision("default route", manifest.default_route, route_reason),
         *(
-            Decision("dtype", dtype, "a weight for each token takes little room")
-            if note.subject == "dtype" and note.decision != dtype
+            Decision("dtype", manifest.dtype, "a weight for each token takes little room")
+            if note.subject == "dtype" and note.decision != manifest.dtype
             else note
             for note in deployment.notes
         ),

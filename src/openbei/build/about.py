@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from openbei.batch import ScoreActivation
 from openbei.build.modules import SENTENCE_CONFIG, Chain
 from openbei.build.sentence_config import FILES
 from openbei.build.templates import Pairs
 from openbei.config import Decision
 from openbei.prompts import Prompts
-from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, ModelSpec, ScoreActivation, SequenceHead, Step
+from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, ModelSpec, SequenceHead, Step
 
 
 def about_model(config: Mapping[str, Any], spec: ModelSpec, chain: Chain, named: str) -> Iterator[Decision]:

@@ -108,7 +108,11 @@ def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str,
 
 
 def match_tensors(
-    tensors: Mapping[str, Array], family: Family, kind: HeadKind, spec: ModelSpec, computed: Mapping[str, Computed]
+    tensors: Mapping[str, Array],
+    family: Family,
+    kind: HeadKind,
+    spec: ModelSpec,
+    computed: Mapping[str, Computed],
 ) -> Matched:
     """Prove that a checkpoint fits a spec. Raises CheckpointError, naming what is missing, left over or misshapen."""
     shapes = tensor_shapes(spec)

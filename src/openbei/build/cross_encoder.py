@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
+from openbei.batch import ScoreActivation
 from openbei.build.json_file import read_optional
 from openbei.build.modules import SENTENCE_CONFIG
 from openbei.build.templates import Pairs
 from openbei.config import Decision
 from openbei.families.fields import fields_of
-from openbei.spec import ScoreActivation
 
 
 class _Model(msgspec.Struct, frozen=True):

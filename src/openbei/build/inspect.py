@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from openbei.batch import ScoreActivation
 from openbei.build.about import about_files, about_head, about_model, about_prompts, about_vectors
 from openbei.build.adapters import refuse_adapters
 from openbei.build.architecture import architecture_of
@@ -28,7 +29,6 @@ from openbei.spec import (
     EmbeddingHead,
     Head,
     ModelSpec,
-    ScoreActivation,
     SequenceHead,
     Step,
     TermHead,
@@ -152,10 +152,7 @@ def inspect_checkpoint(
     budget, about_budget = _budget(spec, max_num_tokens)
     length, about_length = _sequence_length(root, sentence, tokenizer, spec, budget, chain.table)
     template = text_template(root, tokenizer.settings, sentence) if kind in ("embedding", "term_weights") else None
-    pairs = Pairs()
-    if kind == "sequence_labels":
-        of_words = {"is_converted": words is not None}
-        pairs = pairs_of(chain, config, spec, labels, prompts, tokenizer.settings, sentence, **of_words)
+    pairs = pairs_of(chain, config, spec, labels, prompts, tokenizer.settings, sentence, words is not None)
     logs_twice = isinstance(spec.head, TermHead) and chain.check_splade()
     max_terms = given.max_active_dims if spec.task == "sparse" else None
     dimensions = given.truncate_dim if kind == "embedding" and (given.truncate_dim or 0) < spec.output_width else None

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
+from openbei.batch import ScoreActivation
 from openbei.errors import CheckpointError
 from openbei.families.fields import fields_of
-from openbei.spec import ScoreActivation
 
 PROBLEMS: dict[str, ScoreActivation] = {
     "regression": "none",

@@ -29,7 +29,7 @@ _MAPS = ("lm_head.weight", "model.embed_tokens.weight", "embed_tokens.weight")
 Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 
 
-class _LogitScore(msgspec.Struct, frozen=True):
+class LogitScoreConfig(msgspec.Struct, frozen=True):
     """config.json of sentence-transformers' LogitScore."""
 
     true_token_id: Id
@@ -110,7 +110,7 @@ def find_words(chain: Chain, config: Mapping[str, Any], tokens: Sequence[str] | 
 
 
 def _words_of_module(path: Path, tokenizer: Tokenizer, maps: tuple[str, ...]) -> Words:
-    module = read_json(path, _LogitScore)
+    module = read_json(path, LogitScoreConfig)
     if module.module_input_name != "causal_logits":
         raise CheckpointError(
             f"{path}: module_input_name is {module.module_input_name!r}; only 'causal_logits' is read"

@@ -28,7 +28,7 @@ POOLINGS: dict[str, Pooling] = {
 }
 """sentence-transformers' pooling modes -> ours."""
 
-_OLD_POOLING_KEYS = {
+OLD_POOLING_KEYS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -78,7 +78,7 @@ class _Saved(msgspec.Struct, frozen=True):
     model_type: str | None = None
 
 
-class _Dense(msgspec.Struct, frozen=True):
+class DenseConfig(msgspec.Struct, frozen=True):
     """config.json of a Dense."""
 
     in_features: Size
@@ -90,13 +90,13 @@ class _Dense(msgspec.Struct, frozen=True):
     use_residual: Literal[False] = False
 
 
-class _LayerNorm(msgspec.Struct, frozen=True):
+class LayerNormConfig(msgspec.Struct, frozen=True):
     """config.json of a LayerNorm."""
 
     dimension: Size
 
 
-class _Normalize(msgspec.Struct, frozen=True):
+class NormalizeConfig(msgspec.Struct, frozen=True):
     """config.json of a Normalize, which need not be there."""
 
     module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
@@ -150,7 +150,7 @@ class Chain:
     def poolings(self) -> tuple[Pooling, ...]:
         """The ways of pooling, in order. Raises CheckpointError for one that is not implemented."""
         config = self._config()
-        found = config.get("pooling_mode", [mode for key, mode in _OLD_POOLING_KEYS.items() if config.get(key)])
+        found = config.get("pooling_mode", [mode for key, mode in OLD_POOLING_KEYS.items() if config.get(key)])
         modes = [found] if isinstance(found, str) else found
         if not isinstance(modes, list) or not modes or not all(str(mode) in POOLINGS for mode in modes):
             raise CheckpointError(f"{self.pooling_file}: the pooling is {modes!r}; known: {', '.join(POOLINGS)}")
@@ -177,18 +177,18 @@ class Chain:
             path = module.folder / "config.json"
             match module.kind:
                 case "Dense":
-                    dense = read_json(path, _Dense)
+                    dense = read_json(path, DenseConfig)
                     _check_width(path, "in_features", dense.in_features, width)
                     width = dense.out_features
                     tensors = {"linear.weight": "weight"} | ({"linear.bias": "bias"} if dense.bias else {})
                     activation = _activation(path, dense.activation_function)
                     yield ModuleStep(Dense(out_features=width, activation=activation), module.folder, tensors)
                 case "LayerNorm":
-                    _check_width(path, "dimension", read_json(path, _LayerNorm).dimension, width)
+                    _check_width(path, "dimension", read_json(path, LayerNormConfig).dimension, width)
                     tensors = {"norm.weight": "weight", "norm.bias": "bias"}
                     yield ModuleStep(LayerNorm(eps=_LAYER_NORM_EPS), module.folder, tensors)
                 case "Normalize":
-                    read_optional(path, _Normalize)
+                    read_optional(path, NormalizeConfig)
                     yield ModuleStep(UnitNorm(), module.folder, {})
 
 
@@ -239,7 +239,7 @@ def _embedding_chain(
     counting = [module for module in after if module.kind != "Dropout"]
     normalizes = bool(counting) and counting[-1].kind == "Normalize"
     if normalizes:
-        read_optional(counting.pop().folder / "config.json", _Normalize)
+        read_optional(counting.pop().folder / "config.json", NormalizeConfig)
     kind = first.kind if first.kind in TABLES else "Pooling"
     source = str(pooling_file.relative_to(folder))
     return Chain(

@@ -1,6 +1,7 @@
 """modules.json as it stands, and sentence-transformers' Router (older: Asym) in it: one of its routes is built."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,9 @@ from openbei.errors import CheckpointError
 ROUTERS = ("Router", "Asym")
 ROUTER_FILES = ("router_config.json", "config.json")
 """What describes a Router, the newer name first."""
+
+TEXT_WITHOUT_TASK = ("(None, 'text')", "(None, None)")
+"""Keys of route_mappings that a text without a task has, the first one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +35,20 @@ class _Listed(msgspec.Struct, frozen=True):
 
 
 class _Parameters(msgspec.Struct, frozen=True):
-    """What a Router was made with, as far as it decides what a text without a task takes."""
+    """What a Router was made with, as far as it decides what a text without a task takes.
+
+    `route_mappings` has routes by the task and the modality of an input, as Python writes a tuple of them.
+    """
 
     default_route: str | None = None
+    route_mappings: dict[str, str] | None = None
+
+    def default(self, routes: Mapping[str, list[str]]) -> tuple[str | None, str]:
+        """The route of a text without a task, in the order in which the Router looks, and the key that says so."""
+        for key in TEXT_WITHOUT_TASK:
+            if chosen := (self.route_mappings or {}).get(key):
+                return chosen, "route_mappings"
+        return ("text", "structure") if {"text"} < {*routes} else (self.default_route, "default_route")
 
 
 class _Router(msgspec.Struct, frozen=True):
@@ -44,6 +59,13 @@ class _Router(msgspec.Struct, frozen=True):
     parameters: _Parameters = _Parameters()
 
 
+def listed(folder: Path) -> list[Module]:
+    """The modules of modules.json as they stand there, none where it is missing. Raises CheckpointError."""
+    path = folder / "modules.json"
+    entries = read_json(path, list[_Listed]) if path.exists() else []
+    return [_module(path, folder, one.type, one.path) for one in entries]
+
+
 def routed(folder: Path, route: str | None) -> tuple[list[Module], tuple[Decision, ...]]:
     """The modules of modules.json, with one route in the place of each Router.
 
@@ -51,8 +73,7 @@ def routed(folder: Path, route: str | None) -> tuple[list[Module], tuple[Decisio
     """
     path, modules = folder / "modules.json", list[Module]()
     decisions = dict[str, Decision]()
-    for listed in read_json(path, list[_Listed]):
-        module = _module(path, folder, listed.type, listed.path)
+    for module in listed(folder):
         if module.kind in ROUTERS:
             inner, decision = _take_route(module.folder, route)
             modules += inner
@@ -68,8 +89,9 @@ def _take_route(folder: Path, route: str | None) -> tuple[list[Module], Decision
     """The modules of a Router's route."""
     path = next((folder / name for name in ROUTER_FILES if os.path.exists(folder / name)), folder / ROUTER_FILES[0])
     router = read_json(path, _Router)
-    routes, default = router.structure, router.parameters.default_route
-    chosen, why = (route, "asked for by --route") if route is not None else (default, f"default_route of {path.name}")
+    routes = router.structure
+    default, key = router.parameters.default(routes)
+    chosen, why = (route, "asked for by --route") if route is not None else (default, f"{key} of {path.name}")
     if chosen is None and len(routes) == 1:
         chosen, why = next(iter(routes)), f"the only one of {path.name}"
     if chosen not in routes:

@@ -21,7 +21,7 @@ from openbei.build.wrapping import around
 from openbei.config import Decision
 from openbei.errors import CheckpointError
 from openbei.prompts import OF_ARCHITECTURE, SCORE_TEMPLATES, Prompts, ScoreTemplate, TextTemplate
-from openbei.spec import ModelSpec
+from openbei.spec import ModelSpec, SequenceHead
 
 ROLES = {"prompt": "system", "instruction": "system", "query": "query", "document": "document", "text": "user"}
 """Place -> the role of its message, as sentence-transformers names them."""
@@ -79,13 +79,12 @@ def pairs_of(
     prompts: Prompts,
     settings: TokenizerSettings,
     sentence: SentenceConfig,
-    *,
     is_converted: bool,
 ) -> Pairs:
     """The template for pairs, and what was decided about it; `is_converted` if labels are words of a generative one."""
     architecture = architecture_of(config)
     has_one, known = spec.task == "reranker", SCORE_TEMPLATES.get((spec.family, labels))
-    if not (has_one or known or (is_converted and len(labels) == 2)):
+    if not isinstance(spec.head, SequenceHead) or not (has_one or known or (is_converted and len(labels) == 2)):
         return Pairs()
     chat = ChatTemplate(find_chat_template(chain.root, settings), settings, sentence)
     names_document = re.search(r"""["']document["']""", chat.source.replace("\\", "")) is not None

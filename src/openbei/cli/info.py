@@ -21,7 +21,10 @@ def command(engine_dir: Path | None) -> None:
     if engine_dir is not None:
         opened = open_engine_dir(engine_dir)
         _print("engine directory", _about(opened))
-        _print("build", [(d.subject, f"{d.decision}  ({d.reason})") for d in opened.manifest.report])
+        report = opened.manifest.report
+        _print("build", [(d.subject, f"{d.decision}  ({d.reason})") for d in report if not d.is_warning])
+        if warnings := [(d.subject, f"{d.decision}  ({d.reason})") for d in report if d.is_warning]:
+            _print("warnings", warnings)
     _print("machine", _machine())
 
 

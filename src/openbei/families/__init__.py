@@ -107,17 +107,28 @@ def find_family(
     """
     if architecture in TABLES:
         return cast(Family, import_module(FAMILY_OF_TABLES)), (TABLES[architecture],)
-    code, name = f"{config.get('auto_map')} {config.get('_name_or_path')}", architecture
-    for repository, (written, meant) in OF_CODE.items():
-        if repository in code and name.startswith(written):
-            name = meant + name.removeprefix(written)
-    for beginning, module in FAMILIES.items():
-        kinds = ARCHITECTURES.get(name.removeprefix(beginning))
-        if name.startswith(beginning) and kinds:
-            family = cast(Family, import_module(module))
-            if offered := tuple(kind for kind in kinds if kind in family.HEADS):
-                return family, offered
+    if beginning := beginning_of(architecture, config):
+        family = cast(Family, import_module(FAMILIES[beginning]))
+        kinds = ARCHITECTURES[_by_code(architecture, config).removeprefix(beginning)]
+        if offered := tuple(kind for kind in kinds if kind in family.HEADS):
+            return family, offered
     raise CheckpointError(
         f"config.json: the architecture {architecture!r} is not one that openbei builds: {', '.join(FAMILIES)}, "
         f"followed by one of {', '.join(ARCHITECTURES)}"
     )
+
+
+def beginning_of(architecture: str, config: Mapping[str, object] = MappingProxyType({})) -> str:
+    """Which of FAMILIES an architecture name begins with, by the code that its config.json asks for; else nothing."""
+    name = _by_code(architecture, config)
+    known = (beginning for beginning in FAMILIES if name.startswith(beginning))
+    return next((beginning for beginning in known if name.removeprefix(beginning) in ARCHITECTURES), "")
+
+
+def _by_code(architecture: str, config: Mapping[str, object]) -> str:
+    """An architecture's name, told apart from that of other code."""
+    code = f"{config.get('auto_map')} {config.get('_name_or_path')}"
+    for repository, (written, meant) in OF_CODE.items():
+        if repository in code and architecture.startswith(written):
+            return meant + architecture.removeprefix(written)
+    return architecture

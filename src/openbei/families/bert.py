@@ -43,7 +43,7 @@ TIED = {
 DROPPED = ("embeddings.position_ids", "cls.predictions.bias", "cls.seq_relationship", "pooler.dense",
            *HEADS["term_weights"])  # fmt: skip
 
-_ONLY = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
+ONLY = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
 
 
 class BertConfig(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class BertConfig(msgspec.Struct, frozen=True):
 
 def read(config: Mapping[str, object]) -> BertConfig:
     """The fields that count. Raises CheckpointError: what, the value, what is allowed."""
-    allow_only(config, "bert", _ONLY)
+    allow_only(config, "bert", ONLY)
     bert = fields_of(config, BertConfig)
     activation("hidden_act", bert.hidden_act)
     head_size(bert.hidden_size, bert.num_attention_heads)

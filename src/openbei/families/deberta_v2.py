@@ -66,7 +66,8 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     deberta = fields_of(config, DebertaConfig)
     spec = bert.parse({**config, "type_vocab_size": 1}, head, family="deberta_v2")
     head_dim = spec.attention.head_dim
-    only = {"embedding_size": spec.hidden_size, "attention_head_size": head_dim, "conv_groups": 1}
+    only = {"attention_head_size": head_dim, "conv_groups": 1}
+    only |= dict.fromkeys(("embedding_size", "pooler_hidden_size"), spec.hidden_size)
     allow_only(config, "deberta_v2", only)
     bias, positions = fields_of(config, RelativePositions).bias(), spec.positions
     attention = msgspec.structs.replace(

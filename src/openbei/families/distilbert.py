@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from openbei.families import HeadKind, bert
-from openbei.families.fields import transform
+from openbei.families.fields import allow_only, transform
 from openbei.spec import Head, ModelSpec, Step
 
 PREFIX = "distilbert."
@@ -39,7 +39,7 @@ HEADS: dict[HeadKind, dict[str, str]] = {
 TIED = {"vocab_projector.weight": "embeddings.word_embeddings.weight"}
 DROPPED = ("embeddings.position_ids", *HEADS["term_weights"])
 
-DEFAULTS = {"n_layers": 6}
+DEFAULTS = {"num_hidden_layers": 6, "activation": "gelu", "hidden_dim": 3072}
 """Those of DistilBertConfig that are not BertConfig's."""
 
 FIELDS = {
@@ -50,6 +50,9 @@ FIELDS = {
     "activation": "hidden_act",
 }
 """Fields of config.json -> BERT's names of them."""
+
+ALIASES = ("dim", "n_layers", "n_heads")
+"""Those that a config.json may have under BERT's names instead."""
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
@@ -65,6 +68,7 @@ def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
 
 
 def _as_bert(config: Mapping[str, object]) -> dict[str, object]:
-    """The same in BERT's words. The epsilon of norms is no field."""
-    config = {**DEFAULTS, **config, "layer_norm_eps": 1e-12, "type_vocab_size": 1}
-    return {**config, **{ours: config[theirs] for theirs, ours in FIELDS.items() if theirs in config}}
+    """The same in BERT's words. The epsilon of norms is no field. Raises CheckpointError for two that disagree."""
+    allow_only(config, "distilbert", {FIELDS[name]: config[name] for name in ALIASES if name in config})
+    given = {**DEFAULTS, **config, "layer_norm_eps": 1e-12, "type_vocab_size": 1}
+    return {**given, **{ours: given[theirs] for theirs, ours in FIELDS.items() if theirs in given}}

@@ -19,9 +19,10 @@ BITS = {"bfloat16": 8, "float16": 11}
 def parse(config: Mapping[str, object], head: Head, *, family: str = "gemma") -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError.
 
-    "gelu" is the old spelling of gelu_tanh. Sliding windows are not Gemma's.
+    "gelu" is the old spelling of gelu_tanh; only the first Gemma has hidden_act. Sliding windows are not its.
     """
-    named = config.get("hidden_activation") or config.get("hidden_act") or DEFAULTS["hidden_activation"]
+    older = config.get("hidden_act") if family == "gemma" else None
+    named = config.get("hidden_activation") or older or DEFAULTS["hidden_activation"]
     named = "gelu_pytorch_tanh" if named == "gelu" and family == "gemma" else named
     spec = llama.parse({**DEFAULTS, **config, "hidden_act": named}, head, family=family)
     attention, norm = spec.attention, RMSNorm(eps=spec.norm.eps, offset=1.0)

@@ -38,8 +38,8 @@ DROPPED = ("classifier", "pooler.dense", *HEADS["term_weights"])
 DEFAULTS = {"vocab_size": 250048, "max_position_embeddings": 8192, "type_vocab_size": 1}
 """Those of transformers' GteConfig that are not BertConfig's."""
 
-_ONLY = {"position_embedding_type": "rope", "layer_norm_type": "layer_norm", "logn_attention_scale": False,
-         "pack_qkv": True}  # fmt: skip
+ONLY = {"position_embedding_type": "rope", "layer_norm_type": "layer_norm", "logn_attention_scale": False,
+        "pack_qkv": True}  # fmt: skip
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -51,8 +51,8 @@ class Stretch(msgspec.Struct, frozen=True):
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError."""
-    allow_only(config, "gte", _ONLY)
     spec = bert.parse(_as_bert(config), head, family="gte")
+    allow_only(config, "gte", {**ONLY, "head_dim": spec.attention.head_dim})
     attention = msgspec.structs.replace(spec.attention, rotary=_rotary(config, spec.attention.head_dim))
     return msgspec.structs.replace(
         spec,

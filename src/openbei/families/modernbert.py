@@ -75,12 +75,12 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError."""
     bert = fields_of(config, ModernBertConfig)
     num_heads, head_dim = bert.num_attention_heads, head_size(bert.hidden_size, bert.num_attention_heads)
+    fields.allow_only(config, "modernbert", {"head_dim": head_dim, "sliding_window": bert.local_attention // 2})
     far = rotary(config, head_dim, layer_type="full_attention", theta=bert.global_rope_theta)
     theta = bert.local_rope_theta or bert.global_rope_theta
     near = rotary(config, head_dim, layer_type="sliding_attention", theta=theta)
     local = LocalLayers(layers=bert.local_layers, reach=bert.local_attention // 2, rotary=near)
-    if isinstance(head, SequenceHead):
-        head = msgspec.structs.replace(head, pooling=bert.classifier_pooling)
+    head = msgspec.structs.replace(head, pooling=bert.classifier_pooling) if isinstance(head, SequenceHead) else head
     biases = BIASES if hasattr(head, "num_labels") else {**BIASES, "decoder_bias": ("head.out",)}
     inner = activation("hidden_activation", bert.hidden_activation)
     return ModelSpec(

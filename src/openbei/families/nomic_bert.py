@@ -60,7 +60,7 @@ BIASES = {
 }  # fmt: skip
 """Fields that say whether there are biases: true by default in the repositories' words, and unknown to transformers."""
 
-_ONLY = {
+ONLY = {
     "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "prenorm": False,
     "parallel_block": False, "use_rms_norm": False, "causal": False, "expert_choice_router": False,
     "num_shared_experts": 0, "ffn_div": 1,
@@ -69,10 +69,10 @@ _ONLY = {
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """The spec of a config.json. Raises CheckpointError."""
-    allow_only(config, "nomic_bert", _ONLY)
-    mlp = GatedMLP if config.get("activation_function", "swiglu") in GATED else MLP
+    mlp = GatedMLP if str(config.get("activation_function", "swiglu")) in GATED else MLP
     config = _as_bert(config)
     spec = bert.parse(config, head, family="nomic_bert")
+    allow_only(config, "nomic_bert", {**ONLY, "head_dim": spec.attention.head_dim})
     turning = rotary(config, spec.attention.head_dim, theta=1000.0)
     return msgspec.structs.replace(
         spec,

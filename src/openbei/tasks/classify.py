@@ -4,8 +4,7 @@ from collections.abc import Sequence as Items
 
 import numpy as np
 
-from openbei.batch import Vectors
-from openbei.spec import ScoreActivation
+from openbei.batch import ScoreActivation, Vectors
 from openbei.tasks.finite import check_finite
 
 
