@@ -35,7 +35,11 @@ def main() -> None:
     """Measure and tell."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure openbei and its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {' '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--write", action="store_true", help="put the tables into README.md and docs/models.md")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the tables into docs/models.md, and, of all benchmarks, into README.md",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="measure less, to try the code")
     shapes = [shape.model for shape in SHAPES]
     parser.add_argument("--shape", action="append", default=[], choices=shapes, help="of models, only this one")
@@ -54,7 +58,8 @@ def main() -> None:
     text = f"{caption(about['engine'], setting.threads)}\n\n{table(rows)}"
     print(text)
     if arguments.write:
-        write_between_markers(Path("README.md"), text)
+        if not arguments.names:
+            write_between_markers(Path("README.md"), text)
         measured_on = caption(about["engine"], setting.threads)
         if "models" in names:
             write_between_markers(Path("docs/models.md"), f"{measured_on}\n\n{models.page_of(setting)}")
