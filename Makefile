@@ -7,12 +7,12 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install -qq
 SOURCES := $(shell find src native -type f ! -name '*.so' ! -name '*.pyc') CMakeLists.txt pyproject.toml LICENSE
 NATIVE := $(shell find native -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test check bench native format clean
+.PHONY: demo test check bench native format clean checkpoints
 
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, ask it through the openai client
 	$(BIN)/python examples/minilm/demo.py
 
-test: $(VENV)/test.stamp $(VENV)/model.stamp
+test: $(VENV)/test.stamp $(VENV)/model.stamp checkpoints
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/check.stamp
@@ -21,7 +21,7 @@ check: $(VENV)/check.stamp
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 
-bench: $(VENV)/bench.stamp $(VENV)/model.stamp  ## ARGS="parity http" runs some; ARGS=--write fills the README's table
+bench: $(VENV)/bench.stamp $(VENV)/model.stamp checkpoints  ## ARGS="parity http" runs some; ARGS=--write fills the README's table
 	$(BIN)/python -m benchmarks $(ARGS)
 
 native: $(VENV)/venv.stamp  ## the compiled module into src/openbei, to work on it in place
@@ -29,6 +29,9 @@ native: $(VENV)/venv.stamp  ## the compiled module into src/openbei, to work on 
 		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir) --log-level=WARNING
 	$(BIN)/cmake --build build/native
 	$(BIN)/cmake --install build/native --prefix src
+
+checkpoints: $(VENV)/venv.stamp  ## published ones into .venv, 430 MB, unless they are there
+	@$(BIN)/python -m tests.published.fetch
 
 format: $(VENV)/check.stamp
 	$(BIN)/ruff check --fix .

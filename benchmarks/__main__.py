@@ -1,7 +1,7 @@
 """Run the benchmarks, print the table, and with --write put it into the README.
 
 python -m benchmarks [--write] [--scale 0.01] [--shape bert-base]
-                     [parity levels throughput models tasks http wire startup memory roofline]
+                     [parity levels throughput models published tasks http wire startup memory roofline]
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from openbei.cli.info import cpu_name
 
-from . import levels, memory, models, over_http, parity, roofline, startup, tasks, throughput, wire
+from . import levels, memory, models, over_http, parity, published, roofline, startup, tasks, throughput, wire
 from .results import table, write_between_markers
 from .setting import Setting
 from .shapes import SHAPES
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "levels": levels.run,
     "throughput": throughput.run,
     "models": models.run,
+    "published": published.run,
     "tasks": tasks.run,
     "http": over_http.run,
     "wire": wire.run,
@@ -34,7 +35,11 @@ def main() -> None:
     """Measure and tell."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure openbei and its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {' '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--write", action="store_true", help="put the tables into README.md and docs/models.md")
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="put the tables into docs/models.md, and, of all benchmarks, into README.md",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="measure less, to try the code")
     shapes = [shape.model for shape in SHAPES]
     parser.add_argument("--shape", action="append", default=[], choices=shapes, help="of models, only this one")
@@ -53,10 +58,14 @@ def main() -> None:
     text = f"{caption(about['engine'], setting.threads)}\n\n{table(rows)}"
     print(text)
     if arguments.write:
-        write_between_markers(Path("README.md"), text)
+        if not arguments.names:
+            write_between_markers(Path("README.md"), text)
+        measured_on = caption(about["engine"], setting.threads)
         if "models" in names:
-            measured_on = caption(about["engine"], setting.threads)
             write_between_markers(Path("docs/models.md"), f"{measured_on}\n\n{models.page_of(setting)}")
+        if "published" in names:
+            page = published.page_of(setting)
+            write_between_markers(Path("docs/models.md"), f"{measured_on}\n\n{page}", "published")
 
 
 def caption(engine: str, threads: int) -> str:

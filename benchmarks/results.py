@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-
 
 @dataclass(frozen=True)
 class Row:
@@ -49,11 +47,12 @@ def report(name: str, setting: dict[str, Any], measured: dict[str, Any], rows: S
         print(f"\n{table(rows)}\n", flush=True)
 
 
-def write_between_markers(path: Path, text: str) -> None:
-    """Replace what stands between the two markers of a document."""
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+def write_between_markers(path: Path, text: str, name: str = "bench") -> None:
+    """Replace what stands between the two markers of that name in a document."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = path.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def interleaved(contenders: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:

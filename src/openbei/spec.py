@@ -12,8 +12,8 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "sigmoid", "silu", "tanh"]
 """gelu is x·Φ(x) (erf); gelu_tanh its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)."""
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len", "weighted_mean", "last_token"]
-"""How token vectors become one: the first token's; the largest of each column; the mean; the sum over the square root of
-their number; the mean weighted by a token's place, counted from 1 (Muennighoff, arXiv:2202.08904); the last token's."""
+"""How token vectors become one: the first; the largest of each column; the mean; the sum over the square root of their
+number; the mean weighted by a token's place, counted from 1 (Muennighoff, arXiv:2202.08904); the last."""
 
 Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse"]
 """What a model is for. A reranker is a classifier of pairs with one label."""
