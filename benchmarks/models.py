@@ -27,7 +27,7 @@ from openbei.spec import DType, EmbeddingHead, ModelSpec
 from tests.checkpoint import build_engine, write_chain, write_json
 from tests.families.parity import error, transformers_judge
 from tests.random_engine import random_engine_dir
-from tests.same_embedding import worst_cosine
+from tests.same_embedding import worst_direction
 
 from .judges import converted, fastest_openvino, openvino_candidates, pad
 from .models_page import Measured, page
@@ -110,7 +110,7 @@ def judge(checkpoint: Path, threads: int) -> tuple[float, float]:
         peer = transformers_judge(checkpoint, dtype=dtype)
         theirs[dtype] = np.concatenate([peer(ids.tolist()) for ids in judged_ids()])
     truth = theirs["float32"]
-    return worst_cosine(ours["float32"], truth), error(ours["bfloat16"], truth) / error(theirs["bfloat16"], truth)
+    return worst_direction(ours["float32"], truth), error(ours["bfloat16"], truth) / error(theirs["bfloat16"], truth)
 
 
 def measure(setting: Setting, shape: Shape) -> Measured:
@@ -150,7 +150,7 @@ def measure_alone(setting: Setting, shape: Shape) -> Measured:
     engine = load_engine(random_engine_dir(spec, "bfloat16"), threads=setting.threads)
     ids = random_ids(setting.count(NUM_TEXTS))
     times = interleaved({"openbei": partial(run_engine, engine, ids)}, setting.count(ROUNDS))
-    return summary(shape, spec, ids, times, worst_cosine(ours, truth), None)
+    return summary(shape, spec, ids, times, worst_direction(ours, truth), None)
 
 
 def summary(

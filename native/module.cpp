@@ -232,6 +232,13 @@ NB_MODULE(_native, m) {
       .def_prop_ro("num_threads", &PyEncoder::num_threads);
   m.attr("bias_slack") = bias_slack;
   m.def("isa_levels", isa_levels, "(name, compiled, what this machine lacks or \"\") of every level, fastest first.");
+  m.def(
+      "kernels",
+      [](const std::string& isa, const std::string& dtype, bool assume_offered) {
+        return reinterpret_cast<uintptr_t>(choose_level(isa, assume_offered).kernels(parse_dtype(dtype)));
+      },
+      "isa"_a, "dtype"_a, nb::kw_only(), "assume_offered"_a = false,
+      "Address of a level's table of kernels, which tests call one by one.");
   m.def("plan", plan, "cu_seqlens"_a.noconvert(), "num_threads"_a, "rows_per_group"_a, "attention_per_token"_a,
         "(threads of a team, sequences of each group), the most expensive group first.");
   m.def("peak_flops", peak_flops, "isa"_a, "dtype"_a, "num_threads"_a, "seconds"_a,

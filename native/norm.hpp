@@ -31,18 +31,23 @@ Moments moments(size_t width, float eps, Load&& load) {
   const float count = static_cast<float>(width);
   float mean = 0.0f;
   if (kind == NormKind::layer) mean = add_up<V>(width, [&](size_t c, F sum) { return sum + load(c); }) / count;
-  const float squares = add_up<V>(width, [&](size_t c, F sum) {
-    const F centred = kind == NormKind::layer ? load(c) - V::set1(mean) : load(c);
-    return V::fma(centred, centred, sum);
+  const auto centred = [&](size_t c) { return kind == NormKind::layer ? load(c) - V::set1(mean) : load(c); };
+  // Zeros past the width are as far from the mean as that is from zero: a small variance would drown in their squares.
+  const size_t whole = kind == NormKind::layer ? width / V::width * V::width : width;
+  float squares = add_up<V>(whole, [&](size_t c, F sum) {
+    const F x = centred(c);
+    return V::fma(x, x, sum);
   });
+  if (whole < width) {
+    float rest[V::width];
+    V::store(rest, centred(whole));
+    for (size_t c = 0; c < width - whole; ++c) squares += rest[c] * rest[c];
+  }
   if (kind == NormKind::unit) {
     const float length = sqrtf(squares);
     return {mean, 1.0f / (length > eps ? length : eps)};
   }
-  // What the zeros past the width add is taken off again.
-  const float excess = static_cast<float>(round_up(width, V::width) - width);
-  const float variance = (squares - excess * mean * mean) / count;
-  return {mean, 1.0f / sqrtf((variance > 0.0f ? variance : 0.0f) + eps)};
+  return {mean, 1.0f / sqrtf(squares / count + eps)};
 }
 
 // put(row, column, value) for each vector of the normalized rows. The arguments are taken by value, or they would be

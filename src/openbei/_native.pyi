@@ -42,6 +42,9 @@ bias_slack: int
 def isa_levels() -> list[tuple[str, bool, str]]:
     """(name, compiled, what this machine lacks or "") of every level, fastest first."""
 
+def kernels(isa: str, dtype: str, *, assume_offered: bool = False) -> int:
+    """Address of a level's table of kernels (native/kernels.hpp), which tests call one by one."""
+
 def plan(
     cu_seqlens: NDArray[np.int32], num_threads: int, rows_per_group: int, attention_per_token: float
 ) -> tuple[int, list[list[int]]]:

@@ -219,18 +219,30 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _swap_in(partial: Path, path: Path) -> None:
-    if not path.exists():
+    """Rename and sync; what stood there is put back if that fails, and removed only when the new name is on disk."""
+    old = _set_aside(path) if path.exists() else None
+    try:
         partial.rename(path)
-    else:
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-        path.rename(old)
         try:
-            partial.rename(path)
+            _sync_directory(path.parent)
         except BaseException:
-            old.rename(path)
+            path.rename(partial)
             raise
+    except BaseException:
+        if old:
+            old.rename(path)
+        raise
+    if old:
         shutil.rmtree(old)
-    _sync_directory(path.parent)
+
+
+def _set_aside(path: Path) -> Path:
+    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
+    try:
+        return path.rename(old)
+    except BaseException:
+        old.rmdir()
+        raise
 
 
 @contextlib.contextmanager

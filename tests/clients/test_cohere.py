@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cohere.core import ApiError
 
-from tests.same_embedding import worst_cosine
+from tests.same_embedding import worst_cosine, worst_direction
 
 from .conftest import KEY, Server, sigmoid
 
@@ -34,7 +34,7 @@ def test_embedding_types(embedder: Server, given: list[str]) -> None:
     ).embeddings
     floats = np.array(answer.float_, np.float32)
     assert floats.shape == (len(given), 32)
-    assert worst_cosine(np.array(answer.int8, np.float32), floats) > 0.999
+    assert worst_direction(np.array(answer.int8, np.float32), floats) > 0.999
     assert (np.array(answer.uint8) - 128 == np.array(answer.int8)).all()
     for precision in ("binary", "ubinary"):
         judged = quantize_embeddings(floats, precision=precision)

@@ -1,13 +1,21 @@
-"""Specs of any shape, and engines of random weights over them."""
+"""Specs of any shape and engines of random weights over them; levels by their kernels, and AMX under an emulator."""
 
-from collections.abc import Callable
-from typing import Any
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from openbei import _native
 from openbei.engine_dir import EngineDir
-from openbei.spec import MLP, Activation, Attention, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
+from openbei.spec import MLP, Activation, Attention, DType, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
+from tests.native.kernels import Level
 from tests.random_engine import random_engine_dir
+
+OFFERED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
 
 MEAN = EmbeddingHead(poolings=("mean",))
 
@@ -41,3 +49,56 @@ def make_spec() -> MakeSpec:
 @pytest.fixture
 def make_engine_dir() -> MakeEngineDir:
     return random_engine_dir
+
+
+def compiled(source: str, folder: Path) -> ctypes.CDLL:
+    """A C++ file of this folder as a library."""
+    compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
+    library = folder / "library.so"
+    command = [compiler, "-std=c++20", "-O1", "-shared", "-fPIC", Path(__file__).with_name(source), "-o", library]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(library))
+
+
+@pytest.fixture(scope="package")
+def amx_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ctypes.CDLL]:
+    if "amx_bf16" in OFFERED:
+        pytest.skip("this CPU has AMX itself")
+    if "avx512_bf16" not in OFFERED:
+        pytest.skip("the AMX level needs AVX512_BF16 beside the emulated tiles")
+    emulator = compiled("amx_emulator.cpp", tmp_path_factory.mktemp("amx"))
+    emulator.instructions_executed.restype = ctypes.c_uint64
+    emulator.install()
+    yield emulator
+    emulator.uninstall()
+
+
+@pytest.fixture(scope="package")
+def narrow_level(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    library = compiled("narrow_level.cpp", tmp_path_factory.mktemp("narrow"))
+    library.narrow_kernels.restype = ctypes.c_void_p
+    return library
+
+
+def levels() -> dict[str, Level]:
+    """A level for each table of kernels that this CPU runs: two instruction sets may share one."""
+    found: dict[str, Level] = {}
+    for isa in OFFERED:
+        for dtype in get_args(DType):
+            level = Level(_native.kernels(isa, dtype), dtype)
+            if level not in found.values():
+                found[f"{isa} {dtype}"] = level
+    return found
+
+
+LEVELS = levels()
+
+
+@pytest.fixture(params=[*LEVELS, "narrow", *(["amx_bf16 emulated"] if "amx_bf16" not in OFFERED else [])])
+def level(request: pytest.FixtureRequest) -> Level:
+    if request.param in LEVELS:
+        return LEVELS[request.param]
+    if request.param == "narrow":
+        return Level(request.getfixturevalue("narrow_level").narrow_kernels(), "bfloat16")
+    request.getfixturevalue("amx_emulator")
+    return Level(_native.kernels("amx_bf16", "bfloat16", assume_offered=True), "bfloat16")

@@ -1,11 +1,7 @@
 """Every instruction-set level that this CPU has, or that can be emulated on it, against the reference backend."""
 
 import ctypes
-import shutil
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -43,10 +39,8 @@ from openbei.spec import (
     UnitNorm,
 )
 from tests.dense_rows import dense_rows
-from tests.native.conftest import MakeEngineDir, MakeSpec
+from tests.native.conftest import OFFERED, MakeEngineDir, MakeSpec
 from tests.same_embedding import worst_cosine
-
-OFFERED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
 
 # hidden, heads, head_dim, inner: multiples of every tile, of none, single columns, odd and wide heads, many depths
 SHAPES = [
@@ -382,23 +376,6 @@ def test_keys_and_values_that_are_not_made(
 def test_keys_and_values_that_have_to_be_made(change: dict[str, Any], make_spec: MakeSpec) -> None:
     assert absorbs(make_spec(head=EmbeddingHead(poolings=("cls",))))
     assert not absorbs(make_spec(**{"head": EmbeddingHead(poolings=("cls",))} | change))
-
-
-@pytest.fixture(scope="module")
-def amx_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ctypes.CDLL]:
-    if "amx_bf16" in OFFERED:
-        pytest.skip("this CPU has AMX itself")
-    if "avx512_bf16" not in OFFERED:
-        pytest.skip("the AMX level needs AVX512_BF16 beside the emulated tiles")
-    compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
-    library = tmp_path_factory.mktemp("amx") / "amx_emulator.so"
-    source = Path(__file__).with_name("amx_emulator.cpp")
-    subprocess.run([compiler, "-std=c++20", "-O2", "-shared", "-fPIC", source, "-o", library], check=True)
-    emulator = ctypes.CDLL(str(library))
-    emulator.instructions_executed.restype = ctypes.c_uint64
-    emulator.install()
-    yield emulator
-    emulator.uninstall()
 
 
 @pytest.mark.parametrize("shape", [(36, 3, 12, 50), (64, 2, 32, 96), (40, 1, 48, 1100)], ids=str)

@@ -1,0 +1,196 @@
+"""The kernels of attention: one head of one sequence against softmax in float64, however far apart its scores are."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from openbei.backends.positions import relative_rows
+from openbei.quant.scheme import padded
+from openbei.spec import Disentangled
+from tests.native.kernels import FAR, Array, Doubles, Level, RelativeTables, check
+
+UNTOUCHED = 77.0
+SLACK = 64
+"""Numbers that may be read beyond both ends of a table by distance; kernels.hpp calls it bias_slack."""
+
+FLOAT32 = 2.0**-23
+
+
+class Head:
+    """Queries, keys and values of a head among those of others, as a level stores them, and what it gives in float64.
+
+    Queries are of other rows than keys and values where `num_queries` says so.
+    """
+
+    def __init__(
+        self, level: Level, num_tokens: int, head_dim: int, *, num_queries: int = 0, spread: float = 1.0, seed: int = 0
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.level, self.num_tokens, self.head_dim = level, num_tokens, head_dim
+        self.queries = level.stored(rng.standard_normal((num_queries or num_tokens, head_dim)) * spread)
+        self.keys, self.values = (level.stored(rng.standard_normal((num_tokens, head_dim))) for _ in range(2))
+        self.scale, self.softcap, self.before, self.after = head_dim**-0.5, 0.0, FAR, FAR
+        self.bias: Doubles | None = None  # by distance, that of 0 in the middle
+        self.added: Doubles | None = None  # to scores, before the scale
+        self.relative = RelativeTables()
+
+    @property
+    def distances(self) -> Array:
+        """Of each key from each query."""
+        return np.arange(self.num_tokens) - np.arange(len(self.queries))[:, None]
+
+    def scores(self, begin: int, end: int) -> Doubles:
+        """float64 [queries, keys], -inf where a query does not see a key."""
+        scores, distances = self.queries[begin:end] @ self.keys.T, self.distances[begin:end]
+        if self.added is not None:
+            scores += self.added[begin:end]
+        scores *= self.scale
+        if self.softcap:
+            scores = np.tanh(scores / self.softcap) * self.softcap
+        if self.bias is not None:
+            scores += self.bias[distances + len(self.bias) // 2]
+        hidden = (-distances > float(self.before)) | (distances > float(self.after))
+        return np.where(hidden, -np.inf, scores)
+
+    def check(self, begin: int = 0, end: int | None = None) -> None:
+        """Holds the kernel against float64 for the queries from `begin` to `end`."""
+        end = len(self.queries) if end is None else end
+        scores = self.scores(begin, end)
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        exact = weights @ self.values
+        # Scores are rounded to float32, and weights to what the level stores: both change a weight by a part of it.
+        lengths = (np.linalg.norm(x, axis=1).max() for x in (self.queries, self.keys))
+        size = np.abs(np.where(np.isfinite(scores), scores, 0)).max() + self.softcap + math.prod(lengths) * self.scale
+        narrow = self.level.activations != np.float32
+        relative = FLOAT32 * (4 + size) + (self.level.rounding + 2e-4 if narrow else 0)
+        tolerance = min(relative, 2) * (weights @ np.abs(self.values)) + self.level.rounding * np.abs(exact)
+        check(self.run(begin, end)[begin:end, : self.head_dim], exact, tolerance)
+
+    def run(self, begin: int, end: int) -> Array:
+        """The context, [queries, wider than the head]; what is not the head's or asked for is left as it was."""
+        level, dim = self.level, self.head_dim
+        # Other heads' columns lie around the head's; 32 rows more can be read.
+        key, value, query = 3, dim + 7, 5
+        rows = np.full((padded(self.num_tokens) + 32, padded(2 * dim + 64)), 50.0, level.activations)
+        rows[: self.num_tokens, key : key + dim] = self.keys
+        rows[: self.num_tokens, value : value + dim] = self.values
+        queries = np.full((padded(len(self.queries)) + 32, padded(dim + 64)), 50.0, level.activations)
+        queries[: len(self.queries), query : query + dim] = self.queries
+        context = np.full((len(self.queries), dim + 40), UNTOUCHED, level.activations)
+        bias = None if self.bias is None else np.pad(self.bias, SLACK, constant_values=1e20).astype(np.float32)
+        level.attend(
+            rows=rows, stride=rows.shape[1], key=key, value=value, queries=queries[:, query:],
+            query_stride=queries.shape[1], head=1, context=context, context_stride=context.shape[1],
+            num_tokens=self.num_tokens, query_begin=begin, query_end=end, head_dim=dim, before=self.before,
+            after=self.after, scale=self.scale, softcap=self.softcap, relative=self.relative,
+            bias=None if bias is None else bias[len(bias) // 2 :],
+        )  # fmt: skip
+        rest = context.copy()
+        rest[begin:end, :dim] = UNTOUCHED
+        assert (rest == UNTOUCHED).all()
+        return context
+
+
+@pytest.mark.parametrize("head_dim", [1, 5, 12, 31, 32, 33, 64, 80, 128, 192])
+def test_shapes(level: Level, head_dim: int) -> None:
+    for num_tokens in (1, 2, 3, 17, 31, 32, 33, 65, 130):
+        Head(level, num_tokens, head_dim).check()
+
+
+def test_more_keys_than_are_held_at_once(level: Level) -> None:
+    for num_tokens in (511, 512, 513, 1100):
+        Head(level, num_tokens, 20, num_queries=33).check()
+
+
+def test_some_queries(level: Level) -> None:
+    for begin, end in ((0, 1), (3, 4), (30, 70), (64, 65), (1, 65)):
+        head = Head(level, 70, 32)
+        head.check(begin, end)
+        head.before, head.after = 9, 2
+        head.check(begin, end)
+
+
+def test_queries_of_other_rows(level: Level) -> None:
+    """As when no keys are made: all heads' queries attend to the rows themselves."""
+    for num_queries in (1, 40):
+        Head(level, 19, 96, num_queries=num_queries).check()
+
+
+@pytest.mark.parametrize("reach", [(0, 0), (5, 5), (FAR, 0), (0, FAR), (40, 0), (1, 64), (33, 31), (2000, 2000)])
+def test_reach(level: Level, reach: tuple[int, int]) -> None:
+    for num_tokens, begin in ((3, 0), (33, 0), (100, 0), (600, 490)):
+        head = Head(level, num_tokens, 16)
+        head.before, head.after = reach
+        head.check(begin)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-20, 30.0, 1000.0])
+def test_scores_far_apart(level: Level, spread: float) -> None:
+    """From those that weigh the same to those of which one takes all."""
+    for num_tokens in (2, 33, 65):
+        Head(level, num_tokens, 32, spread=spread).check()
+
+
+@pytest.mark.parametrize("step", [0.01, -0.01, 1.0, -1.0, 40.0, -40.0])
+def test_scores_that_rise_or_fall(level: Level, step: float) -> None:
+    """The maximum of a later block of keys is higher by a little, by more than float32's exponents hold, or lower."""
+    head = Head(level, 1100, 8, num_queries=3)
+    head.keys[:, 0] = level.stored(np.arange(1100) * step)
+    head.queries[:, 0] = head.scale = 1.0
+    head.check()
+
+
+def test_scores_that_are_all_large_and_the_same(level: Level) -> None:
+    head = Head(level, 40, 32)
+    head.queries[:], head.keys[:] = 64.0, 32.0
+    head.check()
+    head.keys[:] = -32.0
+    head.check()
+
+
+@pytest.mark.parametrize("softcap", [0.5, 30.0])
+def test_softcap(level: Level, softcap: float) -> None:
+    for spread in (1e-3, 1.0, 300.0):
+        head = Head(level, 45, 24, spread=spread)
+        head.softcap, head.scale = softcap, 0.7
+        head.check()
+
+
+@pytest.mark.parametrize("softcap", [0.0, 3.0])
+def test_bias(level: Level, softcap: float) -> None:
+    for num_tokens, size in ((1, 1), (33, 1), (33, 100), (90, 1), (90, 100)):
+        head = Head(level, num_tokens, 12)
+        bias = np.random.default_rng(1).standard_normal(2 * num_tokens + 1) * size
+        head.bias = bias.astype(np.float32).astype(np.float64)
+        head.softcap, head.before = softcap, 50
+        head.check()
+
+
+@pytest.mark.parametrize("terms", [("c2p",), ("p2c",), ("c2p", "p2c")])
+@pytest.mark.parametrize(("num_tokens", "span"), [(1, 7), (33, 40), (90, 7), (90, 200), (530, 40)])
+def test_relative_tables(level: Level, num_tokens: int, span: int, terms: tuple[Literal["c2p", "p2c"], ...]) -> None:
+    """Tables of two heads, of which this is the second."""
+    head = Head(level, num_tokens, 12)
+    bias = Disentangled(span=span, max_distance=max(300, 2 * span), terms=terms)
+    by_distance = relative_rows(bias, num_tokens)
+    rows = by_distance[head.distances + num_tokens]
+    rng = np.random.default_rng(2)
+    kept: dict[str, Any] = {"rows": np.pad(by_distance, SLACK, mode="edge")}
+    added = np.zeros(rows.shape)
+    for term, name, x in (("c2p", "keys", head.queries), ("p2c", "queries", head.keys)):
+        if term in terms:
+            kept[name], table = level.weights(rng.standard_normal((2 * bias.num_rows, 12)))
+            products = x @ table[bias.num_rows :].T
+            is_c2p = term == "c2p"
+            taken = np.take_along_axis(products, rows if is_c2p else rows.T, axis=1)
+            added += taken if is_c2p else taken.T
+    head.added, head.before, head.scale = added, 70, 1 / 6
+    middle = kept["rows"][len(kept["rows"]) // 2 :]
+    head.relative = RelativeTables(
+        rows=middle.ctypes.data, num_rows=bias.num_rows,
+        **{name: table.ctypes.data for name, table in kept.items() if name != "rows"},
+    )  # fmt: skip
+    head.check()

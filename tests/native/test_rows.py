@@ -1,0 +1,83 @@
+"""The kernels at both ends of the network: embeddings that are summed up, and rows that are pooled."""
+
+import numpy as np
+import pytest
+
+from openbei.quant import SCHEMES
+from openbei.quant.scheme import padded
+from tests.native.kernels import Doubles, Level, Pooling, check
+
+UNTOUCHED = 77.0
+ROUNDING = 2.0**-24
+WIDTHS = [1, 3, 5, 16, 31, 33, 64, 100, 321]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.37, 45.25])
+@pytest.mark.parametrize("parts", [(), ("position",), ("type",), ("position", "type")], ids=str)
+def test_embeddings(level: Level, parts: tuple[str, ...], scale: float) -> None:
+    for width in WIDTHS:
+        rng = np.random.default_rng(width)
+        sizes = {"token": 50, "position": 20, "type": 3}
+        tables = {
+            name: SCHEMES[level.dtype].cast(rng.standard_normal((rows, width)).astype(np.float32) * 8)
+            for name, rows in sizes.items() if name == "token" or name in parts
+        }  # fmt: skip
+        indices = {name: rng.integers(0, rows, 11).astype(np.int32) for name, rows in sizes.items()}
+        indices["token"][:2] = [0, 49]
+        rows = {name: table[indices[name]].astype(np.float64) for name, table in tables.items()}
+        rows["token"] *= np.float64(np.float32(scale))
+        x = np.zeros((12, padded(width) + 32), np.float32)
+        x[11] = UNTOUCHED
+        level.call(
+            "embed", **{f"{name}_table": table for name, table in tables.items()}, ids=indices["token"],
+            positions=indices["position"], types=indices["type"], scale=scale, rows=11, width=width, x=x,
+            x_stride=x.shape[1],
+        )  # fmt: skip
+        sums = [np.abs(part) for part in rows.values()]
+        check(x[:11, :width], sum(rows.values()), 3 * ROUNDING * np.sum(sums, axis=0))
+        assert (x[:11, width:] == 0).all()  # which norms rely on
+        assert (x[11] == UNTOUCHED).all()
+
+
+def pooled(pooling: Pooling, x: Doubles, num_unpooled: int) -> Doubles:
+    """One row, or all of them for `tokens`."""
+    places, rest = np.arange(1, len(x) + 1)[num_unpooled:], x[num_unpooled:]
+    match pooling:
+        case Pooling.tokens:
+            return x
+        case Pooling.cls:
+            return rest[:1]
+        case Pooling.last_token:
+            return x[-1:]
+        case Pooling.max:
+            return rest.max(axis=0, keepdims=True)
+        case Pooling.mean:
+            return rest.mean(axis=0, keepdims=True)
+        case Pooling.mean_sqrt_len:
+            return rest.sum(axis=0, keepdims=True) / np.sqrt(len(rest))
+        case _:
+            return (places[:, None] * rest / places.sum()).sum(axis=0, keepdims=True)
+
+
+@pytest.mark.parametrize("widen", [True, False], ids=["float32", "stored"])
+@pytest.mark.parametrize("pooling", list(Pooling), ids=lambda pooling: pooling.name)
+def test_poolings(level: Level, pooling: Pooling, widen: bool) -> None:
+    for width in WIDTHS:
+        for num_tokens, num_unpooled in ((1, 0), (2, 0), (2, 1), (3, 1), (31, 0), (33, 32), (700, 5)):
+            rng = np.random.default_rng(width)
+            x = level.stored(rng.standard_normal((num_tokens, width)) * 1000.0 ** rng.uniform(-1, 1, width))
+            if width > 3:
+                x[:, 3] = -np.abs(x[:, 3])  # whose largest is below zero
+            exact = pooled(pooling, x, num_unpooled)
+            y = np.full((len(exact) + 1, width + 9), UNTOUCHED, np.float32 if widen else level.activations)
+            rows = level.rows(x, more=32)
+            level.call(
+                "pool", x=rows, x_stride=rows.shape[1], num_tokens=num_tokens, num_unpooled=num_unpooled, width=width,
+                pooling=pooling, widen=widen, y=y, y_stride=width + 9,
+            )  # fmt: skip
+            adds = pooling in (Pooling.mean, Pooling.mean_sqrt_len, Pooling.weighted_mean)
+            error = 4 * ROUNDING * np.sqrt(num_tokens) * pooled(pooling, np.abs(x), num_unpooled) if adds else 0
+            stored = 0 if widen else level.rounding * np.abs(exact)
+            check(y[: len(exact), :width], exact, error + stored + 1e-38)
+            assert (y[len(exact) :] == UNTOUCHED).all()
+            assert (y[:, width:] == UNTOUCHED).all()
