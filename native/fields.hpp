@@ -48,9 +48,18 @@ class Fields {
   template <class Value>
   Value get(const char* name) const {
     if (!fields_.contains(name)) throw std::invalid_argument(std::string("the spec has no ") + name);
-    return nb::cast<Value>(fields_[name]);
+    Value value;
+    if (!nb::try_cast(fields_[name], value)) throw std::invalid_argument(std::string(name) + " is of another type");
+    return value;
   }
-  size_t size(const char* name) const { return get<size_t>(name); }
+  // No product of two sizes overflows.
+  size_t size(const char* name) const {
+    const auto value = get<int64_t>(name);
+    if (value < 0 || value > INT32_MAX)
+      throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) + ", the limits are 0 and " +
+                                  std::to_string(INT32_MAX));
+    return static_cast<size_t>(value);
+  }
   float number(const char* name) const { return get<float>(name); }
 
   template <class Value>
@@ -134,6 +143,24 @@ inline EncoderSpec parse_spec(const Fields& fields) {
                         fields.number("head_norm_eps")},
           .norms_all_heads = fields.get<bool>("norms_all_heads"),
           .head = parse_head(fields)};
+}
+
+// What the encoder relies on and no tensor's shape tells. Throws std::invalid_argument.
+inline void check_spec(const EncoderSpec& spec) {
+  const auto must = [](bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(std::string("the spec is wrong: ") + what);
+  };
+  must(spec.hidden_size > 0 && spec.head.width > 0 && spec.max_positions > 0, "a size is 0");
+  must(spec.num_layers == 0 || (spec.head_dim > 0 && spec.num_heads > 0 && spec.intermediate_size > 0),
+       "a layer's size is 0");
+  must(spec.num_layers == 0 || (spec.num_kv_heads > 0 && spec.num_heads % spec.num_kv_heads == 0),
+       "num_heads is no multiple of num_kv_heads");
+  must(spec.position_rows == 0 || spec.first_position + spec.max_positions <= spec.position_rows,
+       "max_positions is beyond the position table");
+  must(spec.position_rows == 0 || spec.position_padding < 0 || spec.first_position > 0,
+       "padding has no row before the first position");
+  must(spec.relative_rows % panel_width == 0, "relative_rows is no multiple of 32");
+  must(spec.convolution_width == 0 || spec.convolution_width % 2 == 1, "convolution_width is even");
 }
 
 }  // namespace openbei

@@ -14,6 +14,7 @@
 #include "isa/levels.hpp"
 #include "json_floats.hpp"
 #include "tensors.hpp"
+#include "threads.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -31,6 +32,7 @@ class PyEncoder {
             const std::string& isa, bool assume_offered)
       : spec_(parse_spec(Fields(spec))), level_(choose_level(isa, assume_offered)) {
     if (num_threads == 0) throw std::invalid_argument("num_threads must be at least 1");
+    check_spec(spec_);
     Tensors tensors(arrays, parse_dtype(dtype));
     EncoderWeights weights = take(tensors, Fields(spec));
     kept_ = std::move(tensors.kept);
@@ -92,29 +94,31 @@ class PyEncoder {
 
   EncoderWeights take(Tensors& tensors, const Fields& fields) const {
     const size_t hidden = spec_.hidden_size, inner = spec_.intermediate_size, reach = spec_.max_positions;
+    const NormKind kind = spec_.norm.kind;
     const auto table = [&](const char* name, size_t rows) {
       return rows > 0 ? tensors.table(name, rows, hidden) : nullptr;
     };
-    const bool is_tied = spec_.head.takes_maxima && !tensors.has("embeddings.token") && tensors.has("head.out.weight");  // then rows of the last map are tokens' vectors, too
+    const bool is_tied = spec_.head.takes_maxima && !tensors.has("embeddings.token") &&
+                         tensors.has("head.out.weight");  // then rows of the last map are tokens' vectors, too
     EncoderWeights weights{.token_table = is_tied ? tensors.rows("head.out.weight", spec_.vocab_size, hidden)
                                                   : table("embeddings.token", spec_.vocab_size),
                            .position_table = table("embeddings.position", spec_.position_rows),
                            .type_table = table("embeddings.type", spec_.type_vocab_size),
                            .has_packed_tokens = is_tied,
-                           .embedding_norm = tensors.norm("embeddings.norm", hidden),
-                           .final_norm = tensors.norm("final.norm", hidden)};
+                           .embedding_norm = tensors.norm("embeddings.norm", hidden, kind),
+                           .final_norm = tensors.norm("final.norm", hidden, kind)};
     weights.bias_stride = 2 * reach + 1 + 2 * bias_slack;
-    if (const float* bias = tensors.floats("bias", spec_.num_heads * weights.bias_stride))
+    if (const float* bias = tensors.floats("bias", {spec_.num_heads, weights.bias_stride}))
       weights.bias = bias + bias_slack + reach;
-    if (const int32_t* rows = tensors.integers("relative_rows", weights.bias_stride))
-      weights.relative_rows = rows + bias_slack + reach;
+    if (spec_.relative_rows > 0)
+      weights.relative_rows = tensors.integers("relative_rows", weights.bias_stride) + bias_slack + reach;
     if (spec_.convolution_width > 0) {
       weights.convolution = tensors.linear("layers.0.convolution", hidden, spec_.convolution_width * hidden);
-      weights.convolution_norm = tensors.norm("layers.0.convolution.norm", hidden);
+      weights.convolution_norm = tensors.norm("layers.0.convolution.norm", hidden, kind);
     }
     const size_t relative_rows = spec_.num_heads * spec_.relative_rows;
-    const Rotary rotary = tensors.rotary("rotary", reach, fields.size("rotary_dim"));
-    const Rotary local_rotary = tensors.rotary("local_rotary", reach, fields.size("local_rotary_dim"));
+    const Rotary rotary = tensors.rotary("rotary", reach, fields.size("rotary_dim"), spec_.head_dim);
+    const Rotary local_rotary = tensors.rotary("local_rotary", reach, fields.size("local_rotary_dim"), spec_.head_dim);
     const auto local = fields.get<std::vector<bool>>("is_local");
     const size_t local_reach = fields.size("local_reach");
     const auto num_experts = fields.get<std::vector<size_t>>("num_experts");
@@ -124,7 +128,8 @@ class PyEncoder {
               .down = tensors.linear(at + "down", hidden, inner)};
     };
     const auto norms = [&](const std::string& at) -> PlacedNorms {
-      return {.norm = tensors.norm(at + "norm", hidden), .post_norm = tensors.norm(at + "post_norm", hidden)};
+      return {.norm = tensors.norm(at + "norm", hidden, kind),
+              .post_norm = tensors.norm(at + "post_norm", hidden, kind)};
     };
     for (size_t i = 0; i < spec_.num_layers; ++i) {
       const std::string at = "layers." + std::to_string(i) + ".";
@@ -134,8 +139,8 @@ class PyEncoder {
            .mlp = num_experts.at(i) ? MlpWeights{} : mlp(at + "mlp."),
            .attention_norms = norms(at + "attention."),
            .mlp_norms = norms(at + "mlp."),
-           .query_norm = tensors.norm(at + "attention.q_norm", spec_.query_norm_width()),
-           .key_norm = tensors.norm(at + "attention.k_norm", spec_.key_norm_width()),
+           .query_norm = tensors.needed_norm(at + "attention.q_norm", spec_.query_norm_width(), spec_.head_norm.kind),
+           .key_norm = tensors.needed_norm(at + "attention.k_norm", spec_.key_norm_width(), spec_.head_norm.kind),
            .relative_keys = tensors.rows(at + "attention.relative_keys.weight", relative_rows, spec_.head_dim),
            .relative_queries = tensors.rows(at + "attention.relative_queries.weight", relative_rows, spec_.head_dim),
            .rotary = local.at(i) ? local_rotary : rotary,
@@ -143,7 +148,7 @@ class PyEncoder {
       if (num_experts.at(i) == 0) continue;
       LayerWeights& layer = weights.layers.back();
       layer.router = tensors.linear(at + "mlp.router", num_experts.at(i), hidden);
-      layer.experts_bias = tensors.floats(at + "mlp.experts.bias", round_up(hidden, panel_width));
+      layer.experts_bias = tensors.needed_floats(at + "mlp.experts.bias", {round_up(hidden, panel_width)});
       for (size_t expert = 0; expert < num_experts.at(i); ++expert)
         layer.experts.push_back(mlp(at + "mlp.experts." + std::to_string(expert) + "."));
     }
@@ -155,7 +160,8 @@ class PyEncoder {
       weights.head_steps.emplace_back();
       if (step.norm == NormKind::none)
         weights.head_steps[i].linear = tensors.linear(name, step.out_features, step.in_features);
-      if (step.norm == NormKind::layer) weights.head_steps[i].norm = tensors.norm(name, step.in_features);
+      if (step.norm == NormKind::layer)
+        weights.head_steps[i].norm = tensors.needed_norm(name, step.in_features, step.norm);
     }
     if (spec_.head.takes_maxima)
       weights.head_out =
@@ -199,6 +205,7 @@ nb::list isa_levels() {
 }
 
 double peak_flops(const std::string& isa, const std::string& dtype, size_t num_threads, double seconds) {
+  if (num_threads == 0) throw std::invalid_argument("num_threads must be at least 1");
   const Kernels& kernels = *choose_level(isa, false).kernels(parse_dtype(dtype));
   const nb::gil_scoped_release release;
   Pool pool(num_threads);
