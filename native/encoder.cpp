@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 #include "workspace.hpp"
 
@@ -34,9 +33,6 @@ size_t rows_per_block(size_t widest_row_bytes, size_t fewest_rows) {
   return std::clamp<size_t>(half / widest_row_bytes / 32 * 32, fewest_rows, most_block_rows);
 }
 
-// Rows past the last that whole tiles may read.
-constexpr size_t slack_rows = 32;
-
 // Of the widest step that writes float32, or of the widest that does not.
 size_t widest_step(const Head& head, bool widens) {
   size_t widest = 0;
@@ -46,18 +42,6 @@ size_t widest_step(const Head& head, bool widens) {
 }
 
 }  // namespace
-
-void* Buffer::reserve(size_t bytes) {
-  if (bytes > capacity_) {
-    memory_.reset();
-    memory_.reset(::operator new(bytes, std::align_val_t{64}));
-    std::memset(memory_.get(), 0, bytes);
-    capacity_ = bytes;
-  }
-  return memory_.get();
-}
-
-void Buffer::Free::operator()(void* p) const { ::operator delete(p, std::align_val_t{64}); }
 
 Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels& kernels, size_t num_threads)
     : spec_(spec),
@@ -73,9 +57,9 @@ Encoder::Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels&
       step_stride_(row_stride(widest_step(spec.head, false), kernels.activation_bytes)),
       widened_stride_(row_stride(widest_step(spec.head, true), sizeof(float))),
       block_rows_(rows_per_block(std::max(inner_stride_, qkv_stride_) * kernels.activation_bytes, kernels.fewest_rows)),
-      pool_(num_threads) {
+      num_threads_(num_threads),
+      session_([num_threads] { return std::make_unique<Session>(num_threads); }) {
   for (const LayerWeights& layer : weights_.layers) max_experts_ = std::max(max_experts_, layer.experts.size());
-  for (size_t i = 0; i < num_threads; ++i) workspaces_.push_back(std::make_unique<Workspace>());
 }
 
 Encoder::~Encoder() = default;
@@ -89,27 +73,31 @@ char* Encoder::at(const Buffer& activations, size_t row, size_t stride) const {
 }
 
 void Encoder::run(const Batch& batch) {
+  Session& session = session_.get();
+  const std::lock_guard one_at_a_time(session.mutex);
   const Plan plan = this->plan(batch.cu_seqlens);
-  reserve(plan, batch.cu_seqlens);
+  reserve(session, plan, batch);
   std::vector<std::unique_ptr<Team>> teams;
-  for (size_t first = 0; first < pool_.size(); first += plan.team_size)
-    teams.push_back(std::make_unique<Team>(plan.team_size, *workspaces_[first]));
-  std::atomic<size_t> next{0};
-  pool_.run([&](size_t rank) {
-    Team& team = *teams[rank / plan.team_size];
-    Workspace& own = *workspaces_[rank];
+  for (size_t first = 0; first < num_threads_; first += plan.team_size)
+    teams.push_back(std::make_unique<Team>(plan.team_size, *session.workspaces[first]));
+  std::atomic<size_t> next{teams.size()};  // each team's first group is its own
+  session.pool.run([&](size_t rank) {
+    size_t group = rank / plan.team_size;
+    if (group >= plan.groups.size()) return;
+    Team& team = *teams[group];
+    Workspace& own = *session.workspaces[rank];
     const Lane lane{rank % plan.team_size, plan.team_size, &team.barrier, own, team.shared};
     kernels_.enter(own.products.data());
     while (true) {
       if (lane.rank == 0) {
-        const size_t i = next.fetch_add(1);
-        team.group = i < plan.groups.size() ? &plan.groups[i] : nullptr;
+        team.group = group < plan.groups.size() ? &plan.groups[group] : nullptr;
         if (team.group) gather(*team.group, batch, team.shared);
       }
       lane.sync();
       if (!team.group) break;
       run_group(batch, team, lane);
       lane.sync();
+      if (lane.rank == 0) group = next.fetch_add(1);
     }
     kernels_.leave();
   });
@@ -120,51 +108,7 @@ Plan Encoder::plan(std::span<const int32_t> cu_seqlens) const {
   const double attended = static_cast<double>(spec_.query_width()), hidden = static_cast<double>(spec_.hidden_size);
   const double kv = static_cast<double>(spec_.kv_width()), inner = static_cast<double>(spec_.intermediate_size);
   const double linear = hidden * (4.0 * attended + 4.0 * kv + (spec_.is_gated ? 6.0 : 4.0) * inner);
-  return plan_batch(cu_seqlens, pool_.size(), group_rows, {.attention_per_token = 8.0 * attended / linear});
-}
-
-// All memory is taken here, on the caller's thread, where running out of it can be reported.
-void Encoder::reserve(const Plan& plan, std::span<const int32_t> cu_seqlens) {
-  size_t rows = 0, longest = 0, head_rows = 0;
-  for (const Group& group : plan.groups) {
-    rows = std::max(rows, group.rows);
-    head_rows = std::max(head_rows, spec_.head.keeps_tokens() ? group.rows : group.sequences.size());
-  }
-  for (size_t i = 0; i + 1 < cu_seqlens.size(); ++i)
-    longest = std::max(longest, static_cast<size_t>(cu_seqlens[i + 1] - cu_seqlens[i]));
-  const size_t bytes = kernels_.activation_bytes, block = block_rows_ + slack_rows;
-  for (size_t i = 0; i < workspaces_.size(); ++i) {
-    Workspace& x = *workspaces_[i];
-    x.sums.reserve(block * sums_stride_ * sizeof(float));
-    x.inner.reserve(block * inner_stride_ * bytes);
-    if (convolves()) x.windows.reserve(block * window_stride_ * bytes);
-    if (!spec_.head.steps.empty()) x.widened.reserve(block * widened_stride_ * sizeof(float));
-    const size_t key_width = absorbs() ? std::max(spec_.head_dim, spec_.hidden_size) : spec_.head_dim;
-    x.attention.reserve(kernels_.attention_scratch_bytes(longest, key_width, spec_.relative_rows));
-    x.products.reserve(kernels_.thread_bytes(std::max({hidden_stride_, context_stride_, inner_stride_, window_stride_,
-                                                       pooled_stride_, step_stride_, widened_stride_})));
-    if (max_experts_ > 0) {
-      x.router.reserve(block * round_up(max_experts_, panel_width) * sizeof(float));
-      x.taken.reserve(block * hidden_stride_ * bytes);
-      x.mixed.reserve(block * sums_stride_ * sizeof(float));
-      x.expert_rows.resize(max_experts_);
-      for (auto& rows : x.expert_rows) rows.reserve(block);
-    }
-    if (i % plan.team_size != 0) continue;
-    x.hidden.reserve((rows + slack_rows) * hidden_stride_ * bytes);
-    if (keeps_residual() || convolves()) x.residual.reserve((rows + slack_rows) * sums_stride_ * sizeof(float));
-    x.qkv.reserve((rows + slack_rows) * qkv_stride_ * bytes);
-    x.context.reserve((rows + slack_rows) * context_stride_ * bytes);
-    if (absorbs()) {
-      x.read.reserve((head_rows + slack_rows) * hidden_stride_ * bytes);
-      x.absorbed.reserve((head_rows + slack_rows) * spec_.num_heads * hidden_stride_ * bytes);
-    }
-    if (spec_.head.pools()) x.pooled.reserve((head_rows + slack_rows) * pooled_stride_ * sizeof(float));
-    for (size_t turn = 0; turn < std::min<size_t>(spec_.head.num_narrow_steps(), 2); ++turn)
-      x.steps[turn].reserve((head_rows + slack_rows) * step_stride_ * bytes);
-    for (auto* indices : {&x.ids, &x.types, &x.positions, &x.position_rows, &x.sequences}) indices->reserve(rows);
-    for (auto* numbers : {&x.starts, &x.unpooled, &x.pooled_ends}) numbers->reserve(cu_seqlens.size());
-  }
+  return plan_batch(cu_seqlens, num_threads_, group_rows, {.attention_per_token = 8.0 * attended / linear});
 }
 
 void Encoder::gather(const Group& group, const Batch& batch, Workspace& x) const {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kernels.hpp"
+#include "per_process.hpp"
 #include "plan.hpp"
-#include "threads.hpp"
 
 namespace openbei {
 
@@ -163,7 +163,8 @@ class Encoder {
     }
   };
 
-  // One caller at a time.
+  // Any number of threads may call it: they wait for each other. A child process starts threads of its own. Throws
+  // std::bad_alloc, or std::runtime_error where these cannot start, and then can be called again.
   void run(const Batch& batch);
 
   bool has_row_for_each_token(bool tokens) const {
@@ -174,16 +175,21 @@ class Encoder {
 
   ~Encoder();
 
-  size_t num_threads() const { return pool_.size(); }
+  size_t num_threads() const { return num_threads_; }
 
  private:
+  struct Demand;
   struct Lane;
   struct Rows;
+  struct Session;
   struct Workspace;
   struct Team;
 
   Plan plan(std::span<const int32_t> cu_seqlens) const;
-  void reserve(const Plan& plan, std::span<const int32_t> cu_seqlens);
+  void reserve(Session& session, const Plan& plan, const Batch& batch) const;
+  void reserve_attention(Workspace& x, const Demand& demand, bool tokens) const;
+  void reserve_blocks(Workspace& x, const Demand& demand, size_t rank, size_t team_size) const;
+  void reserve_shared(Workspace& x, const Demand& demand) const;
   void gather(const Group& group, const Batch& batch, Workspace& x) const;
   void run_group(const Batch& batch, const Team& team, const Lane& lane);
   void attend(const LayerWeights& layer, const Team& team, const Lane& lane, bool only_read) const;
@@ -225,8 +231,8 @@ class Encoder {
   const size_t pooled_stride_, step_stride_, widened_stride_;  // of the head
   const size_t block_rows_;
   size_t max_experts_ = 0;
-  Pool pool_;
-  std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread
+  const size_t num_threads_;
+  PerProcess<Session> session_;
 };
 
 }  // namespace openbei

@@ -13,7 +13,7 @@
 namespace openbei {
 
 struct Group {
-  std::vector<size_t> sequences;
+  std::vector<size_t> sequences;  // longest first
   size_t rows = 0;
   double cost = 0;  // of its sequences, whoever works on them
 };
@@ -21,6 +21,12 @@ struct Group {
 struct Plan {
   size_t team_size = 1;
   std::vector<Group> groups;  // the most expensive first
+
+  // Those that a team may take: of as many teams each begins with its own, and takes any that is left when it is done.
+  std::span<const Group> groups_of(size_t team, size_t num_teams) const {
+    if (groups.size() > num_teams) return groups;
+    return team < groups.size() ? std::span(&groups[team], 1) : std::span<const Group>{};
+  }
 };
 
 // With fewer rows than this for each thread, a team splits columns instead of rows.

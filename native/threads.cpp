@@ -7,6 +7,8 @@
 #endif
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 namespace openbei {
 
@@ -83,13 +85,22 @@ void Barrier::arrive_and_wait() {
 }
 
 Pool::Pool(size_t size) {
-  for (size_t rank = 1; rank < size; ++rank) workers_.emplace_back([this, rank] { serve(rank); });
+  workers_.reserve(size - 1);
+  try {
+    for (size_t rank = 1; rank < size; ++rank) workers_.emplace_back([this, rank] { serve(rank); });
+  } catch (const std::exception& error) {
+    close();
+    throw std::runtime_error("thread " + std::to_string(workers_.size() + 2) + " of " + std::to_string(size) +
+                             " cannot start: " + error.what());
+  }
   processors_ = allowed_processors();
   if (processors_.size() != size) processors_.clear();
   for (size_t i = 1; i < processors_.size(); ++i) move_thread(workers_[i - 1], processors_[i]);
 }
 
-Pool::~Pool() {
+Pool::~Pool() { close(); }
+
+void Pool::close() {
   closing_.store(true);
   runs_.fetch_add(1);
   runs_.notify_all();

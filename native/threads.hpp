@@ -25,6 +25,7 @@ class Barrier {
 // has one to itself, and none has the caller's: schedulers that wake a worker beside its waker cost milliseconds.
 class Pool {
  public:
+  // Throws std::runtime_error where a thread cannot start, and then leaves none running.
   explicit Pool(size_t size);
   ~Pool();
   Pool(const Pool&) = delete;
@@ -38,6 +39,7 @@ class Pool {
 
  private:
   void serve(size_t rank);
+  void close();
   void keep_off_callers_processor();
 
   const std::function<void(size_t)>* work_ = nullptr;

@@ -2,24 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <mutex>
 
+#include "buffer.hpp"
 #include "encoder.hpp"
+#include "threads.hpp"
 
 namespace openbei {
-
-// Memory aligned to cache lines, zeroed when it grows, so that padding always holds finite numbers.
-class Buffer {
- public:
-  void* reserve(size_t bytes);
-  void* data() const { return memory_.get(); }
-
- private:
-  struct Free {
-    void operator()(void* p) const;
-  };
-  std::unique_ptr<void, Free> memory_;
-  size_t capacity_ = 0;
-};
 
 // A row of a block that an expert works on, and what its output counts.
 struct ExpertRow {
@@ -38,16 +27,27 @@ struct Encoder::Workspace {
   std::vector<int32_t> ids, types;
   std::vector<int32_t> positions;      // of each row, its place in its sequence
   std::vector<int32_t> position_rows;  // of each row, its row in the position table
-  std::vector<int32_t> sequences;  // of each row, its number in the batch
-  std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
-  std::vector<size_t> unpooled;    // how many rows of each, from its first on, are not pooled
-  std::vector<size_t> pooled_ends;  // how many rows of each end before those that are not pooled
+  std::vector<int32_t> sequences;      // of each row, its number in the batch
+  std::vector<size_t> starts;          // first row of each of the group's sequences, and the number of rows
+  std::vector<size_t> unpooled;        // how many rows of each, from its first on, are not pooled
+  std::vector<size_t> pooled_ends;     // how many rows of each end before those that are not pooled
   Buffer attention, products;
   Buffer sums, inner;
   Buffer widened;               // float32 rows of the head
   Buffer windows;               // of a block, what the convolution reads
   Buffer router, taken, mixed;  // of a block: logits, and rows before and after an expert
   std::vector<std::vector<ExpertRow>> expert_rows;
+};
+
+// What a process runs batches with, one after the other.
+struct Encoder::Session {
+  explicit Session(size_t num_threads) : pool(num_threads) {
+    for (size_t i = 0; i < num_threads; ++i) workspaces.push_back(std::make_unique<Workspace>());
+  }
+
+  std::mutex mutex;
+  Pool pool;
+  std::vector<std::unique_ptr<Workspace>> workspaces;  // one a thread
 };
 
 // Rows of the head: float32 or in the activation type, as the step that reads them wants. The stride is in elements.
@@ -65,8 +65,19 @@ struct Encoder::Team {
 
   size_t num_sequences() const { return group->sequences.size(); }
   size_t length(size_t i) const { return shared.starts[i + 1] - shared.starts[i]; }
-  Range rows_read(const Head& head, size_t i) const { return head.rows_read(shared.pooled_ends[i], shared.unpooled[i]); }
+  Range rows_read(const Head& head, size_t i) const {
+    return head.rows_read(shared.pooled_ends[i], shared.unpooled[i]);
+  }
 };
+
+// Rows past the last that whole tiles may read.
+inline constexpr size_t slack_rows = 32;
+
+// Blocks of rows for a team of `size` threads: each thread has its own ones where there are as many.
+inline size_t num_blocks(size_t rows, size_t block_rows, size_t size) {
+  const size_t blocks = (rows + block_rows - 1) / block_rows;
+  return rows >= size * fewest_rows_alone ? round_up(blocks, size) : blocks;
+}
 
 // A thread's share of a step: one of `size` that split it and then wait for each other, or alone.
 struct Encoder::Lane {
@@ -84,11 +95,10 @@ struct Encoder::Lane {
   // work(begin, end, lane) over blocks of rows: each thread its own ones where there are enough, else all together.
   template <class Work>
   void for_each_block(size_t rows, size_t block_rows, Work&& work) const {
-    size_t num_blocks = (rows + block_rows - 1) / block_rows;
-    if (rows >= size * fewest_rows_alone) num_blocks = round_up(num_blocks, size);
-    const bool alone = num_blocks >= size;
+    const size_t blocks = num_blocks(rows, block_rows, size);
+    const bool alone = blocks >= size;
     const Lane lane = alone ? Lane{0, 1, nullptr, own, own} : *this;
-    const size_t length = round_up((rows + num_blocks - 1) / num_blocks, 32);
+    const size_t length = round_up((rows + blocks - 1) / blocks, 32);
     for (size_t i = alone ? rank : 0; i * length < rows; i += alone ? size : 1)
       work(i * length, std::min(rows, (i + 1) * length), lane);
   }

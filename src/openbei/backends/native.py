@@ -80,7 +80,7 @@ class NativeEngine:
             self._encoder.run(
                 batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_unpooled, output == "tokens", out
             )
-        except (ValueError, TypeError, MemoryError) as error:
+        except (ValueError, TypeError, MemoryError, RuntimeError) as error:
             raise EngineError(f"the engine refused a batch of {batch.num_tokens} tokens: {error}") from error
         return out[:, :width]
 
@@ -88,7 +88,7 @@ class NativeEngine:
 def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> NativeEngine:
     """The engine over an engine directory's mapped tensors; `isa` None takes the fastest level offered here.
 
-    Raises BackendError for a level that is unknown, not compiled or not offered.
+    Raises BackendError for a level that is unknown, not compiled or not offered, and where threads cannot start.
     """
     manifest = engine_dir.manifest
     try:
@@ -96,6 +96,8 @@ def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> NativeEngin
     except ValueError as error:
         offered = ", ".join(name for name, compiled, missing in _native.isa_levels() if compiled and not missing)
         raise BackendError(str(error), hint=f"instruction-set levels offered here: {offered}") from error
+    except RuntimeError as error:
+        raise BackendError(f"the engine cannot start: {error}", hint="use fewer threads") from error
     return NativeEngine(encoder, manifest.spec, manifest.dtype)
 
 
