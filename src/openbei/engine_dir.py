@@ -145,7 +145,11 @@ def _read_manifest(path: Path) -> Manifest:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EngineDirError(f"{path / MANIFEST} is not a manifest: {error}", hint=_REBUILD) from error
-    if manifest.sha256 != manifest.own_sha256 or set(manifest.files) != {WEIGHTS, TOKENIZER}:
+    try:
+        own_sha256 = manifest.own_sha256
+    except OverflowError as error:
+        raise EngineDirError(f"{path / MANIFEST} has a number of more than 64 bits", hint=_REBUILD) from error
+    if manifest.sha256 != own_sha256 or set(manifest.files) != {WEIGHTS, TOKENIZER}:
         raise EngineDirError(f"{path / MANIFEST} was altered: its hash does not match", hint=_REBUILD)
     return manifest
 

@@ -1,4 +1,4 @@
-"""An encoder among threads and processes: callers wait for each other, a child starts threads of its own, or is told."""
+"""An encoder among threads and processes, and short of memory: no crash, and the next answer is right."""
 
 import json
 import subprocess
@@ -11,8 +11,7 @@ import pytest
 
 from openbei.backends.native import NativeEngine, encoder_over
 from openbei.batch import PackedBatch, Sequence
-from openbei.engine_dir import EngineDir
-from openbei.errors import BackendError, EngineError
+from openbei.errors import EngineError
 from tests.native.conftest import MakeEngineDir, MakeSpec
 
 SETUP = """
@@ -90,7 +89,7 @@ print(json.dumps([results, bool(np.array_equal(engine.run(batch(30, 5, 77)), wan
     assert told == [[0] * 4, True]
 
 
-def test_a_thread_that_cannot_start(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_a_thread_that_cannot_start() -> None:
     """The limit on address space has no room for so many stacks."""
     told = told_by("""
 before = len(os.listdir("/proc/self/task"))

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import Protocol, cast
 
 from openbei.backends.threads import effective_threads
+from openbei.backends.validation import check_engine
 from openbei.batch import Engine
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError
@@ -30,8 +31,10 @@ def load_engine(
 ) -> Engine:
     """Load an engine directory into a backend; None chooses, and the log says what and why.
 
-    Raises BackendError for a backend or an instruction set that is unknown or not offered here.
+    Raises BackendError for a backend or an instruction set that is unknown or not offered here, EngineDirError for a
+    manifest that its tensors do not fit.
     """
+    check_engine(engine_dir)
     reason = "asked for"
     if backend is None:
         compiled = find_spec("openbei._native") is not None

@@ -1,0 +1,201 @@
+"""What backends rely on in an engine directory: numbers within their limits, and the tensors that the spec asks for.
+
+A manifest's hash tells that nobody altered it by accident, and not that it is right: whoever alters it can hash it.
+"""
+
+from collections.abc import Collection, Iterator
+
+from openbei.engine_dir import MANIFEST, WEIGHTS, EngineDir, Manifest
+from openbei.errors import EngineDirError
+from openbei.quant import SCHEMES
+from openbei.quant.layout import Stored, has_zero_padding, stored_layout
+from openbei.shapes import tensor_shapes
+from openbei.spec import (
+    BucketBias,
+    Dense,
+    Disentangled,
+    DistanceBias,
+    EmbeddingHead,
+    LayerNorm,
+    LearnedPositions,
+    ModelSpec,
+    Norm,
+    RMSNorm,
+    Rotary,
+    SequenceHead,
+    TokenHead,
+    UnitNorm,
+)
+
+MOST = 2**31 - 1
+"""No size is larger, so that no product of two sizes overflows."""
+
+MOST_POSITIONS = 2**20
+"""Of models that have tables by position or distance made for them: those take hundreds of megabytes then."""
+
+MOST_SOFTCAP = 10_000
+"""Beyond it tanh loses the digits of scores in float32."""
+
+_LARGEST = 1e6
+"""Of numbers that are not sizes: far more than models have, and their products stay within float32."""
+
+_SMALLEST = 1e-6
+"""Of divisors and scales."""
+
+_REBUILD = "build it again with `bei build`"
+
+Limits = Iterator[tuple[str, float, float, float]]
+"""What, its value, and the least and the most that it may be. Later ones may rely on earlier ones."""
+
+
+def check_engine(engine_dir: EngineDir) -> None:
+    """Raise EngineDirError unless the manifest's numbers are within their limits and the tensors as the spec asks."""
+    manifest = engine_dir.manifest
+    for what, value, least, most in _manifest_limits(manifest, len(engine_dir.tensors)):
+        if not least <= value <= most:
+            limits = f"it must be {least}" if least == most else f"the limits are {least} and {most}"
+            raise EngineDirError(f"{engine_dir.path / MANIFEST}: {what} is {value}; {limits}", hint=_REBUILD)
+    wanted = stored_layout(manifest.spec, SCHEMES[manifest.dtype])
+    found: dict[str, Stored] = {name: (array.shape, array.dtype) for name, array in engine_dir.tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise EngineDirError(
+                f"{engine_dir.path / WEIGHTS}: tensor {name} is {_described(found.get(name))}; "
+                f"the manifest's spec asks for {_described(wanted.get(name))}",
+                hint=_REBUILD,
+            )
+    for name, shape in tensor_shapes(manifest.spec).items():
+        if not has_zero_padding(engine_dir.tensors[name], shape):
+            raise EngineDirError(
+                f"{engine_dir.path / WEIGHTS}: tensor {name} has numbers beyond {list(shape)}, the shape that the "
+                "manifest's spec gives it; padding must be zero",
+                hint=_REBUILD,
+            )
+
+
+def _described(stored: Stored | None) -> str:
+    return f"{stored[1].name} {list(stored[0])}" if stored else "none"
+
+
+def _manifest_limits(manifest: Manifest, num_tensors: int) -> Limits:
+    spec = manifest.spec
+    yield from _spec_limits(spec, num_tensors)
+    most = spec.positions.max_positions
+    if spec.attention.rotary or spec.attention.bias or (spec.attention.local and spec.attention.local.rotary):
+        most = min(most, MOST_POSITIONS)
+    yield "max_sequence_tokens", manifest.max_sequence_tokens, 1, most
+    yield "max_num_tokens", manifest.max_num_tokens, 1, MOST
+    if manifest.dimensions is not None:
+        yield "dimensions", manifest.dimensions, 1, spec.output_width
+    if manifest.max_terms is not None:
+        yield "max_terms", manifest.max_terms, 1, MOST
+    if manifest.unk_token_id is not None:
+        yield "unk_token_id", manifest.unk_token_id, 0, spec.vocab_size - 1
+    if manifest.labels:
+        yield "the number of labels", len(manifest.labels), spec.output_width, spec.output_width
+
+
+def _spec_limits(spec: ModelSpec, num_tensors: int) -> Limits:
+    yield "vocab_size", spec.vocab_size, 1, MOST
+    yield "type_vocab_size", spec.type_vocab_size, 0, MOST
+    yield "hidden_size", spec.hidden_size, 1, MOST
+    yield "num_layers", spec.num_layers, 0, num_tensors
+    yield "intermediate_size", spec.mlp.intermediate_size, 1, MOST
+    yield "embedding_scale", spec.embedding_scale, -_LARGEST, _LARGEST
+    yield from _norm_limits("norm", spec.norm)
+    yield from _position_limits(spec)
+    yield from _attention_limits(spec)
+    if spec.experts:
+        yield "experts.count", spec.experts.count, 1, num_tensors
+        yield "experts.top_k", spec.experts.top_k, 1, spec.experts.count
+        yield from _layer_limits("experts.layers", spec.experts.layers, spec)
+    if spec.convolution:
+        yield "convolution.width", spec.convolution.width, 1, MOST
+        yield "convolution.width modulo 2", spec.convolution.width % 2, 1, 1
+        yield "num_layers", spec.num_layers, 1, num_tensors
+    yield from _head_limits(spec)
+
+
+def _norm_limits(what: str, norm: Norm) -> Limits:
+    yield f"{what}.eps", norm.eps, 0, _LARGEST
+    if isinstance(norm, RMSNorm):
+        yield f"{what}.offset", norm.offset, -_LARGEST, _LARGEST
+
+
+def _layer_limits(what: str, layers: Collection[int], spec: ModelSpec) -> Limits:
+    for layer in layers:
+        yield what, layer, 0, spec.num_layers - 1
+
+
+def _position_limits(spec: ModelSpec) -> Limits:
+    positions = spec.positions
+    yield "positions.max_positions", positions.max_positions, 1, MOST
+    if not isinstance(positions, LearnedPositions):
+        yield "positions.num_rows", positions.num_rows, 0, 0
+        return
+    if positions.padding_id is not None:
+        yield "positions.padding_id", positions.padding_id, 0, spec.vocab_size - 1
+    yield "positions.first", positions.first, 0 if positions.padding_id is None else 1, MOST
+
+
+def _attention_limits(spec: ModelSpec) -> Limits:
+    attention = spec.attention
+    yield "attention.num_heads", attention.num_heads, 1, MOST
+    yield "attention.num_kv_heads", attention.num_kv_heads, 1, attention.num_heads
+    yield "attention.num_heads modulo num_kv_heads", attention.num_heads % attention.num_kv_heads, 0, 0
+    yield "attention.head_dim", attention.head_dim, 1, MOST
+    if attention.scale is not None:
+        yield "attention.scale", attention.scale, _SMALLEST, _LARGEST
+    yield "attention.softcap", attention.softcap, 0, MOST_SOFTCAP
+    if attention.norm:
+        yield from _norm_limits("attention.norm", attention.norm)
+    if attention.rotary:
+        yield from _rotary_limits("attention.rotary", attention.rotary, attention.head_dim)
+    if local := attention.local:
+        yield "attention.local.reach", local.reach, 0, MOST
+        yield from _layer_limits("attention.local.layers", local.layers, spec)
+        if local.rotary:
+            yield from _rotary_limits("attention.local.rotary", local.rotary, attention.head_dim)
+    yield from _bias_limits(spec)
+
+
+def _rotary_limits(what: str, rotary: Rotary, head_dim: int) -> Limits:
+    yield f"{what}.dim", rotary.dim, 2, head_dim
+    yield f"{what}.factor", rotary.factor, -_LARGEST, _LARGEST
+    for frequency in rotary.frequencies:
+        yield f"{what}.frequencies", frequency, -_LARGEST, _LARGEST
+
+
+def _bias_limits(spec: ModelSpec) -> Limits:
+    what = "attention.bias"
+    match spec.attention.bias:
+        case DistanceBias(slopes=slopes):
+            yield f"the number of {what}.slopes", len(slopes), spec.attention.num_heads, spec.attention.num_heads
+            for slope in slopes:
+                yield f"{what}.slopes", slope, -_LARGEST, _LARGEST
+        case BucketBias(num_buckets=num_buckets, max_distance=max_distance):
+            yield f"{what}.num_buckets", num_buckets, 4, MOST
+            yield f"{what}.max_distance", max_distance, num_buckets // 4 + 1, MOST
+        case Disentangled(span=span, terms=terms, max_distance=max_distance):
+            yield f"the number of {what}.terms", len(terms), 1, len(set(terms))
+            yield f"{what}.span", span, 1 if max_distance is None else 2, MOST
+            if max_distance is not None:
+                yield f"{what}.max_distance", max_distance, span // 2 + 2, MOST
+
+
+def _head_limits(spec: ModelSpec) -> Limits:
+    head = spec.head
+    for i, step in enumerate(head.steps):
+        match step:
+            case Dense(out_features=out_features):
+                yield f"head.steps[{i}].out_features", out_features, 1, MOST
+            case LayerNorm(eps=eps) | UnitNorm(eps=eps):
+                yield f"head.steps[{i}].eps", eps, 0, _LARGEST
+    if isinstance(head, EmbeddingHead):
+        yield "the number of head.poolings", len(head.poolings), 1, MOST
+    if isinstance(head, SequenceHead | TokenHead):
+        yield "head.num_labels", head.num_labels, 1, MOST
+    if isinstance(head, SequenceHead):
+        yield "head.temperature", head.temperature, _SMALLEST, _LARGEST
+        if head.padding_id is not None:
+            yield "head.padding_id", head.padding_id, 0, spec.vocab_size - 1
