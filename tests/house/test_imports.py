@@ -4,7 +4,7 @@ import pytest
 
 from .source import MODULES, Module
 
-BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope"}
+BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "panics"}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
@@ -16,6 +16,7 @@ ARROWS: dict[str, set[str]] = {
     "prompts": {"errors"},
     "truss": {"errors"},
     "rope": {"errors"},
+    "panics": {"errors"},
     "config": {"errors", "spec", "truss"},
     "safetensors_file": {"errors"},
     "json_floats": {"batch", "_native"},

@@ -25,11 +25,11 @@ def module_names(values: Collection[object]) -> set[str]:
 
 
 def test_backends() -> None:
-    assert files("backends", besides={"threads", "positions", "activations"}) == set(BACKENDS)
+    assert files("backends", besides={"threads", "positions", "activations", "validation"}) == set(BACKENDS)
 
 
 def test_schemes() -> None:
-    assert files("quant", besides={"scheme"}) == set(SCHEMES)
+    assert files("quant", besides={"scheme", "layout"}) == set(SCHEMES)
 
 
 def test_sources() -> None:

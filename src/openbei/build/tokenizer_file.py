@@ -14,6 +14,7 @@ from openbei.build.tokenizer_classes import CLASSES, PLAIN, Rebuilt, class_of
 from openbei.build.tokenizer_settings import CONFIG, NAMED, Special, TokenizerSettings, read_settings, text_of
 from openbei.config import Decision
 from openbei.errors import CheckpointError
+from openbei.panics import panics_as
 from openbei.spec import ModelSpec
 
 T = TypeVar("T")
@@ -66,11 +67,17 @@ def read_tokenizer(root: Path) -> Tokenizer:
             hint="save it with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...)",
         )
     try:
-        return Tokenizer.from_file(str(path))
+        with panics_as(CheckpointError, f"{path} is not a tokenizer"):
+            tokenizer = Tokenizer.from_file(str(path))
+            tokenizer.encode("a")
+        return tokenizer
+    except CheckpointError:
+        raise
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(f"{path} is not a tokenizer: {error}") from error
 
 
+@panics_as(CheckpointError, "tokenizer.json cannot be used")
 def load_tokenizer(
     root: Path, config: Mapping[str, Any], sentence: SentenceConfig, *, is_plain: bool = False
 ) -> LoadedTokenizer:
@@ -115,6 +122,7 @@ def load_tokenizer(
     return LoadedTokenizer(tokenizer, settings, direction, tuple(inputs), tuple(decisions))
 
 
+@panics_as(CheckpointError, "tokenizer.json cannot be used")
 def convert_tokenizer(
     root: Path, spec: ModelSpec, loaded: LoadedTokenizer, sentence: SentenceConfig
 ) -> ConvertedTokenizer:

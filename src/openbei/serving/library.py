@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tokenizers
 
-from openbei.errors import EngineDirError, InputError
+from openbei.errors import EngineDirError, EngineError, InputError
+from openbei.panics import panics_as
 
 Item = str | tuple[str, str]
 """A text or a pair of texts."""
@@ -29,6 +30,10 @@ class Library:
     """
 
     def __init__(self, path: Path) -> None:
+        with panics_as(EngineDirError, f"{path} is not a tokenizer"):
+            self._load(path)
+
+    def _load(self, path: Path) -> None:
         try:
             self._object = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
@@ -46,8 +51,15 @@ class Library:
     ) -> Iterator[tokenizers.Encoding]:
         """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
 
-        Raises InputError, naming `param`, for half a surrogate pair. The GIL is free while the library works.
+        Raises InputError, naming `param`, for half a surrogate pair, EngineError where the library fails. The GIL is free
+        while it works.
         """
+        with panics_as(EngineError, f"{param} cannot be tokenized"):
+            yield from self._encodings(items, param, has_offsets, add_special_tokens)
+
+    def _encodings(
+        self, items: Items[Item], param: str, has_offsets: bool, add_special_tokens: bool
+    ) -> Iterator[tokenizers.Encoding]:
         encode_batch = self._object.encode_batch if has_offsets else self._encode_batch_fast
         try:
             for group in _groups(items):
@@ -65,8 +77,9 @@ class Library:
         return self._object.id_to_token(token_id) or ""
 
     def decode(self, ids: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
-        """The texts of token ids, each 0 to 2³² - 1."""
-        return self._object.decode_batch(ids, skip_special_tokens=skip_special_tokens)
+        """The texts of token ids, each 0 to 2³² - 1. Raises EngineError where the library fails."""
+        with panics_as(EngineError, "tokens cannot be decoded"):
+            return self._object.decode_batch(ids, skip_special_tokens=skip_special_tokens)
 
     def _find_special_ids(self) -> tuple[list[int], list[int]]:
         encoding = self._object.encode("a")
