@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from openbei import whole_folder
 from openbei.errors import OpenbeiError
 
 
 class FaultyDisk:
-    """What a folder is asked from now on: write, copy, fsync, rename, mkdtemp, chmod, and remove, which never fails.
+    """What a folder is asked from now on: write, copy, fsync, rename, exchange, mkdtemp, chmod, and remove, which never
+    fails.
 
     Calls whose number is in `failing` raise `error`. Names in `calls` are relative to the folder, and of temporary ones
     only the suffix is kept: "rename partial engine".
@@ -37,6 +39,7 @@ class FaultyDisk:
         self._folder, self._failing, self._error = folder, failing, error or OSError(errno.EIO, "it failed")
         monkeypatch.setattr(Path, "open", self._opening(Path.open))
         monkeypatch.setattr(Path, "rename", self._watched("rename", Path.rename))
+        monkeypatch.setattr(whole_folder, "exchange", self._watched("exchange", whole_folder.exchange))
         monkeypatch.setattr(Path, "chmod", self._watched("chmod", Path.chmod))
         monkeypatch.setattr(shutil, "copyfile", self._watched("copy", shutil.copyfile, named=1))
         monkeypatch.setattr(shutil, "rmtree", self._removing(shutil.rmtree))

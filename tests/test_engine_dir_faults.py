@@ -2,10 +2,14 @@
 
 import errno
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from openbei import whole_folder
 from openbei.engine_dir import open_engine_dir
 from openbei.errors import EngineDirError
 from tests.faulty_disk import FaultyDisk, each_fault
@@ -18,9 +22,23 @@ WRITTEN = [
     "write partial/engine.json", "fsync partial/engine.json",
     "chmod partial", "fsync partial",
 ]  # fmt: skip
-REPLACED = ["mkdtemp old", "rename engine old", "rename partial engine", "fsync .", "remove old"]
+REPLACED = {
+    "exchange": ["exchange partial engine", "fsync .", "remove partial"],
+    "renames": [
+        "exchange partial engine",
+        "mkdtemp old", "rename engine old", "rename partial engine", "fsync .", "remove old",
+    ],
+}  # fmt: skip
 
 ERRORS = [OSError(number, "it failed") for number in (errno.EIO, errno.ENOSPC, errno.EDQUOT)]
+
+
+@pytest.fixture(params=REPLACED)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How an earlier directory is replaced: what this kernel offers, and what others do."""
+    if request.param == "renames":
+        monkeypatch.setattr(whole_folder, "exchange", lambda one, other: False)
+    return str(request.param)
 
 
 def test_synced_before_and_after_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,15 +47,18 @@ def test_synced_before_and_after_it_gets_its_name(tmp_path: Path, monkeypatch: p
     assert disk.steps == [*WRITTEN, "rename partial engine", "fsync ."]
 
 
-def test_an_earlier_one_is_kept_until_the_name_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_one_is_kept_until_the_name_is_synced(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "engine")
     disk = FaultyDisk(monkeypatch, tmp_path)
     write(tmp_path / "engine")
-    assert disk.steps == [*WRITTEN, *REPLACED]
+    assert disk.steps == [*WRITTEN, *REPLACED[way]]
 
 
 @pytest.mark.parametrize("has_earlier", [False, True], ids=["new", "replaced"])
 @pytest.mark.parametrize("error", [*ERRORS, KeyboardInterrupt()], ids=["EIO", "ENOSPC", "EDQUOT", "interrupted"])
+@pytest.mark.usefixtures("way")
 def test_each_call_fails_in_turn(error: BaseException, has_earlier: bool, tmp_path: Path) -> None:
     if has_earlier:
         write(tmp_path / "engine", model_name="earlier")
@@ -52,6 +73,7 @@ def test_each_call_fails_in_turn(error: BaseException, has_earlier: bool, tmp_pa
     assert open_engine_dir(tmp_path / "engine").manifest.model_name == "m"
 
 
+@pytest.mark.usefixtures("way")
 def test_an_earlier_one_outlasts_a_disk_that_fails_for_good(tmp_path: Path) -> None:
     """It may not get its name back, but it is not removed."""
     path = tmp_path / "place/engine"
@@ -61,3 +83,47 @@ def test_an_earlier_one_outlasts_a_disk_that_fails_for_good(tmp_path: Path) -> N
         assert "earlier" in found
         shutil.rmtree(path.parent)
         write(path, model_name="earlier")
+
+
+@pytest.mark.parametrize("when", ["write", "exchange", "rename"])
+def test_what_a_killed_build_left_is_removed(when: str, tmp_path: Path) -> None:
+    """Killed while it writes, after the exchange, or between two renames, when what was there is `.old`."""
+    write(tmp_path / "engine", model_name="earlier")
+    (tmp_path / ".engine.of.another.partial").mkdir()
+    script = f"""
+import os, signal
+from pathlib import Path
+from openbei import whole_folder
+from tests.test_engine_dir import manifest, numbers, write_engine_dir
+kill = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+if {when!r} != "write":
+    whole_folder._rename_synced = whole_folder.sync_folder = kill
+if {when!r} == "rename":
+    whole_folder.exchange = lambda one, other: False
+load = kill if {when!r} == "write" else None
+write_engine_dir(Path({str(tmp_path / "engine")!r}), manifest(), numbers(load), b"{{}}")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1])
+    assert done.returncode == -signal.SIGKILL
+    assert len([*tmp_path.glob(".engine.*")]) > 1
+    write(tmp_path / "engine", model_name="later")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".engine.of.another.partial", "engine"]
+    assert open_engine_dir(tmp_path / "engine").manifest.model_name == "later"
+
+
+def test_what_a_living_build_writes_is_left(tmp_path: Path) -> None:
+    with whole_folder.new_folder(tmp_path / "engine") as partial:
+        write(tmp_path / "engine")
+        assert partial.exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["engine"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "engine").symlink_to("disk/engine")
+    for name in ("first", "second"):
+        write(tmp_path / "engine", model_name=name)
+        assert open_engine_dir(tmp_path / "engine").manifest.model_name == name
+        assert (tmp_path / "engine").is_symlink()
+    assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["engine"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["disk", "engine"]

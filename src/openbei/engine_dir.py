@@ -13,7 +13,6 @@ import hashlib
 import mmap
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from openbei.errors import EngineDirError
 from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
 from openbei.spec import DType, ModelSpec
+from openbei.whole_folder import new_folder, put_in_place, sync_folder
 
 FORMAT_VERSION = 6
 MANIFEST = "engine.json"
@@ -180,17 +180,18 @@ def write_engine_dir(
 ) -> None:
     """Write an engine directory whole or not at all; an earlier one at `path` stays until the new one is complete.
 
-    Everything is written and synced in a directory beside it, the manifest last, then renamed. `progress` is told
-    bytes done and bytes in all. Raises EngineDirError where `path` holds something else, or the disk is full.
+    Everything is written and synced in a directory beside it, the manifest last, then put in its place. A link is
+    followed: what it leads to is replaced. `progress` is told bytes done and bytes in all. Raises EngineDirError where
+    `path` holds something else, or the disk is full.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     _check_replaceable(path)
     needed = file_bytes(tensors) + len(tokenizer_json)
     with _disk_errors(path, needed):
         path.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(path.parent).free) < needed:
             raise OSError(errno.ENOSPC, f"{free} bytes are free")
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        try:
+        with new_folder(path) as partial:
             with _synced(partial / WEIGHTS) as write_to:
                 for done in write_tensors(write_to, tensors):
                     progress(done, needed)
@@ -199,10 +200,8 @@ def write_engine_dir(
             with _synced(partial / MANIFEST) as write_to:
                 write_to.write(_sealed(manifest, partial))
             partial.chmod(0o755)  # mkdtemp's 0700 would hide it from a server that runs as another user
-            _sync_directory(partial)
-            _swap_in(partial, path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            sync_folder(partial)
+            put_in_place(partial, path)
 
 
 def _sealed(manifest: Manifest, folder: Path) -> bytes:
@@ -222,47 +221,12 @@ def _check_replaceable(path: Path) -> None:
         raise EngineDirError(f"{path} is not an engine directory and is left as it is", hint="choose another --out")
 
 
-def _swap_in(partial: Path, path: Path) -> None:
-    """Rename and sync; what stood there is put back if that fails, and removed only when the new name is on disk."""
-    old = _set_aside(path) if path.exists() else None
-    try:
-        partial.rename(path)
-        try:
-            _sync_directory(path.parent)
-        except BaseException:
-            path.rename(partial)
-            raise
-    except BaseException:
-        if old:
-            old.rename(path)
-        raise
-    if old:
-        shutil.rmtree(old)
-
-
-def _set_aside(path: Path) -> Path:
-    old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".old", dir=path.parent))
-    try:
-        return path.rename(old)
-    except BaseException:
-        old.rmdir()
-        raise
-
-
 @contextlib.contextmanager
 def _synced(path: Path) -> Iterator[BinaryIO]:
     with path.open("wb") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

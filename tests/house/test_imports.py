@@ -4,7 +4,7 @@ import pytest
 
 from .source import MODULES, Module
 
-BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "panics"}
+BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "panics", "whole_folder"}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
@@ -17,6 +17,7 @@ ARROWS: dict[str, set[str]] = {
     "truss": {"errors"},
     "rope": {"errors"},
     "panics": {"errors"},
+    "whole_folder": set(),
     "config": {"errors", "spec", "truss"},
     "safetensors_file": {"errors"},
     "json_floats": {"batch", "_native"},

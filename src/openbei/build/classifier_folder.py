@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from openbei.config import Environment
 from openbei.errors import CheckpointError
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, write_tensors
 from openbei.truss import CheckpointRepository
+from openbei.whole_folder import new_folder
 
 COPIED = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -70,8 +70,7 @@ def write_classifier(
     if made.get("pad_token_id") is None:  # by which transformers finds the last token of a text in a batch
         made["pad_token_id"] = pad_token_id(load_tokenizer(chain.root, made, SentenceConfig()))
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial_folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
+    with new_folder(out) as partial_folder:
         for file in (place / name for place in dict.fromkeys([folder, chain.root]) for name in COPIED):
             if file.is_file():
                 shutil.copyfile(file, partial_folder / file.name)
@@ -79,8 +78,6 @@ def write_classifier(
         (partial_folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
         partial_folder.chmod(0o755)  # mkdtemp's 0700 would hide it from other users
         partial_folder.rename(out)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
     return words
 
 

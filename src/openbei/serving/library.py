@@ -51,8 +51,8 @@ class Library:
     ) -> Iterator[tokenizers.Encoding]:
         """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
 
-        Raises InputError, naming `param`, for half a surrogate pair, EngineError where the library fails. The GIL is free
-        while it works.
+        Raises InputError, naming `param`, for half a surrogate pair, EngineError where the library fails. The GIL is
+        free while it works.
         """
         with panics_as(EngineError, f"{param} cannot be tokenized"):
             yield from self._encodings(items, param, has_offsets, add_special_tokens)
