@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -225,3 +226,23 @@ def test_weights_lie_aligned_and_read_only(tiny_engine_dir: EngineDir) -> None:
         if name.startswith("layers") and "norm" not in name:
             assert tensor.ctypes.data % 64 == 0
     assert module.FORMAT_VERSION == 5
+
+
+@pytest.mark.parametrize("name", [".", MANIFEST, WEIGHTS, TOKENIZER])
+def test_what_everybody_may_write_to_is_logged(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "engine")
+    open_engine_dir(tmp_path / "engine")
+    assert not caplog.records
+    (tmp_path / "engine" / name).chmod(0o757)
+    open_engine_dir(tmp_path / "engine")
+    [record] = caplog.records
+    assert f"{tmp_path / 'engine' / name} can be written to by everybody" in record.getMessage()
+
+
+@pytest.mark.parametrize("name", [MANIFEST, WEIGHTS, TOKENIZER])
+def test_special_files_are_not_read(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "engine")
+    (tmp_path / "engine" / name).unlink()
+    os.mkfifo(tmp_path / "engine" / name)
+    with pytest.raises(EngineDirError, match=f"{name} is no file"):
+        open_engine_dir(tmp_path / "engine")

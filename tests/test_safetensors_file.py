@@ -84,3 +84,17 @@ def test_a_tensor_must_be_as_planned(tmp_path: Path) -> None:
     wrong = {"a": LazyTensor((2,), np.dtype(np.float32), lambda: np.zeros(3, np.float32))}
     with (tmp_path / "t").open("wb") as file, pytest.raises(ValueError, match="planned as"):
         list(write_tensors(file, wrong))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [((0, 8), (4, 12)), ((4, 12), (0, 8)), ((0, 12), (4, 8)), ((0, 8), (0, 8))]
+)
+def test_overlapping_tensors(first: tuple[int, int], second: tuple[int, int], tmp_path: Path) -> None:
+    header = {
+        name: {"dtype": "F32", "shape": [(end - begin) // 4], "data_offsets": [begin, end]}
+        for name, (begin, end) in {"a": (0, 8), "b": second}.items()
+    }
+    header["empty"] = {"dtype": "F32", "shape": [0], "data_offsets": [4, 4]}
+    (tmp_path / "t").write_bytes(encoded(header, bytes(12)))
+    with pytest.raises(ValueError, match=r"t: tensors [ab] and [ab] overlap"):
+        read_tensors(tmp_path / "t")

@@ -10,9 +10,11 @@ Tensor names and layouts are described in docs/engine-format.md.
 import contextlib
 import errno
 import hashlib
+import logging
 import mmap
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ FORMAT_VERSION = 6
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
+
+_log = logging.getLogger(__name__)
 
 _REBUILD = "build it again with `bei build`"
 
@@ -118,11 +122,15 @@ def is_engine_dir(path: Path) -> bool:
 def open_engine_dir(path: Path, *, verify: bool = True) -> EngineDir:
     """Map an engine directory. `verify` hashes every byte; without it only sizes are compared.
 
-    Raises EngineDirError where the directory is absent, truncated, altered, or of another version.
+    A directory that everybody may write to is logged. Raises EngineDirError where it is absent, truncated, altered, or
+    of another version.
     """
     manifest = _read_manifest(path)
     for name, record in manifest.files.items():
         _check_file(path / name, record, verify)
+    for place in (path, *(path / name for name in (MANIFEST, *manifest.files))):
+        if place.stat().st_mode & stat.S_IWOTH:
+            _log.warning("%s can be written to by everybody, who so decide what is answered: chmod o-w", place)
     try:
         return EngineDir(path, manifest, read_tensors(path / WEIGHTS))
     except (OSError, ValueError) as error:
@@ -131,6 +139,8 @@ def open_engine_dir(path: Path, *, verify: bool = True) -> EngineDir:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
+        if (path / MANIFEST).exists() and not (path / MANIFEST).is_file():
+            raise EngineDirError(f"{path / MANIFEST} is no file", hint=_REBUILD)
         content = (path / MANIFEST).read_bytes()
     except OSError as error:
         raise EngineDirError(
@@ -156,6 +166,8 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _check_file(path: Path, record: FileRecord, verify: bool) -> None:
     try:
+        if path.exists() and not path.is_file():
+            raise EngineDirError(f"{path} is no file", hint=_REBUILD)
         num_bytes = path.stat().st_size
         if num_bytes != record.bytes:
             raise EngineDirError(f"{path} has {num_bytes} bytes; the manifest says {record.bytes}", hint=_REBUILD)

@@ -7,6 +7,7 @@ import math
 import mmap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -60,7 +61,7 @@ class LazyTensor:
 def read_tensors(path: Path) -> dict[str, Array]:
     """Map a file's tensors, read-only; pages are read when touched.
 
-    Raises ValueError where the file is not safetensors, OSError where it cannot be read.
+    Raises ValueError where the file is not safetensors or tensors overlap, OSError where it cannot be read.
     """
     with path.open("rb") as file:
         if path.stat().st_size < 8:
@@ -77,7 +78,17 @@ def read_tensors(path: Path) -> dict[str, Array]:
         }
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not safetensors: {error}") from error
-    return {name: _view(content, start, name, entry, path) for name, entry in entries.items()}
+    tensors = {name: _view(content, start, name, entry, path) for name, entry in entries.items()}
+    _check_apart(entries, path)
+    return tensors
+
+
+def _check_apart(entries: Mapping[str, _Entry], path: Path) -> None:
+    """Raise ValueError where a tensor begins before another that begins no later has ended."""
+    placed = sorted((*entry.data_offsets, name) for name, entry in entries.items() if len(set(entry.data_offsets)) == 2)
+    for (_, end, name), (begin, _, other) in pairwise(placed):
+        if begin < end:
+            raise ValueError(f"{path.name}: tensors {name} and {other} overlap")
 
 
 def _view(content: mmap.mmap, start: int, name: str, entry: _Entry, path: Path) -> Array:

@@ -1,5 +1,7 @@
 """A published SPLADE, in each form that its folder may have, against sentence-transformers' SparseEncoder."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,18 @@ def expected(published: Path) -> Vectors:
     return np.asarray(rows, np.float32)
 
 
+def _linked_or_copied(source: str, target: str) -> None:
+    """A build refuses symbolic links that leave the checkpoint's folder; hard ones end at the disk."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def build_form(form: str, published: Path, folder: Path, *, dtype: DType = "float32") -> EngineDir:
     """The engine directory of the checkpoint in one of FORMS."""
     model, changes = folder / "model", {}
-    model.mkdir()
-    for path in published.iterdir():
-        (model / path.name).symlink_to(path)
+    shutil.copytree(published, model, copy_function=_linked_or_copied)
     if form == "masked language model":
         changes = {"pooling": "splade"}
     else:

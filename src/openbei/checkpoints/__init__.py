@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from openbei.checkpoints.containment import check_contained
 from openbei.checkpoints.hub import fetch_from_hub
 from openbei.checkpoints.local import fetch_from_folder
 from openbei.config import Environment
@@ -18,7 +19,8 @@ SOURCES: dict[Source, Callable[[CheckpointRepository, Environment], Path]] = {
 def fetch_checkpoint(repository: CheckpointRepository, environment: Environment) -> Path:
     """The folder of a checkpoint, downloaded if need be.
 
-    Raises CheckpointError for a source that is not there, DownloadError where it cannot be brought here.
+    Raises CheckpointError for a source that is not there, and for a folder with links that leave it or special files,
+    DownloadError where it cannot be brought here.
     """
     fetch = SOURCES.get(repository.source)
     if fetch is None:
@@ -26,4 +28,6 @@ def fetch_checkpoint(repository: CheckpointRepository, environment: Environment)
             f"checkpoint_repository.source {repository.source} is not implemented yet",
             hint=f"download the checkpoint and use {' or '.join(SOURCES)}",
         )
-    return fetch(repository, environment)
+    folder = fetch(repository, environment)
+    check_contained(folder)
+    return folder
