@@ -95,7 +95,8 @@ class PyEncoder {
     const auto table = [&](const char* name, size_t rows) {
       return rows > 0 ? tensors.table(name, rows, hidden) : nullptr;
     };
-    const bool is_tied = spec_.head.takes_maxima && !tensors.has("embeddings.token") && tensors.has("head.out.weight");  // then rows of the last map are tokens' vectors, too
+    const bool is_tied = spec_.head.takes_maxima && !tensors.has("embeddings.token") &&
+                         tensors.has("head.out.weight");  // then rows of the last map are tokens' vectors, too
     EncoderWeights weights{.token_table = is_tied ? tensors.rows("head.out.weight", spec_.vocab_size, hidden)
                                                   : table("embeddings.token", spec_.vocab_size),
                            .position_table = table("embeddings.position", spec_.position_rows),

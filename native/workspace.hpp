@@ -38,10 +38,10 @@ struct Encoder::Workspace {
   std::vector<int32_t> ids, types;
   std::vector<int32_t> positions;      // of each row, its place in its sequence
   std::vector<int32_t> position_rows;  // of each row, its row in the position table
-  std::vector<int32_t> sequences;  // of each row, its number in the batch
-  std::vector<size_t> starts;      // first row of each of the group's sequences, and the number of rows
-  std::vector<size_t> unpooled;    // how many rows of each, from its first on, are not pooled
-  std::vector<size_t> pooled_ends;  // how many rows of each end before those that are not pooled
+  std::vector<int32_t> sequences;      // of each row, its number in the batch
+  std::vector<size_t> starts;          // first row of each of the group's sequences, and the number of rows
+  std::vector<size_t> unpooled;        // how many rows of each, from its first on, are not pooled
+  std::vector<size_t> pooled_ends;     // how many rows of each end before those that are not pooled
   Buffer attention, products;
   Buffer sums, inner;
   Buffer widened;               // float32 rows of the head
@@ -65,7 +65,9 @@ struct Encoder::Team {
 
   size_t num_sequences() const { return group->sequences.size(); }
   size_t length(size_t i) const { return shared.starts[i + 1] - shared.starts[i]; }
-  Range rows_read(const Head& head, size_t i) const { return head.rows_read(shared.pooled_ends[i], shared.unpooled[i]); }
+  Range rows_read(const Head& head, size_t i) const {
+    return head.rows_read(shared.pooled_ends[i], shared.unpooled[i]);
+  }
 };
 
 // A thread's share of a step: one of `size` that split it and then wait for each other, or alone.

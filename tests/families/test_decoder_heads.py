@@ -55,7 +55,7 @@ def test_sequence_classifiers(family: str, tokenizer_json: Path, tmp_path: Path)
     limits: dict[DType, float] = {"float32": 1e-4, "bfloat16": 2 * np.abs(narrow - expected).max()}
     for dtype, limit in limits.items():
         engine_dir = build_engine(checkpoint, tmp_path / dtype, dtype=dtype)
-        assert engine_dir.manifest.spec.head == SequenceHead(num_labels=3, pooling="last_token")
+        assert engine_dir.manifest.spec.head == SequenceHead(num_labels=3, pooling="last_token", padding_id=1)
         assert engine_dir.manifest.labels == ("no", "maybe", "yes")
         assert engine_dir.manifest.score_template is None
         for backend in ("reference", "native"):

@@ -6,19 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from openbei.errors import CheckpointError
-from openbei.families import HeadKind
-from openbei.families.fields import (
-    BIASES,
-    Layers,
-    Size,
-    activation,
-    fields_of,
-    head_size,
-    last_token,
-    pooled,
-    rotary,
-    unbiased,
-)
+from openbei.families import HeadKind, fields
+from openbei.families.fields import BIASES, Layers, Size, activation, fields_of, head_size, pooled, rotary, unbiased
 from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead, Step
 
 PREFIX, TIED, OLD_SUFFIXES = "model.", dict[str, str](), dict[str, str]()
@@ -92,7 +81,7 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
     if len(it.layer_types or range(it.num_hidden_layers)) != it.num_hidden_layers:
         raise CheckpointError(f"config.json: layer_types is {it.layer_types}, for {it.num_hidden_layers} layers")
     if isinstance(head, SequenceHead):
-        head = pooled(config, head) if "Bidirectional" in name else last_token(head, it.pad_token_id)
+        head = pooled(config, head) if "Bidirectional" in name else fields.last_token(head, it.pad_token_id)
     is_causal = not ("Bidirectional" in name or it.is_causal is False or it.use_bidirectional_attention)
     norm = RMSNorm(eps=it.rms_norm_eps)
     return ModelSpec(
