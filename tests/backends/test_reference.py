@@ -14,6 +14,7 @@ from openbei.batch import PackedBatch
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.spec import DType
+from openbei.tasks.embed import finish
 from tests.checkpoint import build_engine, judge_vectors, tokenize
 from tests.prose import texts
 from tests.same_embedding import worst_cosine
@@ -33,7 +34,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 def embed(engine_dir: EngineDir, given: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
     engine = load_engine(engine_dir, backend="reference")
-    return engine.run(PackedBatch.pack(tokenize(engine_dir, given)))
+    pooled = np.asarray(engine.run(PackedBatch.pack(tokenize(engine_dir, given))))
+    return finish(pooled, normalize=engine_dir.manifest.normalize)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

@@ -59,6 +59,23 @@ def test_transformers_reads_it_in_batches(generative: Path, tmp_path: Path) -> N
     assert np.abs(together - alone).max() < 1e-5
 
 
+@pytest.mark.parametrize("prompt", ["", "Find what defines the term"])
+def test_prompts_and_template_go_along(prompt: str, generative: Path, tmp_path: Path) -> None:
+    """As the build that converts has them; sentence-transformers loads the folder, too."""
+    from sentence_transformers import CrossEncoder
+
+    saved = save_cross_encoder(tmp_path / "saved", generative, chat_template(QWEN3_RERANKER))
+    path = saved / "config_sentence_transformers.json"
+    prompts = {"prompts": {"web": prompt}, "default_prompt_name": "web"} if prompt else {}
+    write_json(path, json.loads(path.read_text()) | prompts)
+    write_classifier(saved, tmp_path / "out")
+    ours, theirs = build_engine(saved, tmp_path / "a").manifest, build_engine(tmp_path / "out", tmp_path / "b").manifest
+    assert ours.score_template == theirs.score_template
+    assert ours.score_template is not None
+    assert ours.score_template.instruction == prompt
+    assert CrossEncoder(str(tmp_path / "out"), device="cpu", local_files_only=True).num_labels == 2
+
+
 @pytest.mark.parametrize("num_shards", [1, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
 def test_tensors_are_as_they_were(num_shards: int, dtype: type, generative: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from openbei.errors import CheckpointError, ConfigError
 from openbei.prompts import MXBAI_RERANK_V2, NVIDIA_RERANK, QWEN3_RERANKER, ScoreTemplate
 from openbei.serving.tokenizer import Frame, Tokenizer
 from openbei.spec import DType, SequenceHead
+from openbei.tasks.embed import finish
 from openbei.tasks.rerank import relevance
 from tests.checkpoint import (
     build_engine,
@@ -54,7 +55,7 @@ def test_sequence_classifiers(family: str, tokenizer_json: Path, tmp_path: Path)
     limits: dict[DType, float] = {"float32": 1e-4, "bfloat16": 2 * np.abs(narrow - expected).max()}
     for dtype, limit in limits.items():
         engine_dir = build_engine(checkpoint, tmp_path / dtype, dtype=dtype)
-        assert engine_dir.manifest.spec.head == SequenceHead(num_labels=3, pooling="last_token")
+        assert engine_dir.manifest.spec.head == SequenceHead(num_labels=3, pooling="last_token", padding_id=1)
         assert engine_dir.manifest.labels == ("no", "maybe", "yes")
         assert engine_dir.manifest.score_template is None
         for backend in ("reference", "native"):
@@ -112,8 +113,9 @@ def test_embeddings(backend: str, architecture: str, pooling: str, tokenizer_jso
         tmp_path / "model", tokenizer_json, architecture=architecture, pooling=pooling, **SMALL, sliding_window=30
     )
     given = texts(16, longest=150)
-    assert worst_cosine(run(build_engine(checkpoint, tmp_path / "engine"), backend, given),
-                        judge_vectors(checkpoint, given)) > 0.99999  # fmt: skip
+    engine_dir = build_engine(checkpoint, tmp_path / "engine")
+    vectors = finish(run(engine_dir, backend, given), normalize=engine_dir.manifest.normalize)
+    assert worst_cosine(vectors, judge_vectors(checkpoint, given)) > 0.99999
 
 
 @every_backend
@@ -183,7 +185,8 @@ def test_a_generative_checkpoint_with_pooling_is_an_embedding_model(tokenizer_js
     checkpoint = save_checkpoint(tmp_path / "model", tokenizer_json, architecture="Qwen3ForCausalLM", **options)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     given = texts(10, longest=60)
-    assert worst_cosine(run(engine_dir, "native", given), judge_vectors(checkpoint, given)) > 0.99999
+    vectors = finish(run(engine_dir, "native", given), normalize=engine_dir.manifest.normalize)
+    assert worst_cosine(vectors, judge_vectors(checkpoint, given)) > 0.99999
     (checkpoint / "modules.json").unlink()
     with pytest.raises(CheckpointError, match=r"Qwen3ForCausalLM generates text.*\nhint: .* Qwen3ForSequenceClass"):
         build_engine(checkpoint, tmp_path / "other")

@@ -12,7 +12,7 @@ import pytest
 from openbei import _native
 from openbei.engine_dir import EngineDir
 from openbei.spec import MLP, Activation, Attention, DType, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
-from tests.native.kernels import Level
+from tests.native.kernels import STRUCTURES, Level
 from tests.random_engine import random_engine_dir
 
 OFFERED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
@@ -77,6 +77,8 @@ def amx_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ctypes.CD
 def narrow_level(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     library = compiled("narrow_level.cpp", tmp_path_factory.mktemp("narrow"))
     library.narrow_kernels.restype = ctypes.c_void_p
+    sizes = (ctypes.c_size_t * len(STRUCTURES)).in_dll(library, "structure_bytes")
+    assert [ctypes.sizeof(structure) for structure in STRUCTURES] == list(sizes), "kernels.hpp and kernels.py differ"
     return library
 
 
@@ -95,10 +97,10 @@ LEVELS = levels()
 
 
 @pytest.fixture(params=[*LEVELS, "narrow", *(["amx_bf16 emulated"] if "amx_bf16" not in OFFERED else [])])
-def level(request: pytest.FixtureRequest) -> Level:
+def level(request: pytest.FixtureRequest, narrow_level: ctypes.CDLL) -> Level:
     if request.param in LEVELS:
         return LEVELS[request.param]
     if request.param == "narrow":
-        return Level(request.getfixturevalue("narrow_level").narrow_kernels(), "bfloat16")
+        return Level(narrow_level.narrow_kernels(), "bfloat16")
     request.getfixturevalue("amx_emulator")
     return Level(_native.kernels("amx_bf16", "bfloat16", assume_offered=True), "bfloat16")

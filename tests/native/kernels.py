@@ -72,7 +72,8 @@ class TurnArgs(ctypes.Structure):
 
 class EmbedArgs(ctypes.Structure):
     _fields_ = (
-        fields("token_table position_table type_table ids positions types", P) + fields("scale", F)
+        fields("token_table position_table type_table", P) + fields("has_packed_tokens", ctypes.c_bool)
+        + fields("ids positions types", P) + fields("scale", F)
         + fields("rows width", N) + fields("x", P) + fields("x_stride", N)
     )  # fmt: skip
 

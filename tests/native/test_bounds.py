@@ -90,7 +90,7 @@ BAD_VALUES: dict[str, tuple[Batch, str]] = {
     "the last too long": (changed("cu_seqlens", 1, 2), "sequence 1 has 13 tokens, the limits are 1 and 12"),
     "an empty sequence": (changed("cu_seqlens", 1, 0), "sequence 0 has 0 tokens, the limits are 1 and 12"),
     "bounds whose difference overflows": (
-        batch(cu_seqlens=ints(0, -(2**31), 2**31 - 1, 15)), "sequence 0 has -2147483648 tokens"),
+        batch(cu_seqlens=ints(0, 1, -(2**31), 15)), "sequence 1 has -2147483649 tokens"),
     "all unpooled": (changed("unpooled", 0, LIMIT), "of sequence 0 12 tokens are not pooled"),
     "all of the last unpooled": (changed("unpooled", 1, 3), "of sequence 1 3 tokens are not pooled"),
     "unpooled below zero": (changed("unpooled", 0, -1), "of sequence 0 -1 tokens are not pooled"),

@@ -1,6 +1,5 @@
 """The kernel of linear maps: products of every raggedness, each epilogue, and activations over their whole range."""
 
-import ctypes
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from openbei.quant.scheme import padded
-from tests.native.kernels import STRUCTURES, Activation, Array, Doubles, Epilogue, Level, check
+from tests.native.kernels import Activation, Array, Doubles, Epilogue, Level, check
 
 UNTOUCHED = 77.0
 ROUNDING = 2.0**-24
@@ -21,11 +20,6 @@ SHAPES = [
     (24, 32, 300), (25, 70, 50), (31, 1100, 31), (32, 384, 32), (33, 7, 257), (49, 160, 100), (65, 32, 34),
     (170, 48, 36),
 ]  # fmt: skip
-
-
-def test_structures_are_as_large_as_in_cpp(narrow_level: ctypes.CDLL) -> None:
-    sizes = (ctypes.c_size_t * len(STRUCTURES)).in_dll(narrow_level, "structure_bytes")
-    assert [ctypes.sizeof(structure) for structure in STRUCTURES] == list(sizes)
 
 
 class Product:

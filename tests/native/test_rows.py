@@ -12,9 +12,10 @@ ROUNDING = 2.0**-24
 WIDTHS = [1, 3, 5, 16, 31, 33, 64, 100, 321]
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["rows", "packed"])
 @pytest.mark.parametrize("scale", [1.0, 0.37, 45.25])
 @pytest.mark.parametrize("parts", [(), ("position",), ("type",), ("position", "type")], ids=str)
-def test_embeddings(level: Level, parts: tuple[str, ...], scale: float) -> None:
+def test_embeddings(level: Level, parts: tuple[str, ...], scale: float, packed: bool) -> None:
     for width in WIDTHS:
         rng = np.random.default_rng(width)
         sizes = {"token": 50, "position": 20, "type": 3}
@@ -26,12 +27,14 @@ def test_embeddings(level: Level, parts: tuple[str, ...], scale: float) -> None:
         indices["token"][:2] = [0, 49]
         rows = {name: table[indices[name]].astype(np.float64) for name, table in tables.items()}
         rows["token"] *= np.float64(np.float32(scale))
+        if packed:
+            tables["token"] = SCHEMES[level.dtype].pack(tables["token"].astype(np.float32))
         x = np.zeros((12, padded(width) + 32), np.float32)
         x[11] = UNTOUCHED
         level.call(
             "embed", **{f"{name}_table": table for name, table in tables.items()}, ids=indices["token"],
-            positions=indices["position"], types=indices["type"], scale=scale, rows=11, width=width, x=x,
-            x_stride=x.shape[1],
+            positions=indices["position"], types=indices["type"], has_packed_tokens=packed, scale=scale, rows=11,
+            width=width, x=x, x_stride=x.shape[1],
         )  # fmt: skip
         sums = [np.abs(part) for part in rows.values()]
         check(x[:11, :width], sum(rows.values()), 3 * ROUNDING * np.sum(sums, axis=0))

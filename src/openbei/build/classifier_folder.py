@@ -13,7 +13,8 @@ from openbei.build.check import SINGLE_FILE, read_checkpoint
 from openbei.build.json_file import read_json
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import read_chain
-from openbei.build.sentence_config import SentenceConfig
+from openbei.build.sentence_config import FILES as SENTENCE_FILES
+from openbei.build.sentence_config import SentenceConfig, sentence_config_file
 from openbei.build.tokenizer_file import load_tokenizer, pad_token_id
 from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Environment
@@ -27,6 +28,8 @@ COPIED = (
     "merges.txt", "tokenizer.model", CHAT_TEMPLATE, "config_sentence_transformers.json",
 )  # fmt: skip
 """Files that go along as they are, where there are any: the tokenizer's, and the prompts of sentence-transformers."""
+
+TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 
 METADATA = {"format": "pt"}
 """What transformers wants to find in a safetensors header."""
@@ -75,10 +78,25 @@ def write_classifier(
             if file.is_file():
                 shutil.copyfile(file, partial_folder / file.name)
         _write_weights(partial_folder / SINGLE_FILE, tensors, progress)
-        (partial_folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
+        _write_json(partial_folder / "config.json", made)
+        if chain.is_listed:
+            _write_modules(chain.root, partial_folder)
         partial_folder.chmod(0o755)  # mkdtemp's 0700 would hide it from other users
         partial_folder.rename(out)
     return words
+
+
+def _write_modules(root: Path, out: Path) -> None:
+    """Files of a CrossEncoder, which reads prompts and its chat template only where there is a modules.json."""
+    path = sentence_config_file(root)
+    settings = read_json(path, dict[str, Any]) if path else {}
+    changed = {"transformer_task": "sequence-classification", "module_output_name": "scores"}
+    _write_json(out / SENTENCE_FILES[0], {**settings, **changed})
+    _write_json(out / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": TRANSFORMER}])
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
 
 
 def _lazy(array: Array) -> LazyTensor:

@@ -74,11 +74,12 @@ class RelativePositions(msgspec.Struct, frozen=True):
         return Disentangled(span=span, max_distance=largest, terms=tuple(t for t in ("c2p", "p2c") if t in names))
 
 
-class Pooled(msgspec.Struct, frozen=True):
-    """The fields of config.json about a bidirectional classifier's head."""
+class Classifier(msgspec.Struct, frozen=True):
+    """The fields of config.json about the head of a decoder that classifies."""
 
     pooling: str = "avg"
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    pad_token_id: int | None = None
 
 
 def fields_of(config: Mapping[str, object], kind: type[T]) -> T:
@@ -117,14 +118,15 @@ def unbiased(config: Mapping[str, object], biases: Mapping[str, tuple[str, ...]]
 
 def pooled(config: Mapping[str, object], head: SequenceHead) -> SequenceHead:
     """A head with the pooling and temperature of a config.json. Raises CheckpointError."""
-    it = fields_of(config, Pooled)
+    it = fields_of(config, Classifier)
     if it.pooling not in POOLINGS:
         raise CheckpointError(f"config.json: pooling is {it.pooling!r}; implemented are: {', '.join(POOLINGS)}")
     return msgspec.structs.replace(head, pooling=POOLINGS[it.pooling], temperature=it.temperature)
 
 
-def last_token(head: SequenceHead, padding_id: int | None) -> SequenceHead:
+def last_token(config: Mapping[str, object], head: SequenceHead) -> SequenceHead:
     """A head that reads the last token that is no padding, as transformers' GenericForSequenceClassification."""
+    padding_id = fields_of(config, Classifier).pad_token_id
     return msgspec.structs.replace(head, pooling="last_token", padding_id=padding_id)
 
 

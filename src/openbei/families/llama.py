@@ -6,19 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from openbei.errors import CheckpointError
-from openbei.families import HeadKind
-from openbei.families.fields import (
-    BIASES,
-    Layers,
-    Size,
-    activation,
-    fields_of,
-    head_size,
-    last_token,
-    pooled,
-    rotary,
-    unbiased,
-)
+from openbei.families import HeadKind, fields
+from openbei.families.fields import BIASES, Layers, Size, activation, fields_of, head_size, pooled, rotary, unbiased
 from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead, Step
 
 PREFIX, TIED, OLD_SUFFIXES = "model.", dict[str, str](), dict[str, str]()
@@ -69,7 +58,6 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
     layer_types: tuple[Literal["full_attention", "sliding_attention"], ...] | None = None
     is_causal: bool | None = None
     use_bidirectional_attention: bool | None = None
-    pad_token_id: int | None = None
 
     def local(self, is_causal: bool) -> LocalLayers | None:
         """The layers with a sliding window, which both ways includes the token at its end."""
@@ -92,7 +80,7 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
     if len(it.layer_types or range(it.num_hidden_layers)) != it.num_hidden_layers:
         raise CheckpointError(f"config.json: layer_types is {it.layer_types}, for {it.num_hidden_layers} layers")
     if isinstance(head, SequenceHead):
-        head = pooled(config, head) if "Bidirectional" in name else last_token(head, it.pad_token_id)
+        head = pooled(config, head) if "Bidirectional" in name else fields.last_token(config, head)
     is_causal = not ("Bidirectional" in name or it.is_causal is False or it.use_bidirectional_attention)
     norm = RMSNorm(eps=it.rms_norm_eps)
     return ModelSpec(

@@ -114,7 +114,7 @@ _JINA = Keys(
     without_effect={"emb_pooler": "modules.json says how to pool"},
 )
 _DECODER = {*keys_of(llama.Decoder), *fields.BIASES, *_ROTARY}
-_BIDIRECTIONAL = {*_DECODER, *keys_of(fields.Pooled)}
+_BIDIRECTIONAL = {*_DECODER, *keys_of(fields.Classifier)}
 _NO_WINDOW = "the layers of this family have none; transformers ignores the key, and openbei would follow it"
 _CAUSAL = "transformers ignores the key here, and goes by is_causal"
 _IN_A_DECODER = reasons({"the model is a decoder in any case": "is_decoder"})
