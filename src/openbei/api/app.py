@@ -95,6 +95,7 @@ def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
         allow_origins=origins,
         allow_methods=("GET", "POST"),
         allow_headers=("*",),
+        allow_private_network=True,
         expose_headers=headers.EXPOSED,
         max_age=3600,
     )
