@@ -309,7 +309,7 @@ def test_pieces_end_where_requests_do(size: int) -> None:
 
 
 def quick(**limits: float) -> ConnectionLimits:
-    return ConnectionLimits(**{"request_timeout_s": 0.3, **limits})  # type: ignore[arg-type]
+    return ConnectionLimits(**{"request_timeout_s": 1.0, **limits})  # type: ignore[arg-type]
 
 
 def test_a_silent_connection_is_closed(start: Start) -> None:
@@ -390,7 +390,7 @@ def test_idle_connections_are_kept(start: Start) -> None:
     with socket.create_connection(served.address, 20) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
         assert statuses(connection.recv(65536)) == [200]
-        time.sleep(1)
+        time.sleep(1.5)
         connection.sendall(LAST)
         assert statuses(read_all(connection)) == [404]
     assert ConnectionLimits().keep_alive_s == 620
@@ -403,16 +403,24 @@ def test_idle_connections_end(start: Start) -> None:
         assert statuses(read_all(connection)) == [200]
 
 
-def test_old_connections_end(start: Start) -> None:
-    served = start(FakeEngine(), connections=ConnectionLimits(max_connection_age_s=0.2))
+@pytest.mark.parametrize(("age_s", "is_last"), [(1e-9, True), (1e9, False)])
+def test_old_connections_end(start: Start, age_s: float, is_last: bool) -> None:
+    """With their next answer, not before it."""
+    served = start(FakeEngine(), connections=ConnectionLimits(max_connection_age_s=age_s))
     with socket.create_connection(served.address, 20) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert b"connection: close" not in connection.recv(65536)
-        time.sleep(0.3)
+        answer = connection.recv(65536)
+        assert statuses(answer) == [200]
+        assert (b"connection: close" in answer) == is_last
+        connection.sendall(LAST)
+        assert statuses(read_all(connection)) == ([] if is_last else [404])
+
+
+def test_old_connections_that_are_idle_end(start: Start) -> None:
+    served = start(FakeEngine(), connections=quick(max_connection_age_s=0.5))
+    with socket.create_connection(served.address, 20) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
-        answer = read_all(connection)
-    assert statuses(answer) == [200]
-    assert b"connection: close" in answer
+        assert statuses(read_all(connection)) == [200]
 
 
 def test_too_many_connections(start: Start, caplog: pytest.LogCaptureFixture) -> None:

@@ -141,7 +141,7 @@ def test_not_http(served: Served, data: bytes) -> None:
     ids=["headers", "body"],
 )
 def test_requests_that_never_end(data: bytes, start: Start) -> None:
-    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=0.2))
+    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=1))
     answer = exchange(served, data)
     assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
     assert b"the request did not arrive in time" in answer
@@ -149,11 +149,11 @@ def test_requests_that_never_end(data: bytes, start: Start) -> None:
 
 def test_a_request_in_slow_parts_is_answered(start: Start) -> None:
     """As long as it brings more than the least that is wanted."""
-    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=0.1, min_body_bytes_per_s=0.1))
+    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=1, min_body_bytes_per_s=0.1))
     body = b'{"input": "w1"}'
     with socket.create_connection(served.address, 20) as connection:
         connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
         for byte in body:
-            time.sleep(0.02)
+            time.sleep(0.1)
             connection.sendall(bytes([byte]))
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -230,7 +230,7 @@ def test_a_kept_connection_gets_an_answer(process: Process) -> None:
     assert process.popen.wait(20) == 0
 
 
-@pytest.mark.parametrize("process", [{"descriptors": 256, "request_timeout_s": 2.0}], indirect=True)
+@pytest.mark.parametrize("process", [{"descriptors": 256, "request_timeout_s": 5.0}], indirect=True)
 def test_silent_connections_do_not_shut_others_out(process: Process) -> None:
     """Where descriptors are few the server refuses in time, says so once, and lives on."""
     silent = [process.connect() for _ in range(280)]

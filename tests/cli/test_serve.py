@@ -168,7 +168,7 @@ def test_options_of_connections_reach_the_server(tiny_engine_dir: EngineDir, var
         "--max-connections",
         1,
         "--request-timeout-s",
-        0.2,
+        3,
         "--max-bodies-bytes",
         10,
         "--payload-limit-bytes",
