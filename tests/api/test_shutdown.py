@@ -42,6 +42,7 @@ options = json.loads(sys.argv[1])
 gate = Path(options["gate"])
 if options["descriptors"]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"],) * 2)
+held = [open("/dev/null") for _ in range(options["num_files"])]
 logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
 scheduler = Scheduler(FakeEngine(delay_s=options["delay_s"]), QueueLimits(max_batch_tokens=8), metrics)
@@ -55,7 +56,8 @@ serve(
 )
 """
 OPTIONS = {
-    "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False, "descriptors": 0,
+    "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False,
+    "descriptors": 0, "num_files": 0,
 }  # fmt: skip
 
 
@@ -248,3 +250,19 @@ def test_silent_connections_do_not_shut_others_out(process: Process) -> None:
     process.popen.send_signal(signal.SIGTERM)
     assert "shutting down" in process.await_line("")  # nothing else was logged
     assert process.popen.wait(20) == 0
+
+
+@pytest.mark.parametrize("process", [{"descriptors": 256, "num_files": 150}], indirect=True)
+def test_descriptors_that_run_out_are_told_of(process: Process) -> None:
+    """Files and not connections took them, so the limit on connections did not help."""
+    held = [process.connect() for _ in range(100)]
+    assert "`ulimit -n`, which is 256" in process.await_line("no file descriptor is left")
+    for one in held:
+        one.close()
+    for _ in range(2000):
+        try:
+            if httpx.get(f"{process.url}/health").status_code == 200:
+                return
+        except httpx.HTTPError:
+            continue
+    raise AssertionError("it does not recover")

@@ -1,6 +1,8 @@
 """Connections as a whole: how many there may be, how long each may take, whether the server ends. No parsing."""
 
+import errno
 import logging
+import os
 import resource
 from collections import Counter
 from dataclasses import dataclass
@@ -63,6 +65,7 @@ class Door:
         self._num_open = 0
         self._by_address: Counter[str] = Counter()
         self._has_warned = False
+        self._is_out_of_descriptors = False
 
     @property
     def is_flooded(self) -> bool:
@@ -89,6 +92,23 @@ class Door:
             del self._by_address[address]
         if self._num_open <= self.max_connections // 2:
             self._has_warned = False
+
+    def look_for_descriptors(self) -> None:
+        """Say it once if there is none left: the event loop closes new connections then without a word."""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or self._is_out_of_descriptors:
+                return
+            self._is_out_of_descriptors = True
+            log.warning(
+                "no file descriptor is left with %d connections open: new ones are closed "
+                "(hint: raise `ulimit -n`, which is %d, or lower --max-connections)",
+                self._num_open,
+                resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )
+        else:
+            self._is_out_of_descriptors = False
 
     def _warn(self) -> None:
         """Say it once, and once more if it happens again after the number has halved."""

@@ -67,6 +67,12 @@ class Server(uvicorn.Server):
             scheme = "https" if self.config.is_ssl else "http"
             log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_description)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second, see whether there are file descriptors left."""
+        if counter % 10 == 0:
+            self._door.look_for_descriptors()
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End on a signal. It is not kept, for uvicorn raises what it kept once more after a clean end."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
