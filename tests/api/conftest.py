@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from openbei.api.app import create_app
+from openbei.api.connections import ConnectionLimits
 from openbei.api.edge import Edge
 from openbei.api.server import Tls, build_server
 from openbei.api.service import Limits
@@ -80,11 +81,18 @@ class Served:
 
     def await_value(self, name: str, wanted: float, **labels: str) -> None:
         """Wait until a metric has a value; fail after a while."""
+        self._await(name, lambda value: value == wanted, **labels)
+
+    def await_at_least(self, name: str, wanted: float, **labels: str) -> None:
+        """Wait until a metric has a value or more; fail after a while."""
+        self._await(name, lambda value: value >= wanted, **labels)
+
+    def _await(self, name: str, is_right: Callable[[float], bool], **labels: str) -> None:
         for _ in range(500):
-            if self.value(name, **labels) == wanted:
+            if is_right(self.value(name, **labels)):
                 return
             time.sleep(0.01)
-        raise AssertionError(f"{name} is {self.value(name, **labels)}, not {wanted}")
+        raise AssertionError(f"{name} is {self.value(name, **labels)}")
 
 
 def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
@@ -118,6 +126,7 @@ def serving(
     manifest: Manifest,
     edge: Edge | None = None,
     tls: Tls | None = None,
+    connections: ConnectionLimits | None = None,
 ) -> Iterator[Served]:
     metrics = Metrics()
     scheduler = Scheduler(engine, queue, metrics)
@@ -131,7 +140,9 @@ def serving(
         edge=edge,
         shutdown_deadline_s=5,
     )
-    server = build_server(app, scheduler, host="127.0.0.1", port=0, shutdown_deadline_s=5, tls=tls)
+    server = build_server(
+        app, scheduler, host="127.0.0.1", port=0, connections=connections, shutdown_deadline_s=5, tls=tls
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started and thread.is_alive():
@@ -165,7 +176,7 @@ Start = Callable[..., Served]
 
 @pytest.fixture
 def start(tokenizer_path: Path) -> Iterator[Start]:
-    """Start a server of one's own: `start(engine, queue=..., limits=..., manifest=..., edge=..., tls=...)`."""
+    """Start a server of one's own: `start(engine, ...)`, with the arguments of `serving`."""
     with ExitStack() as stack:
 
         def start_one(
@@ -175,8 +186,10 @@ def start(tokenizer_path: Path) -> Iterator[Start]:
             manifest: Manifest | None = None,
             edge: Edge | None = None,
             tls: Tls | None = None,
+            connections: ConnectionLimits | None = None,
         ) -> Served:
             queue, limits, manifest = queue or QueueLimits(), limits or Limits(), manifest or small_manifest()
-            return stack.enter_context(serving(tokenizer_path, engine, queue, limits, manifest, edge, tls))
+            one = serving(tokenizer_path, engine, queue, limits, manifest, edge, tls, connections)
+            return stack.enter_context(one)
 
         yield start_one

@@ -123,6 +123,10 @@ def test_pages_of_other_origins(start: Start) -> None:
     assert asked.headers["access-control-allow-origin"] == "https://page.example"
     allowed = {name.strip().lower() for name in asked.headers["access-control-allow-headers"].split(",")}
     assert allowed >= set(PREFLIGHT["access-control-request-headers"].split(","))
+    near = {**PREFLIGHT, "access-control-request-private-network": "true"}  # the server is in the browser's own network
+    asked = served.client.options("/v1/embeddings", headers=near)
+    assert asked.status_code == 200
+    assert asked.headers["access-control-allow-private-network"] == "true"
     headers = {"origin": "https://page.example", "authorization": "Bearer first-key"}
     answer = served.client.post("/v1/embeddings", json={"input": "w1"}, headers=headers)
     assert answer.status_code == 200
@@ -132,7 +136,7 @@ def test_pages_of_other_origins(start: Start) -> None:
     refused = served.client.post("/v1/embeddings", json={"input": "w1"}, headers={"origin": "https://page.example"})
     assert refused.status_code == 401
     assert refused.headers["access-control-allow-origin"] == "https://page.example"
-    other = served.client.options("/v1/embeddings", headers={**PREFLIGHT, "origin": "https://other.example"})
+    other = served.client.options("/v1/embeddings", headers={**near, "origin": "https://other.example"})
     assert other.status_code == 400
     assert "access-control-allow-origin" not in other.headers
 
@@ -233,3 +237,10 @@ def test_a_refusal_over_tls(start: Start, authority: trustme.CA, certificate: Pa
     with context(authority).wrap_socket(plain, server_hostname="127.0.0.1") as connection:
         connection.sendall(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nhost: x\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 414 ")
+
+
+def test_a_large_body_that_is_refused_over_tls(start: Start, authority: trustme.CA, certificate: Path) -> None:
+    """The answer is not lost while the client still sends."""
+    served = start(FakeEngine(), tls=Tls(certfile=certificate), edge=Edge(guard=Guard(KEYS)))
+    url = served.url.replace("http:", "https:") + "/v1/embeddings"
+    assert httpx.post(url, content=b"x" * 8_000_000, verify=context(authority)).status_code == 401

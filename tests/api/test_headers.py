@@ -5,11 +5,12 @@ import time
 
 import pytest
 
-from openbei.api import protocol
+from openbei.api.connections import ConnectionLimits
 from openbei.api.protocol import MAX_HEADER_BYTES, MAX_URL_BYTES
+from openbei.serving.fake_engine import FakeEngine
 
 from ..small_tokenizer import words
-from .conftest import MAX_TOKENS, Served
+from .conftest import MAX_TOKENS, Served, Start
 
 REQUESTS = [
     ("POST", "/v1/embeddings", {"input": "w1"}, 200),
@@ -36,9 +37,19 @@ def test_ids_come_back_in_every_answer(
     assert "x-baseten-customer-request-id" not in without[0]
 
 
+def test_the_id_of_a_hosted_deployment_comes_back(served: Served) -> None:
+    """A proxy in front has named the request already."""
+    headers = served.client.get("/health", headers={"x-baseten-request-id": "theirs"}).headers
+    assert headers["x-request-id"] == headers["x-baseten-request-id"] == "theirs"
+    both = {"x-baseten-request-id": "theirs", "x-request-id": "mine"}
+    headers = served.client.get("/health", headers=both).headers
+    assert (headers["x-request-id"], headers["x-baseten-request-id"]) == ("mine", "theirs")
+
+
 @pytest.mark.parametrize("bad", ["", "x" * 129, "tab\tinside", "ä"])
 def test_ids_that_are_not_taken(served: Served, bad: str) -> None:
     sent = {"x-request-id": bad.encode(), "x-baseten-customer-request-id": bad.encode()}
+    sent["x-baseten-request-id"] = bad.encode()
     response = served.client.get("/health", headers=sent)
     assert response.status_code == 200
     assert len(response.headers["x-request-id"]) == 32
@@ -129,19 +140,20 @@ def test_not_http(served: Served, data: bytes) -> None:
     ],
     ids=["headers", "body"],
 )
-def test_requests_that_never_end(data: bytes, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "PATIENCE_S", 0.2)
+def test_requests_that_never_end(data: bytes, start: Start) -> None:
+    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=1))
     answer = exchange(served, data)
     assert b"HTTP/1.1 408 Request Timeout\r\n" in answer
     assert b"the request did not arrive in time" in answer
 
 
-def test_a_request_in_slow_parts_is_answered(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "PATIENCE_S", 0.4)
+def test_a_request_in_slow_parts_is_answered(start: Start) -> None:
+    """As long as it brings more than the least that is wanted."""
+    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=1, min_body_bytes_per_s=0.1))
     body = b'{"input": "w1"}'
     with socket.create_connection(served.address, 20) as connection:
         connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
         for byte in body:
-            time.sleep(0.05)
+            time.sleep(0.1)
             connection.sendall(bytes([byte]))
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")

@@ -1,6 +1,7 @@
 """More than the server can take, clients that leave, an engine that fails."""
 
 import json
+import math
 import socket
 import threading
 from collections import Counter
@@ -98,3 +99,18 @@ def test_values_that_are_not_finite(start: Start) -> None:
     response = served.embed(input="w1")
     assert response.status_code == 500
     assert "not finite" in response.json()["error"]["message"]
+
+
+def test_when_to_come_back(start: Start) -> None:
+    """Retry-After is what waits by what the engine achieves: 40,000 tokens at 20,000 a second until it is known."""
+    engine = GatedEngine()
+    served = start(engine, QueueLimits(max_queue_tokens=40_000, max_batch_tokens=64))
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(served.embed, input=[[7] * 40] * 1000)
+        served.await_at_least("openbei_queue_tokens", 40_000)
+        tokens, speed = served.value("openbei_queue_tokens"), served.value("openbei_engine_tokens_per_s")
+        refused = served.embed(input="w1")
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) == math.ceil(tokens / speed) == 2
+        engine.gate.set()
+        assert waiting.result().status_code == 200

@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from openbei.api.edge import Edge
 from openbei.cli.logs import JsonLines
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.scheduler import QueueLimits
+from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import SequenceHead
 
 from ..small_tokenizer import words
@@ -110,3 +112,46 @@ def test_access_log(start: Start, caplog: pytest.LogCaptureFixture, logs: bool) 
         assert line["level"] == "info"
         assert (line["path"], line["status"], line["inputs"], line["request_id"]) == ("/v1/embeddings", 200, 2, "mine")
         assert missing.getMessage().startswith("GET /no%0Awhere 404 ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("a 200 1.0 ms", "a%20200%201.0%20ms"),
+        ("2026-01-01 ERROR all is lost", "2026-01-01%20ERROR%20all%20is%20lost"),
+        ('"quoted"', "%22quoted%22"),
+        ("0f3c-7_a.b:c", "0f3c-7_a.b:c"),
+    ],
+)
+def test_an_id_cannot_forge_a_line(start: Start, caplog: pytest.LogCaptureFixture, sent: str, shown: str) -> None:
+    """In text it is one word; JSON has it as it is."""
+    served = start(FakeEngine(), edge=Edge(logs_requests=True))
+    with caplog.at_level(logging.INFO, "openbei"):
+        served.client.get("/health", headers={"x-request-id": sent})
+    [record] = [record for record in caplog.records if record.name == "openbei.api.observe"]
+    assert record.getMessage().endswith(f" tokens {shown}")
+    assert json.loads(JsonLines().format(record))["request_id"] == sent
+
+
+def test_a_path_cannot_forge_a_line(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    served = start(FakeEngine(), edge=Edge(logs_requests=True))
+    with caplog.at_level(logging.INFO, "openbei"), socket.create_connection(served.address, 20) as connection:
+        connection.sendall(b"GET /a\x85b\xe9 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        while connection.recv(65536):
+            pass
+    assert "\x85" not in caplog.text
+
+
+def test_an_unexpected_failure_names_its_request(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Tokenizer):
+        async def off_loop(self, work: object, num_characters: int) -> Any:
+            raise RuntimeError("a bug")
+
+    served = start(FakeEngine())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tokenizer, "off_loop", Broken.off_loop)
+        answer = served.client.post("/v1/embeddings", json={"input": "w1"}, headers={"x-request-id": "mine"})
+    assert answer.status_code == 500
+    [record] = [record for record in caplog.records if record.name == "openbei.api.failures"]
+    assert json.loads(JsonLines().format(record))["request_id"] == "mine"
+    assert record.getMessage() == "request mine failed unexpectedly"

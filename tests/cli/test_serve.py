@@ -1,12 +1,13 @@
 """`bei serve`, end to end: a real process, the real `openai` client, SIGTERM."""
 
+import http.client
 import json
 import re
 import signal
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -22,7 +23,7 @@ from openbei.engine_dir import EngineDir
 from ..checkpoint import judge_vectors
 from ..prose import WORDS
 from ..same_embedding import worst_cosine
-from .conftest import Run, serving
+from .conftest import BEI, Run, serving
 
 TEXTS = [" ".join(WORDS[i : i + 3 + i]) for i in range(20)]
 
@@ -59,17 +60,21 @@ def test_a_changed_config_is_built_again(config: Path, tmp_path: Path, variables
 
 
 def test_sigterm_drains(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:
-    """Requests in flight are answered, and the process ends well."""
-    texts = [" ".join(WORDS[:100])] * 200
-    arguments = (tiny_engine_dir.path, "--backend", "reference", "--max-batch-tokens", 128)
-    with serving(*arguments, variables=variables) as (server, url, _), ThreadPoolExecutor(4) as clients:
-        asked = [
-            clients.submit(httpx.post, f"{url}/v1/embeddings", json={"input": texts}, timeout=60) for _ in range(4)
-        ]
-        while httpx.get(f"{url}/metrics").text.count("te_queue_size 4.0") == 0:
-            pass
+    """A request that the server has is answered, and the process ends well."""
+    body = json.dumps({"input": TEXTS}).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nexpect: 100-continue\r\n\r\n"
+    with serving(tiny_engine_dir.path, variables=variables) as (server, url, _):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+        connection.connect()
+        connection.sock.sendall(head.encode())
+        assert connection.sock.recv(100).startswith(b"HTTP/1.1 100 ")  # the server waits for the body, and for us
         server.send_signal(signal.SIGTERM)
-        assert [len(answer.result().json()["data"]) for answer in asked] == [len(texts)] * 4
+        assert server.stderr
+        assert any("shutting down" in line for line in server.stderr)
+        connection.sock.sendall(body)
+        answer = http.client.HTTPResponse(connection.sock)
+        answer.begin()
+        assert len(json.loads(answer.read())["data"]) == len(TEXTS)
         assert server.wait(timeout=60) == 0
 
 
@@ -146,6 +151,34 @@ def test_log_lines_for_machines(tiny_engine_dir: EngineDir, variables: dict[str,
     [access] = [line for line in lines if "request_id" in line]
     assert (access["method"], access["path"], access["status"]) == ("POST", "/v1/embeddings", 200)
     assert (access["inputs"], access["request_id"]) == (2, "mine")
+
+
+def test_log_on_standard_output(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:
+    command = [*BEI, "serve", str(tiny_engine_dir.path), "--port", "0", "--log-to", "stdout"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=variables, text=True) as server:
+        assert server.stdout
+        assert any("ready on http://" in line for line in server.stdout)
+        server.send_signal(signal.SIGTERM)
+        assert server.communicate(timeout=60)[1] == ""
+
+
+def test_options_of_connections_reach_the_server(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:
+    arguments = (
+        "--max-connections",
+        1,
+        "--request-timeout-s",
+        3,
+        "--max-bodies-bytes",
+        10,
+        "--payload-limit-bytes",
+        9,
+    )
+    with serving(tiny_engine_dir.path, *arguments, variables=variables) as (_, url, _):
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), 20) as silent:
+            assert httpx.get(f"{url}/health").status_code == 503
+            assert silent.recv(100) == b""
 
 
 def test_https(tiny_engine_dir: EngineDir, variables: dict[str, str], tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openbei.batch import Sequence
@@ -37,8 +36,26 @@ def test_names_of_text_embeddings_inference() -> None:
 
 
 def test_prometheus_reads_it() -> None:
-    families = text_string_to_metric_families(generate_latest(Metrics().registry).decode())
+    families = text_string_to_metric_families(Metrics().text().decode())
     assert all(family.documentation for family in families)
+
+
+def test_counters_are_typed_so() -> None:
+    """`rate` is for counters, and tools that read types refuse it for gauges. What rises and falls stays a gauge."""
+    metrics = Metrics()
+    metrics.http_requests.labels("/embed", "200").inc()
+    text = metrics.text().decode()
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    rising = {
+        *("te_request_count", "te_request_success", "te_request_failure", "te_embed_count", "te_embed_success"),
+        *("te_predict_count", "te_predict_success", "openbei_http_requests", "openbei_truncated_inputs"),
+        *("openbei_batch_failure", "openbei_padding_saved", "openbei_cancelled_requests"),
+    }
+    assert {name for name, kind in types.items() if kind == "counter"} == rising
+    assert {name for name, kind in types.items() if kind == "gauge" and not name.endswith("_created")} == {
+        *("te_queue_size", "openbei_queue_tokens", "openbei_load", "openbei_engine_tokens_per_s"),
+    }
+    assert 'openbei_http_requests{route="/embed",status="200"} 1.0\n' in text
 
 
 def test_a_batch() -> None:

@@ -1,6 +1,6 @@
 """GET routes that say what is served: the index, the models, the model's details, the metrics."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from openbei.api.call import Call, Reply
 from openbei.api.service import Service
@@ -51,7 +51,7 @@ async def info(service: Service, call: Call) -> Reply:
 
 async def metrics(service: Service, call: Call) -> Reply:
     """Prometheus text format."""
-    return Reply(generate_latest(service.metrics.registry), content_type=CONTENT_TYPE_LATEST.encode())
+    return Reply(service.metrics.text(), content_type=CONTENT_TYPE_LATEST.encode())
 
 
 def _model(service: Service) -> Model:

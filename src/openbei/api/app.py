@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openbei import __version__
 from openbei.api import headers
+from openbei.api.bodies import Bodies
 from openbei.api.call import Call, Reply
 from openbei.api.edge import Edge
 from openbei.api.endpoint import Endpoint
@@ -60,6 +61,7 @@ def create_app(
     Raises ConfigError if the manifest's `default_route` is none.
     """
     edge = edge or Edge()
+    limits = limits or Limits()
     service = Service(
         manifest=manifest,
         version=__version__,
@@ -67,7 +69,8 @@ def create_app(
         tokenizer=tokenizer,
         scheduler=scheduler,
         metrics=metrics,
-        limits=limits or Limits(),
+        limits=limits,
+        bodies=Bodies(max(limits.max_bodies_bytes, limits.max_body_bytes)),
         routes=served(manifest),
     )
     task = metrics.embed if manifest.spec.task in EMBEDDING_TASKS else metrics.predict
@@ -92,6 +95,7 @@ def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
         allow_origins=origins,
         allow_methods=("GET", "POST"),
         allow_headers=("*",),
+        allow_private_network=True,
         expose_headers=headers.EXPOSED,
         max_age=3600,
     )

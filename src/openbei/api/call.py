@@ -13,6 +13,7 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
+from openbei.api.bodies import Bodies
 from openbei.api.compression import inflated
 from openbei.api.refusals import BodyTooLargeError, Header
 from openbei.errors import DeadlineError, InputError
@@ -50,9 +51,11 @@ class Reply:
 class Call:
     """A request as a handler sees it. Every wait raises ClientDisconnect when the client has gone."""
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, bodies: Bodies) -> None:
         self._scope = scope
         self._receive = receive
+        self._bodies = bodies
+        self._num_bytes_held = 0
         self.arrival_s = time.monotonic()
         self.measured = Measured()
 
@@ -75,7 +78,8 @@ class Call:
     async def body(self, max_bytes: int) -> bytes:
         """The whole body, inflated. Raises BodyTooLargeError as soon as it is known to be above `max_bytes`.
 
-        Raises what `inflated` raises for a body that came compressed.
+        Raises what `inflated` raises for a body that came compressed, and OverloadedError if bodies of all requests
+        hold too much.
         """
         num_bytes = 0
         parts: list[bytes] = []
@@ -86,10 +90,24 @@ class Call:
                 raise ClientDisconnect
             parts.append(message.get("body", b""))
             num_bytes += len(parts[-1])
+            self._hold(len(parts[-1]))
             is_complete = num_bytes > max_bytes or not message.get("more_body", False)
         if num_bytes > max_bytes or not parts:
             raise BodyTooLargeError(max_bytes)
-        return await inflated(b"".join(parts), self.headers.get(b"content-encoding", b""), max_bytes)
+        whole = b"".join(parts)
+        content = await inflated(whole, self.headers.get(b"content-encoding", b""), max_bytes)
+        if content is not whole:
+            self._hold(len(content))
+        return content
+
+    def close(self) -> None:
+        """The request is over: others may have the room of its body."""
+        self._bodies.give_back(self._num_bytes_held)
+        self._num_bytes_held = 0
+
+    def _hold(self, num_bytes: int) -> None:
+        self._bodies.take(num_bytes)
+        self._num_bytes_held += num_bytes
 
     def check_deadline(self) -> None:
         """Raise DeadlineError if the client's time limit is over already, before any work is done for it."""

@@ -27,7 +27,13 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, unless nobody listens any more."""
-        call = Call(scope, receive)
+        call = Call(scope, receive, self._service.bodies)
+        try:
+            await self._answer(scope, call, send)
+        finally:
+            call.close()
+
+    async def _answer(self, scope: Scope, call: Call, send: Send) -> None:
         request_id = headers.request_id(call.headers)
         failure = None
         try:
@@ -41,7 +47,7 @@ class Endpoint:
         except Exception as error:
             start_s = time.monotonic()
             failure = failures.classify(error)[1]
-            reply = failures.reply(error, self._row.dialect)
+            reply = failures.reply(error, self._row.dialect, request_id.decode())
             body, sent = await self._encoded(reply, call)
         sent += [(b"content-length", b"%d" % len(body)), *reply.headers, *headers.identity(request_id, call.headers)]
         end_s = time.monotonic()

@@ -9,6 +9,7 @@ import math
 import msgspec
 
 from openbei.api.call import Reply
+from openbei.api.observe import quoted
 from openbei.api.refusals import (
     BodyEncodingError,
     BodyTooLargeError,
@@ -70,11 +71,12 @@ def classify(error: Exception) -> tuple[int, str]:
     return next(STATUSES[base] for base in type(error).__mro__ if base in STATUSES)
 
 
-def reply(error: Exception, dialect: Dialect = "openai") -> Reply:
-    """The answer to a request that raised, in the shape of a dialect."""
+def reply(error: Exception, dialect: Dialect = "openai", request_id: str = "") -> Reply:
+    """The answer to a request that raised, in the shape of a dialect; `request_id` is for the log."""
     status, code = classify(error)
     if not isinstance(error, OpenbeiError):
-        log.error("a request failed unexpectedly", exc_info=error)
+        fields = {"request_id": request_id}
+        log.error("request %s failed unexpectedly", quoted(request_id), exc_info=error, extra={"fields": fields})
         return Reply(body(status, code, "the server failed unexpectedly; its log says why", dialect=dialect), status)
     headers: tuple[Header, ...] = error.headers if isinstance(error, RefusedError) else ()
     if isinstance(error, OverloadedError):

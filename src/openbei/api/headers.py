@@ -6,10 +6,12 @@ import uuid
 from openbei.api.call import Measured
 from openbei.api.refusals import Header
 
+REQUEST_ID = b"x-request-id"
+BASETEN_ID = b"x-baseten-request-id"
 CUSTOMER_ID = b"x-baseten-customer-request-id"
 
 EXPOSED = (
-    "x-request-id", "x-baseten-request-id", CUSTOMER_ID.decode(), "x-compute-type", "x-compute-time",
+    REQUEST_ID.decode(), BASETEN_ID.decode(), CUSTOMER_ID.decode(), "x-compute-type", "x-compute-time",
     "x-compute-characters", "x-compute-tokens", "x-total-time", "x-tokenization-time", "x-queue-time",
     "x-inference-time", "x-truncated-inputs", "retry-after",
 )  # fmt: skip
@@ -19,16 +21,20 @@ _ID = re.compile(rb"[ -~]{1,128}")
 
 
 def request_id(headers: dict[bytes, bytes]) -> bytes:
-    """The client's own if it is printable ASCII of at most 128 characters, or a new one."""
-    given = headers.get(b"x-request-id", b"")
-    return given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
+    """The client's own or Baseten's, if it is printable ASCII of at most 128 characters, or a new one."""
+    return _given(headers, REQUEST_ID) or _given(headers, BASETEN_ID) or uuid.uuid4().hex.encode()
 
 
 def identity(request_id: bytes, headers: dict[bytes, bytes]) -> list[Header]:
     """The ids of a request, for its answer."""
-    ids = [(b"x-request-id", request_id), (b"x-baseten-request-id", request_id)]
-    customer = headers.get(CUSTOMER_ID, b"")
-    return [*ids, (CUSTOMER_ID, customer)] if _ID.fullmatch(customer) else ids
+    found = [(REQUEST_ID, request_id), (BASETEN_ID, _given(headers, BASETEN_ID) or request_id)]
+    customer = _given(headers, CUSTOMER_ID)
+    return [*found, (CUSTOMER_ID, customer)] if customer else found
+
+
+def _given(headers: dict[bytes, bytes], name: bytes) -> bytes | None:
+    value = headers.get(name, b"")
+    return value if _ID.fullmatch(value) else None
 
 
 def cost(measured: Measured, total_s: float, compute_type: bytes) -> list[Header]:

@@ -18,7 +18,7 @@ PROBE_TIMEOUT_S = 5.0
 async def health(service: Service, call: Call) -> Reply:
     """200 with an empty body, or 503."""
     scheduler = service.scheduler
-    if not scheduler.is_healthy:
+    if scheduler.is_draining or not scheduler.is_healthy:
         raise UnavailableError("the server is shutting down or its engine has stopped")
     if scheduler.seconds_since_success > FRESH_S:
         probe = Sequence(np.zeros(1, np.int32), 1)

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from openbei.api.call import Measured
 from openbei.api.tracing import Tracer
@@ -61,7 +62,8 @@ class Observer:
         if self._logs:
             line = "%(method)s %(path)s %(status)d %(ms).1f ms %(inputs)d inputs %(tokens)d tokens %(request_id)s"
             fields = log_fields(outcome)
-            log.info(line, fields, extra={"fields": fields})
+            shown = {**fields, "path": quoted(outcome.path), "request_id": quoted(outcome.request_id)}
+            log.info(line, shown, extra={"fields": fields})
 
     def _count(self, outcome: Outcome) -> None:
         metrics, measured = self._metrics, outcome.measured
@@ -78,6 +80,11 @@ class Observer:
         times = (outcome.duration_s, measured.tokenization_s, measured.queue_s, measured.inference_s)
         metrics.request.observe(*times)
         self._task.observe(*times)
+
+
+def quoted(text: str) -> str:
+    """What a client made up, as one word of a line of text: it must not look like something that the server says."""
+    return quote(text, safe="!$%&'()*+,/:;=?@[]|")
 
 
 def log_fields(outcome: Outcome) -> dict[str, str | int | float]:

@@ -1,26 +1,43 @@
-"""HTTP/1.1 on a connection: uvicorn's protocol with limits, and an answer for what never becomes a request."""
+"""HTTP/1.1 on a connection: uvicorn's protocol with limits, and an answer for what never becomes a request.
+
+One request is parsed at a time. What a client sends ahead waits unparsed, and is bounded.
+"""
 
 import asyncio
 from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import unquote
 
+import httptools
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from openbei.api import failures
+from openbei.api.connections import Door
+from openbei.api.exchange import Exchange, Flow, GentleTransport
+from openbei.api.framing import Pieces, head_without_upgrade
+from openbei.api.refusals import Header
 
 MAX_HEADER_BYTES = 65_536
 MAX_URL_BYTES = 8_192
 
-LINGER_S = 2.0
-"""How long what still comes is read and thrown away after a refusal, so that the refusal is not lost on its way."""
+MAX_BYTES_AHEAD = 65_536
+"""How much a client may send behind a request before reading stops; what one read brings may come on top."""
 
-PATIENCE_S = 60.0
-"""How long headers may take, and how long a body may pause: a request that never ends must not hold a connection."""
+LINGER_S = 2.0
+"""How long what still comes is read and thrown away after the last answer, so that it is not lost on its way."""
+
+MAX_LINGER_BYTES = 67_108_864
+"""How much of it is read."""
 
 REFUSALS = {
     400: "this is not HTTP/1.1",
+    405: "the method CONNECT is for proxies, and this is none",
     408: "the request did not arrive in time",
     414: f"the URL is longer than {MAX_URL_BYTES} bytes",
     431: f"the headers are larger than {MAX_HEADER_BYTES} bytes",
+    503: "the server is shutting down",
 }
 
 
@@ -31,96 +48,300 @@ class _RefusalError(Exception):
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which by itself reads headers without end and refuses in plain text."""
 
-    _num_unparsed = 0  # bytes since something was complete
+    _num_unparsed = 0  # bytes since something was complete: a request, its head, a part of its body
     _num_header_bytes = 0
+    _num_body_bytes = 0
     _is_in_body = False
+    _is_repeated = False  # the parser reads a head for the second time
     _status = 400
-    _is_refused = False
-    _heard_s = 0.0  # when headers began, or the last part of a body came
+    _is_ending = False
+    _ahead = b""  # what has come
+    _num_parsed = 0  # how much of it is parsed
+    _num_thrown_away = 0
+    _num_unsent = 0  # bytes that waited for the client to read them when it was looked last
     _watch: asyncio.TimerHandle | None = None
 
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        door: Door,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._door = door
+        self._limits = door.limits
+        self._pieces = Pieces()
+        self._opened_s = self._unsent_s = self.loop.time()
+        self._head_s: float | None = self._opened_s  # since when a head is awaited; None if none is
+        self._body_s = 0.0  # when the head was complete
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a request that is arriving or not yet answered."""
+        return not self._is_ending and (self._num_unparsed > 0 or self._is_in_body or self._awaits_answer)
+
+    @property
+    def _awaits_answer(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether a request has arrived whole, and the next one waits for its answer."""
+        return self._awaits_answer and not self._is_in_body
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to watch how long requests take to arrive."""
+        """Let a client in, or not; begin to watch how long its requests take to arrive."""
         super().connection_made(transport)
+        self.flow: Flow = Flow(transport)
         self._look_again()
+        refusal = self._door.enter(self._address)
+        if self._door.is_flooded:
+            self._is_ending = True
+            transport.abort()
+        elif refusal:
+            self._refuse(refusal.status, refusal.message, refusal.headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
         if self._watch:
             self._watch.cancel()
+        self._unset_keepalive_if_required()
+        self._door.leave(self._address)
+        self._is_ending = True
+        self._ahead = b""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, unless this connection was refused already."""
-        if self._is_refused:
+        """Parse up to the end of a request; what is behind it waits until that one is answered."""
+        if self._is_ending:
+            self._num_thrown_away += len(data)
+            if self._num_thrown_away > MAX_LINGER_BYTES:
+                self.transport.close()
             return
-        if self._is_in_body or self._num_unparsed == 0:
-            self._heard_s = self.loop.time()
-        self._num_unparsed += 0 if self._is_in_body else len(data)
-        super().data_received(data)
-        if self._num_unparsed > MAX_HEADER_BYTES + MAX_URL_BYTES and not self._is_refused:
-            self._refuse(431)
+        self._ahead = self._ahead[self._num_parsed :] + data if self._num_parsed < len(self._ahead) else data
+        self._num_parsed = 0
+        self._advance()
+
+    def on_response_complete(self) -> None:
+        """An answer is written: go on with what was sent ahead."""
+        if self._is_ending:
+            self.server_state.total_requests += 1
+            return
+        super().on_response_complete()
+        self._advance()
+
+    def shutdown(self) -> None:
+        """The server ends: close, unless there is a request. Its answer will be the last one."""
+        if not self.is_busy:
+            self.transport.close()
+
+    def _advance(self) -> None:
+        while self._num_parsed < len(self._ahead) and not self._is_ending and not self._is_waiting:
+            self._unset_keepalive_if_required()
+            if self._head_s is None and not self._is_in_body:
+                self._head_s = self.loop.time()
+            start, self._num_parsed = self._num_parsed, self._pieces.end(self._ahead, self._num_parsed)
+            is_all = self._num_parsed - start == len(self._ahead)
+            self._parse(self._ahead if is_all else self._ahead[start : self._num_parsed])
+        if self._num_parsed >= len(self._ahead):
+            self._ahead, self._num_parsed = b"", 0
+        if not self._is_ending:
+            self.flow.hold(self._is_waiting and len(self._ahead) - self._num_parsed > MAX_BYTES_AHEAD)
 
     def on_message_begin(self) -> None:
         """A new request."""
+        if self._is_repeated:
+            return
+        if self._awaits_answer or self._is_in_body:
+            self._stop(400)  # requests end where Pieces cut, or they are not HTTP/1.1
         self._num_header_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """The URL, or the next part of it."""
+        if self._is_repeated:
+            return
         super().on_url(url)
         if len(self.url) > MAX_URL_BYTES:
             self._stop(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer."""
+        """A header; or a trailer, which is counted and dropped: what comes behind a body is not part of the head."""
+        if self._is_repeated:
+            return
         self._num_header_bytes += len(name) + len(value) + 4
         if self._num_header_bytes > MAX_HEADER_BYTES:
             self._stop(431)
-        super().on_header(name, value)
+        if not self._is_in_body:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Headers are over."""
+        """The head is complete: begin to answer. With an offer to upgrade it is read once more, without the offer."""
+        if self.parser.should_upgrade():
+            return
         self._is_in_body = True
+        self._num_unparsed = self._num_body_bytes = 0
+        self._head_s = None
+        self._body_s = self.loop.time()
+        self._pieces.begin_body(self.headers)
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope |= {
+            "method": self.parser.get_method().decode("ascii"),
+            "http_version": self.parser.get_http_version(),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+        }
+        self.cycle = self._exchange()
+        task = self.loop.create_task(self.cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _exchange(self) -> Exchange:
+        exchange = Exchange(
+            scope=self.scope,
+            transport=cast(asyncio.Transport, GentleTransport(self.transport, self.end)),
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        exchange.is_last_answer = self._is_last_answer
+        return exchange
+
+    def _is_last_answer(self) -> bool:
+        """Whether the connection closes after the next answer: the server ends, or the connection is old."""
+        oldest_s = self._limits.max_connection_age_s
+        return self._door.is_draining or (oldest_s is not None and self.loop.time() - self._opened_s > oldest_s)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
         self._num_unparsed = 0
-        super().on_headers_complete()
+        self._num_body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The next bytes are headers again."""
+        """The next bytes are a head again."""
+        if self.parser.should_upgrade():
+            return
         self._is_in_body = False
         self._num_unparsed = 0
+        self._pieces.end_body()
         super().on_message_complete()
 
+    def give_up(self) -> None:
+        """Refuse a request that has not arrived when the server ends; what the engine has gets its answer there."""
+        if not self._is_ending and (self._is_in_body or self._num_unparsed > 0):
+            self._refuse(503)
+
+    def end(self) -> None:
+        """Close: at once for writing, for reading when the client has had time to see the last answer."""
+        self._is_ending = True
+        self._ahead = b""
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        elif not self._is_in_body:  # TLS, and nothing that still comes
+            self.transport.close()
+            return
+        self.flow.hold(False)
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _parse(self, piece: bytes) -> None:
+        self._num_unparsed += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(piece[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(self._status)
+        if self._num_unparsed > MAX_HEADER_BYTES + MAX_URL_BYTES and not self._is_ending:
+            self._refuse(431)
+
+    def _decline(self, rest: bytes) -> None:
+        """Go on as if the client had not offered to upgrade (RFC 9110, 7.8): what follows is this request's body."""
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(405)
+            return
+        head = head_without_upgrade(self.parser.get_method(), self.parser.get_http_version(), self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_repeated = True
+        try:
+            self.parser.feed_data(head)
+        except httptools.HttpParserError:
+            self._refuse(self._status)
+        finally:
+            self._is_repeated = False
+        self._num_parsed -= len(rest)
+
     def send_400_response(self, msg: str) -> None:
-        """What the parser calls when it cannot go on."""
+        """What uvicorn calls when it cannot go on."""
         self._refuse(self._status)
 
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
     def _look_again(self) -> None:
-        self._watch = self.loop.call_later(PATIENCE_S / 4, self._check_progress)
+        self._watch = self.loop.call_later(self._limits.request_timeout_s / 4, self._check_progress)
 
     def _check_progress(self) -> None:
-        is_arriving = (self._is_in_body and not self.flow.read_paused) or self._num_unparsed > 0
-        if is_arriving and self.loop.time() - self._heard_s > PATIENCE_S:
+        """End what takes too long: a head, a body, a client that does not read, a connection that is old."""
+        now_s = self.loop.time()
+        if self._is_stuck(now_s):
+            self.transport.abort()
+        elif self._is_ending:
+            self._look_again()
+        elif self._is_late(now_s):
             self._refuse(408)
+        elif self._is_silent(now_s) or (self._is_last_answer() and not self.is_busy):
+            self.end()
         else:
             self._look_again()
+
+    def _is_late(self, now_s: float) -> bool:
+        if self._is_in_body:
+            return now_s - self._body_s > self._limits.body_deadline_s(self._num_body_bytes)
+        since_s = self._head_s
+        return self._num_unparsed > 0 and since_s is not None and now_s - since_s > self._limits.request_timeout_s
+
+    def _is_silent(self, now_s: float) -> bool:
+        return self.cycle is None and now_s - self._opened_s > self._limits.request_timeout_s
+
+    def _is_stuck(self, now_s: float) -> bool:
+        num_unsent = self.transport.get_write_buffer_size()
+        if num_unsent == 0 or num_unsent != self._num_unsent:
+            self._num_unsent, self._unsent_s = num_unsent, now_s
+        return now_s - self._unsent_s > self._limits.request_timeout_s
 
     def _stop(self, status: int) -> None:
         self._status = status
         raise _RefusalError
 
-    def _refuse(self, status: int) -> None:
-        """Answer, then close: at once for writing, for reading when the client has had time to see the answer."""
-        self._is_refused = True
-        if self.cycle and not self.cycle.response_complete:
+    def _refuse(self, status: int, message: str | None = None, headers: tuple[Header, ...] = ()) -> None:
+        """Answer, then close."""
+        if self._awaits_answer:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         phrase = HTTPStatus(status).phrase
-        body = failures.body(status, phrase.lower().replace(" ", "_").replace("-", "_"), REFUSALS[status])
-        head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
-        if not self.transport.can_write_eof():
-            self.transport.close()
-            return
-        self.transport.write_eof()
-        self.loop.call_later(LINGER_S, self.transport.close)
+        code = phrase.lower().replace(" ", "_").replace("-", "_")
+        body = failures.body(status, code, message or REFUSALS[status])
+        lines = [
+            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n".encode(),
+            b"content-length: %d\r\nconnection: close\r\n" % len(body),
+            *(b"%s: %s\r\n" % header for header in headers),
+            b"\r\n",
+            body,
+        ]
+        self.transport.write(b"".join(lines))
+        self.end()

@@ -1,18 +1,22 @@
 """The web server around the app: uvicorn, TLS, its start and its end. No routes."""
 
 import asyncio
+import functools
 import logging
 import signal
 import ssl
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from openbei.api.connections import ConnectionLimits, Door
 from openbei.api.protocol import BoundedProtocol
 from openbei.config import Secret
 from openbei.errors import ConfigError
@@ -22,6 +26,15 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop may keep the engine's thread from its next batch (Python's default is ten times that)."""
+
+FAREWELL_S = 1.0
+"""How long kept-alive connections stay when the listener is closed: a request on its way gets an answer."""
+
+TICK_S = 0.02
+"""How often it is looked whether what is waited for at the end has come."""
+
+FORCED_END_S = 5
+"""How long answers may take to be written after the deadline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +50,13 @@ class Tls:
 class Server(uvicorn.Server):
     """uvicorn's server, which logs where it listens, and drains the scheduler while it closes connections."""
 
-    def __init__(self, config: uvicorn.Config, scheduler: Scheduler, deadline_s: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, scheduler: Scheduler, door: Door, *, drain_s: float, deadline_s: float
+    ) -> None:
         super().__init__(config)
         self._scheduler = scheduler
+        self._door = door
+        self._drain_s = drain_s
         self._deadline_s = deadline_s
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
@@ -50,17 +67,46 @@ class Server(uvicorn.Server):
             scheme = "https" if self.config.is_ssl else "http"
             log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_description)
 
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second, see whether there are file descriptors left."""
+        if counter % 10 == 0:
+            self._door.look_for_descriptors()
+        return await super().on_tick(counter)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """End on a signal. It is not kept, for uvicorn raises what it kept once more after a clean end."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+        if sig == signal.SIGINT:
+            self._drain_s = 0  # a person waits, and no load balancer has to notice
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """Refuse new requests, finish those in flight, and fail what is left at the deadline."""
+        """Tell load balancers, close the listener, finish the requests that there are, fail what is left too late."""
+        self._door.is_draining = True
+        self._scheduler.drain()
+        if self._drain_s:
+            log.info("draining: new connections are answered for %.0f s more", self._drain_s)
+            await self._until(lambda: False, self._drain_s)
         log.info("shutting down, at most %.0f s", self._deadline_s)
-        draining = asyncio.create_task(self._scheduler.close(self._deadline_s))
+        for server in self.servers:
+            server.close()
+        ends_s = time.monotonic() + self._deadline_s
+        await self._until(lambda: not self._connections, min(FAREWELL_S, self._deadline_s))
+        await self._until(lambda: not any(one.is_busy for one in self._connections), ends_s - time.monotonic())
+        for connection in self._connections:
+            connection.give_up()
+        await self._scheduler.close(0)
         await super().shutdown(sockets)
-        await draining
+
+    @property
+    def _connections(self) -> list[BoundedProtocol]:
+        return cast(list[BoundedProtocol], list(self.server_state.connections))
+
+    async def _until(self, is_done: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until something is true, or for so long; not at all once the end is forced."""
+        ends_s = time.monotonic() + timeout_s
+        while not is_done() and not self.force_exit and time.monotonic() < ends_s:
+            await asyncio.sleep(TICK_S)
 
 
 def build_server(
@@ -69,6 +115,8 @@ def build_server(
     *,
     host: str,
     port: int,
+    connections: ConnectionLimits | None = None,
+    drain_s: float = 0.0,
     shutdown_deadline_s: float = 30.0,
     tls: Tls | None = None,
 ) -> Server:
@@ -76,12 +124,13 @@ def build_server(
 
     Raises ConfigError for certificates that cannot be used.
     """
+    door = Door(connections or ConnectionLimits())
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, door=door)),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -89,14 +138,13 @@ def build_server(
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=cast(int, door.limits.keep_alive_s),
         backlog=2048,
-        # A little more than the scheduler's own, so that what is late gets an answer and not a closed connection.
-        timeout_graceful_shutdown=int(shutdown_deadline_s) + 5,
+        timeout_graceful_shutdown=FORCED_END_S,
         **(_ssl_options(tls) if tls else {}),
     )
     _load(config)
-    return Server(config, scheduler, shutdown_deadline_s)
+    return Server(config, scheduler, door, drain_s=drain_s, deadline_s=shutdown_deadline_s)
 
 
 def _ssl_options(tls: Tls) -> dict[str, Any]:
@@ -126,9 +174,20 @@ def serve(
     *,
     host: str,
     port: int,
+    connections: ConnectionLimits | None = None,
+    drain_s: float = 0.0,
     shutdown_deadline_s: float = 30.0,
     tls: Tls | None = None,
 ) -> None:
     """Serve until TERM or INT, then drain. Raises ConfigError as `build_server`, SystemExit if the port is taken."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    build_server(app, scheduler, host=host, port=port, shutdown_deadline_s=shutdown_deadline_s, tls=tls).run()
+    build_server(
+        app,
+        scheduler,
+        host=host,
+        port=port,
+        connections=connections,
+        drain_s=drain_s,
+        shutdown_deadline_s=shutdown_deadline_s,
+        tls=tls,
+    ).run()

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from openbei.api.bodies import Bodies
 from openbei.api.call import Call, Reply
 from openbei.engine_dir import Manifest
 from openbei.serving.metrics import Metrics
@@ -13,10 +14,11 @@ from openbei.serving.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a client may send in one request."""
+    """What a client may send in one request; and `max_bodies_bytes`, what the bodies of all requests may hold."""
 
     max_client_batch_size: int = 2048
     max_body_bytes: int = 100_000_000
+    max_bodies_bytes: int = 300_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,7 @@ class Service:
     scheduler: Scheduler
     metrics: Metrics
     limits: Limits
+    bodies: Bodies
     routes: "tuple[Row, ...]"
 
 

@@ -1,7 +1,9 @@
 """How log lines look: text for people, or one JSON object a line for machines."""
 
 import logging
+import sys
 import time
+from typing import Literal
 
 import msgspec
 
@@ -31,9 +33,17 @@ FORMATS: dict[str, logging.Formatter] = {
 """For servers text and json; plain where a person waits for a command."""
 
 
+Stream = Literal["stderr", "stdout"]
+
+
 def log_to_stderr(level: str, form: str = "plain") -> None:
     """Have every log line of this process on standard error, in one of FORMATS."""
-    handler = logging.StreamHandler()
+    log_to("stderr", level, form)
+
+
+def log_to(stream: Stream, level: str, form: str = "plain") -> None:
+    """The same, on standard error or standard output."""
+    handler = logging.StreamHandler(sys.stdout if stream == "stdout" else sys.stderr)
     handler.setFormatter(FORMATS[form])
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from openbei.api.app import create_app
-from openbei.api.server import serve
 from openbei.api.service import Limits
 from openbei.cli import logs, targets
+from openbei.cli.connection_options import ConnectionArguments, connection_options
 from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
@@ -42,16 +42,22 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @_limit("--max-concurrent-requests", QUEUE.max_concurrent_requests, "The same in requests. Up for many small ones.")
 @_limit("--max-client-batch-size", CLIENT.max_client_batch_size, "Texts in a request. Down to make clients share.")
 @_limit("--payload-limit-bytes", CLIENT.max_body_bytes, "Size of a request. Down where clients are not trusted.")
-@click.option(
-    "--shutdown-timeout-s",
-    default=30.0,
-    type=click.FloatRange(0),
-    help="Seconds that requests in flight have once the server is told to stop. Up for long requests.",
+@_limit(
+    "--max-bodies-bytes",
+    CLIENT.max_bodies_bytes,
+    "The same of all requests at once; more get 429. At least --payload-limit-bytes. Up for large ones side by side.",
 )
 @click.option(
     "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="debug to see why."
 )
 @click.option("--log-format", default="text", type=click.Choice(["text", "json"]), help="json for log collectors.")
+@click.option(
+    "--log-to",
+    default="stderr",
+    type=click.Choice(["stderr", "stdout"]),
+    help="stdout where collectors take standard error for errors.",
+)
+@connection_options
 @edge_options
 def command(
     target: str,
@@ -66,13 +72,15 @@ def command(
     max_concurrent_requests: int,
     max_client_batch_size: int,
     payload_limit_bytes: int,
-    shutdown_timeout_s: float,
+    max_bodies_bytes: int,
     log_level: str,
     log_format: str,
+    log_to: logs.Stream,
+    connections: ConnectionArguments,
     arguments: EdgeArguments,
 ) -> None:
     """Serve TARGET over HTTP until told to stop; build its engine directory first if there is none or it is stale."""
-    logs.log_to_stderr(log_level, log_format)
+    logs.log_to(log_to, log_level, log_format)
     environment = targets.read_environment()
     edge, tls = arguments.edge(environment), arguments.tls(environment)
     warn_if_open(host, edge.guard)
@@ -93,8 +101,12 @@ def command(
         tokenizer=Tokenizer.open(engine_dir),
         scheduler=scheduler,
         metrics=metrics,
-        limits=Limits(max_client_batch_size=max_client_batch_size, max_body_bytes=payload_limit_bytes),
+        limits=Limits(
+            max_client_batch_size=max_client_batch_size,
+            max_body_bytes=payload_limit_bytes,
+            max_bodies_bytes=max_bodies_bytes,
+        ),
         edge=edge,
-        shutdown_deadline_s=shutdown_timeout_s,
+        shutdown_deadline_s=connections.shutdown_timeout_s,
     )
-    serve(app, scheduler, host=host, port=port, shutdown_deadline_s=shutdown_timeout_s, tls=tls)
+    connections.serve(app, scheduler, host=host, port=port, tls=tls)

@@ -89,6 +89,7 @@ class Scheduler:
         self._live: set[Request] = set()
         self._num_tokens = 0
         self._is_accepting = False
+        self._is_draining = False
         self._is_stopping = False
         self._next: Batch[Request] = Batch()
         self._handover = threading.Condition()
@@ -114,6 +115,11 @@ class Scheduler:
     def is_healthy(self) -> bool:
         """Whether requests are accepted and the engine's thread lives. A hung engine needs a probe to be found."""
         return self._is_accepting and self._thread.is_alive()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the end is announced: requests are still accepted, but should go elsewhere."""
+        return self._is_draining
 
     @property
     def seconds_since_success(self) -> float:
@@ -142,6 +148,10 @@ class Scheduler:
         self._queue.push(request)
         self._prefetch()
         return future
+
+    def drain(self) -> None:
+        """Announce the end, so that health checks send new requests elsewhere."""
+        self._is_draining = True
 
     async def close(self, deadline_s: float) -> None:
         """Refuse new requests, let the engine finish the old ones, and after `deadline_s` seconds fail the rest."""
