@@ -61,6 +61,12 @@ class Call:
         """By lower-case name; of a name that came twice, the last."""
         return dict(self._scope["headers"])
 
+    @property
+    def path(self) -> str:
+        """As the client asked for it, a platform's prefix included."""
+        path: str = self._scope["path"]
+        return path
+
     @cached_property
     def deadline_s(self) -> float:
         """When the client's own time limit is over, on the monotonic clock; infinite if it set none.

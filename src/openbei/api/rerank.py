@@ -1,4 +1,4 @@
-"""POST /rerank as in BEI, and as Jina, Cohere and vLLM have it at /v1/rerank and /v2/rerank."""
+"""POST /rerank as in BEI and TEI, and as Jina, Cohere and vLLM have it at /v1/rerank and /v2/rerank."""
 
 import math
 import uuid
@@ -8,6 +8,7 @@ import msgspec
 from openbei.api.call import Call, Reply
 from openbei.api.inference import body
 from openbei.api.inputs import check_text, check_texts
+from openbei.api.paths import has_prefix
 from openbei.api.relevance import relevances
 from openbei.api.service import Service
 from openbei.api.wire import decode, field_names
@@ -24,7 +25,10 @@ _DOCUMENTS = msgspec.json.Decoder(RerankRequest)
 
 
 async def rerank(service: Service, call: Call) -> Reply:
-    """Scores in the order of `texts`, as a bare array; a body with `documents` instead is answered as at /v1/rerank."""
+    """Scores as a bare array, in the order of `texts` unless the server was told otherwise.
+
+    A body with `documents` in place of `texts` is answered as at /v1/rerank.
+    """
     content = await body(service, call)
     if field_names(content) & {"texts", "documents"} == {"documents"}:
         return await _ranked(service, call, content, has_documents=True)
@@ -33,7 +37,9 @@ async def rerank(service: Service, call: Call) -> Reply:
     _check(service, request.query, texts, "texts")
     scores = await _scores(service, call, request, texts, raw_scores=raw_scores, param="texts")
     shown = texts if request.return_text else [None] * len(texts)
-    return Reply([Rank(i, score, text) for i, (score, text) in enumerate(zip(scores.tolist(), shown, strict=True))])
+    is_sorted = service.limits.rerank_order == "score" and not has_prefix(call.path)
+    order = _best_first(scores) if is_sorted else range(len(texts))
+    return Reply([Rank(i, float(scores[i]), shown[i]) for i in order])
 
 
 async def rerank_v1(service: Service, call: Call) -> Reply:
@@ -60,11 +66,17 @@ async def _ranked(service: Service, call: Call, content: bytes, *, has_documents
         has_documents = request.return_documents
     results = [
         Ranked(i, float(scores[i]), Document(documents[i]) if has_documents else None)
-        for i in (-scores).argsort(kind="stable").tolist()[:top_n]
+        for i in _best_first(scores)[:top_n]
     ]
     units = BilledUnits(search_units=math.ceil(len(documents) / DOCUMENTS_PER_SEARCH_UNIT))
     used = usage(call.measured.num_tokens)
     return Reply(RerankResponse(f"rerank-{uuid.uuid4().hex}", service.manifest.model_name, used, results, Meta(units)))
+
+
+def _best_first(scores: Vectors) -> list[int]:
+    """Places by score, the highest first; equal ones keep their order."""
+    order: list[int] = (-scores).argsort(kind="stable").tolist()
+    return order
 
 
 def _check(service: Service, query: str, texts: list[str], param: str) -> None:

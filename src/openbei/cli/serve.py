@@ -93,7 +93,11 @@ def command(
         tokenizer=Tokenizer.open(engine_dir),
         scheduler=scheduler,
         metrics=metrics,
-        limits=Limits(max_client_batch_size=max_client_batch_size, max_body_bytes=payload_limit_bytes),
+        limits=Limits(
+            max_client_batch_size=max_client_batch_size,
+            max_body_bytes=payload_limit_bytes,
+            rerank_order=arguments.rerank_order,
+        ),
         edge=edge,
         shutdown_deadline_s=shutdown_timeout_s,
     )
