@@ -1,28 +1,35 @@
 """Classifiers as the Hugging Face client asks them: `inputs` with `parameters`, answers as transformers' pipelines."""
 
+from typing import TypeVar
+
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.inference import read
+from openbei.api.inference import body
 from openbei.api.inputs import as_texts
 from openbei.api.predict import labelled, numbers
 from openbei.api.predict_tokens import found_entities
 from openbei.api.service import Service
+from openbei.api.wire import decisions
+from openbei.api.wire.decisions import Decisions, check
+from openbei.api.wire.decoding import given_fields
 from openbei.api.wire.fields import How
 from openbei.api.wire.huggingface import Span, TextRequest, TokenRequest
 from openbei.errors import InputError
 from openbei.tasks.classify import activated
 from openbei.tasks.tokens import IGNORED, Entity
 
+T = TypeVar("T")
+
 _TEXT = msgspec.json.Decoder(TextRequest)
 _TOKEN = msgspec.json.Decoder(TokenRequest)
 
-_HOW: How = {"truncate": True, "direction": None}
+_HOW: How = {"truncate": True, "direction": None, "max_tokens": None}
 
 
 async def classify_texts(service: Service, call: Call) -> Reply:
     """A list of labels for each text, in a list for one text as well, the highest score first."""
-    request = await read(service, call, _TEXT)
+    request = await _decoded(service, call, _TEXT, decisions.TEXT_PARAMETERS)
     items = [[text] for text in as_texts(request.inputs, service.limits, "inputs")]
     function, top_k = request.parameters.function_to_apply, request.parameters.top_k
     if top_k is not None and top_k < 1:
@@ -35,7 +42,7 @@ async def classify_texts(service: Service, call: Call) -> Reply:
 
 async def classify_tokens(service: Service, call: Call) -> Reply:
     """A list of entities for one text, a list of such lists for several. Neighbours are grouped unless told."""
-    request = await read(service, call, _TOKEN)
+    request = await _decoded(service, call, _TOKEN, decisions.TOKEN_PARAMETERS)
     texts = as_texts(request.inputs, service.limits, "inputs")
     strategy = request.parameters.aggregation_strategy or "simple"
     ignored = IGNORED if request.parameters.ignore_labels is None else request.parameters.ignore_labels
@@ -45,6 +52,14 @@ async def classify_tokens(service: Service, call: Call) -> Reply:
                  for entities in found]  # fmt: skip
     spans = [[_span(entity, is_grouped=strategy != "none") for entity in entities] for entities in found]
     return Reply(spans[0] if isinstance(request.inputs, str) else spans)
+
+
+async def _decoded(service: Service, call: Call, decoder: msgspec.json.Decoder[T], parameters: Decisions) -> T:
+    """The request. Raises InputError for a parameter that is refused."""
+    content = await body(service, call)
+    if "parameters" in content.given:
+        check(given_fields(content.given["parameters"], "parameters"), parameters, "parameters.")
+    return await content.decode(decoder, decisions.PIPELINE)
 
 
 def _span(entity: Entity, *, is_grouped: bool) -> Span:

@@ -9,6 +9,8 @@ from openbei.api.embed import split
 from openbei.api.inference import infer_dense, read, tokenize
 from openbei.api.inputs import check_answer, check_count, check_texts
 from openbei.api.service import Service
+from openbei.api.truncation import how_cut
+from openbei.api.wire import decisions
 from openbei.api.wire.fields import How
 from openbei.api.wire.tei import PredictTokensRequest
 from openbei.api.wrong_task import require_token_classifier
@@ -26,15 +28,14 @@ _DECODER = msgspec.json.Decoder(PredictTokensRequest)
 
 async def predict_tokens(service: Service, call: Call) -> Reply:
     """A list of entities for each text."""
-    request = await read(service, call, _DECODER)
+    request = await read(service, call, _DECODER, decisions.PREDICT_TOKENS)
     strategy = request.aggregation_strategy or "none"
     groups = _groups(request.inputs)
     check_count(sum(map(len, groups.values())), service.limits, "inputs")
     for name, texts in groups.items():
         check_texts(texts, service.limits, name)
-    return Reply(
-        await found_entities(service, call, groups, request.how, strategy, raw_scores=bool(request.raw_scores))
-    )
+    how = how_cut(service, request)
+    return Reply(await found_entities(service, call, groups, how, strategy, raw_scores=bool(request.raw_scores)))
 
 
 async def found_entities(

@@ -6,12 +6,14 @@ import uuid
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.inference import body
-from openbei.api.inputs import check_text, check_texts
+from openbei.api.inference import Body, body
+from openbei.api.inputs import check_count, check_text
 from openbei.api.paths import has_prefix
 from openbei.api.relevance import relevances
 from openbei.api.service import Service
-from openbei.api.wire import decode, field_names
+from openbei.api.shortening import DOCUMENTS, QUERIES, shortened
+from openbei.api.truncation import how_cut
+from openbei.api.wire import decisions
 from openbei.api.wire.fields import usage
 from openbei.api.wire.ranking import BilledUnits, Document, Meta, Ranked, RerankRequest, RerankResponse
 from openbei.api.wire.tei import Rank, RankRequest
@@ -30,12 +32,12 @@ async def rerank(service: Service, call: Call) -> Reply:
     A body with `documents` in place of `texts` is answered as at /v1/rerank.
     """
     content = await body(service, call)
-    if field_names(content) & {"texts", "documents"} == {"documents"}:
+    if content.given.keys() & {"texts", "documents"} == {"documents"}:
         return await _ranked(service, call, content, has_documents=True)
-    request = decode(content, _TEXTS)
+    request = await content.decode(_TEXTS, decisions.RANK)
     raw_scores, texts = bool(request.raw_scores), request.texts
     _check(service, request.query, texts, "texts")
-    scores = await _scores(service, call, request, texts, raw_scores=raw_scores, param="texts")
+    scores = await _scores(service, call, request, request.query, texts, raw_scores=raw_scores, param="texts")
     shown = texts if request.return_text else [None] * len(texts)
     is_sorted = service.limits.rerank_order == "score" and not has_prefix(call.path)
     order = _best_first(scores) if is_sorted else range(len(texts))
@@ -52,16 +54,17 @@ async def rerank_v2(service: Service, call: Call) -> Reply:
     return await _ranked(service, call, await body(service, call), has_documents=False)
 
 
-async def _ranked(service: Service, call: Call, content: bytes, *, has_documents: bool) -> Reply:
-    request = decode(content, _DOCUMENTS)
+async def _ranked(service: Service, call: Call, content: Body, *, has_documents: bool) -> Reply:
+    request = await content.decode(_DOCUMENTS, decisions.RERANK)
     top_n = request.top_n or None
     if top_n is not None and top_n < 0:
         raise InputError(f"top_n is {top_n}, it can be 0 (all) or more", param="top_n")
     documents = [item.text if isinstance(item, Document) else item for item in request.documents]
     _check(service, request.query, documents, "documents")
     raw_scores = bool(request.raw_scores) or request.use_activation is False
-    read = await _shortened(service, call, documents, request.max_tokens_per_doc)
-    scores = await _scores(service, call, request, read, raw_scores=raw_scores, param="documents")
+    [query] = await shortened(service, call, [request.query], request.max_tokens_per_query, QUERIES)
+    read = await shortened(service, call, documents, request.max_tokens_per_doc, DOCUMENTS)
+    scores = await _scores(service, call, request, query, read, raw_scores=raw_scores, param="documents")
     if request.return_documents is not None:
         has_documents = request.return_documents
     results = [
@@ -80,39 +83,23 @@ def _best_first(scores: Vectors) -> list[int]:
 
 
 def _check(service: Service, query: str, texts: list[str], param: str) -> None:
+    """An empty text has a score like any other; a query of nothing is a mistake."""
     check_text(query, "query")
-    check_texts(texts, service.limits, param)
+    check_count(len(texts), service.limits, param)
 
 
 async def _scores(
     service: Service,
     call: Call,
     request: RankRequest | RerankRequest,
+    query: str,
     texts: list[str],
     *,
     raw_scores: bool,
     param: str,
 ) -> Vectors:
-    pairs = [(request.query, text) for text in texts]
+    pairs = [(query, text) for text in texts]
+    cut = how_cut(service, request)
     return await relevances(
-        service, call, pairs, request.how, instruction=request.instruction, raw_scores=raw_scores, param=param
+        service, call, pairs, cut, instruction=request.instruction, raw_scores=raw_scores, param=param
     )
-
-
-async def _shortened(service: Service, call: Call, documents: list[str], max_tokens: int | None) -> list[str]:
-    """Documents, each without what comes after its first `max_tokens` tokens."""
-    if max_tokens is None:
-        return documents
-    if max_tokens < 1:
-        raise InputError(f"max_tokens_per_doc is {max_tokens}, it can be 1 or more", param="max_tokens_per_doc")
-    call.check_deadline()
-    tokenizer = service.tokenizer
-
-    def work() -> list[str]:
-        cut = []
-        for i, text in enumerate(documents):
-            [tokens] = tokenizer.tokenize([text], add_special_tokens=False, param=f"documents[{i}]")
-            cut.append(text if len(tokens) <= max_tokens else text[: tokens[max_tokens - 1].stop])
-        return cut
-
-    return await tokenizer.off_loop(work, sum(map(len, documents)))

@@ -11,7 +11,6 @@ from openbei.api.call import Call, Reply
 from openbei.api.inference import body
 from openbei.api.service import Handler, Row, Service
 from openbei.api.vertex import Instance
-from openbei.api.wire import raw_fields
 from openbei.api.wire.huggingface import Span, TextRequest, TokenRequest
 from openbei.api.wire.tei import EmbedRequest, Label, SimilarityRequest
 from openbei.spec import Task
@@ -41,7 +40,7 @@ def at_root(default: Row, task: Task) -> Row:
     async def root(service: Service, call: Call) -> Reply:
         """Hand a request to who answers its shape."""
         content = await body(service, call)
-        fields = raw_fields(content)
+        fields = content.given
         handler = default.handler
         if bytes(fields.get("inputs", b"")).startswith(b"{"):
             handler = similarity.similarity
@@ -49,7 +48,7 @@ def at_root(default: Row, task: Task) -> Row:
             handler = embed.embed
         elif "inputs" in fields and "parameters" in fields:
             handler = PIPELINES.get(task, handler)
-        return await handler(service, Instance(call, content))
+        return await handler(service, Instance(call, content.content))
 
     requests, responses = ALSO[task]
     return replace(

@@ -73,6 +73,16 @@ COHERE: tuple[Row, ...] = (
     Row("POST", "/v2/rerank", rerank.rerank_v2, "Sort documents by relevance", *_RERANK, "cohere"),
     Row(
         "POST",
+        "/v1/embed",
+        cohere.embed_v1,
+        "Embed texts, as numbers or in several types at once",
+        cohere_wire.EmbedTextsRequest,
+        (cohere_wire.EmbedFloatsResponse, cohere_wire.EmbedByTypeResponse),
+        _INFERENCE,
+        "cohere",
+    ),
+    Row(
+        "POST",
         "/v2/embed",
         cohere.embed,
         "Embed texts, in several types at once",

@@ -9,6 +9,7 @@ from openbei.api.call import Call, Reply
 from openbei.api.inference import read
 from openbei.api.inputs import check_count
 from openbei.api.service import Handler, Service
+from openbei.api.wire import decisions
 from openbei.api.wire.tei import VertexRequest, VertexResponse
 from openbei.api.wrong_task import is_reranker
 from openbei.engine_dir import Manifest
@@ -46,7 +47,7 @@ class Instance(Call):
 
 async def vertex(service: Service, call: Call) -> Reply:
     """Predictions in the order of the instances, which run together; if one fails, all do."""
-    request = await read(service, call, _DECODER)
+    request = await read(service, call, _DECODER, decisions.VERTEX)
     check_count(len(request.instances), service.limits, "instances")
     handler = native(service.manifest)
     tasks = [asyncio.ensure_future(handler(service, Instance(call, bytes(instance)))) for instance in request.instances]

@@ -3,16 +3,23 @@
 Truncation and padding, which the file may ask for, are switched off once. Calls come from several threads at once.
 """
 
+import re
 from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from pathlib import Path
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from openbei.errors import EngineDirError, InputError
+from openbei.serving.truncation import FIXED
 
 Item = str | tuple[str, str]
 """A text or a pair of texts."""
+
+HALF = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair."""
 
 INLINE_CHARACTERS = 2_000
 """Up to here tokenizing (about a millisecond) is cheaper than waiting for a thread."""
@@ -46,7 +53,7 @@ class Library:
     ) -> Iterator[tokenizers.Encoding]:
         """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
 
-        Raises InputError, naming `param`, for half a surrogate pair. The GIL is free while the library works.
+        Raises InputError, naming the item of `param`, for half a surrogate pair. The GIL is free meanwhile.
         """
         encode_batch = self._object.encode_batch if has_offsets else self._encode_batch_fast
         try:
@@ -58,7 +65,8 @@ class Library:
                     text, pair = (item, None) if isinstance(item, str) else item
                     yield self._object.encode(text, pair, add_special_tokens=add_special_tokens)
         except (TypeError, UnicodeEncodeError) as error:
-            raise InputError(f"{param} has half a surrogate pair, which is no character", param=param) from error
+            at = f"{param}[{next((i for i, item in enumerate(items) if _has_half(item)), 0)}]"
+            raise InputError(f"{at} has half a surrogate pair, which is no character", param=at) from error
 
     def token(self, token_id: int) -> str:
         """The vocabulary's string of an id; "" where it has none."""
@@ -78,6 +86,18 @@ class Library:
 def num_characters(item: Item) -> int:
     """Code points of a text, or of both of a pair."""
     return len(item) if isinstance(item, str) else len(item[0]) + len(item[1])
+
+
+def text_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[np.intp]:
+    """0 for tokens wholly within the characters `start` to `stop`, FIXED for all others; int [n]."""
+    first, last = np.array(encoding.offsets).T
+    is_special = np.array(encoding.special_tokens_mask, bool)
+    return np.where((first >= start) & (last <= stop) & ~is_special, 0, FIXED)
+
+
+def _has_half(item: Item) -> bool:
+    """Whether a text, or one of a pair, has half a surrogate pair."""
+    return any(HALF.search(text) for text in ([item] if isinstance(item, str) else item))
 
 
 def _groups(items: Items[Item]) -> Iterator[list[Item]]:
