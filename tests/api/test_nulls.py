@@ -11,6 +11,7 @@ from openbei.api.routes import ROUTES
 from .conftest import Start
 from .test_routes import MODELS, REQUESTS, WRONG, start_one
 
+PARTS = [{"content": [{"type": "text", "text": "w1"}]}]
 SHAPES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("reranker", "/rerank", {"texts": None, "query": "w1", "documents": ["w2"]}, {"query": "w1", "documents": ["w2"]}),
     ("reranker", "/rerank", {"documents": None, "query": "w1", "texts": ["w2"]}, {"query": "w1", "texts": ["w2"]}),
@@ -27,7 +28,7 @@ SHAPES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("classifier", "/", {"inputs": "w1", "parameters": {"top_k": None}}, {"inputs": "w1", "parameters": {}}),
     ("token_classifier", "/", {"inputs": "w1", "parameters": None}, {"inputs": "w1"}),
     ("embedding", "/", {"inputs": None, "input": "w1"}, {"input": "w1"}),
-    ("embedding", "/v2/embed", {"texts": None, "inputs": [{"content": [{"type": "text", "text": "w1"}]}]}, {"texts": ["w1"]}),
+    ("embedding", "/v2/embed", {"texts": None, "inputs": PARTS}, {"texts": ["w1"]}),
     ("embedding", "/v2/embed", {"texts": ["w1"], "inputs": None, "images": None}, {"texts": ["w1"]}),
     ("embedding", "/similarity", {**REQUESTS["/similarity"], "parameters": None}, REQUESTS["/similarity"]),
 ]  # fmt: skip

@@ -102,6 +102,10 @@ class Call:
         if time.monotonic() >= self.deadline_s:
             raise DeadlineError("the time limit that the request set is over")
 
+    def total(self, what: str, count: int) -> int:
+        """How much of something the whole request has: `count`, as long as the request is not one part of a larger."""
+        return count
+
     async def result(self, future: "asyncio.Future[T]") -> T:
         """Wait for a result; cancel it if the client leaves, or raise DeadlineError when its own time limit passes."""
         watcher = asyncio.ensure_future(self._receive())

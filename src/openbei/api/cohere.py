@@ -42,7 +42,7 @@ async def embed_v1(service: Service, call: Call) -> Reply:
     """The same in the older shape: without `embedding_types` plain lists of numbers."""
     content = await body(service, call)
     _refuse_images(content)
-    request = await content.decode(_TEXTS, decisions.COHERE_EMBED)
+    request = await content.decode(_TEXTS, decisions.COHERE_EMBED_V1)
     vectors = await _vectors(service, call, request, request.texts, "texts")
     meta = _meta(call, "1")
     if request.embedding_types is None:

@@ -49,7 +49,7 @@ async def embed_all(service: Service, call: Call) -> Reply:
     request = await read(service, call, _EMBED_ALL, decisions.EMBED_ALL)
     require_embedding(service.manifest)
     sequences = await _tokenize(service, call, request)
-    check_answer(sequences, service.manifest.spec.hidden_size, MAX_NUMBERS, "inputs")
+    check_answer(call, sequences, service.manifest.spec.hidden_size, MAX_NUMBERS, "inputs")
     rows = await infer_dense(service, call, sequences, "tokens")
     check_finite(rows)
     return Reply([[floats(row) for row in part] for part in split(rows, sequences)])

@@ -13,6 +13,7 @@ from openbei.api.service import Service
 from openbei.api.wire.decisions import Decisions, check
 from openbei.api.wire.decoding import Fields, check_size, decode, given_fields
 from openbei.batch import Output, Rows, Sequence, Vectors
+from openbei.errors import InputError
 
 T = TypeVar("T")
 
@@ -54,11 +55,27 @@ def _opened(content: bytes) -> Body:
 
 
 async def tokenize(
-    service: Service, call: Call, work: Callable[[], list[Sequence]], num_characters: int, num_ids: int = 0
+    service: Service,
+    call: Call,
+    work: Callable[[], list[Sequence]],
+    *,
+    num_inputs: int,
+    num_characters: int = 0,
+    num_ids: int = 0,
 ) -> list[Sequence]:
-    """Make sequences, in a thread if there is much to read, and account for them in `call.measured`."""
+    """Make sequences, in a thread if there is much to read, and account for them in `call.measured`.
+
+    Raises InputError where a part of a request has more inputs than are left to it.
+    """
     started_s = time.monotonic()
     call.check_deadline()
+    total, most = call.total("inputs", num_inputs), service.limits.max_client_batch_size
+    if total > max(most, num_inputs):
+        raise InputError(
+            f"the instances have {total} texts and more together, the limit is {most}",
+            param="instances",
+            hint="send them in several requests",
+        )
     sequences = await service.tokenizer.off_loop(work, num_characters + num_ids)
     measured = call.measured
     measured.tokenization_s += time.monotonic() - started_s

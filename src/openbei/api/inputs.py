@@ -33,9 +33,9 @@ def check_count(count: int, limits: Limits, param: str) -> None:
         )
 
 
-def check_answer(sequences: list[Sequence], numbers_per_token: int, limit: int, param: str) -> None:
+def check_answer(call: Call, sequences: list[Sequence], numbers_per_token: int, limit: int, param: str) -> None:
     """Raise InputError where an answer about each token would have more than `limit` numbers."""
-    num_tokens = sum(sequence.num_tokens for sequence in sequences)
+    num_tokens = call.total("tokens answered", sum(sequence.num_tokens for sequence in sequences))
     if num_tokens * numbers_per_token > limit:
         raise InputError(
             f"{param} has {num_tokens} tokens; this server answers up to {limit // numbers_per_token} in one request",
@@ -84,7 +84,11 @@ async def tokenize_texts(
     """A sequence for each text."""
     encode = service.tokenizer.encode
     num_characters = sum(map(len, texts)) + len(prompt) * len(texts)
-    return await tokenize(service, call, lambda: encode(texts, prompt=prompt, param=param, **how), num_characters)
+
+    def work() -> list[Sequence]:
+        return encode(texts, prompt=prompt, param=param, **how)
+
+    return await tokenize(service, call, work, num_inputs=len(texts), num_characters=num_characters)
 
 
 async def tokenize_inputs(
@@ -105,7 +109,7 @@ async def tokenize_inputs(
     def work() -> list[Sequence]:
         return [from_ids(ids, param=name, **how) for name, ids in lists.items()]
 
-    return await tokenize(service, call, work, num_characters=0, num_ids=sum(map(len, lists.values())))
+    return await tokenize(service, call, work, num_inputs=len(lists), num_ids=sum(map(len, lists.values())))
 
 
 def _split(given: Inputs, limits: Limits, param: str) -> tuple[list[str], dict[str, list[int]]]:

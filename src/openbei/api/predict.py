@@ -53,7 +53,11 @@ async def numbers(
     require_classifier(service.manifest)
     num_characters = sum(len(text) for item in items for text in item)
     tokenizer = service.tokenizer
-    sequences = await tokenize(service, call, lambda: _sequences(tokenizer, items, how, param), num_characters)
+
+    def work() -> list[Sequence]:
+        return _sequences(tokenizer, items, how, param)
+
+    sequences = await tokenize(service, call, work, num_inputs=len(items), num_characters=num_characters)
     logits = await infer_dense(service, call, sequences)
     return activated(logits, "none" if raw_scores else service.manifest.activation)
 

@@ -56,7 +56,7 @@ async def found_entities(
     tokenized = await _tokenize(service, call, groups, how)
     sequences = [text.sequence for text in tokenized]
     labels = service.manifest.labels
-    check_answer(sequences, max(ENTITY_SIZE, len(labels) if raw_scores else 0), MAX_NUMBERS, "inputs")
+    check_answer(call, sequences, max(ENTITY_SIZE, len(labels) if raw_scores else 0), MAX_NUMBERS, "inputs")
     logits = split(await infer_dense(service, call, sequences, "labels"), sequences)
 
     def work() -> list[list[Entity]]:
@@ -89,5 +89,7 @@ async def _tokenize(service: Service, call: Call, groups: dict[str, list[str]], 
             tokenized.extend(service.tokenizer.encode_texts_for_labels(texts, param=name, **how))
         return [text.sequence for text in tokenized]
 
-    await tokenize(service, call, work, sum(len(text) for texts in groups.values() for text in texts))
+    num_characters = sum(len(text) for texts in groups.values() for text in texts)
+    num_inputs = sum(map(len, groups.values()))
+    await tokenize(service, call, work, num_inputs=num_inputs, num_characters=num_characters)
     return tokenized

@@ -26,7 +26,7 @@ from openbei.api.wire import classes, openai, ranking, tei
 from openbei.api.wire import cohere as cohere_wire
 from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError
-from openbei.serving.tokenizer import Token
+from openbei.serving.library import Token
 from openbei.tasks.tokens import Entity
 
 _TEXTS = (400, 408, 413, 415, 422)

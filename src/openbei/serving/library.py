@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
@@ -26,6 +27,19 @@ INLINE_CHARACTERS = 2_000
 
 GROUP_CHARACTERS = 250_000
 """Texts are tokenized in groups of about this size: the library holds 100 bytes and more for each token."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token, with the slice of the text it stands for; `start` to `stop` (exclusive) in code points.
+
+    A special token that was added has neither, and its text is the vocabulary's.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
 
 
 class Library:

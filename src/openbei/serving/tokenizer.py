@@ -10,7 +10,6 @@ from collections.abc import Sequence as Items
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import msgspec
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from openbei.batch import Sequence
 from openbei.engine_dir import EngineDir
 from openbei.errors import InputError
 from openbei.prompts import TextTemplate
-from openbei.serving.library import INLINE_CHARACTERS, Item, Library, text_parts
+from openbei.serving.library import INLINE_CHARACTERS, Item, Library, Token, text_parts
 from openbei.serving.truncation import FIXED, Direction, Truncation, check_frame, kept, too_long
 from openbei.tasks.tokens import TokenizedText
 
@@ -29,20 +28,10 @@ CHARACTERS_PER_TOKEN = 250
 """Text beyond this many characters for each token the model reads is never looked at, as in TEI."""
 
 MAX_LISTED_CHARACTERS = 1_000_000
-"""Characters that `tokenize` takes at once: it makes an object of every token."""
+"""Characters that `tokenize` takes at once."""
 
-
-class Token(msgspec.Struct, frozen=True):
-    """A token, with the slice of the text it stands for; `start` to `stop` (exclusive) in code points.
-
-    A special token that was added has neither, and its text is the vocabulary's.
-    """
-
-    id: int
-    text: str
-    special: bool
-    start: int | None
-    stop: int | None
+MAX_LISTED_TOKENS = 250_000
+"""Tokens that `tokenize` lists and `decode` reads at once: there is an object for each."""
 
 
 class Frame(NamedTuple):
@@ -57,8 +46,8 @@ class Tokenizer:
     """The model's tokenizer with the model's limit; what its file says about truncation and padding is dropped.
 
     Texts are cut on the side `direction` where a call does not choose one, and to fewer tokens than the limit where it
-    gives `max_tokens`. `param` is the request's field that is named in InputErrors. They are raised for an input without
-    tokens, for half a surrogate pair, and with `truncate=False` for an input that is too long.
+    gives `max_tokens`. `param` is the request's field that is named in InputErrors. They are raised for an input
+    without tokens, for half a surrogate pair, and with `truncate=False` for an input that is too long.
     """
 
     def __init__(
@@ -208,16 +197,24 @@ class Tokenizer:
     ) -> list[list[Token]]:
         """Every token of each text with `prompt` in front, which offsets count in; nothing is cut off.
 
-        Raises InputError for more than MAX_LISTED_CHARACTERS in all.
+        Raises InputError for more than MAX_LISTED_CHARACTERS or MAX_LISTED_TOKENS in all.
         """
         whole = [prompt + text for text in texts]
         if (num_characters := sum(map(len, whole))) > MAX_LISTED_CHARACTERS:
             raise too_long(param, num_characters, "characters", MAX_LISTED_CHARACTERS, hint="send it in parts")
         encodings = self._library.encodings(whole, param, has_offsets=True, add_special_tokens=add_special_tokens)
-        return [self._tokens(text, encoding) for text, encoding in zip(whole, encodings, strict=True)]
+        tokens, num_tokens = [], 0
+        for text, encoding in zip(whole, encodings, strict=True):
+            num_tokens += len(encoding)
+            if num_tokens > MAX_LISTED_TOKENS:
+                raise too_long(param, num_tokens, "tokens and more", MAX_LISTED_TOKENS, hint="send it in parts")
+            tokens.append(self._tokens(text, encoding))
+        return tokens
 
     def decode(self, ids: list[list[int]], *, skip_special_tokens: bool = True, param: str = "ids") -> list[str]:
-        """The texts of token ids. Raises InputError for an id outside the vocabulary."""
+        """The texts of token ids. Raises InputError for an id outside the vocabulary, and for too many."""
+        if (num_tokens := sum(map(len, ids))) > MAX_LISTED_TOKENS:
+            raise too_long(param, num_tokens, "token ids", MAX_LISTED_TOKENS, hint="send it in parts")
         for i, row in enumerate(ids):
             self._check_ids(row, f"{param}[{i}]")
         return self._library.decode(ids, skip_special_tokens=skip_special_tokens)

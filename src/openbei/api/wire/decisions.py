@@ -24,6 +24,9 @@ class Decision(NamedTuple):
     unless: tuple[object, ...] = ()
 
 
+MAX_SHOWN_BYTES = 100
+"""How much of a value an error repeats; no longer one can be one of `unless`."""
+
 Dialect = Mapping[str, Decision]
 """Fields of one kind of client."""
 
@@ -50,23 +53,18 @@ def check(given: Fields, decisions: Decisions, within: str = "") -> None:
     for dialect in decisions.values():
         for name in given.keys() & dialect.keys():
             effect, hint, unless = dialect[name]
-            if effect != "refused" or (value := _value(given[name])) in unless:
+            raw = bytes(given[name])
+            if effect != "refused" or (len(raw) <= MAX_SHOWN_BYTES and _value(raw) in unless):
                 continue
-            shown = f" is {value}" if len(given[name]) <= MAX_SHOWN_BYTES else " is given"
+            shown = f" is {raw.decode(errors='replace')}" if len(raw) <= MAX_SHOWN_BYTES else " is given"
             param = within + name
             raise InputError(f"{param}{shown}, which this server does not do", param=param, hint=hint)
 
 
-MAX_SHOWN_BYTES = 100
-
-
-def _value(raw: msgspec.Raw) -> object:
-    """What a field holds, as JSON wrote it; only what is short can be one of `unless`."""
-    if len(raw) > MAX_SHOWN_BYTES:
-        return raw
+def _value(raw: bytes) -> object:
     try:
         value: object = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return raw
     return value
 
@@ -227,14 +225,14 @@ TOKEN_PARAMETERS: Decisions = {
     }
 }
 
-COHERE_EMBED: Decisions = {
-    "Cohere": {
-        **_MODEL,
-        **_honoured("texts", "inputs", "input_type", "embedding_types", "output_dimension", "truncate", "max_tokens"),
-        "priority": _VLLM["priority"],
-        "images": _refused("send texts: this model reads nothing else", []),
-    }
+_COHERE = {
+    **_MODEL,
+    **_honoured("texts", "input_type", "embedding_types", "output_dimension", "truncate", "max_tokens"),
+    "priority": _VLLM["priority"],
+    "images": _refused("send texts: this model reads nothing else", []),
 }
+COHERE_EMBED: Decisions = {"Cohere": {**_COHERE, **_honoured("inputs")}}
+COHERE_EMBED_V1: Decisions = {"Cohere": {**_COHERE, "inputs": _refused("send texts, or ask /v2/embed")}}
 TOKENIZE: Decisions = {"TEI": {**_MODEL, **_honoured("inputs", "add_special_tokens", "prompt_name")}}
 DECODE: Decisions = {"TEI": {**_MODEL, **_honoured("ids", "skip_special_tokens")}}
 VERTEX: Decisions = {"Vertex AI": {"instances": YES, **_PARAMETERS}}
@@ -242,7 +240,7 @@ VERTEX: Decisions = {"Vertex AI": {"instances": YES, **_PARAMETERS}}
 BY_ROUTE: Mapping[str, Decisions] = {
     "/v1/embeddings": EMBEDDINGS,
     "/embeddings": EMBEDDINGS,
-    "/v1/embed": COHERE_EMBED,
+    "/v1/embed": COHERE_EMBED_V1,
     "/v2/embed": COHERE_EMBED,
     "/embed": EMBED,
     "/embed_all": EMBED_ALL,
