@@ -65,3 +65,20 @@ def test_paths_of_bei_keep_the_order_of_texts(sorting: Served, prefix: str) -> N
 
 def test_the_default_route_of_bei_keeps_the_order_of_texts(sorting: Served) -> None:
     assert places(sorting, "/environments/production/predict") == INPUT_ORDER
+
+
+@pytest.mark.parametrize("top_n", [0, 2, 99])
+def test_the_best_only(sorting: Served, top_n: int) -> None:
+    """LiteLLM sends `top_n` with `texts`."""
+    best = by_score(sorting)[: top_n or None]
+    assert places(sorting, "/rerank", top_n=top_n) == best
+    assert places(sorting, "/sync/rerank", top_n=top_n) == sorted(best)
+    assert sorting.refused("/rerank", query="w9", texts=TEXTS, top_n=-1)[0] == 422
+
+
+def test_other_names(sorting: Served) -> None:
+    answer = sorting.post("/rerank", query="w9 w8", texts=["w1 w2"], return_documents=True, max_tokens_per_doc=1)
+    assert answer[0]["text"] == "w1 w2"
+    assert answer[0]["score"] == sorting.post("/rerank", query="w9 w8", texts=["w1"])[0]["score"]
+    [cut] = sorting.post("/rerank", query="w9 w8", texts=["w1"], max_tokens_per_query=1)
+    assert cut == sorting.post("/rerank", query="w9", texts=["w1"])[0]

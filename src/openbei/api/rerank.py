@@ -35,13 +35,12 @@ async def rerank(service: Service, call: Call) -> Reply:
     if content.given.keys() & {"texts", "documents"} == {"documents"}:
         return await _ranked(service, call, content, has_documents=True)
     request = await content.decode(_TEXTS, decisions.RANK)
-    raw_scores, texts = bool(request.raw_scores), request.texts
-    _check(service, request.query, texts, "texts")
-    scores = await _scores(service, call, request, request.query, texts, raw_scores=raw_scores, param="texts")
-    shown = texts if request.return_text else [None] * len(texts)
-    is_sorted = service.limits.rerank_order == "score" and not has_prefix(call.path)
-    order = _best_first(scores) if is_sorted else range(len(texts))
-    return Reply([Rank(i, float(scores[i]), shown[i]) for i in order])
+    scores = await _scores(service, call, request, request.texts, bool(request.raw_scores), "texts")
+    has_texts = request.return_documents if request.return_text is None else request.return_text
+    order = _best_first(scores)[: request.top_n or None]
+    if service.limits.rerank_order == "input" or has_prefix(call.path):
+        order = sorted(order)
+    return Reply([Rank(i, float(scores[i]), request.texts[i] if has_texts else None) for i in order])
 
 
 async def rerank_v1(service: Service, call: Call) -> Reply:
@@ -56,20 +55,14 @@ async def rerank_v2(service: Service, call: Call) -> Reply:
 
 async def _ranked(service: Service, call: Call, content: Body, *, has_documents: bool) -> Reply:
     request = await content.decode(_DOCUMENTS, decisions.RERANK)
-    top_n = request.top_n or None
-    if top_n is not None and top_n < 0:
-        raise InputError(f"top_n is {top_n}, it can be 0 (all) or more", param="top_n")
     documents = [item.text if isinstance(item, Document) else item for item in request.documents]
-    _check(service, request.query, documents, "documents")
     raw_scores = bool(request.raw_scores) or request.use_activation is False
-    [query] = await shortened(service, call, [request.query], request.max_tokens_per_query, QUERIES)
-    read = await shortened(service, call, documents, request.max_tokens_per_doc, DOCUMENTS)
-    scores = await _scores(service, call, request, query, read, raw_scores=raw_scores, param="documents")
+    scores = await _scores(service, call, request, documents, raw_scores, "documents")
     if request.return_documents is not None:
         has_documents = request.return_documents
     results = [
         Ranked(i, float(scores[i]), Document(documents[i]) if has_documents else None)
-        for i in _best_first(scores)[:top_n]
+        for i in _best_first(scores)[: request.top_n or None]
     ]
     units = BilledUnits(search_units=math.ceil(len(documents) / DOCUMENTS_PER_SEARCH_UNIT))
     used = usage(call.measured.num_tokens)
@@ -82,24 +75,15 @@ def _best_first(scores: Vectors) -> list[int]:
     return order
 
 
-def _check(service: Service, query: str, texts: list[str], param: str) -> None:
-    """An empty text has a score like any other; a query of nothing is a mistake."""
-    check_text(query, "query")
-    check_count(len(texts), service.limits, param)
-
-
 async def _scores(
-    service: Service,
-    call: Call,
-    request: RankRequest | RerankRequest,
-    query: str,
-    texts: list[str],
-    *,
-    raw_scores: bool,
-    param: str,
+    service: Service, call: Call, request: RankRequest | RerankRequest, texts: list[str], raw_scores: bool, param: str
 ) -> Vectors:
-    pairs = [(query, text) for text in texts]
-    cut = how_cut(service, request)
-    return await relevances(
-        service, call, pairs, cut, instruction=request.instruction, raw_scores=raw_scores, param=param
-    )
+    """A score for each text; an empty one has a score like any other. Raises what `relevances` raises."""
+    check_text(request.query, "query")
+    check_count(len(texts), service.limits, param)
+    if request.top_n is not None and request.top_n < 0:
+        raise InputError(f"top_n is {request.top_n}, it can be 0 (all) or more", param="top_n")
+    [query] = await shortened(service, call, [request.query], request.max_tokens_per_query, QUERIES)
+    pairs = [(query, text) for text in await shortened(service, call, texts, request.max_tokens_per_doc, DOCUMENTS)]
+    cut, instruction = how_cut(service, request), request.instruction
+    return await relevances(service, call, pairs, cut, instruction=instruction, raw_scores=raw_scores, param=param)

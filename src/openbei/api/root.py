@@ -1,6 +1,7 @@
 """POST /: the default route, and what the Hugging Face client asks of a server when an address is all that it knows.
 
-It tells its task only by the shape of the body: `inputs`, with `parameters` unless embeddings are wanted.
+It tells its task only by the shape of the body: `inputs`, with `parameters` unless embeddings are wanted. The npm
+client leaves `parameters` out, so it is known by its name.
 """
 
 from dataclasses import replace
@@ -21,6 +22,9 @@ PIPELINES: dict[Task, Handler] = {
     "token_classifier": pipelines.classify_tokens,
 }
 """Who answers `parameters`, by task."""
+
+NPM = b"@huggingface/inference/"
+"""How the npm client's User-Agent begins."""
 
 Kinds = tuple[Any, ...]
 
@@ -46,7 +50,7 @@ def at_root(default: Row, task: Task) -> Row:
             handler = similarity.similarity
         elif "inputs" in fields and task == "embedding":
             handler = embed.embed
-        elif "inputs" in fields and "parameters" in fields:
+        elif "inputs" in fields and ("parameters" in fields or call.headers.get(b"user-agent", b"").startswith(NPM)):
             handler = PIPELINES.get(task, handler)
         return await handler(service, Instance(call, content.content))
 

@@ -131,9 +131,8 @@ SIMILARITY_PARAMETERS: Decisions = {"TEI": {**_CUT, **_VLLM_CUT, **_honoured("pr
 RANK: Decisions = {
     "TEI": {**_MODEL, **_CUT, **_VLLM_CUT, **_honoured("query", "texts", "raw_scores", "return_text")},
     "openbei": _honoured("instruction"),
-    "others": dict.fromkeys(
-        ("top_n", "return_documents", *_VLLM_PARTS), _refused("send documents in place of texts, or ask /v1/rerank", 0)
-    ),
+    "LiteLLM": _honoured("top_n", "return_documents"),
+    "vLLM": _VLLM_PARTS,
     "Hugging Face": {**_OPTIONS, **_PARAMETERS},
 }
 RERANK: Decisions = {
