@@ -1,4 +1,4 @@
-"""langchain-cohere, which asks for embeddings at /v1/embed; skipped where it is missing, since it is not in the test extra."""
+"""langchain-cohere, which asks for embeddings at /v1/embed; skipped where it is missing: the test extra lacks it."""
 
 import numpy as np
 import pytest
