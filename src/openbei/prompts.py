@@ -18,6 +18,18 @@ INPUT_TYPES = {
 }
 """Cohere's `input_type` -> the prompt names that mean it, the most usual first."""
 
+PURPOSES = {
+    **INPUT_TYPES,
+    "query": INPUT_TYPES["search_query"],
+    "passage": INPUT_TYPES["search_document"],
+    "document": INPUT_TYPES["search_document"],
+    "retrieval.query": INPUT_TYPES["search_query"],
+    "retrieval.passage": INPUT_TYPES["search_document"],
+    "text-matching": ("STS", "similarity", "sts"),
+    "separation": INPUT_TYPES["clustering"],
+}
+"""The same for Jina's `task` and others' `input_type`."""
+
 
 class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`prompts` and `default_prompt_name` of config_sentence_transformers.json: what goes in front of a text.
@@ -40,11 +52,20 @@ class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def for_input_type(self, input_type: str | None) -> str:
         """The prompt for Cohere's `input_type`; a model that has none for it gets its default. Raises InputError."""
-        if input_type is None:
+        return self._for(INPUT_TYPES, input_type, "input_type")
+
+    def for_purpose(self, purpose: str | None, param: str) -> str:
+        """The same for Jina's `task` and others' `input_type`, whose name `param` is; a prompt of that name is it."""
+        if purpose in self.by_name and purpose in PURPOSES:
+            return self.find(purpose)
+        return self._for(PURPOSES, purpose, param)
+
+    def _for(self, names: Mapping[str, tuple[str, ...]], purpose: str | None, param: str) -> str:
+        if purpose is None:
             return self.find(None)
-        if input_type not in INPUT_TYPES:
-            raise InputError(f"input_type is {input_type!r}, it can be {', '.join(INPUT_TYPES)}", param="input_type")
-        return self.find(next((name for name in INPUT_TYPES[input_type] if name in self.by_name), None))
+        if purpose not in names:
+            raise InputError(f"{param} is {purpose!r}, it can be {', '.join(names)}", param=param)
+        return self.find(next((name for name in names[purpose] if name in self.by_name), None))
 
 
 def fill(text: str, parts: Mapping[str, str]) -> str:

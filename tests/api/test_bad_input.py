@@ -18,8 +18,9 @@ BODIES = [
     (b'{"other": ' + b"[" * 100_000, 400, None, "not JSON"),
     (b'{"input": "\xff"}', 400, None, "not valid UTF-8"),
     (b'{"input": "\xed\xa0\x80"}', 400, None, "not valid UTF-8"),
-    (b'{"input": "\\ud800"}', 422, None, "half a surrogate pair"),
-    (b'{"input": ["a", "\\udc00 b"]}', 422, None, "half a surrogate pair"),
+    (b'{"input": "\\ud800"}', 422, "input", "input has half a surrogate pair"),
+    (b'{"input": "a", "user": "\\ud800"}', 422, "user", "user has half a surrogate pair"),
+    (b'{"input": ["a", "\\udc00 b"]}', 422, "input[1]", "input[1] has half a surrogate pair"),
     (b"null", 422, None, "Expected `object`"),
     (b"[]", 422, None, "Expected `object`"),
     (b"{}", 422, "input", "missing required field `input`"),
@@ -64,6 +65,7 @@ def answers_afterwards(served: Served) -> Iterator[None]:
 def check(response: httpx.Response, status: int, param: str | None, text: str) -> None:
     assert response.status_code == status
     error = response.json()["error"]
+    assert response.json()["detail"] == error["message"]  # where Jina's clients look
     assert set(error) == {"message", "type", "param", "code"}
     assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
     assert error["param"] == param

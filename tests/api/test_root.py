@@ -68,3 +68,12 @@ def test_errors_have_the_shape_of_the_default_route(moods: Served, served: Serve
     status, message = moods.refused("/", inputs="w1", parameters={"top_k": -1})
     assert (status, message) == (422, "top_k is -1, it must be at least 1")
     assert served.client.post("/", content=b"[]").json()["error"]["code"] == "validation"
+
+
+def test_the_npm_client_leaves_parameters_out(moods: Served, tagger: Served) -> None:
+    """It reads the answers of pipelines all the same, so its name stands for them."""
+    npm = {"user-agent": "@huggingface/inference/4.13.30 Node.js/20"}
+    for one in (moods, tagger):
+        answer = one.client.post("/", json={"inputs": words(1, 9)}, headers=npm).json()
+        assert answer == one.post("/", inputs=words(1, 9), parameters={})
+        assert answer != one.post("/", inputs=words(1, 9))

@@ -62,6 +62,25 @@ def test_embedding_models_give_cosines(served: Served) -> None:
     assert answer["usage"]["total_tokens"] == 4 + 4 + 3
 
 
+def test_one_side_of_a_pair_may_be_empty(reranker: Served, served: Served) -> None:
+    answer = reranker.post("/score", text_1=["", "w1"], text_2=["w2", ""], raw_scores=True)
+    wanted = [reranker.pair_logits("", "w2")[0], reranker.pair_logits("w1", "")[0]]
+    np.testing.assert_allclose([item["score"] for item in answer["data"]], wanted, rtol=1e-6)
+    assert served.refused("/score", text_1="w1", text_2=["w1", ""]) == (422, "text_2[1] is an empty string")
+
+
+def test_each_side_has_a_limit_of_its_own(reranker: Served, served: Served) -> None:
+    for one in (reranker, served):
+        cut = one.post(
+            "/score", queries="w1 w2 w3", documents=["w4 w5", "w6"], max_tokens_per_query=2, max_tokens_per_doc=1
+        )
+        assert cut["data"] == one.post("/score", queries="w1 w2", documents=["w4", "w6"])["data"]
+        assert one.refused("/score", text_1="w1", text_2="w2", max_tokens_per_doc=-2) == (
+            422,
+            "max_tokens_per_doc is -2, it can be 0 (no limit) or more",
+        )
+
+
 def test_templates_with_many_queries(start: Start) -> None:
     template = ScoreTemplate(prefix="w900 {query} w901 ", suffix=" w902", positive=1)
     manifest = small_manifest(SequenceHead(num_labels=2), labels=("no", "yes"), score_template=template)
@@ -81,7 +100,7 @@ def test_templates_with_many_queries(start: Start) -> None:
         ({"text_1": ["w1", "w2"], "text_2": "w3"}, 422, "text_1 has 2 texts and text_2 has 1"),
         ({"text_1": ["w1", "w2"], "text_2": ["w3"] * 3}, 422, "text_1 has 2 texts and text_2 has 3"),
         ({"text_1": [], "text_2": []}, 400, "text_1 is an empty list"),
-        ({"text_1": "w1", "text_2": ["w1", ""]}, 422, "text_2[1] is an empty string"),
+        ({"text_1": ["w1", ""], "text_2": ["w1", ""]}, 422, "text_"),
         ({"text_1": "w1", "text_2": "w2", "instruction": "w3"}, 422, "instruction has no place"),
     ],
     ids=str,

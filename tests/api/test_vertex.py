@@ -3,10 +3,16 @@
 import json
 import socket
 
+import pytest
+
+from openbei.api import predict_tokens
+from openbei.api.service import Limits
+from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.scheduler import QueueLimits
+from openbei.spec import TokenHead
 
 from ..small_tokenizer import words
-from .conftest import Start
+from .conftest import Start, small_manifest
 from .test_load import GatedEngine
 from .test_routes import start_one
 
@@ -49,3 +55,22 @@ def test_one_refused_instance_drops_the_others(start: Start) -> None:
     assert late.status_code == 408
     served.await_value("te_queue_size", 0)
     engine.gate.set()
+
+
+def test_instances_share_the_limits_of_a_request(start: Start) -> None:
+    """Fifty instances must not ask for fifty times as much as one request may."""
+    served = start(FakeEngine(), limits=Limits(max_client_batch_size=6))
+    assert len(served.post("/vertex", instances=[{"inputs": ["w1"] * 3}] * 2)["predictions"]) == 2
+    status, message = served.refused("/vertex", instances=[{"inputs": ["w1"] * 3}] * 3)
+    assert (status, message[:66]) == (422, "the instances have 9 texts and more together, the limit is 6 (send")
+    assert len(served.post("/vertex", instances=[{"inputs": [5, 6, 7, 8]}] * 6)["predictions"]) == 6
+    served.await_value("te_queue_size", 0)
+
+
+def test_answers_about_tokens_share_their_limit(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict_tokens, "MAX_NUMBERS", 10 * predict_tokens.ENTITY_SIZE)
+    manifest = small_manifest(TokenHead(num_labels=2), labels=("O", "B-PER"))
+    served = start(FakeEngine(2), manifest=manifest)
+    assert len(served.post("/vertex", instances=[{"inputs": "w1 w2 w3"}] * 2)["predictions"]) == 2
+    status, message = served.refused("/vertex", instances=[{"inputs": "w1 w2 w3"}] * 3)
+    assert (status, message[:20]) == (422, "inputs has 15 tokens")

@@ -58,17 +58,17 @@ def given() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Server]]:
-    """Builds and serves a checkpoint in float32, guarded by `KEY`."""
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Builds and serves a checkpoint in float32, guarded by `KEY`; options of `bei serve` may follow it."""
     caches = tmp_path_factory.mktemp("caches")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBEI_", "HF_"))}
     variables = {**ours, "XDG_CACHE_HOME": str(caches), "HF_HUB_OFFLINE": "1", "OPENBEI_API_KEY": f"another, {KEY}"}
     with ExitStack() as stack:
 
-        def serve(checkpoint: Path) -> Server:
+        def serve(checkpoint: Path, *options: str) -> Server:
             engine_dir = build_engine(checkpoint, tmp_path_factory.mktemp("engines") / checkpoint.name)
             _, url, _ = stack.enter_context(
-                serving(engine_dir.path, "--max-client-batch-size", 64, variables=variables)
+                serving(engine_dir.path, "--max-client-batch-size", 64, *options, variables=variables)
             )
             return Server(url, checkpoint)
 
@@ -93,6 +93,12 @@ def reranker(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path, sta
     """A cross-encoder with one label."""
     folder = tmp_path_factory.mktemp("models") / "reranker"
     return start(classifier(folder, tokenizer_json, "ForSequenceClassification", num_labels=1, seed=3))
+
+
+@pytest.fixture(scope="session")
+def sorting(reranker: Server, start: Callable[..., Server]) -> Server:
+    """The same, sorting what /rerank answers."""
+    return start(reranker.checkpoint, "--rerank-order", "score")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,16 @@ def test_embed(embedder: Server, given: list[str]) -> None:
         assert answer.texts == given
 
 
+def test_embed_v1(embedder: Server, given: list[str]) -> None:
+    client = cohere.Client(api_key=KEY, base_url=embedder.url)
+    answer = client.embed(model="any", texts=given, input_type="search_query")
+    expected = embedder.vectors(["find: " + text for text in given])
+    assert worst_cosine(np.array(answer.embeddings), expected) > 0.99999
+    typed = client.embed(model="any", texts=given, input_type="search_query", embedding_types=["float", "ubinary"])
+    assert worst_cosine(np.array(typed.embeddings.float_), expected) > 0.99999
+    assert len(typed.embeddings.ubinary[0]) * 8 == expected.shape[1]
+
+
 def test_embedding_types(embedder: Server, given: list[str]) -> None:
     from sentence_transformers.util.quantization import quantize_embeddings
 

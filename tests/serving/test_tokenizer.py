@@ -9,7 +9,7 @@ import pytest
 
 from openbei.errors import EngineDirError, InputError
 from openbei.serving.library import GROUP_CHARACTERS, INLINE_CHARACTERS
-from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, MAX_LISTED_CHARACTERS, Token, Tokenizer
+from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, MAX_LISTED_CHARACTERS, MAX_LISTED_TOKENS, Token, Tokenizer
 
 from ..small_tokenizer import CLS, SEP, UNK, VOCAB_SIZE, ids, words, write_tokenizer
 
@@ -133,8 +133,11 @@ def test_no_token_ids(tokenizer: Tokenizer) -> None:
 
 @pytest.mark.parametrize("count", [1, INLINE_CHARACTERS])
 def test_half_a_surrogate_pair(tokenizer: Tokenizer, count: int) -> None:
-    with pytest.raises(InputError, match="surrogate"):
-        tokenizer.encode(["a\ud800" * count])
+    with pytest.raises(InputError, match=r"input\[1\] has half a surrogate pair") as caught:
+        tokenizer.encode(["w1", "a\ud800" * count])
+    assert caught.value.param == "input[1]"
+    with pytest.raises(InputError, match=r"texts\[2\] has half a surrogate pair"):
+        tokenizer.encode_pairs([("w1", "w2"), ("w1", "w2"), ("w1", "\udfff" * count)], param="texts")
 
 
 def test_listed_tokens(tokenizer: Tokenizer) -> None:
@@ -152,6 +155,28 @@ def test_listed_tokens(tokenizer: Tokenizer) -> None:
 def test_too_much_to_list(tokenizer: Tokenizer) -> None:
     with pytest.raises(InputError, match=f"inputs has {MAX_LISTED_CHARACTERS + 1} characters, the limit is"):
         tokenizer.tokenize(["a" * MAX_LISTED_CHARACTERS, "b"])
+    few = MAX_LISTED_TOKENS // 2
+    with pytest.raises(InputError, match=f"inputs has {3 * few} tokens and more, the limit is {MAX_LISTED_TOKENS}"):
+        tokenizer.tokenize([". " * few] * 4, add_special_tokens=False)
+    with pytest.raises(InputError, match=f"ids has {MAX_LISTED_TOKENS + 2} token ids, the limit is"):
+        tokenizer.decode([[5] * (few + 1)] * 2)
+
+
+def test_fewer_tokens_than_the_limit(tokenizer: Tokenizer) -> None:
+    for direction, kept in (("right", ids(0, 3)), ("left", ids(37, 3))):
+        [sequence] = tokenizer.encode([words(0, 40)], max_tokens=5, direction=direction)
+        assert sequence.token_ids.tolist() == kept
+        assert (sequence.num_tokens_given, sequence.is_truncated) == (42, True)
+        assert tokenizer.from_ids(ids(0, 40), max_tokens=5, direction=direction).token_ids.tolist() == kept
+    assert tokenizer.encode([words(0, 40)], max_tokens=LIMIT + 9)[0].num_tokens == LIMIT
+    with pytest.raises(InputError, match=r"input\[0\] has 5 tokens, the limit is 4"):
+        tokenizer.encode([words(0, 3)], max_tokens=4, truncate=False)
+
+
+def test_text_cut_to_tokens(tokenizer: Tokenizer) -> None:
+    assert tokenizer.cut_text("w1  w2 w3 ", 2) == "w1  w2"
+    assert tokenizer.cut_text("w1  w2 w3 ", 3) == "w1  w2 w3 "
+    assert tokenizer.cut_text("", 1) == ""
 
 
 def test_decoded(tokenizer: Tokenizer) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from openbei.api.service import Service
 from openbei.api.vertex import native
-from openbei.prompts import INPUT_TYPES
+from openbei.prompts import INPUT_TYPES, PURPOSES
 
 Schema = dict[str, Any]
 
@@ -30,8 +30,12 @@ def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
         "input_type": _names(INPUT_TYPES),
         "instruction": {} if (template := manifest.score_template) and template.is_instructed else {"type": "null"},
         "count": {"minimum": 0},
+        "max_tokens": {"anyOf": [{"const": -1}, {"minimum": 1, "maximum": manifest.max_sequence_tokens}]},
+        "kept": {"minimum": 1, "maximum": manifest.max_sequence_tokens},
+        "task": _names(PURPOSES),
         "positive": {"minimum": 1},
         "some": {"minItems": 1},
+        "at_most_one": {"maxItems": 1},
         "one": {"minItems": 1, "maxItems": 1},
     }
 

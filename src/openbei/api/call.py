@@ -64,6 +64,12 @@ class Call:
         """By lower-case name; of a name that came twice, the last."""
         return dict(self._scope["headers"])
 
+    @property
+    def path(self) -> str:
+        """As the client asked for it, a platform's prefix included."""
+        path: str = self._scope["path"]
+        return path
+
     @cached_property
     def deadline_s(self) -> float:
         """When the client's own time limit is over, on the monotonic clock; infinite if it set none.
@@ -113,6 +119,10 @@ class Call:
         """Raise DeadlineError if the client's time limit is over already, before any work is done for it."""
         if time.monotonic() >= self.deadline_s:
             raise DeadlineError("the time limit that the request set is over")
+
+    def total(self, what: str, count: int) -> int:
+        """How much of something the whole request has: `count`, as long as the request is not one part of a larger."""
+        return count
 
     async def result(self, future: "asyncio.Future[T]") -> T:
         """Wait for a result; cancel it if the client leaves, or raise DeadlineError when its own time limit passes."""

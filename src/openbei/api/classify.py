@@ -10,7 +10,8 @@ from openbei.api.inference import body
 from openbei.api.inputs import as_texts
 from openbei.api.predict import labelled, numbers, predicted
 from openbei.api.service import Service
-from openbei.api.wire import decode, field_names
+from openbei.api.truncation import how_cut
+from openbei.api.wire import decisions
 from openbei.api.wire.classes import Classification, ClassifyRequest, ClassifyResponse
 from openbei.api.wire.fields import usage
 from openbei.batch import Vectors
@@ -21,12 +22,12 @@ _DECODER = msgspec.json.Decoder(ClassifyRequest)
 async def classify(service: Service, call: Call) -> Reply:
     """A classification for each text."""
     content = await body(service, call)
-    if field_names(content) & {"input", "inputs"} == {"inputs"}:
+    if content.given.keys() & {"input", "inputs"} == {"inputs"}:
         return await predicted(service, call, content)
-    request = decode(content, _DECODER)
+    request = await content.decode(_DECODER, decisions.CLASSIFY)
     items = [[text] for text in as_texts(request.input, service.limits, "input")]
     raw_scores = bool(request.raw_scores) or request.use_activation is False
-    rows = await numbers(service, call, items, request.how, raw_scores=raw_scores, param="input")
+    rows = await numbers(service, call, items, how_cut(service, request), raw_scores=raw_scores, param="input")
     data = await service.tokenizer.off_loop(
         lambda: [_classification(service, index, row) for index, row in enumerate(rows)], rows.size
     )

@@ -9,7 +9,7 @@ import zstandard
 
 from openbei.api.accept import weights
 from openbei.api.refusals import BodyEncodingError, BodyTooLargeError
-from openbei.api.wire import MalformedBodyError
+from openbei.api.wire.decoding import MalformedBodyError
 
 LEVEL = 1
 """Floats hardly get smaller however hard one tries."""

@@ -10,8 +10,10 @@ from openbei.api.call import Call, Reply
 from openbei.api.embeddings import vectors_of
 from openbei.api.encoding import floats
 from openbei.api.inference import infer, infer_dense, read
-from openbei.api.inputs import check_answer, tokenize_inputs
+from openbei.api.inputs import check_answer, named_prompt, tokenize_inputs
 from openbei.api.service import Service
+from openbei.api.truncation import how_cut
+from openbei.api.wire import decisions
 from openbei.api.wire.tei import EmbedAllRequest, EmbedRequest, EmbedSparseRequest, Term
 from openbei.api.wrong_task import require_embedding, require_sparse
 from openbei.batch import Sequence, SparseVectors, Vectors
@@ -28,13 +30,13 @@ _EMBED_SPARSE = msgspec.json.Decoder(EmbedSparseRequest)
 
 async def embed(service: Service, call: Call) -> Reply:
     """An embedding for each input."""
-    request = await read(service, call, _EMBED)
+    request = await read(service, call, _EMBED, decisions.EMBED)
     vectors = await vectors_of(
         service,
         call,
         request.inputs,
-        request.how,
-        prompt_name=request.prompt_name,
+        how_cut(service, request),
+        prompt=named_prompt(service, request.prompt_name),
         dimensions=request.dimensions,
         normalize=request.normalize is not False,
         param="inputs",
@@ -44,10 +46,10 @@ async def embed(service: Service, call: Call) -> Reply:
 
 async def embed_all(service: Service, call: Call) -> Reply:
     """For each input the vectors of all its tokens, special ones included, neither pooled nor normalized."""
-    request = await read(service, call, _EMBED_ALL)
+    request = await read(service, call, _EMBED_ALL, decisions.EMBED_ALL)
     require_embedding(service.manifest)
     sequences = await _tokenize(service, call, request)
-    check_answer(sequences, service.manifest.spec.hidden_size, MAX_NUMBERS, "inputs")
+    check_answer(call, sequences, service.manifest.spec.hidden_size, MAX_NUMBERS, "inputs")
     rows = await infer_dense(service, call, sequences, "tokens")
     check_finite(rows)
     return Reply([[floats(row) for row in part] for part in split(rows, sequences)])
@@ -55,7 +57,7 @@ async def embed_all(service: Service, call: Call) -> Reply:
 
 async def embed_sparse(service: Service, call: Call) -> Reply:
     """For each input the words of the vocabulary that have a weight."""
-    request = await read(service, call, _EMBED_SPARSE)
+    request = await read(service, call, _EMBED_SPARSE, decisions.EMBED_SPARSE)
     require_sparse(service.manifest)
     rows = cast(SparseVectors, await infer(service, call, await _tokenize(service, call, request)))
     check_finite(rows.values)
@@ -70,6 +72,5 @@ def split(rows: Vectors, sequences: list[Sequence]) -> list[Vectors]:
 
 
 async def _tokenize(service: Service, call: Call, request: EmbedAllRequest) -> list[Sequence]:
-    return await tokenize_inputs(
-        service, call, request.inputs, request.how, prompt_name=request.prompt_name, param="inputs"
-    )
+    cut, prompt = how_cut(service, request), named_prompt(service, request.prompt_name)
+    return await tokenize_inputs(service, call, request.inputs, cut, prompt=prompt, param="inputs")

@@ -20,7 +20,8 @@ from openbei.api.refusals import (
     UnauthorizedError,
 )
 from openbei.api.service import Dialect
-from openbei.api.wire import CohereFailure, Failure, FailureBody, MalformedBodyError, TeiFailure
+from openbei.api.wire import CohereFailure, Failure, FailureBody, TeiFailure
+from openbei.api.wire.decoding import MalformedBodyError
 from openbei.errors import (
     DeadlineError,
     EmptyInputError,
@@ -93,4 +94,4 @@ def body(status: int, code: str, message: str, param: str | None = None, *, dial
     if dialect == "cohere":
         return msgspec.json.encode(CohereFailure(message))
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return msgspec.json.encode(FailureBody(Failure(message, kind, param, code)))
+    return msgspec.json.encode(FailureBody(Failure(message, kind, param, code), message))

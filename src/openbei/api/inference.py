@@ -1,35 +1,81 @@
 """The way of every inference request: its body, texts to sequences, sequences through the scheduler, what it cost."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar, cast
 
 import msgspec
 
 from openbei.api.call import Call
 from openbei.api.service import Service
-from openbei.api.wire import decode
+from openbei.api.wire.decisions import Decisions, check
+from openbei.api.wire.decoding import Fields, check_size, decode, given_fields
 from openbei.batch import Output, Rows, Sequence, Vectors
+from openbei.errors import InputError
 
 T = TypeVar("T")
 
 
-async def body(service: Service, call: Call) -> bytes:
-    """The body of a request. Raises BodyTooLargeError."""
-    return await call.body(service.limits.max_body_bytes)
+INLINE_BYTES = 262_144
+"""Up to here a body is decoded at once (less than a millisecond); a larger one in a thread."""
 
 
-async def read(service: Service, call: Call, decoder: "msgspec.json.Decoder[T]") -> T:
-    """The request. Raises MalformedBodyError, InputError."""
-    return decode(await body(service, call), decoder)
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's body, and the fields that it gives."""
+
+    content: bytes
+    given: Fields
+
+    async def decode(self, decoder: "msgspec.json.Decoder[T]", decisions: Decisions) -> T:
+        """The request. Raises MalformedBodyError, InputError, also for a field that is refused."""
+        check(self.given, decisions)
+        return await _read(self.content, lambda content: decode(content, decoder))
+
+
+async def body(service: Service, call: Call) -> Body:
+    """The body of a request. Raises BodyTooLargeError, MalformedBodyError, InputError."""
+    return await _read(await call.body(service.limits.max_body_bytes), _opened)
+
+
+async def read(service: Service, call: Call, decoder: "msgspec.json.Decoder[T]", decisions: Decisions) -> T:
+    """The request. Raises as `body` and `Body.decode` do."""
+    return await (await body(service, call)).decode(decoder, decisions)
+
+
+async def _read(content: bytes, function: Callable[[bytes], T]) -> T:
+    return function(content) if len(content) <= INLINE_BYTES else await asyncio.to_thread(function, content)
+
+
+def _opened(content: bytes) -> Body:
+    check_size(content)
+    return Body(content, given_fields(content))
 
 
 async def tokenize(
-    service: Service, call: Call, work: Callable[[], list[Sequence]], num_characters: int, num_ids: int = 0
+    service: Service,
+    call: Call,
+    work: Callable[[], list[Sequence]],
+    *,
+    num_inputs: int,
+    num_characters: int = 0,
+    num_ids: int = 0,
 ) -> list[Sequence]:
-    """Make sequences, in a thread if there is much to read, and account for them in `call.measured`."""
+    """Make sequences, in a thread if there is much to read, and account for them in `call.measured`.
+
+    Raises InputError where a part of a request has more inputs than are left to it.
+    """
     started_s = time.monotonic()
     call.check_deadline()
+    total, most = call.total("inputs", num_inputs), service.limits.max_client_batch_size
+    if total > max(most, num_inputs):
+        raise InputError(
+            f"the instances have {total} texts and more together, the limit is {most}",
+            param="instances",
+            hint="send them in several requests",
+        )
     sequences = await service.tokenizer.off_loop(work, num_characters + num_ids)
     measured = call.measured
     measured.tokenization_s += time.monotonic() - started_s

@@ -1,6 +1,7 @@
 """What texts and token ids a request may hold, checked in one place, and the way from them to sequences."""
 
 from collections.abc import Sequence as Items
+from typing import NamedTuple
 
 from openbei.api.call import Call
 from openbei.api.inference import tokenize
@@ -8,6 +9,14 @@ from openbei.api.service import Limits, Service
 from openbei.api.wire.fields import How
 from openbei.batch import Sequence
 from openbei.errors import EmptyInputError, InputError
+
+
+class Prompt(NamedTuple):
+    """What goes in front of each text, and the field that chose it."""
+
+    text: str
+    param: str = "prompt_name"
+
 
 Inputs = str | Items[str | int | list[int]]
 
@@ -24,9 +33,9 @@ def check_count(count: int, limits: Limits, param: str) -> None:
         )
 
 
-def check_answer(sequences: list[Sequence], numbers_per_token: int, limit: int, param: str) -> None:
+def check_answer(call: Call, sequences: list[Sequence], numbers_per_token: int, limit: int, param: str) -> None:
     """Raise InputError where an answer about each token would have more than `limit` numbers."""
-    num_tokens = sum(sequence.num_tokens for sequence in sequences)
+    num_tokens = call.total("tokens answered", sum(sequence.num_tokens for sequence in sequences))
     if num_tokens * numbers_per_token > limit:
         raise InputError(
             f"{param} has {num_tokens} tokens; this server answers up to {limit // numbers_per_token} in one request",
@@ -39,6 +48,13 @@ def check_text(text: str, param: str) -> None:
     """Raise InputError for an empty string."""
     if not text:
         raise InputError(f"{param} is an empty string", param=param)
+
+
+def check_pairs(pairs: Items[tuple[str, str]], param: str) -> None:
+    """Raise InputError for a pair of two empty strings; one of them is read as it is."""
+    if ("", "") in pairs:
+        name = f"{param}[{pairs.index(('', ''))}]"
+        raise InputError(f"{name} is an empty string, and so is what it is paired with", param=name)
 
 
 def check_texts(texts: Items[object], limits: Limits, param: str) -> None:
@@ -57,34 +73,43 @@ def as_texts(given: str | list[str], limits: Limits, param: str) -> list[str]:
     return given
 
 
+def named_prompt(service: Service, name: str | None) -> Prompt | None:
+    """The prompt of a name; None without one. Raises InputError."""
+    return None if name is None else Prompt(service.manifest.prompts.find(name))
+
+
 async def tokenize_texts(
     service: Service, call: Call, texts: list[str], how: How, *, prompt: str = "", param: str
 ) -> list[Sequence]:
     """A sequence for each text."""
     encode = service.tokenizer.encode
     num_characters = sum(map(len, texts)) + len(prompt) * len(texts)
-    return await tokenize(service, call, lambda: encode(texts, prompt=prompt, param=param, **how), num_characters)
+
+    def work() -> list[Sequence]:
+        return encode(texts, prompt=prompt, param=param, **how)
+
+    return await tokenize(service, call, work, num_inputs=len(texts), num_characters=num_characters)
 
 
 async def tokenize_inputs(
-    service: Service, call: Call, given: Inputs, how: How, *, prompt_name: str | None, param: str
+    service: Service, call: Call, given: Inputs, how: How, *, prompt: Prompt | None, param: str
 ) -> list[Sequence]:
-    """A sequence for each text, with its prompt in front, or for each list of token ids, as they are.
+    """A sequence for each text, with a prompt in front (the default one without `prompt`), or for each list of ids.
 
     Raises EmptyInputError, InputError.
     """
     texts, lists = _split(given, service.limits, param)
     if texts:
-        prompt = service.manifest.prompts.find(prompt_name)
-        return await tokenize_texts(service, call, texts, how, prompt=prompt, param=param)
-    if prompt_name is not None:
-        raise InputError("prompt_name goes with texts, not with token ids", param="prompt_name")
+        before = prompt.text if prompt else service.manifest.prompts.find(None)
+        return await tokenize_texts(service, call, texts, how, prompt=before, param=param)
+    if prompt:
+        raise InputError(f"{prompt.param} goes with texts, not with token ids", param=prompt.param)
     from_ids = service.tokenizer.from_ids
 
     def work() -> list[Sequence]:
         return [from_ids(ids, param=name, **how) for name, ids in lists.items()]
 
-    return await tokenize(service, call, work, num_characters=0, num_ids=sum(map(len, lists.values())))
+    return await tokenize(service, call, work, num_inputs=len(lists), num_ids=sum(map(len, lists.values())))
 
 
 def _split(given: Inputs, limits: Limits, param: str) -> tuple[list[str], dict[str, list[int]]]:

@@ -21,6 +21,11 @@ def without_prefix(path: str) -> str:
     return sync[1] or "/" if sync else path
 
 
+def has_prefix(path: str) -> bool:
+    """Whether a path begins with a platform's prefix."""
+    return without_prefix(path) != path
+
+
 class Paths(Generic[T]):
     """What answers, by method and path."""
 

@@ -3,10 +3,11 @@
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.inference import body, infer_dense, tokenize
+from openbei.api.inference import Body, body, infer_dense, tokenize
 from openbei.api.inputs import check_count, check_text
 from openbei.api.service import Service
-from openbei.api.wire import decode
+from openbei.api.truncation import how_cut
+from openbei.api.wire import decisions
 from openbei.api.wire.fields import How
 from openbei.api.wire.tei import Label, PredictRequest
 from openbei.api.wrong_task import require_classifier
@@ -28,15 +29,16 @@ async def predict(service: Service, call: Call) -> Reply:
     return await predicted(service, call, await body(service, call))
 
 
-async def predicted(service: Service, call: Call, content: bytes) -> Reply:
+async def predicted(service: Service, call: Call, content: Body) -> Reply:
     """Answer a body of /predict."""
-    request = decode(content, _DECODER)
+    request = await content.decode(_DECODER, decisions.PREDICT)
     items, is_batch = _items(request.inputs)
     check_count(len(items), service.limits, "inputs")
     for i, item in enumerate(items):
-        for j, text in enumerate(item):
-            check_text(text, f"inputs[{i}][{j}]" if is_batch else "inputs")
-    rows = await numbers(service, call, items, request.how, raw_scores=bool(request.raw_scores), param="inputs")
+        if not any(item):  # one text of a pair may be empty
+            check_text("", f"inputs[{i}]" if is_batch else "inputs")
+    how = how_cut(service, request)
+    rows = await numbers(service, call, items, how, raw_scores=bool(request.raw_scores), param="inputs")
     answers = await service.tokenizer.off_loop(lambda: [labelled(service, row) for row in rows], rows.size)
     return Reply(answers if is_batch else answers[0])
 
@@ -51,7 +53,11 @@ async def numbers(
     require_classifier(service.manifest)
     num_characters = sum(len(text) for item in items for text in item)
     tokenizer = service.tokenizer
-    sequences = await tokenize(service, call, lambda: _sequences(tokenizer, items, how, param), num_characters)
+
+    def work() -> list[Sequence]:
+        return _sequences(tokenizer, items, how, param)
+
+    sequences = await tokenize(service, call, work, num_inputs=len(items), num_characters=num_characters)
     logits = await infer_dense(service, call, sequences)
     return activated(logits, "none" if raw_scores else service.manifest.activation)
 

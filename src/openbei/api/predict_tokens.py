@@ -9,6 +9,8 @@ from openbei.api.embed import split
 from openbei.api.inference import infer_dense, read, tokenize
 from openbei.api.inputs import check_answer, check_count, check_texts
 from openbei.api.service import Service
+from openbei.api.truncation import how_cut
+from openbei.api.wire import decisions
 from openbei.api.wire.fields import How
 from openbei.api.wire.tei import PredictTokensRequest
 from openbei.api.wrong_task import require_token_classifier
@@ -26,15 +28,14 @@ _DECODER = msgspec.json.Decoder(PredictTokensRequest)
 
 async def predict_tokens(service: Service, call: Call) -> Reply:
     """A list of entities for each text."""
-    request = await read(service, call, _DECODER)
+    request = await read(service, call, _DECODER, decisions.PREDICT_TOKENS)
     strategy = request.aggregation_strategy or "none"
     groups = _groups(request.inputs)
     check_count(sum(map(len, groups.values())), service.limits, "inputs")
     for name, texts in groups.items():
         check_texts(texts, service.limits, name)
-    return Reply(
-        await found_entities(service, call, groups, request.how, strategy, raw_scores=bool(request.raw_scores))
-    )
+    how = how_cut(service, request)
+    return Reply(await found_entities(service, call, groups, how, strategy, raw_scores=bool(request.raw_scores)))
 
 
 async def found_entities(
@@ -55,7 +56,7 @@ async def found_entities(
     tokenized = await _tokenize(service, call, groups, how)
     sequences = [text.sequence for text in tokenized]
     labels = service.manifest.labels
-    check_answer(sequences, max(ENTITY_SIZE, len(labels) if raw_scores else 0), MAX_NUMBERS, "inputs")
+    check_answer(call, sequences, max(ENTITY_SIZE, len(labels) if raw_scores else 0), MAX_NUMBERS, "inputs")
     logits = split(await infer_dense(service, call, sequences, "labels"), sequences)
 
     def work() -> list[list[Entity]]:
@@ -88,5 +89,7 @@ async def _tokenize(service: Service, call: Call, groups: dict[str, list[str]], 
             tokenized.extend(service.tokenizer.encode_texts_for_labels(texts, param=name, **how))
         return [text.sequence for text in tokenized]
 
-    await tokenize(service, call, work, sum(len(text) for texts in groups.values() for text in texts))
+    num_characters = sum(len(text) for texts in groups.values() for text in texts)
+    num_inputs = sum(map(len, groups.values()))
+    await tokenize(service, call, work, num_inputs=num_inputs, num_characters=num_characters)
     return tokenized

@@ -42,7 +42,8 @@ async def relevances(
             return tokenizer.encode_pairs([(prompt + query, text) for query, text in pairs], param=param, **how)
         return _templated(tokenizer, template, pairs, instruction, how, param)
 
-    sequences = await tokenize(service, call, work, sum(len(query) + len(text) for query, text in pairs))
+    num_characters = sum(len(query) + len(text) for query, text in pairs)
+    sequences = await tokenize(service, call, work, num_inputs=len(pairs), num_characters=num_characters)
     is_raw = raw_scores or service.manifest.activation == "none"
     return relevance(await infer_dense(service, call, sequences), template, is_raw)
 

@@ -1,6 +1,7 @@
 """POST /: the default route, and what the Hugging Face client asks of a server when an address is all that it knows.
 
-It tells its task only by the shape of the body: `inputs`, with `parameters` unless embeddings are wanted.
+It tells its task only by the shape of the body: `inputs`, with `parameters` unless embeddings are wanted. The npm
+client leaves `parameters` out, so it is known by its name.
 """
 
 from dataclasses import replace
@@ -11,7 +12,6 @@ from openbei.api.call import Call, Reply
 from openbei.api.inference import body
 from openbei.api.service import Handler, Row, Service
 from openbei.api.vertex import Instance
-from openbei.api.wire import raw_fields
 from openbei.api.wire.huggingface import Span, TextRequest, TokenRequest
 from openbei.api.wire.tei import EmbedRequest, Label, SimilarityRequest
 from openbei.spec import Task
@@ -22,6 +22,9 @@ PIPELINES: dict[Task, Handler] = {
     "token_classifier": pipelines.classify_tokens,
 }
 """Who answers `parameters`, by task."""
+
+NPM = b"@huggingface/inference/"
+"""How the npm client's User-Agent begins."""
 
 Kinds = tuple[Any, ...]
 
@@ -41,15 +44,15 @@ def at_root(default: Row, task: Task) -> Row:
     async def root(service: Service, call: Call) -> Reply:
         """Hand a request to who answers its shape."""
         content = await body(service, call)
-        fields = raw_fields(content)
+        fields = content.given
         handler = default.handler
         if bytes(fields.get("inputs", b"")).startswith(b"{"):
             handler = similarity.similarity
         elif "inputs" in fields and task == "embedding":
             handler = embed.embed
-        elif "inputs" in fields and "parameters" in fields:
+        elif "inputs" in fields and ("parameters" in fields or call.headers.get(b"user-agent", b"").startswith(NPM)):
             handler = PIPELINES.get(task, handler)
-        return await handler(service, Instance(call, content))
+        return await handler(service, Instance(call, content.content))
 
     requests, responses = ALSO[task]
     return replace(

@@ -26,7 +26,7 @@ from openbei.api.wire import classes, openai, ranking, tei
 from openbei.api.wire import cohere as cohere_wire
 from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError
-from openbei.serving.tokenizer import Token
+from openbei.serving.library import Token
 from openbei.tasks.tokens import Entity
 
 _TEXTS = (400, 408, 413, 415, 422)
@@ -71,6 +71,16 @@ OPENAI: tuple[Row, ...] = (
 
 COHERE: tuple[Row, ...] = (
     Row("POST", "/v2/rerank", rerank.rerank_v2, "Sort documents by relevance", *_RERANK, "cohere"),
+    Row(
+        "POST",
+        "/v1/embed",
+        cohere.embed_v1,
+        "Embed texts, as numbers or in several types at once",
+        cohere_wire.EmbedTextsRequest,
+        (cohere_wire.EmbedFloatsResponse, cohere_wire.EmbedByTypeResponse),
+        _INFERENCE,
+        "cohere",
+    ),
     Row(
         "POST",
         "/v2/embed",

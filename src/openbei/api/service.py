@@ -11,14 +11,18 @@ from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import Scheduler
 from openbei.serving.tokenizer import Tokenizer
 
+RerankOrder = Literal["input", "score"]
+"""How /rerank sorts: as the texts came (BEI), or the highest score first (TEI)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a client may send in one request; and `max_bodies_bytes`, what the bodies of all requests may hold."""
+    """What a client may send in one request, what all bodies may hold at once, and how /rerank sorts its answer."""
 
     max_client_batch_size: int = 2048
     max_body_bytes: int = 100_000_000
     max_bodies_bytes: int = 300_000_000
+    rerank_order: RerankOrder = "input"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

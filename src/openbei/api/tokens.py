@@ -6,6 +6,7 @@ from openbei.api.call import Call, Reply
 from openbei.api.inference import read
 from openbei.api.inputs import as_texts, check_count
 from openbei.api.service import Service
+from openbei.api.wire import decisions
 from openbei.api.wire.tei import DecodeRequest, TokenizeRequest
 from openbei.errors import InputError
 
@@ -15,7 +16,7 @@ _DECODE = msgspec.json.Decoder(DecodeRequest)
 
 async def tokenize(service: Service, call: Call) -> Reply:
     """The tokens of each text; nothing is cut off."""
-    request = await read(service, call, _TOKENIZE)
+    request = await read(service, call, _TOKENIZE, decisions.TOKENIZE)
     texts = as_texts(request.inputs, service.limits, "inputs")
     prompt = "" if request.prompt_name is None else service.manifest.prompts.find(request.prompt_name)
     has_special, tokenizer = request.add_special_tokens is not False, service.tokenizer
@@ -31,7 +32,7 @@ async def tokenize(service: Service, call: Call) -> Reply:
 
 async def decode(service: Service, call: Call) -> Reply:
     """The text of each list of token ids."""
-    request = await read(service, call, _DECODE)
+    request = await read(service, call, _DECODE, decisions.DECODE)
     is_one = all(isinstance(item, int) for item in request.ids)
     lists = [item for item in request.ids if isinstance(item, list)]
     if lists and len(lists) < len(request.ids):

@@ -105,6 +105,7 @@ def command(
             max_client_batch_size=max_client_batch_size,
             max_body_bytes=payload_limit_bytes,
             max_bodies_bytes=max_bodies_bytes,
+            rerank_order=arguments.rerank_order,
         ),
         edge=edge,
         shutdown_deadline_s=connections.shutdown_timeout_s,

@@ -1,4 +1,4 @@
-"""Options of `bei serve` about the edge of the server: keys, origins, TLS, what is written down of requests."""
+"""Options of `bei serve` about the edge of the server: keys, origins, TLS, logs, the order of answers."""
 
 import functools
 import ipaddress
@@ -15,6 +15,7 @@ from openbei import __version__
 from openbei.api.edge import Edge
 from openbei.api.guard import Guard, read_keys
 from openbei.api.server import Tls
+from openbei.api.service import RerankOrder
 from openbei.api.tracing import Tracer
 from openbei.config import Environment, Secret
 from openbei.errors import ConfigError
@@ -45,6 +46,13 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--ssl-ca-certs", type=_FILE, help="Clients need a certificate of one of these authorities."),
     click.option("--no-compression", is_flag=True, help="Never compress answers; on if the processor is the limit."),
     click.option("--access-log", is_flag=True, help="Log a line for each request; on to see who asks what."),
+    click.option(
+        "--rerank-order",
+        default="input",
+        type=click.Choice(["input", "score"]),
+        show_default=True,
+        help="How /rerank sorts: as the texts came (BEI), or best first, for clients of text-embeddings-inference.",
+    ),
     click.option("--otlp-endpoint", help="OpenTelemetry collector (HTTP) that gets a span for each request."),
 )
 
@@ -63,6 +71,7 @@ class EdgeArguments:
     ssl_ca_certs: Path | None
     no_compression: bool
     access_log: bool
+    rerank_order: RerankOrder
     otlp_endpoint: str | None
 
     def edge(self, environment: Environment) -> Edge:

@@ -3,23 +3,44 @@
 Truncation and padding, which the file may ask for, are switched off once. Calls come from several threads at once.
 """
 
+import re
 from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from openbei.errors import EngineDirError, EngineError, InputError
 from openbei.panics import panics_as
+from openbei.serving.truncation import FIXED
 
 Item = str | tuple[str, str]
 """A text or a pair of texts."""
+
+HALF = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair."""
 
 INLINE_CHARACTERS = 2_000
 """Up to here tokenizing (about a millisecond) is cheaper than waiting for a thread."""
 
 GROUP_CHARACTERS = 250_000
 """Texts are tokenized in groups of about this size: the library holds 100 bytes and more for each token."""
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A token, with the slice of the text it stands for; `start` to `stop` (exclusive) in code points.
+
+    A special token that was added has neither, and its text is the vocabulary's.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
 
 
 class Library:
@@ -51,8 +72,8 @@ class Library:
     ) -> Iterator[tokenizers.Encoding]:
         """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
 
-        Raises InputError, naming `param`, for half a surrogate pair, EngineError where the library fails. The GIL is
-        free while it works.
+        Raises InputError, naming the item of `param`, for half a surrogate pair, EngineError where the library fails.
+        The GIL is free while it works.
         """
         with panics_as(EngineError, f"{param} cannot be tokenized"):
             yield from self._encodings(items, param, has_offsets, add_special_tokens)
@@ -70,7 +91,8 @@ class Library:
                     text, pair = (item, None) if isinstance(item, str) else item
                     yield self._object.encode(text, pair, add_special_tokens=add_special_tokens)
         except (TypeError, UnicodeEncodeError) as error:
-            raise InputError(f"{param} has half a surrogate pair, which is no character", param=param) from error
+            at = f"{param}[{next((i for i, item in enumerate(items) if _has_half(item)), 0)}]"
+            raise InputError(f"{at} has half a surrogate pair, which is no character", param=at) from error
 
     def token(self, token_id: int) -> str:
         """The vocabulary's string of an id; "" where it has none."""
@@ -91,6 +113,18 @@ class Library:
 def num_characters(item: Item) -> int:
     """Code points of a text, or of both of a pair."""
     return len(item) if isinstance(item, str) else len(item[0]) + len(item[1])
+
+
+def text_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[np.intp]:
+    """0 for tokens wholly within the characters `start` to `stop`, FIXED for all others; int [n]."""
+    first, last = np.array(encoding.offsets).T
+    is_special = np.array(encoding.special_tokens_mask, bool)
+    return np.where((first >= start) & (last <= stop) & ~is_special, 0, FIXED)
+
+
+def _has_half(item: Item) -> bool:
+    """Whether a text, or one of a pair, has half a surrogate pair."""
+    return any(HALF.search(text) for text in ([item] if isinstance(item, str) else item))
 
 
 def _groups(items: Items[Item]) -> Iterator[list[Item]]:

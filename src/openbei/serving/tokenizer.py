@@ -10,7 +10,6 @@ from collections.abc import Sequence as Items
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import msgspec
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
@@ -19,8 +18,8 @@ from openbei.batch import Sequence
 from openbei.engine_dir import EngineDir
 from openbei.errors import InputError
 from openbei.prompts import TextTemplate
-from openbei.serving.library import INLINE_CHARACTERS, Item, Library
-from openbei.serving.truncation import FIXED, Direction, kept
+from openbei.serving.library import INLINE_CHARACTERS, Item, Library, Token, text_parts
+from openbei.serving.truncation import FIXED, Direction, Truncation, check_frame, kept, too_long
 from openbei.tasks.tokens import TokenizedText
 
 T = TypeVar("T")
@@ -29,20 +28,10 @@ CHARACTERS_PER_TOKEN = 250
 """Text beyond this many characters for each token the model reads is never looked at, as in TEI."""
 
 MAX_LISTED_CHARACTERS = 1_000_000
-"""Characters that `tokenize` takes at once: it makes an object of every token."""
+"""Characters that `tokenize` takes at once."""
 
-
-class Token(msgspec.Struct, frozen=True):
-    """A token, with the slice of the text it stands for; `start` to `stop` (exclusive) in code points.
-
-    A special token that was added has neither, and its text is the vocabulary's.
-    """
-
-    id: int
-    text: str
-    special: bool
-    start: int | None
-    stop: int | None
+MAX_LISTED_TOKENS = 250_000
+"""Tokens that `tokenize` lists and `decode` reads at once: there is an object for each."""
 
 
 class Frame(NamedTuple):
@@ -56,9 +45,9 @@ class Frame(NamedTuple):
 class Tokenizer:
     """The model's tokenizer with the model's limit; what its file says about truncation and padding is dropped.
 
-    Texts are cut on the side `direction` where a call does not choose one. `param` is the request's field that is named
-    in InputErrors. They are raised for an input without tokens, for half a surrogate pair, and with `truncate=False`
-    for an input that is too long.
+    Texts are cut on the side `direction` where a call does not choose one, and to fewer tokens than the limit where it
+    gives `max_tokens`. `param` is the request's field that is named in InputErrors. They are raised for an input
+    without tokens, for half a surrogate pair, and with `truncate=False` for an input that is too long.
     """
 
     def __init__(
@@ -108,6 +97,7 @@ class Tokenizer:
         *,
         truncate: bool = True,
         direction: Direction | None = None,
+        max_tokens: int | None = None,
         prompt: str = "",
         param: str = "input",
     ) -> list[Sequence]:
@@ -120,9 +110,10 @@ class Tokenizer:
         if template := self._text_template:
             frame = Frame(*template.around(prompt), adds_special_tokens=False)
             shown = [text.strip() for text in texts] if template.strips else texts
-            return self.encode_framed(frame, shown, truncate=truncate, direction=direction, param=param, blames=param)
+            return self._encode_framed(frame, shown, self._how(truncate, direction, max_tokens), param, param)
         num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
-        return self._encode([prompt + text for text in texts], truncate, direction, param, num_unpooled)
+        how = self._how(truncate, direction, max_tokens)
+        return self._encode([prompt + text for text in texts], how, param, num_unpooled)
 
     def encode_pairs(
         self,
@@ -130,13 +121,14 @@ class Tokenizer:
         *,
         truncate: bool = True,
         direction: Direction | None = None,
+        max_tokens: int | None = None,
         param: str = "input",
     ) -> list[Sequence]:
         """Tokenize pairs of texts, joined as the model wants them, with its token types; the longer text is cut first.
 
         `num_tokens_given` is that of both texts, as in `encode`.
         """
-        return self._encode(pairs, truncate, direction, param)
+        return self._encode(pairs, self._how(truncate, direction, max_tokens), param)
 
     def encode_framed(
         self,
@@ -145,6 +137,7 @@ class Tokenizer:
         *,
         truncate: bool = True,
         direction: Direction | None = None,
+        max_tokens: int | None = None,
         param: str = "texts",
         blames: str = "query",
     ) -> list[Sequence]:
@@ -152,51 +145,51 @@ class Tokenizer:
 
         Raises InputError, naming the field `blames`, where the frame leaves no room for a text that needs it.
         """
-        before, after, adds_special_tokens = frame
-        _check_frame(blames, len(before) + len(after), "characters", self._max_characters)
-        sequences = []
-        read = [self._readable(text, truncate, direction, f"{param}[{i}]") for i, text in enumerate(texts)]
-        encodings = self._library.encodings(
-            [before + text + after for text in read], param, has_offsets=True, add_special_tokens=adds_special_tokens
-        )
-        for i, (text, encoding) in enumerate(zip(read, encodings, strict=True)):
-            parts = None
-            if len(encoding) > self.max_sequence_tokens:
-                parts = _text_parts(encoding, len(before), len(before) + len(text))
-                _check_frame(blames, int((parts == FIXED).sum()), "tokens", self.max_sequence_tokens - 1)
-            positions = self._cut(encoding, truncate, direction, f"{param}[{i}]", parts)
-            sequences.append(self._sequence(encoding, positions))
-        return sequences
+        return self._encode_framed(frame, texts, self._how(truncate, direction, max_tokens), param, blames)
 
     def encode_texts_for_labels(
-        self, texts: list[str], *, truncate: bool = True, direction: Direction | None = None, param: str = "inputs"
+        self,
+        texts: list[str],
+        *,
+        truncate: bool = True,
+        direction: Direction | None = None,
+        max_tokens: int | None = None,
+        param: str = "inputs",
     ) -> list[TokenizedText]:
         """Tokenize texts as `encode` does, and keep where in the text each token is."""
         tokenized = []
-        read = [self._readable(text, truncate, direction, f"{param}[{i}]") for i, text in enumerate(texts)]
+        how = self._how(truncate, direction, max_tokens)
+        read = [self._readable(text, how, f"{param}[{i}]") for i, text in enumerate(texts)]
         encodings = self._library.encodings(read, param, has_offsets=True)
         for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
-            positions = self._cut(encoding, truncate, direction, f"{param}[{i}]")
-            num_skipped = len(text) - len(read[i]) if self._cuts_left(direction) else 0
+            positions = self._cut(encoding, how, f"{param}[{i}]")
+            num_skipped = len(text) - len(read[i]) if how.direction == "left" else 0
             tokenized.append(self._tokenized(text, num_skipped, encoding, positions))
         return tokenized
 
     def from_ids(
-        self, ids: list[int], *, truncate: bool = True, direction: Direction | None = None, param: str = "input"
+        self,
+        ids: list[int],
+        *,
+        truncate: bool = True,
+        direction: Direction | None = None,
+        max_tokens: int | None = None,
+        param: str = "input",
     ) -> Sequence:
         """Take token ids as they are: nothing is added; special tokens at both ends of a cut input are kept.
 
         Raises InputError also for an id outside the vocabulary.
         """
+        how = self._how(truncate, direction, max_tokens)
+        how.check(len(ids), param)
         self._check_ids(ids, param)
-        self._check_length(len(ids), truncate, param)
         token_ids = np.array(ids, np.int32)
-        if len(ids) > self.max_sequence_tokens:
+        if len(ids) > how.limit:
             library, parts = self._library, np.zeros(len(ids), np.intp)
             for special, at in ((library.opening_ids, 0), (library.closing_ids, len(ids) - len(library.closing_ids))):
                 if ids[at : at + len(special)] == special:
                     parts[at : at + len(special)] = FIXED
-            token_ids = token_ids[kept(parts, self.max_sequence_tokens, direction or self._direction)]
+            token_ids = token_ids[kept(parts, how.limit, how.direction)]
         return Sequence(token_ids, len(ids))
 
     def tokenize(
@@ -204,72 +197,98 @@ class Tokenizer:
     ) -> list[list[Token]]:
         """Every token of each text with `prompt` in front, which offsets count in; nothing is cut off.
 
-        Raises InputError for more than MAX_LISTED_CHARACTERS in all.
+        Raises InputError for more than MAX_LISTED_CHARACTERS or MAX_LISTED_TOKENS in all.
         """
         whole = [prompt + text for text in texts]
         if (num_characters := sum(map(len, whole))) > MAX_LISTED_CHARACTERS:
-            raise _too_long(param, num_characters, "characters", MAX_LISTED_CHARACTERS, hint="send it in parts")
+            raise too_long(param, num_characters, "characters", MAX_LISTED_CHARACTERS, hint="send it in parts")
         encodings = self._library.encodings(whole, param, has_offsets=True, add_special_tokens=add_special_tokens)
-        return [self._tokens(text, encoding) for text, encoding in zip(whole, encodings, strict=True)]
+        tokens, num_tokens = [], 0
+        for text, encoding in zip(whole, encodings, strict=True):
+            num_tokens += len(encoding)
+            if num_tokens > MAX_LISTED_TOKENS:
+                raise too_long(param, num_tokens, "tokens and more", MAX_LISTED_TOKENS, hint="send it in parts")
+            tokens.append(self._tokens(text, encoding))
+        return tokens
 
     def decode(self, ids: list[list[int]], *, skip_special_tokens: bool = True, param: str = "ids") -> list[str]:
-        """The texts of token ids. Raises InputError for an id outside the vocabulary."""
+        """The texts of token ids. Raises InputError for an id outside the vocabulary, and for too many."""
+        if (num_tokens := sum(map(len, ids))) > MAX_LISTED_TOKENS:
+            raise too_long(param, num_tokens, "token ids", MAX_LISTED_TOKENS, hint="send it in parts")
         for i, row in enumerate(ids):
             self._check_ids(row, f"{param}[{i}]")
         return self._library.decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def cut_text(self, text: str, max_tokens: int) -> str:
+        """A text without what comes after its first `max_tokens` tokens; special tokens do not count."""
+        read = text[: self._max_characters]
+        [encoding] = self._library.encodings([read], "input", has_offsets=True, add_special_tokens=False)
+        return text if len(encoding) <= max_tokens else read[: encoding.offsets[max_tokens - 1][1]]
 
     def _num_prompt_tokens(self, prompt: str, param: str) -> int:
         """Tokens of a prompt alone, but for a special one that ends it: as sentence-transformers counts them."""
         if not prompt:
             return 0
-        [encoding] = self._library.encodings([self._readable(prompt, True, "right", param)], param)
+        [encoding] = self._library.encodings([self._readable(prompt, self._how(True, "right", None), param)], param)
         return len(encoding) - (encoding.ids[-1:] != [] and encoding.ids[-1] in self._library.special_ids)
 
-    def _encode(
-        self, items: Items[Item], truncate: bool, direction: Direction | None, param: str, num_unpooled: int = 0
+    def _encode_framed(
+        self, frame: Frame, texts: list[str], how: Truncation, param: str, blames: str
     ) -> list[Sequence]:
+        before, after, adds_special_tokens = frame
+        check_frame(blames, len(before) + len(after), "characters", self._max_characters)
+        sequences = []
+        read = [self._readable(text, how, f"{param}[{i}]") for i, text in enumerate(texts)]
+        encodings = self._library.encodings(
+            [before + text + after for text in read], param, has_offsets=True, add_special_tokens=adds_special_tokens
+        )
+        for i, (text, encoding) in enumerate(zip(read, encodings, strict=True)):
+            parts = None
+            if len(encoding) > how.limit:
+                parts = text_parts(encoding, len(before), len(before) + len(text))
+                check_frame(blames, int((parts == FIXED).sum()), "tokens", how.limit - 1)
+            positions = self._cut(encoding, how, f"{param}[{i}]", parts)
+            sequences.append(self._sequence(encoding, positions))
+        return sequences
+
+    def _how(self, truncate: bool, direction: Direction | None, max_tokens: int | None) -> Truncation:
+        limit = min(max_tokens or self.max_sequence_tokens, self.max_sequence_tokens)
+        return Truncation(truncate, direction or self._direction, limit)
+
+    def _encode(self, items: Items[Item], how: Truncation, param: str, num_unpooled: int = 0) -> list[Sequence]:
         read: list[Item] = []
         for i, item in enumerate(items):
             at = f"{param}[{i}]"
             if isinstance(item, str):
-                read.append(self._readable(item, truncate, direction, at))
+                read.append(self._readable(item, how, at))
             else:
                 first, second = item
-                readable = self._readable(first, truncate, direction, at)
-                read.append((readable, self._readable(second, truncate, direction, at)))
+                read.append((self._readable(first, how, at), self._readable(second, how, at)))
         sequences = []
         for i, encoding in enumerate(self._library.encodings(read, param)):
-            positions = self._cut(encoding, truncate, direction, f"{param}[{i}]")
-            lost_prompt = self._cuts_left(direction) and read[i] != items[i]
+            positions = self._cut(encoding, how, f"{param}[{i}]")
+            lost_prompt = how.direction == "left" and read[i] != items[i]
             sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_unpooled))
         return sequences
 
-    def _cuts_left(self, direction: Direction | None) -> bool:
-        return (direction or self._direction) == "left"
-
-    def _readable(self, text: str, truncate: bool, direction: Direction | None, param: str) -> str:
+    def _readable(self, text: str, how: Truncation, param: str) -> str:
         """The side of a text that may be read."""
         if len(text) <= self._max_characters:
             return text
-        if not truncate:
-            raise _too_long(param, len(text), "characters", self._max_characters)
-        return text[-self._max_characters :] if self._cuts_left(direction) else text[: self._max_characters]
+        if not how.truncate:
+            raise too_long(param, len(text), "characters", self._max_characters)
+        return text[-self._max_characters :] if how.direction == "left" else text[: self._max_characters]
 
     def _cut(
-        self,
-        encoding: tokenizers.Encoding,
-        truncate: bool,
-        direction: Direction | None,
-        param: str,
-        parts: NDArray[np.intp] | None = None,
+        self, encoding: tokenizers.Encoding, how: Truncation, param: str, parts: NDArray[np.intp] | None = None
     ) -> NDArray[np.intp] | None:
         """Positions to keep, by `parts` or else by the texts they are of; None for all."""
-        self._check_length(len(encoding), truncate, param)
-        if len(encoding) <= self.max_sequence_tokens:
+        how.check(len(encoding), param)
+        if len(encoding) <= how.limit:
             return None
         if parts is None:
             parts = np.array([FIXED if text is None else text for text in encoding.sequence_ids], np.intp)
-        return kept(parts, self.max_sequence_tokens, direction or self._direction)
+        return kept(parts, how.limit, how.direction)
 
     def _sequence(
         self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0
@@ -321,27 +340,3 @@ class Tokenizer:
             index = next(i for i, token_id in enumerate(ids) if not 0 <= token_id < self.vocab_size)
             param = f"{param}[{index}]"
             raise InputError(f"{param} is {ids[index]}, token ids are 0 to {self.vocab_size - 1}", param=param)
-
-    def _check_length(self, num_tokens: int, truncate: bool, param: str) -> None:
-        if num_tokens == 0:
-            raise InputError(f"{param} has no tokens", param=param)
-        if num_tokens > self.max_sequence_tokens and not truncate:
-            raise _too_long(param, num_tokens, "tokens", self.max_sequence_tokens)
-
-
-def _text_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[np.intp]:
-    """0 for tokens wholly within the characters `start` to `stop`, FIXED for all others; int [n]."""
-    first, last = np.array(encoding.offsets).T
-    is_special = np.array(encoding.special_tokens_mask, bool)
-    return np.where((first >= start) & (last <= stop) & ~is_special, 0, FIXED)
-
-
-def _check_frame(param: str, given: int, unit: str, limit: int) -> None:
-    if given > limit:
-        raise _too_long(param, given, f"{unit} with the model's template", limit, hint="shorten it")
-
-
-def _too_long(
-    param: str, given: int, unit: str, limit: int, *, hint: str = "shorten it, or let it be truncated"
-) -> InputError:
-    return InputError(f"{param} has {given} {unit}, the limit is {limit}", param=param, hint=hint)

@@ -24,13 +24,14 @@ class Mixed(msgspec.Struct, frozen=True):
 
 
 class _Embed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of each input; `truncate` says which side is cut off."""
+    """What is asked of each input; `truncate` says which side is cut off, `max_tokens` how many are kept."""
 
     model: str | None = None
     input_type: Annotated[str, bound("input_type")] | None = None
     embedding_types: Annotated[list[EmbeddingType], bound("some")] | None = None
     output_dimension: Dimensions | None = None
     truncate: Literal["NONE", "START", "END"] | None = None
+    max_tokens: Annotated[int, bound("kept")] | None = None
 
 
 class EmbedTextsRequest(_Embed, frozen=True, kw_only=True):
@@ -54,6 +55,16 @@ class EmbeddingsByType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     binary: list[list[int]] | None = None
     ubinary: list[list[int]] | None = None
     base64: list[str] | None = None
+
+
+class EmbedFloatsResponse(msgspec.Struct, frozen=True):
+    """Cohere's response at /v1/embed where no types were asked for."""
+
+    id: str
+    texts: list[str]
+    embeddings: list[list[float]]
+    meta: Meta
+    response_type: Literal["embeddings_floats"] = "embeddings_floats"
 
 
 class EmbedByTypeResponse(msgspec.Struct, frozen=True):

@@ -30,24 +30,24 @@ Instruction = Annotated[str, bound("instruction")]
 
 
 class How(TypedDict):
-    """How to cut what is too long, as the tokenizer's arguments; None is the model's own side."""
+    """How to cut what is too long, as the tokenizer's arguments; None is the model's own side, or its limit."""
 
     truncate: bool
     direction: Direction | None
+    max_tokens: int | None
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
-    """A request whose texts may be too long: they are cut on the model's side, unless it says otherwise."""
+    """A request whose texts may be too long: they are cut on the model's side, unless it says otherwise.
+
+    `truncate_prompt_tokens` is how many tokens are kept, special ones among them; -1 is as many as the model reads.
+    `truncation_side` is vLLM's name for `truncation_direction`.
+    """
 
     truncate: bool | None = None
     truncation_direction: Literal["Right", "Left", "right", "left"] | None = None
-
-    @property
-    def how(self) -> How:
-        """For the tokenizer."""
-        sides: dict[str | None, Direction | None] = {"Right": "right", "Left": "left"}
-        direction = sides.get((self.truncation_direction or "").capitalize())
-        return {"truncate": self.truncate is not False, "direction": direction}
+    truncate_prompt_tokens: Annotated[int, bound("max_tokens")] | None = None
+    truncation_side: Literal["right", "left"] | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):

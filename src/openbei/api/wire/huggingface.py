@@ -19,7 +19,7 @@ class TextRequest(msgspec.Struct, frozen=True):
     """Texts to be classified."""
 
     inputs: OneOrMore
-    parameters: TextParameters
+    parameters: TextParameters | None = None
 
 
 class TokenParameters(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class TokenRequest(msgspec.Struct, frozen=True):
     """Texts whose entities are asked for."""
 
     inputs: OneOrMore
-    parameters: TokenParameters
+    parameters: TokenParameters | None = None
 
 
 class Span(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,10 +1,10 @@
 """OpenAI's embeddings and models, and the index."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from openbei.api.wire.fields import Cut, Dimensions, Inputs, PromptName, Usage
+from openbei.api.wire.fields import Cut, Dimensions, Inputs, PromptName, Usage, bound
 
 EncodingFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
 
@@ -12,8 +12,10 @@ EncodingFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"
 class EmbeddingsRequest(Cut, frozen=True, kw_only=True):
     """OpenAI's request. `input` is a text, a list of texts, a list of token ids, or a list of such lists.
 
-    `dimensions` cuts embeddings, which are then normalized again. `prompt_name` is one of the model's prompts. `model`
-    and `user` change nothing.
+    `dimensions` cuts embeddings, which are then normalized again. `prompt_name` is one of the model's prompts; Jina's
+    `task` and others' `input_type` choose one by what embeddings are for. `normalize`, vLLM's `use_activation` and
+    Jina's `normalized` leave lengths as they are where one is false. `embedding_type` is Jina's `encoding_format`.
+    `model` and `user` change nothing.
     """
 
     input: Inputs
@@ -22,6 +24,12 @@ class EmbeddingsRequest(Cut, frozen=True, kw_only=True):
     dimensions: Dimensions | None = None
     prompt_name: PromptName | None = None
     user: str | None = None
+    task: Annotated[str, bound("task")] | None = None
+    input_type: Annotated[str, bound("task")] | None = None
+    normalize: bool | None = None
+    normalized: bool | None = None
+    use_activation: bool | None = None
+    embedding_type: EncodingFormat | Annotated[list[EncodingFormat], bound("at_most_one")] | None = None
 
 
 class Embedding(msgspec.Struct, frozen=True):

@@ -16,7 +16,8 @@ class Document(msgspec.Struct, frozen=True):
 class RerankRequest(Cut, frozen=True, kw_only=True):
     """Documents to be sorted by their relevance to a query.
 
-    The best `top_n` are returned, without it or with 0 all. `max_tokens_per_doc` cuts each document first.
+    The best `top_n` are returned, without it or with 0 all. `max_tokens_per_query` and `max_tokens_per_doc` cut the
+    query and each document first; 0 cuts nothing.
     `instruction` is for models with a score template. `use_activation` false and `raw_scores` both ask for logits.
     """
 
@@ -25,7 +26,8 @@ class RerankRequest(Cut, frozen=True, kw_only=True):
     model: str | None = None
     top_n: Annotated[int, bound("count")] | None = None
     return_documents: bool | None = None
-    max_tokens_per_doc: Annotated[int, bound("positive")] | None = None
+    max_tokens_per_query: Annotated[int, bound("count")] | None = None
+    max_tokens_per_doc: Annotated[int, bound("count")] | None = None
     instruction: Instruction | None = None
     raw_scores: bool | None = None
     use_activation: bool | None = None
@@ -40,7 +42,7 @@ class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApiVersion(msgspec.Struct, frozen=True):
-    """Of Cohere's API."""
+    """The version of Cohere's API that a route is of."""
 
     version: str = "2"
 
@@ -71,9 +73,14 @@ class RerankResponse(msgspec.Struct, frozen=True):
 
 
 class _Score(Cut, frozen=True, kw_only=True):
-    """One text with one, one with each of many, or as many with as many in turn."""
+    """One text with one, one with each of many, or as many with as many in turn.
+
+    `max_tokens_per_query` cuts the texts of the first field, `max_tokens_per_doc` those of the second; 0 cuts nothing.
+    """
 
     model: str | None = None
+    max_tokens_per_query: Annotated[int, bound("count")] | None = None
+    max_tokens_per_doc: Annotated[int, bound("count")] | None = None
     instruction: Instruction | None = None
     raw_scores: bool | None = None
     use_activation: bool | None = None

@@ -54,12 +54,20 @@ class SimilarityRequest(msgspec.Struct, frozen=True):
 
 
 class RankRequest(Cut, frozen=True, kw_only=True):
-    """Texts to be scored for a query. `instruction` is for models with a score template."""
+    """Texts to be scored for a query. `instruction` is for models with a score template.
+
+    Clients of other rerankers may send `top_n`, which keeps the best only, `return_documents` for `return_text`, and
+    how many tokens the query and each text may have.
+    """
 
     query: Text
     texts: Texts
     raw_scores: bool | None = None
     return_text: bool | None = None
+    return_documents: bool | None = None
+    top_n: Annotated[int, bound("count")] | None = None
+    max_tokens_per_query: Annotated[int, bound("count")] | None = None
+    max_tokens_per_doc: Annotated[int, bound("count")] | None = None
     instruction: Instruction | None = None
 
 
