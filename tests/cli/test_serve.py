@@ -97,9 +97,16 @@ def test_a_spoilt_engine_directory_is_found_before_serving(
 
 def test_a_port_that_is_taken(tiny_engine_dir: EngineDir, bei: Run, variables: dict[str, str]) -> None:
     with serving(tiny_engine_dir.path, variables=variables) as (_, url, _):
-        done = bei("serve", tiny_engine_dir.path, "--port", url.rpartition(":")[2])
-    assert done.returncode != 0
-    assert "in use" in done.stderr
+        port = url.rpartition(":")[2]
+        done = bei("serve", tiny_engine_dir.path, "--port", port)
+    assert_clear(done, 2, f"127.0.0.1:{port} is in use")
+    assert "hint: " in done.stderr
+    assert "model:" not in done.stderr, "it is found before anything is loaded"
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_a_host_that_is_not_ours(host: str, tiny_engine_dir: EngineDir, bei: Run) -> None:
+    assert_clear(bei("serve", tiny_engine_dir.path, "--host", host, "--port", 0), 2, "is no address")
 
 
 def test_an_instruction_set_that_is_none(tiny_engine_dir: EngineDir, bei: Run) -> None:

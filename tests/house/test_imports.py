@@ -4,7 +4,7 @@ import pytest
 
 from .source import MODULES, Module
 
-BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope"}
+BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "variables"}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
@@ -16,7 +16,9 @@ ARROWS: dict[str, set[str]] = {
     "prompts": {"errors"},
     "truss": {"errors"},
     "rope": {"errors"},
-    "config": {"errors", "spec", "truss"},
+    "variables": {"errors"},
+    "yaml_file": {"errors"},
+    "config": {"errors", "spec", "truss", "variables", "yaml_file"},
     "safetensors_file": {"errors"},
     "json_floats": {"batch", "_native"},
     "families": BASE,

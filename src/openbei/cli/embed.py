@@ -62,7 +62,7 @@ def command(
         raise click.UsageError("--field is for lines of JSON, not for arguments")
     log_to_stderr("warning")
     given = _source(text, source, field)
-    environment = targets.read_environment()
+    environment = targets.read_environment(target)
     engine_dir = targets.engine_dir_of(target, environment)
     engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
     embedder = Embedder.open(engine_dir, engine, prompt_name=prompt_name)

@@ -92,7 +92,7 @@ class EdgeArguments:
         if not all(key.strip() for key in self.api_keys):
             raise ConfigError("--api-key is empty")
         given = tuple(Secret(key.strip()) for key in self.api_keys)
-        return (*given, *self._keys_of_file(), *environment.api_keys)
+        return (*given, *self._keys_of_file(), *environment.api_keys) or environment.config_api_keys
 
     def _keys_of_file(self) -> tuple[Secret, ...]:
         if self.api_key_file is None:

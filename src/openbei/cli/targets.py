@@ -10,7 +10,16 @@ import click
 import msgspec
 
 from openbei.batch import Engine
-from openbei.config import Conversion, Deployment, Environment, PoolingChoice, deployment_for_model, load_config
+from openbei.config import (
+    Conversion,
+    Deployment,
+    Environment,
+    PoolingChoice,
+    deployment_for_model,
+    load_config,
+    load_variables,
+    with_dtype,
+)
 from openbei.engine_dir import EngineDir, is_engine_dir, open_engine_dir
 from openbei.errors import EngineDirError
 
@@ -18,14 +27,18 @@ _log = logging.getLogger(__name__)
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
-def read_environment() -> Environment:
-    """The environment of this process. Raises ConfigError."""
-    return Environment.read(os.environ)
+def read_environment(target: str = "") -> Environment:
+    """The environment of this process, over the variables of a TARGET that is a config. Raises ConfigError."""
+    return Environment.read(os.environ, load_variables(Path(target)) if _is_config(target) else None)
 
 
 def deployment_of(target: str) -> Deployment:
     """The deployment of a config.yaml, or of a folder's or the Hub's model. Raises ConfigError."""
-    return load_config(Path(target)) if target.endswith((".yaml", ".yml")) else deployment_for_model(target)
+    return load_config(Path(target)) if _is_config(target) else deployment_for_model(target)
+
+
+def _is_config(target: str) -> bool:
+    return target.endswith((".yaml", ".yml"))
 
 
 def engine_dir_of(
@@ -47,8 +60,12 @@ def engine_dir_of(
     from openbei.build import build, default_engine_path, render_report
     from openbei.cli.progress import Bar
 
-    deployment = deployment_of(target)
-    chosen = {"convert": convert, "route": route, "pooling": pooling}
+    chosen = {
+        "convert": convert or environment.convert,
+        "route": route or environment.route,
+        "pooling": pooling or environment.pooling,
+    }
+    deployment = with_dtype(deployment_of(target), environment.dtype)
     deployment = msgspec.structs.replace(deployment, **{name: value for name, value in chosen.items() if value})
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
