@@ -57,7 +57,11 @@ class Embedder:
         """
         manifest = engine_dir.manifest
         if manifest.spec.task != "embedding":
-            raise WrongTaskError(f"{manifest.model_name} is for the task {manifest.spec.task}, not for embeddings")
+            task = manifest.spec.task.replace("_", " ")
+            raise WrongTaskError(
+                f"{manifest.model_name} is for the task {task}, not for embeddings",
+                hint=f"`bei serve` it: {manifest.default_route} answers",
+            )
         return cls(
             Tokenizer.open(engine_dir),
             engine,

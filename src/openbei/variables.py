@@ -3,10 +3,9 @@
 Data and questions about it. The variables themselves are read in `openbei.config`.
 """
 
-import difflib
 import ipaddress
 
-from openbei.errors import ConfigError
+from openbei.errors import ConfigError, did_you_mean
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "--host": ("OPENBEI_HOST", "HOST", "HOSTNAME"),
@@ -136,8 +135,7 @@ def about(name: str) -> tuple[str, str] | None:
         return "no effect", WITHOUT_EFFECT[name]
     if name == "AUTO_TRUNCATE":
         return "no effect", "texts that are too long are truncated unless a request says otherwise"
-    close = difflib.get_close_matches(name.upper(), READ, 1, cutoff=0.85)
-    if close or name.startswith("OPENBEI_"):
-        hint = f"did you mean {close[0]}?" if close else "docs/serving.md lists them"
-        raise ConfigError(f"environment_variables.{name} is unknown", hint=hint)
+    hint = did_you_mean(name, READ)
+    if hint or name.startswith("OPENBEI_"):
+        raise ConfigError(f"environment_variables.{name} is unknown", hint=hint or "docs/serving.md lists them")
     return "no effect", f"openbei does not know it; for a library, {_PROCESS}"

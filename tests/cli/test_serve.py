@@ -14,6 +14,7 @@ import numpy as np
 import openai
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from openbei.api.guard import Guard
 from openbei.cli.serving_options import warn_if_open
@@ -170,15 +171,39 @@ def test_https(tiny_engine_dir: EngineDir, variables: dict[str, str], tmp_path: 
     ("arguments", "code", "what"),
     [
         (("--ssl-keyfile", "key.pem"), 2, "need --ssl-certfile"),
-        (("--ssl-certfile", "absent.pem"), 2, "certificates cannot be used"),
+        (("--ssl-certfile", "absent.pem"), 2, "--ssl-certfile absent.pem cannot be read: No such file"),
         (("--api-key", " "), 2, "--api-key is empty"),
-        (("--api-key-file", "absent"), 2, "the key file absent cannot be read"),
+        (("--api-key-file", "absent"), 2, "the key file absent cannot be read: No such file"),
     ],
 )
 def test_edges_that_cannot_be(
     tiny_engine_dir: EngineDir, bei: Run, arguments: tuple[str, ...], code: int, what: str
 ) -> None:
     assert_clear(bei("serve", tiny_engine_dir.path, *arguments), code, what)
+
+
+def test_certificates_that_cannot_be(tiny_engine_dir: EngineDir, bei: Run, tmp_path: Path) -> None:
+    """Each is told by what is wrong with it, before the model is loaded."""
+    authority = trustme.CA()
+    one, other = authority.issue_cert("a.example"), authority.issue_cert("b.example")
+    pem, key, encrypted, der = (tmp_path / name for name in ("a.pem", "b.key", "a.key", "a.der"))
+    one.cert_chain_pems[0].write_to_path(pem)
+    other.private_key_pem.write_to_path(key)
+    der.write_bytes(ssl.PEM_cert_to_DER_cert(one.cert_chain_pems[0].bytes().decode()))
+    loaded = serialization.load_pem_private_key(one.private_key_pem.bytes(), None)
+    how = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    encrypted.write_bytes(loaded.private_bytes(*how, serialization.BestAvailableEncryption(b"secret")))
+    for arguments, what in (
+        ((pem,), "--ssl-keyfile"),
+        ((der,), "DER"),
+        ((pem, "--ssl-keyfile", key), "is not that of the certificate"),
+        ((pem, "--ssl-keyfile", encrypted), "is encrypted, and OPENBEI_SSL_KEYFILE_PASSWORD is not set"),
+        ((pem, "--ssl-keyfile", encrypted, "--ssl-ca-certs", key), "--ssl-ca-certs"),
+        ((tmp_path,), "is a directory"),
+    ):
+        done = bei("serve", tiny_engine_dir.path, "--ssl-certfile", *arguments)
+        assert_clear(done, 2, what)
+        assert "model:" not in done.stderr
 
 
 @pytest.mark.parametrize(

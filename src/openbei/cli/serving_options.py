@@ -16,6 +16,7 @@ from openbei.api.edge import Edge
 from openbei.api.guard import Guard, read_keys
 from openbei.api.server import Tls
 from openbei.api.tracing import Tracer
+from openbei.cli.certificates import check_certificates
 from openbei.config import Environment, Secret
 from openbei.errors import ConfigError
 
@@ -76,17 +77,19 @@ class EdgeArguments:
         )
 
     def tls(self, environment: Environment) -> Tls | None:
-        """Certificates, if there are. Raises ConfigError for options that need --ssl-certfile."""
+        """Certificates, if there are. Raises ConfigError for those that cannot be used."""
         if self.ssl_certfile is None:
             if self.ssl_keyfile or self.ssl_ca_certs:
                 raise ConfigError("--ssl-keyfile and --ssl-ca-certs need --ssl-certfile")
             return None
-        return Tls(
+        tls = Tls(
             certfile=self.ssl_certfile,
             keyfile=self.ssl_keyfile,
             keyfile_password=environment.ssl_keyfile_password,
             ca_certs=self.ssl_ca_certs,
         )
+        check_certificates(tls)
+        return tls
 
     def _keys(self, environment: Environment) -> tuple[Secret, ...]:
         if not all(key.strip() for key in self.api_keys):
