@@ -48,7 +48,7 @@ class Commands(click.Group):
         if not standalone_mode:
             return run()
         try:
-            code = run()
+            code: Any = run()
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(error.exit_code)
