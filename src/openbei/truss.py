@@ -75,6 +75,8 @@ WITHOUT_EFFECT: dict[str, str] = {
     **dict.fromkeys(
         ("description", "examples_filename", "spec_version", "input_type", "model_framework",
          "model_type"), "describes the model to people and platforms"),
+    "bdn": "volumes of a hosting platform; the checkpoint comes from trt_llm.build.checkpoint_repository",
+    "bis_llm": "a setting of text generation on a hosting platform",
     **dict.fromkeys(
         ("build_commands", "build", "docker_server", "live_reload", "resources", "runtime", "training_checkpoints",
          "trt_llm.version_overrides"), _PLATFORM),
