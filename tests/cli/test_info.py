@@ -61,6 +61,18 @@ def test_bench(bei: Run, tiny_engine_dir: EngineDir) -> None:
     assert re.findall(r"^ +(short|mixed|long) .* tokens/s", done.stdout, re.MULTILINE) == ["short", "mixed", "long"]
 
 
+def test_any_target(bei: Run, config: Path, tiny_checkpoint: Path, tiny_engine_dir: EngineDir) -> None:
+    """What has no engine directory yet is built."""
+    for target in (config, tiny_checkpoint, tiny_engine_dir.path):
+        done = bei("info", target)
+        assert done.returncode == 0, done.stderr
+        assert "\nbuild\n" in done.stdout
+        bench = bei("bench", target, "--seconds", "0.01", "--batch-tokens", "100")
+        assert bench.returncode == 0, bench.stderr
+        assert "tokens/s" in bench.stdout
+    assert_clear(bei("info", "owner/name"), 1, "owner/name cannot be downloaded")
+
+
 @pytest.mark.parametrize("name", ["build", "serve", "embed", "info", "bench"])
 def test_help(name: str) -> None:
     assert name in COMMANDS
