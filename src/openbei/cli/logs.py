@@ -31,9 +31,14 @@ FORMATS: dict[str, logging.Formatter] = {
 """For servers text and json; plain where a person waits for a command."""
 
 
+CHATTY = ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "filelock", "huggingface_hub")
+"""Libraries that log each HTTP request of a download."""
+
+
 def log_to_stderr(level: str, form: str = "plain") -> None:
     """Have every log line of this process on standard error, in one of FORMATS."""
     handler = logging.StreamHandler()
     handler.setFormatter(FORMATS[form])
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
