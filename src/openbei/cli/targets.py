@@ -20,7 +20,7 @@ from openbei.config import (
     load_variables,
     with_dtype,
 )
-from openbei.engine_dir import EngineDir, is_engine_dir, open_engine_dir
+from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import EngineDirError
 
 _log = logging.getLogger(__name__)
@@ -56,17 +56,38 @@ def engine_dir_of(
     `convert`, `route` (that of a Router) and `pooling` override the config's. Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
-        return open_engine_dir(Path(target))
+        engine_dir = open_engine_dir(Path(target))
+    else:
+        chosen: dict[str, object] = {"convert": convert, "route": route, "pooling": pooling}
+        engine_dir = _up_to_date(_deployment(target, environment, chosen), environment, out, force=force)
+    _warn_if_cut(engine_dir.manifest)
+    return engine_dir
+
+
+def _deployment(target: str, environment: Environment, chosen: dict[str, object]) -> Deployment:
+    """The deployment of a TARGET, with what the command line, or else the process's environment, decides of it."""
+    deployment = with_dtype(deployment_of(target), environment.dtype)
+    decided = {name: value or getattr(environment, name) for name, value in chosen.items()}
+    return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
+
+
+def _warn_if_cut(manifest: Manifest) -> None:
+    """Say so where the token budget, and not the model, is why long texts are cut."""
+    limit = next((decision for decision in manifest.report if decision.subject == "max_sequence_tokens"), None)
+    if limit and limit.reason.startswith("max_num_tokens"):
+        _log.warning(
+            "%s reads longer texts, but max_num_tokens cuts them to %s tokens; raise trt_llm.build.max_num_tokens of "
+            "the config to read on",
+            manifest.model_name,
+            limit.decision,
+        )
+
+
+def _up_to_date(deployment: Deployment, environment: Environment, out: Path | None, *, force: bool) -> EngineDir:
+    """The engine directory of a deployment, built if there is none, it is stale, or `force`."""
     from openbei.build import build, default_engine_path, render_report
     from openbei.cli.progress import Bar
 
-    chosen = {
-        "convert": convert or environment.convert,
-        "route": route or environment.route,
-        "pooling": pooling or environment.pooling,
-    }
-    deployment = with_dtype(deployment_of(target), environment.dtype)
-    deployment = msgspec.structs.replace(deployment, **{name: value for name, value in chosen.items() if value})
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
     if engine_dir is None or force:
