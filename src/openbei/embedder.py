@@ -26,7 +26,8 @@ Progress = Callable[[int], None]
 class Embedder:
     """One model in process. `max_batch_tokens` bounds what the engine is given at once, unless one text has more.
 
-    `prompt` is put in front of each text. `num_truncated` counts texts that were cut to the model's limit.
+    `prompt` is put in front of each text. `num_truncated` counts texts that were cut to the model's limit, `num_tokens`
+    the tokens that the engine was given.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Embedder:
         self._prompt = prompt
         self._dimensions = dimensions
         self.num_truncated = 0
+        self.num_tokens = 0
 
     @classmethod
     def open(cls, engine_dir: EngineDir, engine: Engine, *, prompt_name: str | None = None) -> "Embedder":
@@ -57,7 +59,11 @@ class Embedder:
         """
         manifest = engine_dir.manifest
         if manifest.spec.task != "embedding":
-            raise WrongTaskError(f"{manifest.model_name} is for the task {manifest.spec.task}, not for embeddings")
+            task = manifest.spec.task.replace("_", " ")
+            raise WrongTaskError(
+                f"{manifest.model_name} is for the task {task}, not for embeddings",
+                hint=f"`bei serve` it: {manifest.default_route} answers",
+            )
         return cls(
             Tokenizer.open(engine_dir),
             engine,
@@ -108,6 +114,7 @@ class Embedder:
             while sequences := pending.result():
                 pending = ahead.submit(tokenize_next)
                 self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
+                self.num_tokens += sum(sequence.num_tokens for sequence in sequences)
                 vectors = self._run(sequences, progress)
                 yield finish(vectors, normalize=self._normalize, dimensions=dimensions or self._dimensions)
 

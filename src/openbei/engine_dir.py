@@ -62,7 +62,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `unk_token_id` is the id that stands for what the vocabulary lacks; `has_token_types` if the two texts of a pair are
     told apart by them; `truncation_direction` is the side on which texts are cut unless a request chooses. `max_terms`
     and `logs_twice` finish term weights, as `openbei.tasks.sparse` has it. `example_input` is
-    `model_metadata.example_model_input` of the config.
+    `model_metadata.example_model_input` of the config. `needs_key` says that the config had an API key, which is kept
+    nowhere: it is not served without one.
     """
 
     format_version: int = FORMAT_VERSION
@@ -85,6 +86,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     has_token_types: bool = False
     truncation_direction: Literal["left", "right"] = "right"
     example_input: Any = None
+    needs_key: bool = False
     dtype: DType
     max_sequence_tokens: int
     max_num_tokens: int

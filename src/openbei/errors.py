@@ -17,6 +17,9 @@
 A message says what, the value, and the limit; `hint` says what to do. HTTP codes are the business of `openbei.api`.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class OpenbeiError(Exception):
     """Root of the tree. `str()` gives the message, and the hint on a line of its own."""
@@ -28,6 +31,13 @@ class OpenbeiError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A hint for a word that is almost a known one, or None; `a.b.c` is compared by its last part."""
+    last = {name.rpartition(".")[2].lower(): name for name in known}
+    close = difflib.get_close_matches(word.rpartition(".")[2].lower(), last, 1, cutoff=0.8)
+    return f"did you mean {last[close[0]]}?" if close else None
 
 
 class ConfigError(OpenbeiError):

@@ -3,13 +3,12 @@
 What is made of them is in `openbei.config`. A key that is in neither place is an error.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from openbei.errors import ConfigError
+from openbei.errors import ConfigError, did_you_mean
 
 Source = Literal["HF", "LOCAL", "S3", "GCS", "AZURE", "REMOTE_URL", "BASETEN_TRAINING"]
 Route = Literal["/v1/embeddings", "/rerank", "/predict", "/predict_tokens"]
@@ -63,6 +62,9 @@ class Config(Section, frozen=True, kw_only=True):
     trt_llm: TrtLlm
 
 
+MAX_SHOWN = 200
+"""Characters of a wrong value that a message repeats."""
+
 _PLATFORM = "read by a hosting platform; the machine that runs `bei` decides"
 _MODEL_CODE = "openbei runs no code from a model's repository"
 _PACKAGES = "`bei` runs in the environment it is installed in"
@@ -73,6 +75,8 @@ WITHOUT_EFFECT: dict[str, str] = {
     **dict.fromkeys(
         ("description", "examples_filename", "spec_version", "input_type", "model_framework",
          "model_type"), "describes the model to people and platforms"),
+    "bdn": "volumes of a hosting platform; the checkpoint comes from trt_llm.build.checkpoint_repository",
+    "bis_llm": "a setting of text generation on a hosting platform",
     **dict.fromkeys(
         ("build_commands", "build", "docker_server", "live_reload", "resources", "runtime", "training_checkpoints",
          "trt_llm.version_overrides"), _PLATFORM),
@@ -121,9 +125,9 @@ def read_config(raw: object) -> tuple[Config, dict[str, str]]:
         if path in WITHOUT_EFFECT:
             idle[path] = WITHOUT_EFFECT[path]
         else:
-            unknown.append((path, difflib.get_close_matches(path, siblings, 1)))
+            unknown.append((path, did_you_mean(path, siblings)))
     if unknown:
-        close = [f"did you mean {match[0]}?" for _, match in unknown if match]
+        close = [hint for _, hint in unknown if hint]
         raise ConfigError(f"unknown key: {', '.join(path for path, _ in unknown)}", hint=" ".join(close) or None)
     try:
         return msgspec.convert(raw, Config), idle
@@ -147,11 +151,23 @@ def _foreign_keys(raw: object, section: type[Section], prefix: str) -> Iterator[
 
 
 def _in_words(message: str, raw: object) -> str:
-    """`Expected `int` - at `$.a.b`` -> `a.b is 'x': expected `int``."""
+    """`Expected `int` - at `$.a.b`` -> `a.b is 'x': expected `int``; of enums with the values that there are."""
     problem, _, place = message.partition(" - at `$")
     path = place.strip("`.")
     value: Any = raw
+    kind: Any = Config
     for part in path.split(".") if path else []:
         value = value.get(part) if isinstance(value, Mapping) else None
+        kind = get_type_hints(kind).get(part) if isinstance(kind, type) else None
     problem = problem[:1].lower() + problem[1:]
-    return f"{path} is {value!r}: {problem}" if not isinstance(value, Mapping) else f"{path or 'the file'}: {problem}"
+    if allowed := _values(kind):
+        problem = f"it must be one of {', '.join(allowed)}"
+    shown = repr(value) if len(repr(value)) <= MAX_SHOWN else f"{repr(value)[:MAX_SHOWN]}…"
+    is_shown = not isinstance(value, Mapping) and not path.endswith("[...]")
+    return f"{path} is {shown}: {problem}" if is_shown else f"{path or 'the file'}: {problem}"
+
+
+def _values(kind: object) -> tuple[str, ...]:
+    """The values of an enum, which may be optional."""
+    kinds = [kind, *get_args(kind)]
+    return next((get_args(one) for one in kinds if get_origin(one) is Literal), ())

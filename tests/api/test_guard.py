@@ -76,6 +76,8 @@ def test_key_files(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# ours\nfirst-key\n\n  second-key  \n # no\n")
     assert read_keys(path) == ("first-key", "second-key")
+    path.write_bytes(b"\xef\xbb\xbffirst-key  # of a person\r\nkey#with-it\t# another\n#nothing\n  # nothing\n")
+    assert read_keys(path) == ("first-key", "key#with-it")
     assert "first-key" not in repr(read_keys(path))
     path.write_text("# none\n")
     with pytest.raises(ConfigError, match="has no key"):

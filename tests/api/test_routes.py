@@ -78,6 +78,11 @@ def test_each_task(start: Start, task: str) -> None:
         else:
             assert response.status_code == 424
             assert words_ in response.text
+            told = response.text.partition("; it answers ")[2].strip('})"').partition(")")[0].split(", ")
+            assert {name.replace("/classify", "/v1/classify").replace("/score", "/v1/score") for name in told} == {
+                path for path, (answering, _) in WRONG.items() if task in answering
+            }
+            assert f"{task.replace('_', ' ')} model" in response.text
             if path.startswith("/v1") and path != "/v1/embed":
                 assert response.json()["error"]["code"] == "wrong_task"
 
@@ -87,7 +92,10 @@ def test_two_labels_rank_only_with_a_template(start: Start) -> None:
     plain = start(FakeEngine(2), manifest=small_manifest(head, labels=labels))
     for path in ("/rerank", "/v1/rerank", "/score"):
         request = REQUESTS.get(path, {"text_1": "w1", "text_2": "w2"})
-        assert plain.refused(path, **request) == (424, RERANKER)
+        status, message = plain.refused(path, **request)
+        assert (status, message) == (
+            424, f"{RERANKER} (this is a classifier model; it answers /predict, /classify)"
+        )  # fmt: skip
     template = ScoreTemplate(prefix="{query} ", suffix=" w9", positive=1)
     served = start(FakeEngine(2), manifest=small_manifest(head, labels=labels, score_template=template))
     [rank] = served.post("/rerank", **REQUESTS["/rerank"])

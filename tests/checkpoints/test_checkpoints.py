@@ -61,9 +61,10 @@ def test_from_the_cache_when_the_hub_is_gone(spoilt_checkpoint: Path, tmp_path: 
     assert fetch_checkpoint(repository(), reaching(hub, tmp_path, HF_HUB_OFFLINE="1")).name == COMMIT
     elsewhere = reaching(hub, tmp_path / "other", HF_HUB_OFFLINE="1")
     assert why_stale(engine_dir, deployment, elsewhere) is None, "a checkpoint that is gone says nothing"
-    with pytest.raises(DownloadError, match=r"it is not in the cache .*\nhint: unset HF_HUB_OFFLINE"):
+    with pytest.raises(DownloadError, match=r"it is not in the cache .*\nhint: .*unset HF_HUB_OFFLINE"):
         fetch_checkpoint(repository(), elsewhere)
-    with pytest.raises(DownloadError, match="not in the cache"):
+    refused = rf"{hub.endpoint} cannot be reached \(.*Connection refused\), and it is not in the cache"
+    with pytest.raises(DownloadError, match=rf"{refused}.*\nhint: if {REPO} is a folder, there is none in"):
         fetch_checkpoint(repository(), reaching(hub, tmp_path / "other"))
 
 
@@ -72,7 +73,8 @@ def test_from_the_cache_when_the_hub_is_gone(spoilt_checkpoint: Path, tmp_path: 
     [
         (
             repository("owner/none"),
-            "owner/none cannot be downloaded: no such repository, or a private one\nhint: .*HF_TOKEN",
+            "owner/none cannot be downloaded: no such repository, or a private one\nhint: if owner/none is a folder, "
+            "there is none in .*HF_TOKEN",
         ),
         (repository(PRIVATE), "no such repository, or a private one\nhint: .*HF_TOKEN"),
         (repository(GATED), "access is granted on request\nhint: .*HF_TOKEN"),
@@ -102,13 +104,48 @@ def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         fetch_checkpoint(repository(), reaching(hub, tmp_path))
 
 
-def test_local(tmp_path: Path, environment: Environment) -> None:
-    local = CheckpointRepository(source="LOCAL", repo=str(tmp_path))
-    assert fetch_checkpoint(local, environment) == tmp_path
+def test_local(tiny_checkpoint: Path, environment: Environment) -> None:
+    local = CheckpointRepository(source="LOCAL", repo=str(tiny_checkpoint))
+    assert fetch_checkpoint(local, environment) == tiny_checkpoint
     with pytest.raises(CheckpointError, match="a LOCAL folder has none"):
         fetch_checkpoint(msgspec.structs.replace(local, revision="main"), environment)
     with pytest.raises(CheckpointError, match="does not exist"):
         fetch_checkpoint(msgspec.structs.replace(local, repo="/nowhere"), environment)
+    with pytest.raises(CheckpointError, match=f"does not exist\nhint: did you mean {tiny_checkpoint}"):
+        fetch_checkpoint(msgspec.structs.replace(local, repo=f"{tiny_checkpoint}s"), environment)
+    with pytest.raises(CheckpointError, match="is a file, not a folder"):
+        fetch_checkpoint(msgspec.structs.replace(local, repo=str(tiny_checkpoint / "config.json")), environment)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 90868376\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "2_Dense/model.safetensors"])
+def test_pointers_of_git_lfs(name: str, spoilt_checkpoint: Path, environment: Environment) -> None:
+    (spoilt_checkpoint / name).parent.mkdir(exist_ok=True)
+    (spoilt_checkpoint / name).write_text(POINTER)
+    with pytest.raises(CheckpointError, match=rf"{name} is a Git LFS pointer, 73 bytes.*\nhint: git lfs install"):
+        fetch_checkpoint(CheckpointRepository(source="LOCAL", repo=str(spoilt_checkpoint)), environment)
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        ((), "a checkpoint is what save_pretrained writes"),
+        (("model.safetensors", "tokenizer.json"), "save_pretrained"),
+        (("model-Q8_0.gguf",), "llama.cpp"),
+        (("model.onnx",), "ONNX"),
+        (("inner/config.json",), r"is it .*/inner\?"),
+    ],
+)
+def test_folders_that_are_no_model(names: tuple[str, ...], hint: str, tmp_path: Path, environment: Environment) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(
+        CheckpointError, match=rf"is no model: it has neither config.json nor modules.json\nhint: .*{hint}"
+    ):
+        fetch_checkpoint(CheckpointRepository(source="LOCAL", repo=str(tmp_path)), environment)
 
 
 @pytest.mark.parametrize("source", sorted(set(get_args(Source)) - SOURCES.keys()))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from openbei.variables import BUILD, OPTIONS
+
 BEI = (sys.executable, "-m", "openbei")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -17,7 +19,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
     """The environment of a command: ours, with caches of the test's own and no hub."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBEI_", "HF_", "API_KEY"))}
+    known = {name for names in (*OPTIONS.values(), *BUILD.values()) for name in names}
+    ours = {name: os.environ[name] for name in os.environ if name not in known and name[:3] != "HF_"}
     return {**ours, "XDG_CACHE_HOME": str(tmp_path / "caches"), "HF_HUB_OFFLINE": "1"}
 
 
@@ -45,7 +48,8 @@ def run_or_kill(*arguments: object, after_s: float, variables: dict[str, str]) -
 @contextmanager
 def serving(*arguments: object, variables: dict[str, str]) -> "Iterator[tuple[subprocess.Popen[str], str, list[str]]]":
     """`bei serve` on a free port; gives the process, its address, and its log up to there. Killed if it still runs."""
-    command = [*BEI, "serve", *map(str, arguments), "--port", "0"]
+    port = () if {"PORT", "OPENBEI_PORT"} & variables.keys() else ("--port", "0")
+    command = [*BEI, "serve", *map(str, arguments), *port]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=variables, text=True) as server:
         try:
             assert server.stderr

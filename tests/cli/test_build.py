@@ -1,8 +1,13 @@
 """`bei build`: what it prints, and what each kind of bad input is told."""
 
+import fcntl
 import json
+import os
+import pty
 import shutil
+import struct
 import subprocess
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from openbei.engine_dir import EngineDir, open_engine_dir
 from tests.checkpoint import write_chain
+from tests.checkpoints.hub_server import serve_hub
 
 from .conftest import BEI, Run, run_or_kill
 from .test_serve import assert_clear
@@ -105,6 +111,60 @@ def test_a_route(bei: Run, spoilt_checkpoint: Path, tmp_path: Path) -> None:
     assert {route: open_engine_dir(Path(path)).manifest.normalize for route, path in built.items()} == {
         "query": True, "document": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("{}".encode("utf-16"), "config.json is UTF-16, not UTF-8\nhint: save it as UTF-8"),
+        (b"\xef\xbb\xbf{}", "config.json begins with a byte order mark"),
+        (b'{"a": "\xe9"}', "config.json is not UTF-8, at byte 7"),
+    ],
+)
+def test_a_wrong_encoding(content: bytes, what: str, bei: Run, spoilt_checkpoint: Path) -> None:
+    (spoilt_checkpoint / "config.json").write_bytes(content)
+    assert_clear(bei("build", spoilt_checkpoint), 1, what)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_download_shows_a_bar_and_no_requests(
+    watched: bool, spoilt_checkpoint: Path, variables: dict[str, str], tmp_path: Path
+) -> None:
+    """A bar where a person watches; a line that says from where in any case."""
+    with serve_hub("owner/tiny-bert", spoilt_checkpoint) as hub:
+        ours = {**variables, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+        reader, writer = pty.openpty() if watched else os.pipe()
+        if watched:
+            fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
+        with subprocess.Popen(
+            [*BEI, "build", "owner/tiny-bert"], env=ours, stderr=writer, stdout=subprocess.PIPE
+        ) as build:
+            os.close(writer)
+            told = read_to_end(reader).decode()
+    assert build.returncode == 0, told
+    assert f"fetching owner/tiny-bert from {hub.endpoint}" in told
+    assert "HTTP" not in told
+    assert ("Fetching" in told) == watched
+
+
+def read_to_end(reader: int) -> bytes:
+    content = b""
+    try:
+        while block := os.read(reader, 65536):
+            content += block
+    except OSError:  # a terminal that has gone
+        pass
+    os.close(reader)
+    return content
+
+
+def test_a_budget_below_the_model_is_told(bei: Run, config: Path, tmp_path: Path) -> None:
+    """In a build and at a start; not where the model is the limit."""
+    assert "reads longer texts" not in bei("build", config).stderr
+    config.write_text(config.read_text() + "    max_num_tokens: 65\n")
+    told = "reads longer texts, but max_num_tokens cuts them to 65 tokens"
+    assert told in bei("build", config, "--out", tmp_path / "engine").stderr
+    assert told in bei("embed", tmp_path / "engine", "a").stderr
 
 
 def test_usage(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -103,6 +104,14 @@ def test_another_input_begins_afresh(bei: Run, tiny_engine_dir: EngineDir, many:
         ("a.jsonl", b'{"text": 5}\n', "line 1"),
         ("a.jsonl", b"not json\n", "line 1"),
         ("a.jsonl", b'{"text": ""}\n', "empty"),
+        ("a.json", b'{"texts": ["a"]}', "a .json file is an array"),
+        ("a.json", b'["a", 5]', "element 2"),
+        ("a.csv", b"a,b\n1,2\n", "has no column 'text'; its columns are a, b"),
+        ("a.csv", b"text,b\n1,2\n1\n", "row 2 (line 3) has 1 columns"),
+        ("a.csv", b"", "none: the file is empty"),
+        ("a.csv", b"text\n\xff\n", "utf-8"),
+        ("a.parquet", b"PAR1", "is not text"),
+        ("a.txt", "a\n".encode("utf-16"), "is UTF-16"),
     ],
 )
 def test_bad_texts_are_named(
@@ -112,10 +121,95 @@ def test_bad_texts_are_named(
     assert_clear(bei("embed", tiny_engine_dir.path, "--input", tmp_path / name), 1, what)
 
 
+TABLE = 'id,text,n\r\na-1,one text,1\r\na-2,"two, with\nlines",2\r\n'
+ARRAY = json.dumps([{"id": "a-1", "text": "one text"}, {"id": 7, "text": "two, with\nlines"}])
+LINES = '{"id": "a-1", "text": "one text"}\n{"id": 7, "text": "two, with\\nlines"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "ids"),
+    [
+        ("a.csv", TABLE, (), ["a-1", "a-2"]),
+        ("a.csv", "\ufeff" + TABLE.replace("text,", "body,", 1), ("--column", "body"), ["a-1", "a-2"]),
+        ("a.tsv", 'key\tbody\nx\tone text\ny\t"two, with\nlines"\n',
+         ("--column", "body", "--id-field", "key"), ["x", "y"]),
+        ("a.csv", 'anything\none text\n"two, with\nlines"\n', (), None),
+        ("a.json", ARRAY, (), ["a-1", 7]),
+        ("a.json", json.dumps(["one text", "two, with\nlines"], indent=2), (), None),
+        ("a.jsonl", LINES, (), ["a-1", 7]),
+        ("a.jsonl", "\ufeff" + LINES.replace('"id"', '"key"'), ("--id-field", "key"), ["a-1", 7]),
+    ],
+)  # fmt: skip
+def test_tables_and_arrays(
+    name: str, content: str, options: tuple[str, ...], ids: list[object] | None, bei: Run,
+    tiny_engine_dir: EngineDir, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Ids come back as they were."""
+    (tmp_path / name).write_text(content, newline="")
+    done = bei("embed", tiny_engine_dir.path, "--input", tmp_path / name, *options)
+    assert done.returncode == 0, done.stderr
+    assert rows(done.stdout) == rows(bei("embed", tiny_engine_dir.path, "one text", "two, with\nlines").stdout)
+    assert [json.loads(line).get("id") for line in done.stdout.splitlines()] == (ids or [None, None])
+
+
+def test_blank_texts_are_skipped_if_asked_for(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
+    """The others keep their place in the input."""
+    contents = {"a.txt": "a\n\n \t\nb\n", "a.jsonl": '{"text": "a"}\n\n{"text": " "}\n{"text": "b"}\n',
+                "a.json": '["a", "", " ", "b"]', "a.csv": 'text,n\na,1\n,2\n"\n",3\nb,4\n'}  # fmt: skip
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+        arguments = ("embed", tiny_engine_dir.path, "--input", tmp_path / name)
+        assert_clear(bei(*arguments), 1, " 2: the text is empty\nhint: an empty text has no embedding; --blank skip")
+        done = bei(*arguments, "--blank", "skip")
+        assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [0, 3], name
+    to_npy = ("--input", tmp_path / "a.txt", "--output", tmp_path / "a.npy")
+    bei("embed", tiny_engine_dir.path, "--blank", "skip", *to_npy)
+    assert len(np.load(tmp_path / "a.npy")) == 2
+
+
+def test_success_is_summed_up(bei: Run, tiny_engine_dir: EngineDir) -> None:
+    said = bei("embed", tiny_engine_dir.path, "a", "a").stderr
+    assert re.fullmatch(r"2 texts, 6 tokens in [\d.]+ s: [\d,]+ tokens/s\n", said), said
+
+
+@pytest.mark.parametrize("way", ["file", "stdin", "stdout"])
+def test_an_interrupted_run_says_what_is_kept(
+    way: str, bei: Run, tiny_engine_dir: EngineDir, many: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    output = tmp_path / "vectors.npy"
+    slowly = ("embed", str(tiny_engine_dir.path), "--backend", "reference")
+    command = [*BEI, *slowly, *(() if way == "stdin" else ("--input", str(many)))]
+    command += () if way == "stdout" else ("--output", str(output))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=variables, **pipes) as process:
+        assert process.stdin
+        assert process.stdout
+        partial, num_bytes = output.with_name("vectors.npy.partial"), 0 if way == "stdin" else 300 * CHUNK_TEXTS
+        if way == "stdin":
+            process.stdin.write(b"a\n" * CHUNK_TEXTS * 2)
+            process.stdin.flush()
+        if way == "stdout":
+            process.stdout.readline()
+        while way != "stdout" and (not partial.exists() or partial.stat().st_size < num_bytes):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    expected = {
+        "file": rf"interrupted: \d*[1-9]\d* texts are kept in {partial}\nhint: the same command goes on",
+        "stdin": "interrupted: nothing is kept\nhint: .*--input",
+        "stdout": r"interrupted: \d+ texts were",
+    }
+    assert re.search(expected[way], told.decode()), told
+    if way == "file":
+        assert "going on after" in bei(*slowly, "--input", many, "--output", output).stderr
+
+
 def test_usage(bei: Run, tiny_engine_dir: EngineDir, many: Path, tmp_path: Path) -> None:
     engine = tiny_engine_dir.path
     assert bei("embed", engine, "a text", "--input", many).returncode == 2
     assert bei("embed", engine, "a text", "--field", "body").returncode == 2
+    assert_clear(bei("embed", engine, "--input", many, "--column", "body"), 1, "--column is for .csv and .tsv")
     assert_clear(bei("embed", engine, ""), 1, "empty")
     assert_clear(bei("embed", engine, "a", "--output", tmp_path / "a.parquet"), 1, "a.parquet")
     assert_clear(bei("embed", engine, "--dimensions", "65", "a"), 1, "65")

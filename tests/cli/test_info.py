@@ -61,12 +61,43 @@ def test_bench(bei: Run, tiny_engine_dir: EngineDir) -> None:
     assert re.findall(r"^ +(short|mixed|long) .* tokens/s", done.stdout, re.MULTILINE) == ["short", "mixed", "long"]
 
 
+def test_any_target(bei: Run, config: Path, tiny_checkpoint: Path, tiny_engine_dir: EngineDir) -> None:
+    """What has no engine directory yet is built."""
+    for target in (config, tiny_checkpoint, tiny_engine_dir.path):
+        done = bei("info", target)
+        assert done.returncode == 0, done.stderr
+        assert "\nbuild\n" in done.stdout
+        bench = bei("bench", target, "--seconds", "0.01", "--batch-tokens", "100")
+        assert bench.returncode == 0, bench.stderr
+        assert "tokens/s" in bench.stdout
+    assert_clear(bei("info", "owner/name"), 1, "owner/name cannot be downloaded")
+
+
 @pytest.mark.parametrize("name", ["build", "serve", "embed", "info", "bench"])
 def test_help(name: str) -> None:
     assert name in COMMANDS
     done = CliRunner().invoke(main, [name, "--help"])
     assert done.exit_code == 0
     assert "Usage" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("serv",), "error: there is no command serv\nhint: did you mean serve?\n"),
+        (("xyz",), "error: there is no command xyz\nhint: bei --help\n"),
+        (("serve", "a", "--prt", "1"), "error: there is no option --prt\nhint: did you mean --port?\n"),
+        (("serve", "a", "--xyz"), "error: there is no option --xyz\nhint: bei serve --help\n"),
+        (("serve",), "error: missing argument 'TARGET'\nhint: bei serve --help\n"),
+        (("serve", "a", "--log-level", "loud"), "error: invalid value for '--log-level': 'loud' is not one of 'debug', "
+         "'info', 'warning', 'error'\nhint: bei serve --help\n"),
+        (("embed", "a", "--input", "absent"), "error: invalid value for '--input': File 'absent' does not exist\n"
+         "hint: bei embed --help\n"),
+    ],
+)  # fmt: skip
+def test_one_style_of_errors(arguments: tuple[str, ...], told: str, bei: Run) -> None:
+    done = bei(*arguments)
+    assert (done.returncode, done.stderr) == (2, told)
 
 
 def test_version(bei: Run) -> None:

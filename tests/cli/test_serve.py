@@ -15,6 +15,7 @@ import numpy as np
 import openai
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from openbei.api.guard import Guard
 from openbei.cli.serving_options import warn_if_open
@@ -102,9 +103,16 @@ def test_a_spoilt_engine_directory_is_found_before_serving(
 
 def test_a_port_that_is_taken(tiny_engine_dir: EngineDir, bei: Run, variables: dict[str, str]) -> None:
     with serving(tiny_engine_dir.path, variables=variables) as (_, url, _):
-        done = bei("serve", tiny_engine_dir.path, "--port", url.rpartition(":")[2])
-    assert done.returncode != 0
-    assert "in use" in done.stderr
+        port = url.rpartition(":")[2]
+        done = bei("serve", tiny_engine_dir.path, "--port", port)
+    assert_clear(done, 2, f"127.0.0.1:{port} is in use")
+    assert "hint: " in done.stderr
+    assert "model:" not in done.stderr, "it is found before anything is loaded"
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_a_host_that_is_not_ours(host: str, tiny_engine_dir: EngineDir, bei: Run) -> None:
+    assert_clear(bei("serve", tiny_engine_dir.path, "--host", host, "--port", 0), 2, "is no address")
 
 
 def test_an_instruction_set_that_is_none(tiny_engine_dir: EngineDir, bei: Run) -> None:
@@ -196,15 +204,39 @@ def test_https(tiny_engine_dir: EngineDir, variables: dict[str, str], tmp_path: 
     ("arguments", "code", "what"),
     [
         (("--ssl-keyfile", "key.pem"), 2, "need --ssl-certfile"),
-        (("--ssl-certfile", "absent.pem"), 2, "certificates cannot be used"),
+        (("--ssl-certfile", "absent.pem"), 2, "--ssl-certfile absent.pem cannot be read: No such file"),
         (("--api-key", " "), 2, "--api-key is empty"),
-        (("--api-key-file", "absent"), 2, "the key file absent cannot be read"),
+        (("--api-key-file", "absent"), 2, "the key file absent cannot be read: No such file"),
     ],
 )
 def test_edges_that_cannot_be(
     tiny_engine_dir: EngineDir, bei: Run, arguments: tuple[str, ...], code: int, what: str
 ) -> None:
     assert_clear(bei("serve", tiny_engine_dir.path, *arguments), code, what)
+
+
+def test_certificates_that_cannot_be(tiny_engine_dir: EngineDir, bei: Run, tmp_path: Path) -> None:
+    """Each is told by what is wrong with it, before the model is loaded."""
+    authority = trustme.CA()
+    one, other = authority.issue_cert("a.example"), authority.issue_cert("b.example")
+    pem, key, encrypted, der = (tmp_path / name for name in ("a.pem", "b.key", "a.key", "a.der"))
+    one.cert_chain_pems[0].write_to_path(pem)
+    other.private_key_pem.write_to_path(key)
+    der.write_bytes(ssl.PEM_cert_to_DER_cert(one.cert_chain_pems[0].bytes().decode()))
+    loaded = serialization.load_pem_private_key(one.private_key_pem.bytes(), None)
+    how = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    encrypted.write_bytes(loaded.private_bytes(*how, serialization.BestAvailableEncryption(b"secret")))
+    for arguments, what in (
+        ((pem,), "--ssl-keyfile"),
+        ((der,), "DER"),
+        ((pem, "--ssl-keyfile", key), "is not that of the certificate"),
+        ((pem, "--ssl-keyfile", encrypted), "is encrypted, and OPENBEI_SSL_KEYFILE_PASSWORD is not set"),
+        ((pem, "--ssl-keyfile", encrypted, "--ssl-ca-certs", key), "--ssl-ca-certs"),
+        ((tmp_path,), "is a directory"),
+    ):
+        done = bei("serve", tiny_engine_dir.path, "--ssl-certfile", *arguments)
+        assert_clear(done, 2, what)
+        assert "model:" not in done.stderr
 
 
 @pytest.mark.parametrize(

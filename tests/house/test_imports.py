@@ -4,7 +4,9 @@ import pytest
 
 from .source import MODULES, Module
 
-BASE = {"errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "panics", "whole_folder"}
+BASE = {
+    "errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "variables", "panics", "whole_folder",
+}  # fmt: skip
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
@@ -18,7 +20,9 @@ ARROWS: dict[str, set[str]] = {
     "rope": {"errors"},
     "panics": {"errors"},
     "whole_folder": set(),
-    "config": {"errors", "spec", "truss"},
+    "variables": {"errors"},
+    "yaml_file": {"errors"},
+    "config": {"errors", "spec", "truss", "variables", "yaml_file"},
     "safetensors_file": {"errors"},
     "json_floats": {"batch", "_native"},
     "families": BASE,

@@ -1,6 +1,7 @@
 """Every choice is a line in a visible table: a file without one, or a line without a file, fails here."""
 
 import importlib
+import re
 from collections.abc import Collection
 
 import pytest
@@ -12,6 +13,7 @@ from openbei.checkpoints import SOURCES
 from openbei.cli import COMMANDS
 from openbei.families import FAMILIES, FAMILY_OF_TABLES
 from openbei.quant import SCHEMES
+from openbei.variables import OPTIONS
 
 from .source import MODULES, PACKAGE, ROOT
 
@@ -45,6 +47,14 @@ def test_families() -> None:
 def test_commands() -> None:
     has_command = {m.path.stem for m in MODULES if m.part == "cli" and "def command(" in m.path.read_text()}
     assert has_command == set(COMMANDS.values())
+
+
+def test_every_option_of_serve_has_variables() -> None:
+    """In the table of the code, and in that of the documents, with the same names in the same order."""
+    options = {p.opts[0] for p in importlib.import_module("openbei.cli.serve").command.params if p.opts[0][0] == "-"}
+    assert options == OPTIONS.keys()
+    rows = re.findall(r"^\| `(--[\w-]+)` \| (`.*`) \|$", (ROOT / "docs/serving.md").read_text(), re.MULTILINE)
+    assert {option: tuple(re.findall(r"`(\w+)`", names)) for option, names in rows} == OPTIONS
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -52,12 +53,15 @@ def _digest(key: bytes) -> bytes:
 
 
 def read_keys(path: Path) -> tuple[Secret, ...]:
-    """Keys of a file, one a line; lines that start with # are comments. Raises ConfigError."""
+    """Keys of a file, one a line; # begins a comment, at the beginning or after a space. Raises ConfigError."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the key file {path} cannot be read: {type(error).__name__}") from None
-    keys = tuple(Secret(line.strip()) for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        lines = path.read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        raise ConfigError(f"the key file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"the key file {path} is not UTF-8", hint="save it as UTF-8, without a BOM or with") from None
+    bare = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+    keys = tuple(Secret(key) for key in bare if key)
     if not keys:
         raise ConfigError(f"the key file {path} has no key", hint="one a line")
     return keys

@@ -1,7 +1,18 @@
-"""Which models answer which requests, in TEI's words for those that do not."""
+"""Which models answer which requests; in TEI's words for those that do not, and which routes answer instead."""
 
 from openbei.engine_dir import Manifest
 from openbei.errors import WrongTaskError
+from openbei.spec import Task
+
+RERANK = "/rerank, /v1/rerank, /v2/rerank, /score"
+ANSWERS: dict[Task, str] = {
+    "embedding": "/v1/embeddings, /v2/embed, /embed, /embed_all, /similarity, /score",
+    "reranker": f"{RERANK}, /predict, /classify",
+    "classifier": "/predict, /classify",
+    "token_classifier": "/predict_tokens",
+    "sparse": "/embed_sparse",
+}
+"""Routes that answer for a model of a task."""
 
 
 def is_reranker(manifest: Manifest) -> bool:
@@ -13,35 +24,47 @@ def is_reranker(manifest: Manifest) -> bool:
     return has_one or manifest.score_template is not None
 
 
+def _wrong_task(manifest: Manifest, message: str) -> WrongTaskError:
+    task = manifest.spec.task
+    answers = ANSWERS[task]
+    if manifest.has_unknown_template:
+        answers = "/predict, /classify"
+    elif is_reranker(manifest) and task != "reranker":
+        answers = f"{RERANK}, {answers}"
+    kind = task.replace("_", " ")
+    article = "an" if kind == "embedding" else "a"
+    return WrongTaskError(message, hint=f"this is {article} {kind} model; it answers {answers}")
+
+
 def require_embedding(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model makes dense embeddings."""
     if manifest.spec.task != "embedding":
-        raise WrongTaskError("Model is not an embedding model")
+        raise _wrong_task(manifest, "Model is not an embedding model")
 
 
 def require_sparse(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model makes term weights."""
     if manifest.spec.task != "sparse":
-        raise WrongTaskError("Model is not an embedding model with SPLADE pooling")
+        raise _wrong_task(manifest, "Model is not an embedding model with SPLADE pooling")
 
 
 def require_reranker(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model is a reranker."""
     if manifest.has_unknown_template:
-        raise WrongTaskError(
-            "model is not a re-ranker model: its chat template for pairs is not one that can be followed"
+        raise _wrong_task(
+            manifest, "model is not a re-ranker model: its chat template for pairs is not one that can be followed"
         )
     if not is_reranker(manifest):
-        raise WrongTaskError("model is not a re-ranker model")
+        raise _wrong_task(manifest, "model is not a re-ranker model")
 
 
 def require_classifier(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model labels texts. A reranker does: it has one label."""
     if manifest.spec.task not in ("classifier", "reranker"):
-        raise WrongTaskError("Model is not a classifier model")
+        raise _wrong_task(manifest, "Model is not a classifier model")
 
 
 def require_token_classifier(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model labels tokens."""
     if manifest.spec.task != "token_classifier":
-        raise WrongTaskError("Model is not a token classifier model")
+        raise _wrong_task(manifest, "Model is not a token classifier model")

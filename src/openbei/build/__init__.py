@@ -110,6 +110,7 @@ def _manifest(
         has_token_types=tokenizer.has_token_types,
         truncation_direction=tokenizer.truncation_direction,
         example_input=deployment.example_input,
+        needs_key=deployment.needs_key,
         dtype=dtype,
         max_sequence_tokens=inspection.max_sequence_tokens,
         max_num_tokens=inspection.max_num_tokens,

@@ -18,7 +18,22 @@ def read_json(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # not UTF-8, no path, nested too deep
-        raise CheckpointError(f"{path}: {error}") from error
+        wrong = _wrong_encoding(path)
+        hint = "save it as UTF-8 without a byte order mark" if wrong else None
+        raise CheckpointError(f"{path} {wrong}" if wrong else f"{path}: {error}", hint=hint) from error
+
+
+def _wrong_encoding(path: Path) -> str | None:
+    """What a file is in place of UTF-8."""
+    try:
+        content = path.read_bytes()
+        content.decode()
+    except UnicodeDecodeError as error:
+        is_utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        return "is UTF-16, not UTF-8" if is_utf16 else f"is not UTF-8, at byte {error.start}"
+    except (OSError, ValueError):
+        return None
+    return "begins with a byte order mark" if content.startswith(b"\xef\xbb\xbf") else None
 
 
 def read_optional(path: Path, kind: type[T]) -> T:

@@ -16,6 +16,18 @@ SOURCES: dict[Source, Callable[[CheckpointRepository, Environment], Path]] = {
 }
 
 
+MARKS = ("config.json", "modules.json", "adapter_config.json")
+"""A folder with none of these is no model; one with the last alone is told so in a build."""
+
+OTHER_FORMATS = {
+    ".gguf": "GGUF is the format of llama.cpp; openbei reads safetensors with their config.json",
+    ".onnx": "ONNX is not read; openbei reads safetensors with their config.json",
+    "engine.plan": "a TensorRT engine is not read; openbei reads safetensors with their config.json",
+}
+
+LFS_POINTER, MAX_POINTER_BYTES = b"version https://git-lfs", 1024
+
+
 def fetch_checkpoint(repository: CheckpointRepository, environment: Environment) -> Path:
     """The folder of a checkpoint, downloaded if need be.
 
@@ -30,4 +42,28 @@ def fetch_checkpoint(repository: CheckpointRepository, environment: Environment)
         )
     folder = fetch(repository, environment)
     check_contained(folder)
+    _check_model(folder)
+    _check_pointers(folder)
     return folder
+
+
+def _check_model(folder: Path) -> None:
+    """Raise CheckpointError for a folder that holds something else than a model of transformers."""
+    if any((folder / name).exists() for name in MARKS):
+        return
+    inner = sorted(path.parent.name for name in MARKS[:2] for path in folder.glob(f"*/{name}"))
+    found = next((why for ending, why in OTHER_FORMATS.items() if any(folder.glob(f"*{ending}"))), None)
+    hint = found or (f"is it {folder / inner[0]}?" if inner else "a checkpoint is what save_pretrained writes")
+    raise CheckpointError(f"{folder} is no model: it has neither config.json nor modules.json", hint=hint)
+
+
+def _check_pointers(folder: Path) -> None:
+    """Raise CheckpointError where git left pointers in place of files."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".safetensors", ".json") and path.is_file() and path.stat().st_size < MAX_POINTER_BYTES:
+            with path.open("rb") as file:
+                if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                    raise CheckpointError(
+                        f"{path} is a Git LFS pointer, {path.stat().st_size} bytes that stand for the file",
+                        hint=f"git lfs install && git -C {folder} lfs pull",
+                    )

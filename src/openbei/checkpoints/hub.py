@@ -2,12 +2,16 @@
 
 import contextlib
 import errno
+import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from openbei.config import Environment
 from openbei.errors import DownloadError
 from openbei.truss import CheckpointRepository
+
+_log = logging.getLogger(__name__)
 
 ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
 """All that a build reads: never pickled weights, never code."""
@@ -19,7 +23,14 @@ def fetch_from_hub(repository: CheckpointRepository, environment: Environment) -
     Raises DownloadError.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    if not environment.hf_offline:
+        _log.info(
+            "fetching %s from %s, as far as it is not in %s", repository.repo, _host(environment), environment.hf_cache
+        )
     with _hub_errors(repository, environment):
         return Path(
             snapshot_download(
@@ -34,8 +45,23 @@ def fetch_from_hub(repository: CheckpointRepository, environment: Environment) -
         )
 
 
+def _host(environment: Environment) -> str:
+    return environment.hf_endpoint or "https://huggingface.co"
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Where a chain of exceptions began: what the operating system said."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
+
+
 _ACCESS_HINT = "set HF_TOKEN to a token that may read it"
-_ONLINE_HINT = "unset HF_HUB_OFFLINE, or check the way to the Hub"
+
+
+def _folder_hint(repository: CheckpointRepository, hint: str) -> str:
+    """The hint, and that there is no such folder: what looks like an id may be meant as one."""
+    return f"if {repository.repo} is a folder, there is none in {Path.cwd()}; else {hint}"
 
 
 @contextlib.contextmanager
@@ -55,9 +81,17 @@ def _hub_errors(repository: CheckpointRepository, environment: Environment) -> I
     except errors.RevisionNotFoundError as error:
         raise DownloadError(f"{what}: the repository has no such revision") from error
     except errors.RepositoryNotFoundError as error:
-        raise DownloadError(f"{what}: no such repository, or a private one", hint=_ACCESS_HINT) from error
+        raise DownloadError(
+            f"{what}: no such repository, or a private one", hint=_folder_hint(repository, _ACCESS_HINT)
+        ) from error
     except errors.LocalEntryNotFoundError as error:
-        raise DownloadError(f"{what}: it is not in the cache {environment.hf_cache}", hint=_ONLINE_HINT) from error
+        absent = f"it is not in the cache {environment.hf_cache}"
+        if environment.hf_offline:
+            why, hint = f"{absent}, and HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE to download it"
+        else:
+            why = f"{_host(environment)} cannot be reached ({_first_cause(error)}), and {absent}"
+            hint = "check the network, HTTPS_PROXY and HF_ENDPOINT"
+        raise DownloadError(f"{what}: {why}", hint=_folder_hint(repository, hint)) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         raise DownloadError(
@@ -65,5 +99,5 @@ def _hub_errors(repository: CheckpointRepository, environment: Environment) -> I
             hint=_ACCESS_HINT if status in (401, 403) else None,
         ) from error
     except OSError as error:
-        hint = "free some space, or set HF_HUB_CACHE to a larger disk" if error.errno == errno.ENOSPC else None
-        raise DownloadError(f"{what}: {error}", hint=hint) from error
+        room = "free some space, or set HF_HUB_CACHE to a larger disk" if error.errno == errno.ENOSPC else None
+        raise DownloadError(f"{what}: {error}", hint=room) from error

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from openbei.config import Environment
-from openbei.errors import CheckpointError
+from openbei.errors import CheckpointError, did_you_mean
 from openbei.truss import CheckpointRepository
 
 
@@ -13,5 +13,14 @@ def fetch_from_folder(repository: CheckpointRepository, environment: Environment
     if repository.revision is not None:
         raise CheckpointError(f"checkpoint_repository.revision is {repository.revision!r}; a LOCAL folder has none")
     if not folder.is_dir():
-        raise CheckpointError(f"the checkpoint folder {folder} does not exist")
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise CheckpointError(f"the checkpoint folder {folder} {what}", hint=similar_folder(folder))
     return folder
+
+
+def similar_folder(folder: Path) -> str | None:
+    """A hint for a folder that is almost there."""
+    try:
+        return did_you_mean(str(folder), [str(other) for other in folder.parent.iterdir() if other.is_dir()])
+    except OSError:
+        return None

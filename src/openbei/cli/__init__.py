@@ -1,7 +1,10 @@
 """The command `bei`: the table of its commands, and how an error is told. A command is a file, loaded when used."""
 
+import functools
 import importlib
 import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import click
 
@@ -32,18 +35,58 @@ class Commands(click.Group):
         command: click.Command = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}").command
         return command
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Run the command line. What is wrong with it is told as every other error."""
+        run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            code: Any = run()
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            _tell(*_in_our_words(error), error.exit_code)
+        except click.Abort:
+            _tell("interrupted", None, 130)
+        sys.exit(code if isinstance(code, int) else 0)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; our errors and the operating system's become a message and an exit code, without traceback."""
         try:
             return super().invoke(ctx)
         except errors.OpenbeiError as error:
-            message, code = str(error), 2 if isinstance(error, errors.ConfigError) else 1
+            _tell(error.message, error.hint, 2 if isinstance(error, errors.ConfigError) else 1)
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe has gone
         except OSError as error:
-            message, code = f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
-        click.echo(f"error: {message}", err=True)
-        sys.exit(code)
+            _tell(f"{error.filename}: {error.strerror}" if error.filename else str(error), None, 1)
+
+
+def _tell(message: str, hint: str | None, code: int) -> NoReturn:
+    """End with an error, the same for every kind."""
+    click.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    sys.exit(code)
+
+
+def _in_our_words(error: click.ClickException) -> tuple[str, str | None]:
+    """Message and hint of an error that click found: a wrong option, value or number of arguments."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    hint = f"{context.command_path} --help" if context else None
+    if isinstance(error, click.NoSuchOption):
+        message = f"there is no option {error.option_name}"
+        hint = errors.did_you_mean(error.option_name, error.possibilities or ()) or hint
+    elif isinstance(error, click.UsageError) and message.startswith("No such command"):
+        name = message.split("'")[1]
+        message, hint = f"there is no command {name}", errors.did_you_mean(name, COMMANDS) or hint
+    return message[:1].lower() + message[1:].rstrip("."), hint
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

@@ -1,7 +1,6 @@
-"""`bei bench`: how fast this machine runs an engine directory, by itself. Peers are measured in benchmarks/."""
+"""`bei bench`: how fast this machine runs a model, by itself. Peers are measured in benchmarks/."""
 
 import time
-from pathlib import Path
 
 import click
 import numpy as np
@@ -11,7 +10,7 @@ from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.cli import targets
 from openbei.cli.info import cpu_name
 from openbei.cli.logs import log_to_stderr
-from openbei.engine_dir import Manifest, open_engine_dir
+from openbei.engine_dir import Manifest
 from openbei.shapes import linear_shapes
 from openbei.spec import ModelSpec
 
@@ -20,17 +19,18 @@ LENGTHS = {"short": 17, "mixed": 90, "long": 512}
 
 
 @click.command
-@click.argument("engine_dir", type=click.Path(path_type=Path))
+@click.argument("target")
 @click.option("--seconds", default=2.0, type=click.FloatRange(0, min_open=True), help="Time for each length.")
 @click.option("--batch-tokens", default=4096, type=click.IntRange(1), help="Tokens run at once.")
 @targets.engine_options
 def command(
-    engine_dir: Path, seconds: float, batch_tokens: int, backend: str | None, isa: str | None, threads: int | None
+    target: str, seconds: float, batch_tokens: int, backend: str | None, isa: str | None, threads: int | None
 ) -> None:
-    """Run ENGINE_DIR over random tokens of three lengths; print tokens per second and the share of the CPU's peak."""
+    """Run TARGET over random tokens of three lengths; print tokens per second and the share of the CPU's peak."""
     log_to_stderr("warning")
-    opened = open_engine_dir(engine_dir)
-    engine = targets.engine_of(opened, targets.read_environment(), backend=backend, isa=isa, threads=threads)
+    environment = targets.read_environment(target)
+    opened = targets.engine_dir_of(target, environment)
+    engine = targets.engine_of(opened, environment, backend=backend, isa=isa, threads=threads)
     manifest = opened.manifest
     peak = peak_flops(engine.description, seconds / 8)
     click.echo(f"{manifest.model_name} on {cpu_name()}: {engine.description}")

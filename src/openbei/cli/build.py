@@ -50,6 +50,6 @@ def command(
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
     log_to_stderr("info")
     opened = targets.engine_dir_of(
-        config, targets.read_environment(), out, force=force, convert=convert, route=route, pooling=pooling
+        config, targets.read_environment(config), out, force=force, convert=convert, route=route, pooling=pooling
     )
     click.echo(opened.path)

@@ -37,7 +37,7 @@ def lm_head(checkpoint: str, out: Path, tokens: str | None) -> None:
     words = None if tokens is None else [word.strip() for word in tokens.split(",")]
     if words is not None and not all(words):
         raise click.BadParameter(f"{tokens!r} names an empty word", param_hint="--tokens")
-    repository, environment = targets.deployment_of(checkpoint).repository, targets.read_environment()
+    repository, environment = targets.deployment_of(checkpoint).repository, targets.read_environment(checkpoint)
     with Bar() as bar:
         made = convert_lm_head(repository, out, words, environment=environment, progress=bar.step)
     click.echo(f"{made.decision.decision}: {made.decision.reason}", err=True)

@@ -1,10 +1,13 @@
 """`bei embed`: texts in, vectors out, in this process and without a server."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn, get_args
 
 import click
 
@@ -14,6 +17,11 @@ from openbei.cli import output, targets, texts
 from openbei.cli.logs import log_to_stderr
 from openbei.cli.progress import Bar
 from openbei.embedder import Embedder
+
+Chunk = tuple[Vectors, list[output.Key]]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 CHUNK_TEXTS = 1024
 """Texts are embedded in chunks that begin at multiples of this, so that a resumed run forms the same batches."""
@@ -26,9 +34,20 @@ CHUNK_TEXTS = 1024
     "--input",
     "source",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Read texts from a file: .jsonl, or one text a line.  [default: standard input, if no TEXT is given]",
+    help="Read texts from a file: .jsonl, .json (an array), .csv, .tsv, or one text a line.  "
+    "[default: standard input, if no TEXT is given]",
 )
-@click.option("--field", help="Field of a JSON line that holds its text.  [default: text, in a .jsonl file]")
+@click.option("--field", help="Field of a JSON object that holds its text.  [default: text, in .jsonl and .json]")
+@click.option("--column", help="Column of a .csv or .tsv that holds the texts.  [default: text, or the only one]")
+@click.option(
+    "--id-field", default="id", help="Field or column of the input that comes back as id in .jsonl, where there is one."
+)
+@click.option(
+    "--blank",
+    default="fail",
+    type=click.Choice(get_args(texts.Blank)),
+    help="Fail on a text that is empty or white space, or skip it. In .jsonl `index` still counts it.",
+)
 @click.option(
     "--output",
     "destination",
@@ -46,6 +65,9 @@ def command(
     text: tuple[str, ...],
     source: Path | None,
     field: str | None,
+    column: str | None,
+    id_field: str,
+    blank: texts.Blank,
     destination: Path | None,
     resume: bool,
     dimensions: int | None,
@@ -58,51 +80,92 @@ def command(
     """Embed each TEXT, or the texts of a file or of standard input, in order."""
     if text and source:
         raise click.UsageError("give texts as arguments or by --input, not both")
-    if text and field:
-        raise click.UsageError("--field is for lines of JSON, not for arguments")
+    if text and (field or column):
+        raise click.UsageError("--field and --column are for files, not for arguments")
     log_to_stderr("warning")
-    given = _source(text, source, field)
-    environment = targets.read_environment()
+    given = _source(text, source, texts.Reading(field, column, id_field, blank))
+    environment = targets.read_environment(target)
     engine_dir = targets.engine_dir_of(target, environment)
     engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
     embedder = Embedder.open(engine_dir, engine, prompt_name=prompt_name)
     chunks = partial(_chunks, embedder, given, dimensions, truncate)
+    started = time.perf_counter()
     if destination is None:
-        rows = output.Jsonl()
-        for first, vectors in chunks(0):
-            rows.append(sys.stdout.buffer, vectors, first)
+        num_texts = _to_stdout(chunks(0))
+    else:
+        made_by = [__version__, engine_dir.manifest.content_hash, engine.description, dimensions, truncate, prompt_name]
+        width = dimensions or engine_dir.manifest.spec.output_width
+        num_texts = _to_file(destination, width, given.digest, " ".join(map(str, made_by)), chunks, resume=resume)
+    _tell(embedder, num_texts, time.perf_counter() - started)
+
+
+def _to_stdout(chunks: Iterator[Chunk]) -> int:
+    """Write JSON lines; the number of texts."""
+    rows, num_texts = output.Jsonl(), 0
+    try:
+        for vectors, keys in chunks:
+            rows.append(sys.stdout.buffer, vectors, keys)
             sys.stdout.buffer.flush()
-        _tell_truncated(embedder)
-        return
-    made_by = " ".join(
-        map(str, [__version__, engine_dir.manifest.content_hash, engine.description, dimensions, truncate, prompt_name])
-    )
-    state = output.State(source=given.digest, made_by=made_by, chunk_rows=CHUNK_TEXTS) if given.digest else None
-    rows_format = output.format_of(destination, dimensions or engine_dir.manifest.spec.output_width)
-    with output.complete_or_partial(destination, rows_format, state, resume=resume) as unfinished:
-        if unfinished.num_rows:
-            click.echo(f"going on after {unfinished.num_rows} texts", err=True)
-        for _, vectors in chunks(unfinished.num_rows):
-            unfinished.append(vectors)
-    _tell_truncated(embedder)
+            num_texts += len(keys)
+    except KeyboardInterrupt:
+        _interrupted(f"{num_texts} texts were written", "with --output FILE a run can go on where it was interrupted")
+    return num_texts
 
 
-def _tell_truncated(embedder: Embedder) -> None:
+def _to_file(
+    path: Path, width: int, digest: str | None, made_by: str, chunks: Callable[[int], Iterator[Chunk]], *, resume: bool
+) -> int:
+    """Write a file that is complete or not there; the number of texts that were embedded for it now."""
+    state = output.State(source=digest, made_by=made_by, chunk_rows=CHUNK_TEXTS) if digest else None
+    kept = 0
+    try:
+        with output.complete_or_partial(path, output.format_of(path, width), state, resume=resume) as unfinished:
+            first = kept = unfinished.num_rows
+            if first:
+                click.echo(f"going on after {first} texts", err=True)
+            for vectors, keys in chunks(first):
+                unfinished.append(vectors, keys)
+                kept = unfinished.num_rows
+    except KeyboardInterrupt:
+        if state is None:
+            _interrupted("nothing is kept", "texts of standard input cannot be read again; --input FILE goes on")
+        _interrupted(
+            f"{kept} texts are kept in {output.partial_of(path)}",
+            "the same command goes on after them; --no-resume begins afresh",
+        )
+    return kept - first
+
+
+def _interrupted(what: str, hint: str) -> NoReturn:
+    click.echo(f"interrupted: {what}\nhint: {hint}", err=True)
+    sys.exit(INTERRUPTED)
+
+
+def _tell(embedder: Embedder, num_texts: int, seconds: float) -> None:
     if embedder.num_truncated:
         click.echo(f"{embedder.num_truncated} texts were longer than the model reads and were cut", err=True)
+    speed = embedder.num_tokens / seconds if seconds else 0
+    counts = f"{num_texts:,} texts, {embedder.num_tokens:,} tokens"
+    click.echo(f"{counts} in {seconds:,.1f} s: {speed:,.0f} tokens/s", err=True)
 
 
-def _source(text: tuple[str, ...], file: Path | None, field: str | None) -> texts.Source:
+def _source(text: tuple[str, ...], file: Path | None, reading: texts.Reading) -> texts.Source:
     if file is not None:
-        return texts.from_file(file, field)
-    return texts.from_arguments(text) if text else texts.from_stdin(sys.stdin.buffer, field)
+        return texts.from_file(file, reading)
+    return texts.from_arguments(text, reading) if text else texts.from_stdin(sys.stdin.buffer, reading)
 
 
 def _chunks(
     embedder: Embedder, source: texts.Source, dimensions: int | None, truncate: bool, first: int
-) -> Iterator[tuple[int, Vectors]]:
-    """Vectors of the texts from number `first` on, each chunk with the number of its first text."""
+) -> Iterator[Chunk]:
+    """Vectors of the texts from number `first` on, chunk by chunk, each with its place in the input and its id."""
     num_done = first
+    taken: deque[output.Key] = deque()
+
+    def take() -> Iterator[str]:
+        for record in islice(source.records, first, None):
+            taken.append((record.place, record.id))
+            yield record.text
 
     with Bar() as bar:
 
@@ -112,11 +175,6 @@ def _chunks(
             bar.step("embed", num_done, source.num_texts)
 
         for vectors in embedder.embed_chunks(
-            islice(source.texts, first, None),
-            dimensions=dimensions,
-            truncate=truncate,
-            chunk_size=CHUNK_TEXTS,
-            progress=advance,
+            take(), dimensions=dimensions, truncate=truncate, chunk_size=CHUNK_TEXTS, progress=advance
         ):
-            yield first, vectors
-            first += len(vectors)
+            yield vectors, [taken.popleft() for _ in range(len(vectors))]

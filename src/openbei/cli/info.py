@@ -1,4 +1,4 @@
-"""`bei info`: what an engine directory is, and what this machine's CPU offers."""
+"""`bei info`: what the engine directory of a TARGET is, and what this machine's CPU offers."""
 
 import platform
 from pathlib import Path
@@ -8,18 +8,23 @@ import click
 from openbei import __version__
 from openbei.backends import BACKENDS, effective_threads
 from openbei.cli import targets
-from openbei.engine_dir import EngineDir, open_engine_dir
+from openbei.cli.logs import log_to_stderr
+from openbei.engine_dir import EngineDir
 from openbei.shapes import num_parameters
 
 Rows = list[tuple[str, str]]
 
 
 @click.command
-@click.argument("engine_dir", required=False, type=click.Path(path_type=Path))
-def command(engine_dir: Path | None) -> None:
-    """Say what ENGINE_DIR is and what its build decided, hashes checked; and what this machine offers."""
-    if engine_dir is not None:
-        opened = open_engine_dir(engine_dir)
+@click.argument("target", required=False)
+def command(target: str | None) -> None:
+    """Say what TARGET is and what its build decided, hashes checked; and what this machine offers.
+
+    What has no engine directory yet is built first.
+    """
+    if target is not None:
+        log_to_stderr("warning")
+        opened = targets.engine_dir_of(target, targets.read_environment(target))
         _print("engine directory", _about(opened))
         report = opened.manifest.report
         _print("build", [(d.subject, f"{d.decision}  ({d.reason})") for d in report if not d.is_warning])

@@ -35,6 +35,9 @@ FORMATS: dict[str, logging.Formatter] = {
 
 Stream = Literal["stderr", "stdout"]
 
+CHATTY = ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "filelock", "huggingface_hub")
+"""Libraries that log each HTTP request of a download."""
+
 
 def log_to_stderr(level: str, form: str = "plain") -> None:
     """Have every log line of this process on standard error, in one of FORMATS."""
@@ -46,4 +49,5 @@ def log_to(stream: Stream, level: str, form: str = "plain") -> None:
     handler = logging.StreamHandler(sys.stdout if stream == "stdout" else sys.stderr)
     handler.setFormatter(FORMATS[form])
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

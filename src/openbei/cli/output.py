@@ -11,6 +11,7 @@ the uninterrupted one, bit by bit.
 import fcntl
 import os
 from collections.abc import Iterator
+from collections.abc import Sequence as Items
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -21,6 +22,9 @@ import numpy as np
 from openbei.batch import Vectors
 from openbei.errors import InputError
 
+Key = tuple[int, msgspec.Raw | None]
+"""A row's place in the input, and its id."""
+
 
 class Format(Protocol):
     """How rows lie in a file, one after the other."""
@@ -28,8 +32,8 @@ class Format(Protocol):
     def begin(self, file: BinaryIO) -> None:
         """Write what stands before the rows."""
 
-    def append(self, file: BinaryIO, vectors: Vectors, first: int) -> None:
-        """Write rows; `first` is the number of the first one."""
+    def append(self, file: BinaryIO, vectors: Vectors, keys: Items[Key]) -> None:
+        """Write rows, each with its key."""
 
     def cut(self, file: BinaryIO, multiple: int) -> int:
         """Cut the file after the last whole `multiple` of rows and say how many rows are left."""
@@ -48,7 +52,7 @@ class Npy:
         """Write the header for no rows."""
         self.finish(file, 0)
 
-    def append(self, file: BinaryIO, vectors: Vectors, first: int) -> None:
+    def append(self, file: BinaryIO, vectors: Vectors, keys: Items[Key]) -> None:
         """Write rows as they are in memory."""
         file.write(np.ascontiguousarray(vectors, "<f4").data)
 
@@ -71,14 +75,17 @@ class Npy:
 
 
 class Jsonl:
-    """One `{"index": 0, "embedding": [...]}` a line."""
+    """One `{"index": 0, "embedding": [...]}` a line, with the `id` that the input has."""
 
     def begin(self, file: BinaryIO) -> None:
         """Nothing stands before the rows."""
 
-    def append(self, file: BinaryIO, vectors: Vectors, first: int) -> None:
+    def append(self, file: BinaryIO, vectors: Vectors, keys: Items[Key]) -> None:
         """Write a line for each row."""
-        rows = ({"index": first + i, "embedding": row} for i, row in enumerate(vectors.tolist()))
+        rows = (
+            {"index": index, **({} if id is None else {"id": id}), "embedding": row}
+            for (index, id), row in zip(keys, vectors.tolist(), strict=True)
+        )
         file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
 
     def cut(self, file: BinaryIO, multiple: int) -> int:
@@ -119,9 +126,9 @@ class Partial:
     def __init__(self, file: BinaryIO, rows: Format, num_rows: int) -> None:
         self._file, self._format, self.num_rows = file, rows, num_rows
 
-    def append(self, vectors: Vectors) -> None:
+    def append(self, vectors: Vectors, keys: Items[Key]) -> None:
         """Add a chunk, and have it on disk before the next."""
-        self._format.append(self._file, vectors, self.num_rows)
+        self._format.append(self._file, vectors, keys)
         self.num_rows += len(vectors)
         _sync(self._file)
 
@@ -132,7 +139,7 @@ def complete_or_partial(path: Path, rows: Format, state: State | None, *, resume
 
     `state` None says that nothing can be resumed. Raises InputError where another run writes the same file.
     """
-    partial, stated = path.with_name(path.name + ".partial"), path.with_name(path.name + ".state")
+    partial, stated = partial_of(path), path.with_name(path.name + ".state")
     with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
         _lock(file, partial)
         if resume and state is not None and _read(stated) == state:
@@ -151,6 +158,11 @@ def complete_or_partial(path: Path, rows: Format, state: State | None, *, resume
         _sync(file)
         partial.replace(path)
         stated.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path:
+    """Where rows are until all are there."""
+    return path.with_name(path.name + ".partial")
 
 
 def _read(path: Path) -> State | None:

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-UNITS = {"fetch": "downloads", "write": "bytes", "embed": "texts"}
-"""Step → what is counted."""
+UNITS = {"write": "bytes", "embed": "texts"}
+"""Step → what is counted. Others are not shown: a download has bars of its own."""
 
 
 class Bar:
@@ -18,13 +18,14 @@ class Bar:
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> "Bar":
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
         return self
+
+    def _begin(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = self._stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -33,8 +34,10 @@ class Bar:
 
     def step(self, name: str, done: int, total: int | None) -> None:
         """Say that `done` of `total` are done in a step; `total` None is not known."""
-        if self._bar is None:
+        if name not in UNITS or not sys.stderr.isatty():
             return
+        if self._bar is None:
+            self._begin()
         if name not in self._tasks:
             self._tasks[name] = self._bar.add_task(f"{name} {UNITS[name]}", total=total)
         self._bar.update(self._tasks[name], completed=done, total=total)

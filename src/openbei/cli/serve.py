@@ -11,7 +11,11 @@ from openbei.api.app import create_app
 from openbei.api.service import Limits
 from openbei.cli import logs, targets
 from openbei.cli.connection_options import ConnectionArguments, connection_options
+from openbei.cli.from_environment import options_from_environment
+from openbei.cli.listening import check_free
+from openbei.cli.served_model import as_served, model_options, require_key
 from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
+from openbei.config import Environment
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
 from openbei.serving.tokenizer import Tokenizer
@@ -26,11 +30,13 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 
 
 @click.command
+@options_from_environment
 @click.argument("target")
 @click.option("--host", default="127.0.0.1", help="Address to listen on. 0.0.0.0 lets other machines in.")
 @click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory, if TARGET has to be built.")
 @targets.engine_options
+@model_options
 @click.option(
     "--max-batch-tokens",
     type=click.IntRange(1),
@@ -48,7 +54,10 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
     "The same of all requests at once; more get 429. At least --payload-limit-bytes. Up for large ones side by side.",
 )
 @click.option(
-    "--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), help="debug to see why."
+    "--log-level",
+    default="info",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    help="debug to see why.",
 )
 @click.option("--log-format", default="text", type=click.Choice(["text", "json"]), help="json for log collectors.")
 @click.option(
@@ -67,6 +76,9 @@ def command(
     backend: str | None,
     isa: str | None,
     threads: int | None,
+    served_model_name: str | None,
+    default_prompt: str | None,
+    default_prompt_name: str | None,
     max_batch_tokens: int | None,
     max_queue_tokens: int,
     max_concurrent_requests: int,
@@ -78,14 +90,16 @@ def command(
     log_to: logs.Stream,
     connections: ConnectionArguments,
     arguments: EdgeArguments,
+    environment: Environment,
 ) -> None:
     """Serve TARGET over HTTP until told to stop; build its engine directory first if there is none or it is stale."""
     logs.log_to(log_to, log_level, log_format)
-    environment = targets.read_environment()
     edge, tls = arguments.edge(environment), arguments.tls(environment)
+    check_free(host, port)
     warn_if_open(host, edge.guard)
     engine_dir = targets.engine_dir_of(target, environment, out)
-    manifest = engine_dir.manifest
+    require_key(engine_dir.manifest, edge.guard)
+    manifest = as_served(engine_dir.manifest, served_model_name, default_prompt, default_prompt_name)
     _log.info("model: %s, %s, %s", manifest.model_name, manifest.spec.family, manifest.spec.task)
     engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
     metrics = Metrics()

@@ -17,6 +17,7 @@ from openbei.api.guard import Guard, read_keys
 from openbei.api.server import Tls
 from openbei.api.service import RerankOrder
 from openbei.api.tracing import Tracer
+from openbei.cli.certificates import check_certificates
 from openbei.config import Environment, Secret
 from openbei.errors import ConfigError
 
@@ -85,23 +86,25 @@ class EdgeArguments:
         )
 
     def tls(self, environment: Environment) -> Tls | None:
-        """Certificates, if there are. Raises ConfigError for options that need --ssl-certfile."""
+        """Certificates, if there are. Raises ConfigError for those that cannot be used."""
         if self.ssl_certfile is None:
             if self.ssl_keyfile or self.ssl_ca_certs:
                 raise ConfigError("--ssl-keyfile and --ssl-ca-certs need --ssl-certfile")
             return None
-        return Tls(
+        tls = Tls(
             certfile=self.ssl_certfile,
             keyfile=self.ssl_keyfile,
             keyfile_password=environment.ssl_keyfile_password,
             ca_certs=self.ssl_ca_certs,
         )
+        check_certificates(tls)
+        return tls
 
     def _keys(self, environment: Environment) -> tuple[Secret, ...]:
         if not all(key.strip() for key in self.api_keys):
             raise ConfigError("--api-key is empty")
         given = tuple(Secret(key.strip()) for key in self.api_keys)
-        return (*given, *self._keys_of_file(), *environment.api_keys)
+        return (*given, *self._keys_of_file(), *environment.api_keys) or environment.config_api_keys
 
     def _keys_of_file(self) -> tuple[Secret, ...]:
         if self.api_key_file is None:

@@ -10,22 +10,35 @@ import click
 import msgspec
 
 from openbei.batch import Engine
-from openbei.config import Conversion, Deployment, Environment, PoolingChoice, deployment_for_model, load_config
-from openbei.engine_dir import EngineDir, is_engine_dir, open_engine_dir
+from openbei.config import (
+    Conversion,
+    Deployment,
+    Environment,
+    PoolingChoice,
+    deployment_for_model,
+    load_config,
+    load_variables,
+    with_dtype,
+)
+from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import EngineDirError
 
 _log = logging.getLogger(__name__)
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
-def read_environment() -> Environment:
-    """The environment of this process. Raises ConfigError."""
-    return Environment.read(os.environ)
+def read_environment(target: str = "") -> Environment:
+    """The environment of this process, over the variables of a TARGET that is a config. Raises ConfigError."""
+    return Environment.read(os.environ, load_variables(Path(target)) if _is_config(target) else None)
 
 
 def deployment_of(target: str) -> Deployment:
     """The deployment of a config.yaml, or of a folder's or the Hub's model. Raises ConfigError."""
-    return load_config(Path(target)) if target.endswith((".yaml", ".yml")) else deployment_for_model(target)
+    return load_config(Path(target)) if _is_config(target) else deployment_for_model(target)
+
+
+def _is_config(target: str) -> bool:
+    return target.endswith((".yaml", ".yml"))
 
 
 def engine_dir_of(
@@ -43,13 +56,38 @@ def engine_dir_of(
     `convert`, `route` (that of a Router) and `pooling` override the config's. Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
-        return open_engine_dir(Path(target))
+        engine_dir = open_engine_dir(Path(target))
+    else:
+        chosen: dict[str, object] = {"convert": convert, "route": route, "pooling": pooling}
+        engine_dir = _up_to_date(_deployment(target, environment, chosen), environment, out, force=force)
+    _warn_if_cut(engine_dir.manifest)
+    return engine_dir
+
+
+def _deployment(target: str, environment: Environment, chosen: dict[str, object]) -> Deployment:
+    """The deployment of a TARGET, with what the command line, or else the process's environment, decides of it."""
+    deployment = with_dtype(deployment_of(target), environment.dtype)
+    decided = {name: value or getattr(environment, name) for name, value in chosen.items()}
+    return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
+
+
+def _warn_if_cut(manifest: Manifest) -> None:
+    """Say so where the token budget, and not the model, is why long texts are cut."""
+    limit = next((decision for decision in manifest.report if decision.subject == "max_sequence_tokens"), None)
+    if limit and limit.reason.startswith("max_num_tokens"):
+        _log.warning(
+            "%s reads longer texts, but max_num_tokens cuts them to %s tokens; raise trt_llm.build.max_num_tokens of "
+            "the config to read on",
+            manifest.model_name,
+            limit.decision,
+        )
+
+
+def _up_to_date(deployment: Deployment, environment: Environment, out: Path | None, *, force: bool) -> EngineDir:
+    """The engine directory of a deployment, built if there is none, it is stale, or `force`."""
     from openbei.build import build, default_engine_path, render_report
     from openbei.cli.progress import Bar
 
-    deployment = deployment_of(target)
-    chosen = {"convert": convert, "route": route, "pooling": pooling}
-    deployment = msgspec.structs.replace(deployment, **{name: value for name, value in chosen.items() if value})
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
     if engine_dir is None or force:

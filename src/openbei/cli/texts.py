@@ -1,79 +1,205 @@
-"""Where the texts of `bei embed` come from: arguments, standard input, a text file, a JSONL file."""
+"""Where the texts of `bei embed` come from: arguments, standard input, a file of lines, JSON, or a table.
 
+Every text has its place in the input, counted from 0, and the id that stands beside it if there is one.
+"""
+
+import csv
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import msgspec
 
 from openbei.errors import InputError
 
 READ_BYTES = 1 << 20
-EMPTY_HINT = "an empty text has no embedding"
+MAX_CELL_CHARACTERS = 1 << 27
+Blank = Literal["fail", "skip"]
+BLANK_HINT = "an empty text has no embedding; --blank skip leaves it out"
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
+NO_TEXT = (
+    ".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".npy", ".npz", ".pdf", ".docx", ".zip", ".gz", ".bz2",
+    ".xz", ".zst",
+)  # fmt: skip
+"""Endings of files whose bytes are no text."""
+
+
+class Record(NamedTuple):
+    """A text, its place in the input, and its id as JSON."""
+
+    place: int
+    text: str
+    id: msgspec.Raw | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an input is read: the JSON field or the column with the text, that with the id, what a blank text does."""
+
+    field: str | None = None
+    column: str | None = None
+    id_field: str = "id"
+    blank: Blank = "fail"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """Texts, and what is known of them beforehand: their number, and a digest of where they come from."""
 
-    texts: Iterable[str]
+    records: Iterable[Record]
     num_texts: int | None
     digest: str | None
 
 
-def from_arguments(texts: tuple[str, ...]) -> Source:
-    """The texts of the command line. Raises InputError for an empty one."""
-    if "" in texts:
-        raise InputError(f"text {texts.index('') + 1} is empty", hint=EMPTY_HINT)
-    return Source(texts, len(texts), hashlib.sha256(msgspec.json.encode(texts)).hexdigest())
+def from_arguments(texts: tuple[str, ...], reading: Reading) -> Source:
+    """The texts of the command line. Raises InputError for a blank one."""
+    records = list(_without_blank((Record(i, text) for i, text in enumerate(texts)), "text", reading))
+    return Source(records, len(records), hashlib.sha256(msgspec.json.encode([texts, reading.blank])).hexdigest())
 
 
-def from_stdin(lines: BinaryIO, field: str | None) -> Source:
-    """One text a line, or one JSON object a line where `field` is given. It cannot be read again, so has no digest."""
-    return Source(parsed("standard input", lines, field), None, None)
+def from_stdin(lines: BinaryIO, reading: Reading) -> Source:
+    """One text a line, or one JSON object a line where a field is given. It cannot be read again, so has no digest."""
+    return Source(_parsed("standard input", lines, reading.field, reading), None, None)
 
 
-def from_file(path: Path, field: str | None) -> Source:
-    """A .jsonl file, its texts in `field` (default `text`), or any other file, one text a line.
+def from_file(path: Path, reading: Reading) -> Source:
+    """A file by its ending: .jsonl, .json (an array), .csv and .tsv (with a line of names), else one text a line.
 
-    The file is read once for its digest and its number of lines, and again while texts are taken.
+    It is read once for its digest and its number of lines, and again while texts are taken. Raises InputError for a
+    file that holds no text.
     """
     digest, num_lines, last = hashlib.sha256(), 0, b"\n"
     with path.open("rb") as file:
+        _refuse(path, file.read(2))
+        file.seek(0)
         while block := file.read(READ_BYTES):
             digest.update(block)
             num_lines += block.count(b"\n")
             last = block[-1:]
-    key = field or "text" if path.suffix in (".jsonl", ".ndjson") else field
-    digest.update(repr(key).encode())
-    return Source(_lines_of(path, key), num_lines + (last != b"\n"), digest.hexdigest())
+    digest.update(repr((path.suffix, reading)).encode())
+    has_lines = path.suffix not in (*DELIMITERS, ".json")
+    return Source(_records_of(path, reading), num_lines + (last != b"\n") if has_lines else None, digest.hexdigest())
 
 
-def _lines_of(path: Path, field: str | None) -> Iterator[str]:
+def _refuse(path: Path, beginning: bytes) -> None:
+    if path.suffix.lower() in NO_TEXT:
+        raise InputError(f"{path} is not text", hint="--input takes lines, .jsonl, .json, .csv and .tsv")
+    if beginning in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path} is UTF-16; texts are read as UTF-8", hint="iconv -f UTF-16 -t UTF-8 converts it")
+
+
+def _records_of(path: Path, reading: Reading) -> Iterator[Record]:
+    if path.suffix in DELIMITERS:
+        return _without_blank(_table(path, reading), f"{path}, row", reading)
+    if reading.column is not None:
+        raise InputError(f"--column is for {' and '.join(DELIMITERS)}, not for {path}", hint="of JSON it is --field")
+    if path.suffix == ".json":
+        return _without_blank(_array(path, reading), f"{path}, element", reading)
+    return _lines_of(path, reading.field or "text" if path.suffix in JSON_LINES else reading.field, reading)
+
+
+def _without_blank(records: Iterable[Record], what: str, reading: Reading) -> Iterator[Record]:
+    """Raises InputError for a text of nothing but white space, unless those are skipped."""
+    for record in records:
+        if record.text.strip():
+            yield record
+        elif reading.blank == "fail":
+            raise InputError(f"{what} {record.place + 1}: the text is empty", hint=BLANK_HINT)
+
+
+def _lines_of(path: Path, field: str | None, reading: Reading) -> Iterator[Record]:
     with path.open("rb") as file:
-        yield from parsed(str(path), file, field)
+        yield from _parsed(str(path), file, field, reading)
 
 
-def parsed(name: str, lines: Iterable[bytes], field: str | None) -> Iterator[str]:
-    """Texts of lines, in order. Raises InputError naming the line that is empty, no UTF-8, or no such JSON."""
-    parse = _line if field is None else _json_line(field)
-    for number, line in enumerate(lines, start=1):
-        try:
-            text = parse(line)
-        except (UnicodeDecodeError, msgspec.MsgspecError, KeyError) as error:
+def _parsed(name: str, lines: Iterable[bytes], field: str | None, reading: Reading) -> Iterator[Record]:
+    """Texts of lines, in order. Raises InputError naming the line that is blank, no UTF-8, or no such JSON."""
+    parse = _line if field is None else _json_line(field, reading.id_field)
+
+    def records() -> Iterator[Record]:
+        for index, line in enumerate(lines):
+            if field is not None and not line.strip():
+                yield Record(index, "")
+                continue
+            with _naming(f"{name}, line {index + 1}"):
+                text, record_id = parse(line.removeprefix(b"\xef\xbb\xbf") if index == 0 else line)
+            yield Record(index, text, record_id)
+
+    return _without_blank(records(), f"{name}, line", reading)
+
+
+class _naming:
+    """Tells where an input is that cannot be read."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UnicodeDecodeError | msgspec.MsgspecError | KeyError):
             what = f"has no field {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"{name}, line {number}: {what}", hint="see --field") from error
-        if not text:
-            raise InputError(f"{name}, line {number}: the text is empty", hint=EMPTY_HINT)
-        yield text
+            hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "see --field"
+            raise InputError(f"{self._where}: {what}", hint=hint) from error
 
 
-def _line(line: bytes) -> str:
-    return line.decode().rstrip("\r\n")
+Parsed = tuple[str, msgspec.Raw | None]
 
 
-def _json_line(field: str) -> Callable[[bytes], str]:
+def _line(line: bytes) -> Parsed:
+    return line.decode().rstrip("\r\n"), None
+
+
+def _json_line(field: str, id_field: str) -> Callable[[bytes], Parsed]:
     decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-    return lambda line: msgspec.json.decode(decoder.decode(line)[field], type=str)
+
+    def parse(line: bytes) -> Parsed:
+        members = decoder.decode(line)
+        return msgspec.json.decode(members[field], type=str), members.get(id_field)
+
+    return parse
+
+
+def _array(path: Path, reading: Reading) -> Iterator[Record]:
+    """Elements of a JSON array: strings, or objects with the text in a field."""
+    parse = _json_line(reading.field or "text", reading.id_field)
+    try:
+        elements = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=list[msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}", hint="a .json file is an array; one object a line is a .jsonl") from error
+    for index, element in enumerate(elements):
+        with _naming(f"{path}, element {index + 1}"):
+            is_text = bytes(element)[:1] == b'"'
+            text, record_id = (msgspec.json.decode(element, type=str), None) if is_text else parse(bytes(element))
+        yield Record(index, text, record_id)
+
+
+def _table(path: Path, reading: Reading) -> Iterator[Record]:
+    """Rows of a table below its line of names, counted from the first."""
+    csv.field_size_limit(MAX_CELL_CHARACTERS)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, delimiter=DELIMITERS[path.suffix], strict=True)
+        try:
+            names = next(rows, [])
+            at = _column(path, names, reading.column)
+            id_at = names.index(reading.id_field) if reading.id_field in names else None
+            for index, row in enumerate(row for row in rows if row):
+                if len(row) != len(names):
+                    what = f"has {len(row)} columns, the line of names has {len(names)}"
+                    raise InputError(f"{path}, row {index + 1} (line {rows.line_num}) {what}")
+                record_id = None if id_at is None else msgspec.Raw(msgspec.json.encode(row[id_at]))
+                yield Record(index, row[at], record_id)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}, line {rows.line_num + 1}: {error}", hint="it is read as UTF-8") from error
+
+
+def _column(path: Path, names: list[str], given: str | None) -> int:
+    wanted: Any = given or ("text" if len(names) != 1 else names[0])
+    if wanted not in names:
+        known = ", ".join(names) or "none: the file is empty"
+        raise InputError(f"{path} has no column {wanted!r}; its columns are {known}", hint="choose one with --column")
+    return names.index(wanted)

@@ -1,0 +1,48 @@
+"""Options that the command line leaves open, from variables: of the process, else of a config, else the default."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from openbei import variables
+from openbei.cli import targets
+from openbei.config import Given
+from openbei.errors import ConfigError
+
+
+def options_from_environment(command: Callable[..., None]) -> Callable[..., None]:
+    """Fill in the options of a command with a TARGET, and hand it the environment; say in its help what is read.
+
+    Stands above the decorators that add options.
+    """
+
+    @functools.wraps(command)
+    def filled(**options: Any) -> None:  # noqa: ANN401
+        context = click.get_current_context()
+        environment = targets.read_environment(options["target"])
+        for option in context.command.params:
+            name, given = option.name or "", environment.options.get(option.opts[0])
+            if given and context.get_parameter_source(name) is ParameterSource.DEFAULT:
+                options[name] = _converted(option, given, context)
+        command(**options, environment=environment)
+
+    for option in getattr(filled, "__click_params__", ()):
+        if isinstance(option, click.Option) and (known := variables.OPTIONS.get(option.opts[0])):
+            option.help = f"{option.help}  [env: {', '.join(known)}]"
+    return filled
+
+
+def _converted(option: click.Parameter, given: Given, context: click.Context) -> object:
+    """The variable's words as the option's value. Raises ConfigError."""
+    words = variables.WORDS.get(given.variable, {})
+    value = words.get(given.value.lower(), given.value)
+    parts = [part.strip() for part in value.split(",") if part.strip()] if option.multiple else [value]
+    try:
+        values = tuple(option.type.convert(part, option, context) for part in parts)
+    except click.BadParameter as error:
+        problem = error.message.rstrip(".")
+        raise ConfigError(f"{given.name} is {given.value!r}: {problem}", hint=f"it sets {option.opts[0]}") from error
+    return values if option.multiple else values[0]

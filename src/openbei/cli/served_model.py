@@ -1,0 +1,58 @@
+"""Options of `bei serve` about the model: the name it is served by, and the prompt that texts get by default."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+from msgspec.structs import replace
+
+from openbei.api.guard import Guard
+from openbei.engine_dir import Manifest
+from openbei.errors import ConfigError
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+
+GIVEN_PROMPT = "default_prompt"
+"""The name by which a prompt of the command line is known to clients."""
+
+
+def model_options(command: _Command) -> _Command:
+    """Add --served-model-name, --default-prompt and --default-prompt-name."""
+    for option in (
+        click.option("--default-prompt", help="Words in front of such texts, if the model has no prompt that fits."),
+        click.option(
+            "--default-prompt-name", help="Prompt of the model for texts whose request names none.  [default: its own]"
+        ),
+        click.option("--served-model-name", help="What answers call the model.  [default: model_name of the config]"),
+    ):
+        command = option(command)
+    return command
+
+
+def as_served(
+    manifest: Manifest, model_name: str | None, default_prompt: str | None, default_prompt_name: str | None
+) -> Manifest:
+    """The manifest with what the options say. Raises ConfigError."""
+    prompts = manifest.prompts
+    if default_prompt is not None and default_prompt_name is not None:
+        raise ConfigError("--default-prompt and --default-prompt-name exclude each other")
+    if default_prompt is not None:
+        named = {**prompts.by_name, GIVEN_PROMPT: default_prompt}
+        prompts = replace(prompts, by_name=named, default=GIVEN_PROMPT)
+    if default_prompt_name is not None:
+        if default_prompt_name not in prompts.by_name:
+            known = ", ".join(prompts.by_name) or "none"
+            raise ConfigError(f"--default-prompt-name is {default_prompt_name!r}; the model's prompts are: {known}")
+        prompts = replace(prompts, default=default_prompt_name)
+    if model_name is not None and not (model_name and model_name.isprintable()):
+        raise ConfigError(f"--served-model-name is {model_name!r}; it must be a name without control characters")
+    return replace(manifest, model_name=model_name or manifest.model_name, prompts=prompts)
+
+
+def require_key(manifest: Manifest, guard: Guard) -> None:
+    """Raise ConfigError for a model whose config has an API key, where none is known."""
+    if manifest.needs_key and guard.num_keys == 0:
+        raise ConfigError(
+            f"{manifest.model_name} was built from a config with an API key, and there is none here",
+            hint="an engine directory keeps no secrets: serve the config.yaml, or set API_KEY or --api-key-file",
+        )
