@@ -148,8 +148,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._parse(self._ahead if is_all else self._ahead[start : self._num_parsed])
         if self._num_parsed >= len(self._ahead):
             self._ahead, self._num_parsed = b"", 0
-        if not self._is_ending:
-            self.flow.hold(self._is_waiting and len(self._ahead) - self._num_parsed > MAX_BYTES_AHEAD)
+        has_too_much = self._is_waiting and len(self._ahead) - self._num_parsed > MAX_BYTES_AHEAD
+        if has_too_much != self.flow.is_held and not self._is_ending:
+            self.flow.hold(has_too_much)
 
     def on_message_begin(self) -> None:
         """A new request."""
