@@ -3,6 +3,7 @@
 Haystack's ranker and LiteLLM are large and no part of the test extra. Where they are missing, their tests are skipped.
 """
 
+import httpx
 import numpy as np
 import pytest
 
@@ -17,6 +18,23 @@ def best(server: Server, given: list[str]) -> tuple[list[int], list[float]]:
     order = np.argsort(-scores, kind="stable")[:K]
     assert order.tolist() != list(range(K))
     return order.tolist(), scores[order].tolist()
+
+
+def test_the_option(sorting: Server, reranker: Server, given: list[str]) -> None:
+    """And without it, or behind a prefix of BEI, the order of the texts."""
+    order, _ = best(sorting, given)
+    everywhere = list(range(len(given)))
+    for server, prefix, wanted in (
+        (sorting, "", order),
+        (sorting, "/environments/production/sync", everywhere[:K]),
+        (reranker, "", everywhere[:K]),
+    ):
+        answer = httpx.post(
+            f"{server.url}{prefix}/rerank",
+            json={"query": QUERY, "texts": given},
+            headers={"authorization": f"Bearer {KEY}"},
+        )
+        assert [row["index"] for row in answer.json()][:K] == wanted
 
 
 def test_haystack(sorting: Server, given: list[str]) -> None:
