@@ -17,8 +17,8 @@
 A message says what, the value, and the limit; `hint` says what to do. HTTP codes are the business of `openbei.api`.
 """
 
+import collections.abc
 import difflib
-from collections.abc import Iterable
 
 
 class OpenbeiError(Exception):
@@ -33,7 +33,7 @@ class OpenbeiError(Exception):
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+def did_you_mean(word: str, known: collections.abc.Iterable[str]) -> str | None:
     """A hint for a word that is almost a known one, or None; `a.b.c` is compared by its last part."""
     last = {name.rpartition(".")[2].lower(): name for name in known}
     close = difflib.get_close_matches(word.rpartition(".")[2].lower(), last, 1, cutoff=0.8)
