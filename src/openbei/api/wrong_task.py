@@ -6,7 +6,7 @@ from openbei.spec import Task
 
 RERANK = "/rerank, /v1/rerank, /v2/rerank, /score"
 ANSWERS: dict[Task, str] = {
-    "embedding": "/v1/embeddings, /v2/embed, /embed, /embed_all, /similarity, /score",
+    "embedding": "/v1/embeddings, /v1/embed, /v2/embed, /embed, /embed_all, /similarity, /score",
     "reranker": f"{RERANK}, /predict, /classify",
     "classifier": "/predict, /classify",
     "token_classifier": "/predict_tokens",
