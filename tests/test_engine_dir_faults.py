@@ -97,7 +97,7 @@ from openbei import whole_folder
 from tests.test_engine_dir import manifest, numbers, write_engine_dir
 kill = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 if {when!r} != "write":
-    whole_folder._rename_synced = whole_folder.sync_folder = kill
+    whole_folder.rename_synced = whole_folder.sync_folder = kill
 if {when!r} == "rename":
     whole_folder.exchange = lambda one, other: False
 load = kill if {when!r} == "write" else None

@@ -36,7 +36,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 def put_in_place(partial: Path, path: Path) -> None:
     """Give a folder the name `path` and sync that; what has it gets it back if that fails, and is removed otherwise."""
     if not path.exists():
-        _rename_synced(partial, path)
+        rename_synced(partial, path)
     elif exchange(partial, path):
         try:
             sync_folder(path.parent)
@@ -62,16 +62,21 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(other))
 
 
+def sync_files(folder: Path) -> None:
+    """Write the files that lie in a folder to disk, and its own entries."""
+    for path in folder.iterdir():
+        if path.is_file():
+            _sync(path)
+    sync_folder(folder)
+
+
 def sync_folder(path: Path) -> None:
     """Write a folder's own entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(path)
 
 
-def _rename_synced(partial: Path, path: Path) -> None:
+def rename_synced(partial: Path, path: Path) -> None:
+    """Give a folder the name `path`, which no file has, and sync that; undone if it fails. Raises OSError."""
     partial.rename(path)
     try:
         sync_folder(path.parent)
@@ -80,13 +85,21 @@ def _rename_synced(partial: Path, path: Path) -> None:
         raise
 
 
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _rename_over(partial: Path, path: Path) -> None:
     lock = os.open(path, os.O_RDONLY)
     try:
         _try_lock(lock)
         old = _set_aside(path)
         try:
-            _rename_synced(partial, path)
+            rename_synced(partial, path)
         except BaseException:
             old.rename(path)
             raise

@@ -18,11 +18,14 @@ def test_each_call_fails_in_turn(generative: Path, tmp_path: Path) -> None:
         assert list(place.iterdir()) == []
 
 
-def test_weights_are_synced_before_it_gets_its_name(
+def test_every_file_is_synced_before_the_folder_gets_its_name(
     generative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = FaultyDisk(monkeypatch, tmp_path)
     write_classifier(generative, tmp_path / "classifier")
-    written, synced = (disk.steps.index(f"{what} partial/model.safetensors") for what in ("write", "fsync"))
-    assert written < synced
-    assert disk.steps[-1] == "rename partial classifier"
+    *before, renamed, last = disk.steps
+    assert (renamed, last) == ("rename partial classifier", "fsync .")
+    assert before[-1] == "fsync partial"
+    for path in (tmp_path / "classifier").iterdir():
+        made = [f"{how} partial/{path.name}" for how in ("write", "copy")]
+        assert f"fsync partial/{path.name}" in before[max(i for i, step in enumerate(before) if step in made) :]

@@ -1,6 +1,5 @@
 """A generative reranker's checkpoint as a folder with a classifier, which transformers and others read, too."""
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from openbei.config import Environment
 from openbei.errors import CheckpointError
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, write_tensors
 from openbei.truss import CheckpointRepository
-from openbei.whole_folder import new_folder
+from openbei.whole_folder import new_folder, rename_synced, sync_files
 
 COPIED = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
@@ -82,7 +81,8 @@ def write_classifier(
         if chain.is_listed:
             _write_modules(chain.root, partial_folder)
         partial_folder.chmod(0o755)  # mkdtemp's 0700 would hide it from other users
-        partial_folder.rename(out)
+        sync_files(partial_folder)
+        rename_synced(partial_folder, out)
     return words
 
 
@@ -108,5 +108,3 @@ def _write_weights(path: Path, tensors: Mapping[str, LazyTensor], progress: Call
     with path.open("wb") as file:
         for done in write_tensors(file, tensors, METADATA):
             progress(done, needed)
-        file.flush()
-        os.fsync(file.fileno())
