@@ -4,7 +4,6 @@ import json
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -143,13 +142,12 @@ def test_a_path_cannot_forge_a_line(start: Start, caplog: pytest.LogCaptureFixtu
 
 
 def test_an_unexpected_failure_names_its_request(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(Tokenizer):
-        async def off_loop(self, work: object, num_characters: int) -> Any:
-            raise RuntimeError("a bug")
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
 
     served = start(FakeEngine())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Tokenizer, "off_loop", Broken.off_loop)
+        patch.setattr(Tokenizer, "encode", broken)
         answer = served.client.post("/v1/embeddings", json={"input": "w1"}, headers={"x-request-id": "mine"})
     assert answer.status_code == 500
     [record] = [record for record in caplog.records if record.name == "openbei.api.failures"]

@@ -22,6 +22,7 @@ PROGRAM = """
 import asyncio, json, logging, resource, sys
 from pathlib import Path
 import msgspec
+from openbei.api import inference
 from openbei.api.app import create_app
 from openbei.api.connections import ConnectionLimits
 from openbei.api.server import serve
@@ -31,15 +32,16 @@ from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
 from openbei.serving.tokenizer import Tokenizer
 
-class Gated(Tokenizer):
-    async def off_loop(self, work, num_characters):
-        print("tokenizing", file=sys.stderr, flush=True)
-        while not gate.exists():
-            await asyncio.sleep(0.01)
-        return await super().off_loop(work, num_characters)
+async def gated(call, work, num_characters):
+    print("tokenizing", file=sys.stderr, flush=True)
+    while not gate.exists():
+        await asyncio.sleep(0.01)
+    return work()
 
 options = json.loads(sys.argv[1])
 gate = Path(options["gate"])
+if options["is_gated"]:
+    inference.off_loop = gated
 if options["descriptors"]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"],) * 2)
 held = [open("/dev/null") for _ in range(options["num_files"])]
@@ -48,7 +50,7 @@ metrics = Metrics()
 scheduler = Scheduler(FakeEngine(delay_s=options["delay_s"]), QueueLimits(max_batch_tokens=8), metrics)
 app = create_app(
     manifest=msgspec.json.decode(sys.argv[2], type=Manifest), scheduler=scheduler, metrics=metrics,
-    tokenizer=(Gated if options["is_gated"] else Tokenizer)(Path(options["tokenizer"]), 64, options["vocab_size"]),
+    tokenizer=Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"]),
 )
 serve(
     app, scheduler, host="127.0.0.1", port=0, drain_s=options["drain_s"], shutdown_deadline_s=options["deadline_s"],

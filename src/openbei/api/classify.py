@@ -6,7 +6,7 @@ import uuid
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.inference import body
+from openbei.api.inference import body, off_loop
 from openbei.api.inputs import as_texts
 from openbei.api.predict import labelled, numbers, predicted
 from openbei.api.service import Service
@@ -28,8 +28,8 @@ async def classify(service: Service, call: Call) -> Reply:
     items = [[text] for text in as_texts(request.input, service.limits, "input")]
     raw_scores = bool(request.raw_scores) or request.use_activation is False
     rows = await numbers(service, call, items, how_cut(service, request), raw_scores=raw_scores, param="input")
-    data = await service.tokenizer.off_loop(
-        lambda: [_classification(service, index, row) for index, row in enumerate(rows)], rows.size
+    data = await off_loop(
+        call, lambda: [_classification(service, index, row) for index, row in enumerate(rows)], rows.size
     )
     name, used = service.manifest.model_name, usage(call.measured.num_tokens)
     return Reply(ClassifyResponse(f"classify-{uuid.uuid4().hex}", int(time.time()), name, data, used))

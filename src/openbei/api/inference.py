@@ -9,11 +9,13 @@ from typing import TypeVar, cast
 import msgspec
 
 from openbei.api.call import Call
-from openbei.api.service import Service
+from openbei.api.service import Limits, Service
 from openbei.api.wire.decisions import Decisions, check
 from openbei.api.wire.decoding import Fields, check_size, decode, given_fields
 from openbei.batch import Output, Rows, Sequence, Vectors
 from openbei.errors import InputError
+from openbei.serving import giving_up
+from openbei.serving.library import INLINE_CHARACTERS
 
 T = TypeVar("T")
 
@@ -65,10 +67,13 @@ async def tokenize(
 ) -> list[Sequence]:
     """Make sequences, in a thread if there is much to read, and account for them in `call.measured`.
 
-    Raises InputError where a part of a request has more inputs than are left to it.
+    Raises InputError where a part of a request has more inputs than are left to it, or a request has more characters
+    to read than bytes are allowed; OverloadedError and UnavailableError where the queue would not take it.
     """
     started_s = time.monotonic()
     call.check_deadline()
+    service.scheduler.check_room()
+    _check_characters(call.total("characters", num_characters), service.limits)
     total, most = call.total("inputs", num_inputs), service.limits.max_client_batch_size
     if total > max(most, num_inputs):
         raise InputError(
@@ -76,7 +81,7 @@ async def tokenize(
             param="instances",
             hint="send them in several requests",
         )
-    sequences = await service.tokenizer.off_loop(work, num_characters + num_ids)
+    sequences = await off_loop(call, work, num_characters + num_ids)
     measured = call.measured
     measured.tokenization_s += time.monotonic() - started_s
     measured.num_characters += num_characters
@@ -84,6 +89,25 @@ async def tokenize(
     measured.num_tokens += sum(sequence.num_tokens_given for sequence in sequences)
     measured.num_truncated += sum(sequence.is_truncated for sequence in sequences)
     return sequences
+
+
+async def off_loop(call: Call, function: Callable[[], T], num_characters: int) -> T:
+    """Call a function that reads so much text: at once if that is little, else in a thread.
+
+    In a thread it is given up when the client leaves or its time limit passes: raises ClientDisconnect, DeadlineError.
+    """
+    if num_characters <= INLINE_CHARACTERS:
+        return function()
+    return await call.result(asyncio.ensure_future(giving_up.in_thread(function)))
+
+
+def _check_characters(count: int, limits: Limits) -> None:
+    """A query counts for each text that it is read with: a small body must not make more work than a large one."""
+    if count > limits.max_body_bytes:
+        raise InputError(
+            f"there are {count} characters to read, a query once for each text; the limit is {limits.max_body_bytes}",
+            hint="send fewer texts at a time",
+        )
 
 
 async def infer(service: Service, call: Call, sequences: list[Sequence], output: Output = "pooled") -> Rows:

@@ -3,7 +3,7 @@
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.inference import Body, body, infer_dense, tokenize
+from openbei.api.inference import Body, body, infer_dense, off_loop, tokenize
 from openbei.api.inputs import check_count, check_text
 from openbei.api.service import Service
 from openbei.api.truncation import how_cut
@@ -39,7 +39,7 @@ async def predicted(service: Service, call: Call, content: Body) -> Reply:
             check_text("", f"inputs[{i}]" if is_batch else "inputs")
     how = how_cut(service, request)
     rows = await numbers(service, call, items, how, raw_scores=bool(request.raw_scores), param="inputs")
-    answers = await service.tokenizer.off_loop(lambda: [labelled(service, row) for row in rows], rows.size)
+    answers = await off_loop(call, lambda: [labelled(service, row) for row in rows], rows.size)
     return Reply(answers if is_batch else answers[0])
 
 

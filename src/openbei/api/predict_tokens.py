@@ -6,7 +6,7 @@ import msgspec
 
 from openbei.api.call import Call, Reply
 from openbei.api.embed import split
-from openbei.api.inference import infer_dense, read, tokenize
+from openbei.api.inference import infer_dense, off_loop, read, tokenize
 from openbei.api.inputs import check_answer, check_count, check_texts
 from openbei.api.service import Service
 from openbei.api.truncation import how_cut
@@ -65,7 +65,7 @@ async def found_entities(
             for text, part in zip(tokenized, logits, strict=True)
         ]
 
-    return await service.tokenizer.off_loop(work, call.measured.num_characters)
+    return await off_loop(call, work, call.measured.num_characters)
 
 
 def _groups(inputs: str | list[str | list[str]]) -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """Texts cut to a number of tokens of their own, before they are put together to be scored."""
 
 from openbei.api.call import Call
+from openbei.api.inference import off_loop
 from openbei.api.service import Service
 from openbei.errors import InputError
 
@@ -20,6 +21,6 @@ async def shortened(
     if max_tokens < 0:
         raise InputError(f"{field} is {max_tokens}, it can be 0 (no limit) or more", param=field)
     call.check_deadline()
-    return await service.tokenizer.off_loop(
-        lambda: [service.tokenizer.cut_text(text, max_tokens) for text in texts], sum(map(len, texts))
+    return await off_loop(
+        call, lambda: [service.tokenizer.cut_text(text, max_tokens) for text in texts], sum(map(len, texts))
     )

@@ -3,7 +3,7 @@
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.inference import read
+from openbei.api.inference import off_loop, read
 from openbei.api.inputs import as_texts, check_count
 from openbei.api.service import Service
 from openbei.api.wire import decisions
@@ -24,8 +24,8 @@ async def tokenize(service: Service, call: Call) -> Reply:
     call.check_deadline()
     call.measured.num_characters += num_characters
     call.measured.num_inputs += len(texts)
-    tokens = await tokenizer.off_loop(
-        lambda: tokenizer.tokenize(texts, add_special_tokens=has_special, prompt=prompt), num_characters
+    tokens = await off_loop(
+        call, lambda: tokenizer.tokenize(texts, add_special_tokens=has_special, prompt=prompt), num_characters
     )
     return Reply(tokens)
 
@@ -42,7 +42,7 @@ async def decode(service: Service, call: Call) -> Reply:
     check_count(len(lists), service.limits, "ids")
     call.check_deadline()
     keeps_special, tokenizer = request.skip_special_tokens is False, service.tokenizer
-    texts = await tokenizer.off_loop(
-        lambda: tokenizer.decode(lists, skip_special_tokens=not keeps_special), sum(map(len, lists))
+    texts = await off_loop(
+        call, lambda: tokenizer.decode(lists, skip_special_tokens=not keeps_special), sum(map(len, lists))
     )
     return Reply(texts)

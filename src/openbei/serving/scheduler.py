@@ -138,7 +138,8 @@ class Scheduler:
         Cancelling the future frees its place. Raises UnavailableError, OverloadedError, and InputError for a sequence
         above `max_num_tokens`; the future may raise EngineError or UnavailableError.
         """
-        self._admit(sequences)
+        self.check_room()
+        self._check(sequences)
         num_tokens = sum(sequence.num_tokens for sequence in sequences)
         future: asyncio.Future[Answer] = self._loop.create_future()
         request = Request(sequences, output, future=future, num_tokens_left=num_tokens)
@@ -148,6 +149,19 @@ class Scheduler:
         self._queue.push(request)
         self._prefetch()
         return future
+
+    def check_room(self) -> None:
+        """Raise UnavailableError or OverloadedError if a request would not be queued now."""
+        limits = self._limits
+        if not self.is_healthy:
+            raise UnavailableError("the server is shutting down or its engine has stopped", hint="try another replica")
+        if self._num_tokens >= limits.max_queue_tokens or len(self._live) >= limits.max_concurrent_requests:
+            raise OverloadedError(
+                f"the queue is full: {len(self._live)} requests (limit {limits.max_concurrent_requests}), "
+                f"{self._num_tokens} tokens (limit {limits.max_queue_tokens})",
+                retry_after_s=self._num_tokens / self._speed.tokens_per_s,
+                hint="send it again after the time in Retry-After",
+            )
 
     def drain(self) -> None:
         """Announce the end, so that health checks send new requests elsewhere."""
@@ -164,19 +178,10 @@ class Scheduler:
             self._handover.notify()
         await asyncio.to_thread(self._thread.join, ENGINE_STOP_S)
 
-    def _admit(self, sequences: list[Sequence]) -> None:
-        limits = self._limits
+    def _check(self, sequences: list[Sequence]) -> None:
         if not sequences:
             raise EmptyInputError("there is nothing to run")
-        if not self.is_healthy:
-            raise UnavailableError("the server is shutting down or its engine has stopped", hint="try another replica")
-        if self._num_tokens >= limits.max_queue_tokens or len(self._live) >= limits.max_concurrent_requests:
-            raise OverloadedError(
-                f"the queue is full: {len(self._live)} requests (limit {limits.max_concurrent_requests}), "
-                f"{self._num_tokens} tokens (limit {limits.max_queue_tokens})",
-                retry_after_s=self._num_tokens / self._speed.tokens_per_s,
-                hint="send it again after the time in Retry-After",
-            )
+        limits = self._limits
         longest = max(sequence.num_tokens for sequence in sequences)
         if longest > limits.max_num_tokens:
             raise InputError(f"an input has {longest} tokens, a batch holds {limits.max_num_tokens}", param="input")

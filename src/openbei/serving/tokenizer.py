@@ -4,11 +4,9 @@ All kinds of calls share one vocabulary and may come from several threads at onc
 truncate, its whole encodings are cut here.
 """
 
-import asyncio
-from collections.abc import Callable
 from collections.abc import Sequence as Items
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import tokenizers
@@ -18,11 +16,9 @@ from openbei.batch import Sequence
 from openbei.engine_dir import EngineDir
 from openbei.errors import InputError
 from openbei.prompts import TextTemplate
-from openbei.serving.library import INLINE_CHARACTERS, Item, Library, Token, text_parts
+from openbei.serving.library import Item, Library, Token, text_parts
 from openbei.serving.truncation import FIXED, Direction, Truncation, check_frame, kept, too_long
 from openbei.tasks.tokens import TokenizedText
-
-T = TypeVar("T")
 
 CHARACTERS_PER_TOKEN = 250
 """Text beyond this many characters for each token the model reads is never looked at, as in TEI."""
@@ -86,10 +82,6 @@ class Tokenizer:
             direction=manifest.truncation_direction,
             text_template=manifest.text_template,
         )
-
-    async def off_loop(self, function: Callable[[], T], num_characters: int) -> T:
-        """Call a function that reads so much text: at once if that is little, else in a thread."""
-        return function() if num_characters <= INLINE_CHARACTERS else await asyncio.to_thread(function)
 
     def encode(
         self,
