@@ -34,8 +34,8 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "OPENBEI_API_KEY keep it to themselves.",
     ),
     click.option("--api-key-file", type=_FILE, help="Keys, one a line, # for comments. Use where keys are many."),
-    click.option("--guard-health", is_flag=True, help="Want a key for /health and / too; on if probes can send one."),
-    click.option("--open-metrics", is_flag=True, help="Want no key for /metrics; on if Prometheus cannot send one."),
+    click.option("--guard-health", is_flag=True, help="Require a key for /health and / too; on if probes can send one."),
+    click.option("--open-metrics", is_flag=True, help="Require no key for /metrics; on if Prometheus cannot send one."),
     click.option(
         "--cors-allow-origin",
         "cors_origins",
