@@ -25,7 +25,7 @@ import msgspec
 from openbei.api import inference
 from openbei.api.app import create_app
 from openbei.api.connections import ConnectionLimits
-from openbei.api.server import serve
+from openbei.api.server import build_server, serve
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
@@ -52,10 +52,10 @@ app = create_app(
     manifest=msgspec.json.decode(sys.argv[2], type=Manifest), scheduler=scheduler, metrics=metrics,
     tokenizer=Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"]),
 )
-serve(
+serve(build_server(
     app, scheduler, host="127.0.0.1", port=0, drain_s=options["drain_s"], shutdown_deadline_s=options["deadline_s"],
     connections=ConnectionLimits(request_timeout_s=options["request_timeout_s"]),
-)
+))
 """
 OPTIONS = {
     "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False,

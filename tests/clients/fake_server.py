@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from openbei.api.app import create_app
-from openbei.api.server import serve
+from openbei.api.server import build_server, serve
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
@@ -28,7 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = Tokenizer(write_tokenizer(Path(folder) / "tokenizer.json"), MAX_TOKENS, VOCAB_SIZE)
     app = create_app(manifest=small_manifest(), tokenizer=tokenizer, scheduler=scheduler, metrics=metrics)
-    serve(app, scheduler, host="127.0.0.1", port=0)
+    serve(build_server(app, scheduler, host="127.0.0.1", port=0))
 
 
 if __name__ == "__main__":

@@ -168,26 +168,7 @@ def _load(config: uvicorn.Config) -> None:
         ) from None
 
 
-def serve(
-    app: ASGIApp,
-    scheduler: Scheduler,
-    *,
-    host: str,
-    port: int,
-    connections: ConnectionLimits | None = None,
-    drain_s: float = 0.0,
-    shutdown_deadline_s: float = 30.0,
-    tls: Tls | None = None,
-) -> None:
-    """Serve until TERM or INT, then drain. Raises ConfigError as `build_server`, SystemExit if the port is taken."""
+def serve(server: Server) -> None:
+    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    build_server(
-        app,
-        scheduler,
-        host=host,
-        port=port,
-        connections=connections,
-        drain_s=drain_s,
-        shutdown_deadline_s=shutdown_deadline_s,
-        tls=tls,
-    ).run()
+    server.run()

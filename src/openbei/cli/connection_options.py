@@ -1,20 +1,40 @@
-"""Options of `bei serve` about connections: how many, how long, and how the server parts from them."""
+"""Options of `bei serve` about connections: how many, how long, and how they end when the server does."""
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import click
 from starlette.types import ASGIApp
 
 from openbei.api.connections import ConnectionLimits
-from openbei.api.server import Tls, serve
+from openbei.api.server import Server, Tls, build_server
+from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.serving.scheduler import Scheduler
 
-DEFAULTS = ConnectionLimits()
 
-OPTIONS: tuple[Callable[[Any], Any], ...] = (
+@dataclass(frozen=True, kw_only=True)
+class ConnectionArguments(ConnectionLimits):
+    """What the command line says."""
+
+    drain_s: float = 0.0
+    shutdown_timeout_s: float = 30.0
+
+    def server(self, app: ASGIApp, scheduler: Scheduler, *, host: str, port: int, tls: Tls | None) -> Server:
+        """The server. Raises what `build_server` raises."""
+        return build_server(
+            app,
+            scheduler,
+            host=host,
+            port=port,
+            connections=self,
+            drain_s=self.drain_s,
+            shutdown_deadline_s=self.shutdown_timeout_s,
+            tls=tls,
+        )
+
+
+DEFAULTS = ConnectionArguments()
+
+OPTIONS: tuple[Option, ...] = (
     click.option(
         "--max-connections",
         type=click.IntRange(1),
@@ -54,66 +74,20 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option(
         "--drain-s",
-        default=0.0,
+        default=DEFAULTS.drain_s,
         type=click.FloatRange(0),
         help="Seconds after SIGTERM in which new connections are still answered, while /health says 503. Set it to "
         "what the load balancer needs to notice.",
     ),
     click.option(
         "--shutdown-timeout-s",
-        default=30.0,
+        default=DEFAULTS.shutdown_timeout_s,
         type=click.FloatRange(0),
         help="Seconds that requests in flight have once the server stops listening. Up for long requests.",
     ),
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConnectionArguments:
-    """What the command line says."""
-
-    max_connections: int | None
-    max_connections_per_address: int | None
-    keep_alive_s: float
-    max_connection_age_s: float | None
-    request_timeout_s: float
-    body_timeout_s: float
-    drain_s: float
-    shutdown_timeout_s: float
-
-    def serve(self, app: ASGIApp, scheduler: Scheduler, *, host: str, port: int, tls: Tls | None) -> None:
-        """Serve until told to stop. Raises what `serve` raises."""
-        serve(
-            app,
-            scheduler,
-            host=host,
-            port=port,
-            connections=self._limits(),
-            drain_s=self.drain_s,
-            shutdown_deadline_s=self.shutdown_timeout_s,
-            tls=tls,
-        )
-
-    def _limits(self) -> ConnectionLimits:
-        return ConnectionLimits(
-            max_connections=self.max_connections,
-            max_connections_per_address=self.max_connections_per_address,
-            keep_alive_s=self.keep_alive_s,
-            max_connection_age_s=self.max_connection_age_s,
-            request_timeout_s=self.request_timeout_s,
-            body_timeout_s=self.body_timeout_s,
-        )
-
-
-def connection_options(command: Callable[..., None]) -> Callable[..., None]:
+def connection_options(command: Command) -> Command:
     """Add OPTIONS, which the command gets as one argument, `connections: ConnectionArguments`."""
-    names = ConnectionArguments.__dataclass_fields__
-
-    @functools.wraps(command)
-    def gathered(**options: object) -> None:
-        own: dict[str, Any] = {name: options.pop(name) for name in names}
-        command(**options, connections=ConnectionArguments(**own))
-
-    for option in reversed(OPTIONS):
-        gathered = option(gathered)
-    return gathered
+    return add_grouped(command, OPTIONS, "connections", ConnectionArguments)

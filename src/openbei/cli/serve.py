@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from openbei.api.app import create_app
+from openbei.api.server import serve
 from openbei.api.service import Limits
 from openbei.cli import logs, targets
 from openbei.cli.connection_options import ConnectionArguments, connection_options
@@ -124,4 +125,4 @@ def command(
         edge=edge,
         shutdown_deadline_s=connections.shutdown_timeout_s,
     )
-    connections.serve(app, scheduler, host=host, port=port, tls=tls)
+    serve(connections.server(app, scheduler, host=host, port=port, tls=tls))

@@ -1,32 +1,29 @@
 """Options of `bei serve` about the model: the name it is served by, and the prompt that texts get by default."""
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import click
 from msgspec.structs import replace
 
 from openbei.api.guard import Guard
+from openbei.cli.option_groups import Command, Option, add_options
 from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError
-
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
 GIVEN_PROMPT = "default_prompt"
 """The name by which a prompt of the command line is known to clients."""
 
 
-def model_options(command: _Command) -> _Command:
-    """Add --served-model-name, --default-prompt and --default-prompt-name."""
-    for option in (
-        click.option("--default-prompt", help="Words in front of such texts, if the model has no prompt that fits."),
-        click.option(
-            "--default-prompt-name", help="Prompt of the model for texts whose request names none.  [default: its own]"
-        ),
-        click.option("--served-model-name", help="What answers call the model.  [default: model_name of the config]"),
-    ):
-        command = option(command)
-    return command
+OPTIONS: tuple[Option, ...] = (
+    click.option("--served-model-name", help="What answers call the model.  [default: model_name of the config]"),
+    click.option(
+        "--default-prompt-name", help="Prompt of the model for texts whose request names none.  [default: its own]"
+    ),
+    click.option("--default-prompt", help="Words in front of such texts, if the model has no prompt that fits."),
+)
+
+
+def model_options(command: Command) -> Command:
+    """Add OPTIONS."""
+    return add_options(command, OPTIONS)
 
 
 def as_served(

@@ -1,13 +1,10 @@
 """Options of `bei serve` about the edge of the server: keys, origins, TLS, logs, the order of answers."""
 
-import functools
 import ipaddress
 import logging
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,6 +15,7 @@ from openbei.api.server import Tls
 from openbei.api.service import RerankOrder
 from openbei.api.tracing import Tracer
 from openbei.cli.certificates import check_certificates
+from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.config import Environment, Secret
 from openbei.errors import ConfigError
 
@@ -25,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
-OPTIONS: tuple[Callable[[Any], Any], ...] = (
+OPTIONS: tuple[Option, ...] = (
     click.option(
         "--api-key",
         "api_keys",
@@ -34,7 +32,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "OPENBEI_API_KEY keep it to themselves.",
     ),
     click.option("--api-key-file", type=_FILE, help="Keys, one a line, # for comments. Use where keys are many."),
-    click.option("--guard-health", is_flag=True, help="Require a key for /health and / too; on if probes can send one."),
+    click.option("--guard-health", is_flag=True, help="Require a key for /health and / too; on if probes send one."),
     click.option("--open-metrics", is_flag=True, help="Require no key for /metrics; on if Prometheus cannot send one."),
     click.option(
         "--cors-allow-origin",
@@ -115,18 +113,9 @@ class EdgeArguments:
         return keys
 
 
-def edge_options(command: Callable[..., None]) -> Callable[..., None]:
+def edge_options(command: Command) -> Command:
     """Add OPTIONS, which the command gets as one argument, `arguments: EdgeArguments`."""
-    names = EdgeArguments.__dataclass_fields__
-
-    @functools.wraps(command)
-    def gathered(**options: object) -> None:
-        own: dict[str, Any] = {name: options.pop(name) for name in names}
-        command(**options, arguments=EdgeArguments(**own))
-
-    for option in reversed(OPTIONS):
-        gathered = option(gathered)
-    return gathered
+    return add_grouped(command, OPTIONS, "arguments", EdgeArguments)
 
 
 def warn_if_open(host: str, guard: Guard) -> None:

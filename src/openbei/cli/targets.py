@@ -2,14 +2,13 @@
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import msgspec
 
 from openbei.batch import Engine
+from openbei.cli.option_groups import Command, Option, add_options
 from openbei.config import (
     Conversion,
     Deployment,
@@ -24,7 +23,6 @@ from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_d
 from openbei.errors import EngineDirError
 
 _log = logging.getLogger(__name__)
-_Command = TypeVar("_Command", bound=Callable[..., object])
 
 
 def read_environment(target: str = "") -> Environment:
@@ -114,27 +112,29 @@ def _usable(path: Path, deployment: Deployment, environment: Environment) -> tup
     return (None, reason) if reason else (engine_dir, None)
 
 
-def engine_options(command: _Command) -> _Command:
-    """Add --backend, --isa and --threads, which override the environment."""
-    for option in (
-        click.option(
-            "--threads",
-            type=click.IntRange(1),
-            help="Threads of the engine; more than CPU affinity and quota allow are not started. Turn down to leave "
-            "cores to others.  [default: all that are allowed]",
-        ),
-        click.option(
-            "--isa",
-            help="Instruction set; `bei info` lists those of this machine. Turn to compare them.  "
-            "[default: the fastest here]",
-        ),
-        click.option(
-            "--backend",
-            help="native, or reference: numpy, slow, to check results against.  [default: native if it is compiled]",
-        ),
-    ):
-        command = option(command)
-    return command
+ENGINE_OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--backend",
+        help="native, or reference: numpy, slow, to check results against.  [default: native if it is compiled]",
+    ),
+    click.option(
+        "--isa",
+        help="Instruction set; `bei info` lists those of this machine. Turn to compare them.  "
+        "[default: the fastest here]",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Threads of the engine; more than CPU affinity and quota allow are not started. Turn down to leave "
+        "cores to others.  [default: all that are allowed]",
+    ),
+)
+"""Those that override the environment."""
+
+
+def engine_options(command: Command) -> Command:
+    """Add ENGINE_OPTIONS."""
+    return add_options(command, ENGINE_OPTIONS)
 
 
 def engine_of(
