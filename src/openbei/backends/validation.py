@@ -5,10 +5,12 @@ A manifest's hash tells that nobody altered it by accident, and not that it is r
 
 from collections.abc import Collection, Iterator
 
+import numpy as np
+
 from openbei.engine_dir import MANIFEST, WEIGHTS, EngineDir, Manifest
 from openbei.errors import EngineDirError
 from openbei.quant import SCHEMES
-from openbei.quant.layout import Stored, has_zero_padding, stored_layout
+from openbei.quant.layout import has_zero_padding, stored_layout
 from openbei.shapes import tensor_shapes
 from openbei.spec import (
     BucketBias,
@@ -47,6 +49,8 @@ _REBUILD = "build it again with `bei build`"
 Limits = Iterator[tuple[str, float, float, float]]
 """What, its value, and the least and the most that it may be. Later ones may rely on earlier ones."""
 
+_Kind = tuple[tuple[int, ...], np.dtype[np.generic]]
+
 
 def check_engine(engine_dir: EngineDir) -> None:
     """Raise EngineDirError unless the manifest's numbers are within their limits and the tensors as the spec asks."""
@@ -55,8 +59,9 @@ def check_engine(engine_dir: EngineDir) -> None:
         if not least <= value <= most:
             limits = f"it must be {least}" if least == most else f"the limits are {least} and {most}"
             raise EngineDirError(f"{engine_dir.path / MANIFEST}: {what} is {value}; {limits}", hint=_REBUILD)
-    wanted = stored_layout(manifest.spec, SCHEMES[manifest.dtype])
-    found: dict[str, Stored] = {name: (array.shape, array.dtype) for name, array in engine_dir.tensors.items()}
+    layout = stored_layout(manifest.spec, SCHEMES[manifest.dtype])
+    wanted: dict[str, _Kind] = {name: (stored.shape, stored.dtype) for name, stored in layout.items()}
+    found: dict[str, _Kind] = {name: (array.shape, array.dtype) for name, array in engine_dir.tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise EngineDirError(
@@ -73,7 +78,7 @@ def check_engine(engine_dir: EngineDir) -> None:
             )
 
 
-def _described(stored: Stored | None) -> str:
+def _described(stored: _Kind | None) -> str:
     return f"{stored[1].name} {list(stored[0])}" if stored else "none"
 
 

@@ -27,17 +27,15 @@ _STRUCTURED = ("content[0]", ".type", "'type'", '"type"', "item.type", "message.
 
 def find_chat_template(root: Path, settings: TokenizerSettings) -> str:
     """The template, as transformers finds it; "" where there is none. Raises CheckpointError."""
-    path = root / FILE
-    if isinstance(
-        given := settings.values.get("chat_template") if "chat_template" in settings.overridden else None, str
-    ):
+    path, given = root / FILE, settings.values.get("chat_template")
+    if "chat_template" in settings.overridden and isinstance(given, str):
         return given
     try:
         if path.is_file():
             return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{path} is not text: {error}") from error
-    match settings.values.get("chat_template"):
+    match given:
         case None:
             return ""
         case str(template):

@@ -1,29 +1,37 @@
 """How each tensor of an engine is stored: packed, padded or as it is, by its name."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
-from openbei.quant.scheme import TILE, Array, Scheme, padded
+from openbei.quant.scheme import TILE, Array, Floats, Scheme, pad, padded
 from openbei.shapes import tensor_shapes
 from openbei.spec import ModelSpec
 
-Stored = tuple[tuple[int, ...], np.dtype[np.generic]]
-"""The shape and dtype of an array in the file."""
+
+class Stored(NamedTuple):
+    """The shape and dtype of an array in the file, and what makes it of an engine tensor in float32."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    store: Callable[[Floats], Array]
 
 
 def stored_layout(spec: ModelSpec, scheme: Scheme) -> dict[str, Stored]:
-    """The stored shape and dtype of every engine tensor, by name; docs/engine-format.md describes them."""
+    """How every engine tensor is stored, by name, in file order; docs/engine-format.md describes them."""
     float32: np.dtype[np.generic] = np.dtype(np.float32)
     layout: dict[str, Stored] = {}
     for name, shape in tensor_shapes(spec).items():
         match name.split("."):
             case ["embeddings", _]:
-                layout[name] = shape, scheme.dtype
+                layout[name] = Stored(shape, scheme.dtype, scheme.cast)
             case ["attention", "buckets"] | [*_, "norm" | "post_norm" | "q_norm" | "k_norm", _]:
-                layout[name] = shape, float32
+                layout[name] = Stored(shape, float32, np.asarray)
             case [*_, "bias"]:
-                layout[name] = (padded(shape[0]),), float32
+                layout[name] = Stored((padded(shape[0]),), float32, pad)
             case _:
-                layout[name] = scheme.packed_shape((shape[0], shape[1])), scheme.dtype
+                layout[name] = Stored(scheme.packed_shape((shape[0], shape[1])), scheme.dtype, scheme.pack)
     return layout
 
 
