@@ -141,7 +141,7 @@ SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no pooling": (lambda c: (c / "1_Pooling/config.json").unlink(), "1_Pooling/config.json cannot be read: No such"),
     "no config": (lambda c: (c / "config.json").unlink(), "config.json cannot be read"),
     "config is no JSON": (lambda c: (c / "config.json").write_text("{"), "config.json: "),
-    "config is binary": (lambda c: (c / "config.json").write_bytes(b"\xff\xfe{}"), "config.json: "),
+    "config is binary": (lambda c: (c / "config.json").write_bytes(b"\xff\xfe{}"), "config.json is UTF-16, not UTF-8"),
     "no tokenizer": (lambda c: (c / "tokenizer.json").unlink(), "tokenizer.json does not exist; .*\nhint: save it"),
     "closing token beyond the vocabulary": (
         beyond_the_vocabulary, r"tokenizer.json: a text gets the tokens \[.*; the vocabulary ends at "),
