@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from openbei import whole_folder
+from openbei import atomic_folder
 from openbei.errors import OpenbeiError
 
 
@@ -39,7 +39,7 @@ class FaultyDisk:
         self._folder, self._failing, self._error = folder, failing, error or OSError(errno.EIO, "it failed")
         monkeypatch.setattr(Path, "open", self._opening(Path.open))
         monkeypatch.setattr(Path, "rename", self._watched("rename", Path.rename))
-        monkeypatch.setattr(whole_folder, "exchange", self._watched("exchange", whole_folder.exchange))
+        monkeypatch.setattr(atomic_folder, "exchange", self._watched("exchange", atomic_folder.exchange))
         monkeypatch.setattr(Path, "chmod", self._watched("chmod", Path.chmod))
         monkeypatch.setattr(shutil, "copyfile", self._watched("copy", shutil.copyfile, named=1))
         monkeypatch.setattr(shutil, "rmtree", self._removing(shutil.rmtree))

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from openbei import atomic_folder
 from openbei import engine_dir as module
-from openbei import whole_folder
 from openbei.engine_dir import (
     MANIFEST,
     TOKENIZER,
@@ -105,7 +105,7 @@ def test_interrupted(interruption: BaseException, earlier: bool, tmp_path: Path)
 
 def test_interrupted_while_renaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "engine", model_name="earlier")
-    monkeypatch.setattr(whole_folder, "exchange", lambda one, other: False)
+    monkeypatch.setattr(atomic_folder, "exchange", lambda one, other: False)
     rename = Path.rename
 
     def fails_once(path: Path, target: Path) -> Path:

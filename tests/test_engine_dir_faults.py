@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openbei import whole_folder
+from openbei import atomic_folder
 from openbei.engine_dir import open_engine_dir
 from openbei.errors import EngineDirError
 from tests.faulty_disk import FaultyDisk, each_fault
@@ -37,7 +37,7 @@ ERRORS = [OSError(number, "it failed") for number in (errno.EIO, errno.ENOSPC, e
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How an earlier directory is replaced: what this kernel offers, and what others do."""
     if request.param == "renames":
-        monkeypatch.setattr(whole_folder, "exchange", lambda one, other: False)
+        monkeypatch.setattr(atomic_folder, "exchange", lambda one, other: False)
     return str(request.param)
 
 
@@ -93,13 +93,13 @@ def test_what_a_killed_build_left_is_removed(when: str, tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from openbei import whole_folder
+from openbei import atomic_folder
 from tests.test_engine_dir import manifest, numbers, write_engine_dir
 kill = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 if {when!r} != "write":
-    whole_folder.rename_synced = whole_folder.sync_folder = kill
+    atomic_folder.rename_synced = atomic_folder.sync_folder = kill
 if {when!r} == "rename":
-    whole_folder.exchange = lambda one, other: False
+    atomic_folder.exchange = lambda one, other: False
 load = kill if {when!r} == "write" else None
 write_engine_dir(Path({str(tmp_path / "engine")!r}), manifest(), numbers(load), b"{{}}")
 """
@@ -112,7 +112,7 @@ write_engine_dir(Path({str(tmp_path / "engine")!r}), manifest(), numbers(load), 
 
 
 def test_what_a_living_build_writes_is_left(tmp_path: Path) -> None:
-    with whole_folder.new_folder(tmp_path / "engine") as partial:
+    with atomic_folder.new_folder(tmp_path / "engine") as partial:
         write(tmp_path / "engine")
         assert partial.exists()
     assert [entry.name for entry in tmp_path.iterdir()] == ["engine"]

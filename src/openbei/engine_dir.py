@@ -22,13 +22,13 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
+from openbei.atomic_folder import new_folder, put_in_place, sync_folder
 from openbei.batch import ScoreActivation
 from openbei.config import Decision
 from openbei.errors import EngineDirError
 from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
 from openbei.spec import DType, ModelSpec
-from openbei.whole_folder import new_folder, put_in_place, sync_folder
 
 FORMAT_VERSION = 6
 MANIFEST = "engine.json"

@@ -5,7 +5,7 @@ import pytest
 from .source import MODULES, Module
 
 BASE = {
-    "errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "variables", "panics", "whole_folder",
+    "errors", "spec", "shapes", "batch", "prompts", "config", "truss", "rope", "variables", "panics", "atomic_folder",
 }  # fmt: skip
 
 ARROWS: dict[str, set[str]] = {
@@ -19,7 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "truss": {"errors"},
     "rope": {"errors"},
     "panics": {"errors"},
-    "whole_folder": set(),
+    "atomic_folder": set(),
     "variables": {"errors"},
     "yaml_file": {"errors"},
     "config": {"errors", "spec", "truss", "variables", "yaml_file"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from openbei.errors import EngineDirError, InputError
-from openbei.serving import giving_up
+from openbei.serving import cancellation
 from openbei.serving.library import GROUP_CHARACTERS, INLINE_CHARACTERS
 from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, MAX_LISTED_CHARACTERS, MAX_LISTED_TOKENS, Token, Tokenizer
 
@@ -78,7 +78,7 @@ def test_many_texts_keep_their_order(tokenizer: Tokenizer) -> None:
 def test_inline_and_in_a_thread_are_the_same(tokenizer: Tokenizer) -> None:
     for count in (1, INLINE_CHARACTERS):
         texts = [words(i, 3) for i in range(count)]
-        sequences = asyncio.run(giving_up.in_thread(partial(tokenizer.encode, texts)))
+        sequences = asyncio.run(cancellation.in_thread(partial(tokenizer.encode, texts)))
         assert [s.token_ids.tolist() for s in sequences] == [ids(i, 3) for i in range(count)]
 
 

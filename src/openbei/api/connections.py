@@ -48,7 +48,7 @@ class Refusal:
     headers: tuple[Header, ...] = ((b"retry-after", b"1"),)
 
 
-class Door:
+class ConnectionGate:
     """Counts the connections that are open and says which may come in."""
 
     def __init__(self, limits: ConnectionLimits) -> None:

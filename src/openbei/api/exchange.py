@@ -27,7 +27,7 @@ class Flow(FlowControl):
             self.resume_reading()
 
 
-class GentleTransport:
+class LingeringTransport:
     """A transport that closes only when the client has had time to read."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:

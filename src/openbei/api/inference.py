@@ -14,7 +14,7 @@ from openbei.api.wire.decisions import Decisions, check
 from openbei.api.wire.decoding import Fields, check_size, decode, given_fields
 from openbei.batch import Output, Rows, Sequence, Vectors
 from openbei.errors import InputError
-from openbei.serving import giving_up
+from openbei.serving import cancellation
 from openbei.serving.library import INLINE_CHARACTERS
 
 T = TypeVar("T")
@@ -94,11 +94,11 @@ async def tokenize(
 async def off_loop(call: Call, function: Callable[[], T], num_characters: int) -> T:
     """Call a function that reads so much text: at once if that is little, else in a thread.
 
-    In a thread it is given up when the client leaves or its time limit passes: raises ClientDisconnect, DeadlineError.
+    In a thread it is cancelled when the client leaves or its time limit passes: raises ClientDisconnect, DeadlineError.
     """
     if num_characters <= INLINE_CHARACTERS:
         return function()
-    return await call.result(asyncio.ensure_future(giving_up.in_thread(function)))
+    return await call.result(asyncio.ensure_future(cancellation.in_thread(function)))
 
 
 def _check_characters(count: int, limits: Limits) -> None:

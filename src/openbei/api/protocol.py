@@ -14,8 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from openbei.api import failures
-from openbei.api.connections import Door
-from openbei.api.exchange import Exchange, Flow, GentleTransport
+from openbei.api.connections import ConnectionGate
+from openbei.api.exchange import Exchange, Flow, LingeringTransport
 from openbei.api.framing import Pieces, head_without_upgrade
 from openbei.api.refusals import Header
 
@@ -68,11 +68,11 @@ class BoundedProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        door: Door,
+        gate: ConnectionGate,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._door = door
-        self._limits = door.limits
+        self._gate = gate
+        self._limits = gate.limits
         self._pieces = Pieces()
         self._opened_s = self._unsent_s = self.loop.time()
         self._head_s: float | None = self._opened_s  # since when a head is awaited; None if none is
@@ -97,8 +97,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
         self._look_again()
-        refusal = self._door.enter(self._address)
-        if self._door.is_flooded:
+        refusal = self._gate.enter(self._address)
+        if self._gate.is_flooded:
             self._is_ending = True
             transport.abort()
         elif refusal:
@@ -109,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._watch:
             self._watch.cancel()
         self._unset_keepalive_if_required()
-        self._door.leave(self._address)
+        self._gate.leave(self._address)
         self._is_ending = True
         self._ahead = b""
         super().connection_lost(exc)
@@ -205,7 +205,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _exchange(self) -> Exchange:
         exchange = Exchange(
             scope=self.scope,
-            transport=cast(asyncio.Transport, GentleTransport(self.transport, self.end)),
+            transport=cast(asyncio.Transport, LingeringTransport(self.transport, self.end)),
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -222,7 +222,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _is_last_answer(self) -> bool:
         """Whether the connection closes after the next answer: the server ends, or the connection is old."""
         oldest_s = self._limits.max_connection_age_s
-        return self._door.is_draining or (oldest_s is not None and self.loop.time() - self._opened_s > oldest_s)
+        return self._gate.is_draining or (oldest_s is not None and self.loop.time() - self._opened_s > oldest_s)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from openbei.api.connections import ConnectionLimits, Door
+from openbei.api.connections import ConnectionGate, ConnectionLimits
 from openbei.api.protocol import BoundedProtocol
 from openbei.config import Secret
 from openbei.errors import ConfigError
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 SWITCH_INTERVAL_S = 0.0005
 """How long the event loop may keep the engine's thread from its next batch (Python's default is ten times that)."""
 
-FAREWELL_S = 1.0
+IDLE_GRACE_S = 1.0
 """How long kept-alive connections stay when the listener is closed: a request on its way gets an answer."""
 
 TICK_S = 0.02
@@ -51,11 +51,11 @@ class Server(uvicorn.Server):
     """uvicorn's server, which logs where it listens, and drains the scheduler while it closes connections."""
 
     def __init__(
-        self, config: uvicorn.Config, scheduler: Scheduler, door: Door, *, drain_s: float, deadline_s: float
+        self, config: uvicorn.Config, scheduler: Scheduler, gate: ConnectionGate, *, drain_s: float, deadline_s: float
     ) -> None:
         super().__init__(config)
         self._scheduler = scheduler
-        self._door = door
+        self._gate = gate
         self._drain_s = drain_s
         self._deadline_s = deadline_s
 
@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Once a second, see whether there are file descriptors left."""
         if counter % 10 == 0:
-            self._door.look_for_descriptors()
+            self._gate.look_for_descriptors()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
         """Tell load balancers, close the listener, finish the requests that there are, fail what is left too late."""
-        self._door.is_draining = True
+        self._gate.is_draining = True
         self._scheduler.drain()
         if self._drain_s:
             log.info("draining: new connections are answered for %.0f s more", self._drain_s)
@@ -91,7 +91,7 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         ends_s = time.monotonic() + self._deadline_s
-        await self._until(lambda: not self._connections, min(FAREWELL_S, self._deadline_s))
+        await self._until(lambda: not self._connections, min(IDLE_GRACE_S, self._deadline_s))
         await self._until(lambda: not any(one.is_busy for one in self._connections), ends_s - time.monotonic())
         for connection in self._connections:
             connection.give_up()
@@ -124,13 +124,13 @@ def build_server(
 
     Raises ConfigError for certificates that cannot be used.
     """
-    door = Door(connections or ConnectionLimits())
+    gate = ConnectionGate(connections or ConnectionLimits())
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, door=door)),
+        http=cast(type[asyncio.Protocol], functools.partial(BoundedProtocol, gate=gate)),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -138,13 +138,13 @@ def build_server(
         log_level="warning",
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=cast(int, door.limits.keep_alive_s),
+        timeout_keep_alive=cast(int, gate.limits.keep_alive_s),
         backlog=2048,
         timeout_graceful_shutdown=FORCED_END_S,
         **(_ssl_options(tls) if tls else {}),
     )
     _load(config)
-    return Server(config, scheduler, door, drain_s=drain_s, deadline_s=shutdown_deadline_s)
+    return Server(config, scheduler, gate, drain_s=drain_s, deadline_s=shutdown_deadline_s)
 
 
 def _ssl_options(tls: Tls) -> dict[str, Any]:

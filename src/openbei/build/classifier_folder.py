@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from openbei.atomic_folder import new_folder, rename_synced, sync_files
 from openbei.build.chat_template import FILE as CHAT_TEMPLATE
 from openbei.build.check import SINGLE_FILE, read_checkpoint
 from openbei.build.json_file import read_json
@@ -20,7 +21,6 @@ from openbei.config import Environment
 from openbei.errors import CheckpointError
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, write_tensors
 from openbei.truss import CheckpointRepository
-from openbei.whole_folder import new_folder, rename_synced, sync_files
 
 COPIED = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from openbei.errors import EngineDirError, EngineError, InputError
 from openbei.panics import panics_as
-from openbei.serving import giving_up
+from openbei.serving import cancellation
 from openbei.serving.truncation import FIXED
 
 Item = str | tuple[str, str]
@@ -74,7 +74,7 @@ class Library:
         """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
 
         Raises InputError, naming the item of `param`, for half a surrogate pair, EngineError where the library fails.
-        Raises GivenUpError between groups. The GIL is free while it works.
+        Raises WorkCancelledError between groups. The GIL is free while it works.
         """
         with panics_as(EngineError, f"{param} cannot be tokenized"):
             yield from self._encodings(items, param, has_offsets, add_special_tokens)
@@ -85,7 +85,7 @@ class Library:
         encode_batch = self._object.encode_batch if has_offsets else self._encode_batch_fast
         try:
             for group in _groups(items):
-                giving_up.check()
+                cancellation.check()
                 if sum(map(num_characters, group)) > INLINE_CHARACTERS:
                     yield from encode_batch(group, add_special_tokens=add_special_tokens)
                     continue

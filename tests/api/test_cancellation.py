@@ -1,4 +1,4 @@
-"""Work that nobody waits for is given up while it is tokenized; what the server would refuse is not begun."""
+"""Tokenizing is cancelled when nobody waits for it, and not begun for what the server would refuse."""
 
 import json
 import socket
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from openbei.api.service import Limits
-from openbei.serving import giving_up
+from openbei.serving import cancellation
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.library import GROUP_CHARACTERS
 from openbei.serving.scheduler import QueueLimits
@@ -29,7 +29,7 @@ class Gate:
         self.is_reached, self.is_open = threading.Event(), threading.Event()
         self.checks: list[str] = []
         self.has_ended = threading.Event()
-        self._check = giving_up.check
+        self._check = cancellation.check
 
     def check(self) -> None:
         self.is_reached.set()
@@ -37,7 +37,7 @@ class Gate:
         try:
             self._check()
             self.checks.append("goes on")
-        except giving_up.GivenUpError:
+        except cancellation.WorkCancelledError:
             self.checks.append("given up")
             self.has_ended.set()
             raise
@@ -46,7 +46,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     gate = Gate()
-    monkeypatch.setattr(giving_up, "check", gate.check)
+    monkeypatch.setattr(cancellation, "check", gate.check)
     yield gate
     gate.is_open.set()
 

@@ -1,0 +1,33 @@
+"""Cooperative cancellation of work in a thread: it checks between its parts whether anybody still waits for it."""
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_cancelled: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("cancelled", default=None)
+
+
+class WorkCancelledError(Exception):
+    """Ends work in its thread. Nobody waits for it, so nobody sees this."""
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Call a function in a thread. When this is cancelled, the function ends at its next `check`."""
+    event = threading.Event()
+    token = _cancelled.set(event)
+    try:
+        return await asyncio.to_thread(function)  # which copies the context
+    finally:
+        event.set()
+        _cancelled.reset(token)
+
+
+def check() -> None:
+    """Raise WorkCancelledError if this runs in `in_thread` and nobody waits for it."""
+    event = _cancelled.get()
+    if event and event.is_set():
+        raise WorkCancelledError
