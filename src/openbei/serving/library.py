@@ -21,7 +21,7 @@ from openbei.serving.truncation import FIXED
 Item = str | tuple[str, str]
 """A text or a pair of texts."""
 
-HALF = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair."""
 
 INLINE_CHARACTERS = 2_000
@@ -126,7 +126,7 @@ def text_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[
 
 def _has_half(item: Item) -> bool:
     """Whether a text, or one of a pair, has half a surrogate pair."""
-    return any(HALF.search(text) for text in ([item] if isinstance(item, str) else item))
+    return any(SURROGATE.search(text) for text in ([item] if isinstance(item, str) else item))
 
 
 def _groups(items: Items[Item]) -> Iterator[list[Item]]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from openbei.errors import InputError
+from openbei.serving.library import SURROGATE
 
 T = TypeVar("T")
 
@@ -29,7 +30,6 @@ WINDOW_BYTES = 1 << 20
 _FIELDS = msgspec.json.Decoder(Fields)
 _FIELD = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]*)`")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class MalformedBodyError(InputError):
@@ -116,13 +116,13 @@ def _half_surrogate(body: bytes | msgspec.Raw) -> str | None:
 
 def _halves(value: object, at: str) -> Iterator[str]:
     """Paths of texts that have one."""
-    if isinstance(value, str) and _SURROGATE.search(value):
+    if isinstance(value, str) and SURROGATE.search(value):
         yield at
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from _halves(item, f"{at}[{i}]")
     elif isinstance(value, dict):
         for name, item in value.items():
-            if _SURROGATE.search(name):
+            if SURROGATE.search(name):
                 yield ""
             yield from _halves(item, f"{at}.{name}" if at else name)
