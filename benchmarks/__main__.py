@@ -1,4 +1,4 @@
-"""Run the benchmarks, print the table, and with --write put it into the README.
+"""Run the benchmarks, print the table, and with --write put it into docs/benchmarks.md and, in short, into README.md.
 
 python -m benchmarks [--write] [--scale 0.01] [--shape bert-base]
                      [parity levels throughput models published tasks http wire startup memory roofline]
@@ -12,10 +12,11 @@ from pathlib import Path
 from openbei.cli.info import cpu_name
 
 from . import levels, memory, models, over_http, parity, published, roofline, startup, tasks, throughput, wire
-from .results import table, write_between_markers
+from .results import highlights, table, write_between_markers
 from .setting import Setting
 from .shapes import SHAPES
 
+PAGE = Path("docs/benchmarks.md")
 BENCHMARKS = {
     "parity": parity.run,
     "levels": levels.run,
@@ -32,13 +33,13 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Measure and tell."""
+    """Measure, print, and write if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure openbei and its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {' '.join(BENCHMARKS)} (default: all)")
     parser.add_argument(
         "--write",
         action="store_true",
-        help="put the tables into docs/models.md, and, of all benchmarks, into README.md",
+        help="put the tables into docs/benchmarks.md; a run of all benchmarks also updates README.md",
     )
     parser.add_argument("--scale", type=float, default=1.0, help="measure less, to try the code")
     shapes = [shape.model for shape in SHAPES]
@@ -54,27 +55,31 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     setting = Setting(arguments.folder.resolve(), arguments.scale, tuple(arguments.shape))
     rows = [row for name in names for row in BENCHMARKS[name](setting)]
-    about = setting.about()
-    text = f"{caption(about['engine'], setting.threads)}\n\n{table(rows)}"
+    engine = setting.about()["engine"]
+    measured_on = caption(engine, setting.threads)
+    text = f"{measured_on}{about_targets(engine)}\n\n{table(rows)}"
     print(text)
     if arguments.write:
         if not arguments.names:
-            write_between_markers(Path("README.md"), text)
-        measured_on = caption(about["engine"], setting.threads)
-        if "models" in names:
-            write_between_markers(Path("docs/models.md"), f"{measured_on}\n\n{models.page_of(setting)}")
-        if "published" in names:
-            page = published.page_of(setting)
-            write_between_markers(Path("docs/models.md"), f"{measured_on}\n\n{page}", "published")
+            write_between_markers(PAGE, text, "bench")
+            write_between_markers(Path("README.md"), f"{measured_on}\n\n{highlights(rows)}", "highlights")
+        for name, benchmark in (("models", models), ("published", published)):
+            if name in names:
+                write_between_markers(PAGE, f"{measured_on}\n\n{benchmark.page_of(setting)}", name)
 
 
 def caption(engine: str, threads: int) -> str:
-    """What the table was measured on, and what its ratios are worth there."""
-    amx = "" if " amx_bf16 " in engine else (
-        " This CPU has no AMX: the thresholds on throughput are meant for one that has, and tell less here."
-    )  # fmt: skip
+    """The machine and date of a table."""
     today = datetime.date.today().isoformat()
-    return f"{cpu_name()}, {threads} threads, {today}: {engine}. Every ratio is from one run, by turns.{amx}"
+    machine = f"{cpu_name()}, {threads} threads, {today}: {engine}"
+    return f"{machine}. Each ratio is from one run with alternating contenders."
+
+
+def about_targets(engine: str) -> str:
+    """Whether the throughput targets apply to the CPU."""
+    if " amx_bf16 " in engine:
+        return ""
+    return " This CPU has no AMX; the throughput targets are meant for CPUs that have it."
 
 
 if __name__ == "__main__":

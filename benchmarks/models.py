@@ -163,7 +163,7 @@ def summary(
 
 
 def run(setting: Setting) -> list[Row]:
-    """Every shape, or the chosen ones; the table of docs/models.md stays in the folder."""
+    """Every shape, or the chosen ones; the table of docs/benchmarks.md stays in the folder."""
     found, rows = [], []
     for shape in [shape for shape in SHAPES if not setting.shapes or shape.model in setting.shapes]:
         # What torch and OpenVINO keep of a model goes with the process.

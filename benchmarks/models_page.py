@@ -1,4 +1,4 @@
-"""The table of docs/models.md: one row for each model that was measured."""
+"""The table of docs/benchmarks.md: one row for each model that was measured."""
 
 from dataclasses import dataclass
 

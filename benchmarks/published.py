@@ -154,7 +154,7 @@ def page(found: list[Judged]) -> str:
 
 
 def run(setting: Setting) -> list[Row]:
-    """Scores, and ratios of medians on mixed texts; the table of docs/models.md stays in the folder."""
+    """Scores, and ratios of medians on mixed texts; the table of docs/benchmarks.md stays in the folder."""
     rows, found = [], []
     for one in judge_all(setting):
         found.append(one)
