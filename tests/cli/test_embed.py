@@ -78,7 +78,7 @@ def test_killed_and_resumed_is_the_same(
     with partial.open("ab") as file:
         file.write(b"torn")
     again = bei("embed", tiny_engine_dir.path, "--input", many, "--output", output)
-    assert "going on after" in again.stderr
+    assert "resuming after" in again.stderr
     assert output.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.glob(f"{name}*")) == [name]
 
@@ -202,7 +202,7 @@ def test_an_interrupted_run_says_what_is_kept(
     }
     assert re.search(expected[way], told.decode()), told
     if way == "file":
-        assert "going on after" in bei(*slowly, "--input", many, "--output", output).stderr
+        assert "resuming after" in bei(*slowly, "--input", many, "--output", output).stderr
 
 
 def test_usage(bei: Run, tiny_engine_dir: EngineDir, many: Path, tmp_path: Path) -> None:

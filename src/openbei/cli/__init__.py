@@ -1,4 +1,4 @@
-"""The command `bei`: the table of its commands, and how an error is told. A command is a file, loaded when used."""
+"""The command `bei`: the table of its commands, and how errors are printed. A command is a file, loaded when used."""
 
 import functools
 import importlib
@@ -43,7 +43,7 @@ class Commands(click.Group):
         standalone_mode: bool = True,
         **extra: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Run the command line. What is wrong with it is told as every other error."""
+        """Run the command line. Usage errors are printed like all others."""
         run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
@@ -53,9 +53,9 @@ class Commands(click.Group):
             error.show()
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            _tell(*_in_our_words(error), error.exit_code)
+            _fail(*_reworded(error), error.exit_code)
         except click.Abort:
-            _tell("interrupted", None, 130)
+            _fail("interrupted", None, 130)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -63,21 +63,21 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except errors.OpenbeiError as error:
-            _tell(error.message, error.hint, 2 if isinstance(error, errors.ConfigError) else 1)
+            _fail(error.message, error.hint, 2 if isinstance(error, errors.ConfigError) else 1)
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe has gone
         except OSError as error:
-            _tell(f"{error.filename}: {error.strerror}" if error.filename else str(error), None, 1)
+            _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), None, 1)
 
 
-def _tell(message: str, hint: str | None, code: int) -> NoReturn:
-    """End with an error, the same for every kind."""
+def _fail(message: str, hint: str | None, code: int) -> NoReturn:
+    """Print an error and its hint, and exit."""
     click.echo(f"error: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
     sys.exit(code)
 
 
-def _in_our_words(error: click.ClickException) -> tuple[str, str | None]:
-    """Message and hint of an error that click found: a wrong option, value or number of arguments."""
+def _reworded(error: click.ClickException) -> tuple[str, str | None]:
+    """Message and hint of a usage error that click found: a wrong option, value or number of arguments."""
     message, context = error.format_message(), getattr(error, "ctx", None)
     hint = f"{context.command_path} --help" if context else None
     if isinstance(error, click.NoSuchOption):

@@ -1,4 +1,4 @@
-"""`bei bench`: how fast this machine runs a model, by itself. Peers are measured in benchmarks/."""
+"""`bei bench`: the speed of a model on this machine. Comparisons with other libraries are in benchmarks/."""
 
 import time
 
@@ -20,13 +20,26 @@ LENGTHS = {"short": 17, "mixed": 90, "long": 512}
 
 @click.command
 @click.argument("target")
-@click.option("--seconds", default=2.0, type=click.FloatRange(0, min_open=True), help="Time for each length.")
-@click.option("--batch-tokens", default=4096, type=click.IntRange(1), help="Tokens run at once.")
+@click.option(
+    "--seconds",
+    default=2.0,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds to measure each length; raise for steadier results.",
+)
+@click.option(
+    "--batch-tokens",
+    default=4096,
+    type=click.IntRange(1),
+    help="Tokens per batch; set to --max-batch-tokens of your server to compare.",
+)
 @targets.engine_options
 def command(
     target: str, seconds: float, batch_tokens: int, backend: str | None, isa: str | None, threads: int | None
 ) -> None:
-    """Run TARGET over random tokens of three lengths; print tokens per second and the share of the CPU's peak."""
+    """Measure tokens per second on random texts of three lengths.
+
+    Prints the speed for short, mixed and long texts and, for the native backend, the share of the CPU's peak.
+    """
     log_to_stderr("warning")
     environment = targets.read_environment(target)
     opened = targets.engine_dir_of(target, environment)

@@ -1,4 +1,4 @@
-"""`bei build`: a config and its checkpoint into an engine directory."""
+"""`bei build`: build an engine directory from a config and its checkpoint."""
 
 from pathlib import Path
 from typing import get_args
@@ -19,20 +19,19 @@ from openbei.errors import ConfigError
 @click.option(
     "--convert",
     type=click.Choice(get_args(Conversion)),
-    help="Make a classifier of a reranker that answers with a word (Qwen3-Reranker and mxbai-rerank-v2 as published), "
-    "from the rows of its lm_head for the words. Not needed where modules.json has a LogitScore. The config's "
-    "key is environment_variables.CONVERT.",
+    help="Convert a generative reranker (Qwen3-Reranker and mxbai-rerank-v2 as published) into a classifier. Not "
+    "needed if modules.json has a LogitScore. In a config: environment_variables.CONVERT.",
 )
 @click.option(
     "--route",
-    help="Of a model with a Router, the route to build, such as query. The config's key is environment_variables.ROUTE."
-    "  [default: the Router's default]",
+    help="Route to build of a model with a Router, such as query. In a config: environment_variables.ROUTE.  "
+    "[default: the Router's default]",
 )
 @click.option(
     "--pooling",
     type=click.Choice(get_args(PoolingChoice)),
-    help="How to pool a checkpoint without modules.json: the way it was trained for, splade for a sparse model. The "
-    "config's key is environment_variables.POOLING.",
+    help="Pooling for a checkpoint without modules.json; use what its model card says, splade for a sparse model. In a "
+    "config: environment_variables.POOLING.",
 )
 def command(
     config: str,
@@ -42,9 +41,10 @@ def command(
     route: str | None,
     pooling: PoolingChoice | None,
 ) -> None:
-    """Build the engine directory of CONFIG: a config.yaml, a folder with a checkpoint, or a model's id on the Hub.
+    """Build an engine directory.
 
-    What was decided goes to standard error, the engine directory's path to standard output.
+    CONFIG is a config.yaml, a folder with a Hugging Face checkpoint, or a model id on the Hub. The build report goes to
+    standard error, the path of the engine directory to standard output.
     """
     if is_engine_dir(Path(config)):
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")

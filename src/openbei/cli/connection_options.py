@@ -1,4 +1,4 @@
-"""Options of `bei serve` about connections: how many, how long, and how they end when the server does."""
+"""Options of `bei serve` for connections: their number, their timeouts, and shutdown."""
 
 from dataclasses import dataclass
 
@@ -38,52 +38,51 @@ OPTIONS: tuple[Option, ...] = (
     click.option(
         "--max-connections",
         type=click.IntRange(1),
-        help="Connections at once; more get 503. Down to keep descriptors for others.  "
+        help="Maximum open connections, 503 beyond; lower to save file descriptors.  "
         "[default: what `ulimit -n` leaves]",
     ),
     click.option(
         "--max-connections-per-address",
         type=click.IntRange(1),
-        help="The same from one address; more get 429. Set it where clients are not trusted and no proxy is in front.  "
-        "[default: no limit]",
+        help="Maximum open connections per client address, 429 beyond; set if clients are not trusted and connect "
+        "without a proxy.  [default: no limit]",
     ),
     click.option(
         "--keep-alive-s",
         default=DEFAULTS.keep_alive_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds that an idle connection stays open. It has to be longer than the proxy in front keeps its own.",
+        help="Seconds until an idle connection is closed; set it longer than the idle timeout of your proxy.",
     ),
     click.option(
         "--max-connection-age-s",
         type=click.FloatRange(0, min_open=True),
-        help="Seconds after which a connection ends with its next answer. Set it so that clients spread over new "
+        help="Seconds after which a connection is closed with its next response; set to spread clients over new "
         "replicas.  [default: no limit]",
     ),
     click.option(
         "--request-timeout-s",
         default=DEFAULTS.request_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds that a request's head may take, and a body that brings less than 10 kB a second. Up for slow "
-        "networks.",
+        help="Seconds for the head of a request to arrive, and for a body below 10 kB/s; raise for slow networks.",
     ),
     click.option(
         "--body-timeout-s",
         default=DEFAULTS.body_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds that a whole body may take, however steadily it comes. Up for large bodies over slow networks.",
+        help="Seconds for a whole body to arrive; raise for large bodies over slow networks.",
     ),
     click.option(
         "--drain-s",
         default=DEFAULTS.drain_s,
         type=click.FloatRange(0),
-        help="Seconds after SIGTERM in which new connections are still answered, while /health says 503. Set it to "
-        "what the load balancer needs to notice.",
+        help="Seconds to accept new connections after SIGTERM, while /health answers 503; set to the time your load "
+        "balancer needs to notice.",
     ),
     click.option(
         "--shutdown-timeout-s",
         default=DEFAULTS.shutdown_timeout_s,
         type=click.FloatRange(0),
-        help="Seconds that requests in flight have once the server stops listening. Up for long requests.",
+        help="Seconds to finish requests once the server stops listening; raise for long requests.",
     ),
 )
 

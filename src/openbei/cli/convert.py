@@ -1,4 +1,4 @@
-"""`bei convert`: a checkpoint in another form, as a folder for openbei and for others."""
+"""`bei convert`: write a checkpoint in another form, as a folder that openbei and other programs read."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from openbei.cli.logs import log_to_stderr
 
 @click.group
 def command() -> None:
-    """Write a checkpoint in another form. `bei build` reads what comes out, and so do other programs."""
+    """Write a checkpoint in another form, which `bei build` and other programs read."""
 
 
 @command.command("lm-head")
@@ -18,17 +18,17 @@ def command() -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--tokens",
-    help="Words that become labels, separated by commas, the one that means yes last; each must be one token.  "
-    "[default: those of LogitScore in modules.json; else no,yes for Qwen3 and 0,1 for Qwen2]",
+    help="Answer words that become the labels, separated by commas, the positive one last; each must be one token.  "
+    "[default: those of LogitScore in modules.json, else no,yes for Qwen3 and 0,1 for Qwen2]",
 )
 def lm_head(checkpoint: str, out: Path, tokens: str | None) -> None:
-    """Make a classifier of a reranker that answers with a word, such as a Qwen3-Reranker or mxbai-rerank-v2.
+    """Convert a generative reranker, such as Qwen3-Reranker or mxbai-rerank-v2, into a classifier.
 
-    CHECKPOINT is a folder or a model's id on the Hub, with an architecture …ForCausalLM. OUT becomes a folder with a
-    …ForSequenceClassification, whose labels are the words and whose score has their rows of lm_head.
+    CHECKPOINT is a folder or a model id on the Hub with a …ForCausalLM architecture. OUT becomes a folder with a
+    …ForSequenceClassification model: its labels are the answer words, its score layer their rows of lm_head.
 
-    To serve such a reranker `bei build --convert lm-head` is enough, and writes the weights once. Convert for other
-    programs, to keep the classifier, or to name other words.
+    To serve such a reranker, `bei build --convert lm-head` is enough and writes the weights only once. Use this command
+    to share the classifier with other programs, to keep it, or to choose other answer words.
     """
     from openbei.build.classifier_folder import convert_lm_head
     from openbei.cli.progress import Bar

@@ -1,4 +1,4 @@
-"""`bei embed`: texts in, vectors out, in this process and without a server."""
+"""`bei embed`: embed texts in this process, without a server."""
 
 import sys
 import time
@@ -34,31 +34,33 @@ CHUNK_TEXTS = 1024
     "--input",
     "source",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Read texts from a file: .jsonl, .json (an array), .csv, .tsv, or one text a line.  "
+    help="File to read texts from: .jsonl, .json (an array), .csv, .tsv, or one text per line.  "
     "[default: standard input, if no TEXT is given]",
 )
-@click.option("--field", help="Field of a JSON object that holds its text.  [default: text, in .jsonl and .json]")
+@click.option("--field", help="Field of a JSON object that holds the text.  [default: text, in .jsonl and .json]")
 @click.option("--column", help="Column of a .csv or .tsv that holds the texts.  [default: text, or the only one]")
-@click.option(
-    "--id-field", default="id", help="Field or column of the input that comes back as id in .jsonl, where there is one."
-)
+@click.option("--id-field", default="id", help="Field or column to copy to `id` in .jsonl output, if the input has it.")
 @click.option(
     "--blank",
     default="fail",
     type=click.Choice(get_args(texts.Blank)),
-    help="Fail on a text that is empty or white space, or skip it. In .jsonl `index` still counts it.",
+    help="What to do with empty or blank texts. Skipped texts still count in `index` of .jsonl output.",
 )
 @click.option(
     "--output",
     "destination",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a .npy (float32) or .jsonl file, which appears when it is complete.  "
+    help="File to write: .npy (float32) or .jsonl. It appears when it is complete.  "
     "[default: JSON lines to standard output]",
 )
-@click.option("--resume/--no-resume", default=True, help="Go on where an interrupted run of the same input left off.")
-@click.option("--dimensions", type=click.IntRange(1), help="Cut vectors to so many dimensions.  [default: all]")
-@click.option("--prompt-name", help="Prompt of the model to put in front of each text.  [default: the model's default]")
-@click.option("--truncate/--no-truncate", default=True, help="Cut texts that are too long, or fail on them.")
+@click.option(
+    "--resume/--no-resume", default=True, help="Continue an interrupted run of the same input, or start again."
+)
+@click.option("--dimensions", type=click.IntRange(1), help="Truncate vectors to this many dimensions.  [default: all]")
+@click.option(
+    "--prompt-name", help="Name of the model's prompt to put before each text.  [default: the model's default]"
+)
+@click.option("--truncate/--no-truncate", default=True, help="Truncate texts that are too long, or fail on them.")
 @targets.engine_options
 def command(
     target: str,
@@ -77,7 +79,10 @@ def command(
     isa: str | None,
     threads: int | None,
 ) -> None:
-    """Embed each TEXT, or the texts of a file or of standard input, in order."""
+    """Embed texts, in order.
+
+    The texts are the arguments TEXT, those of a file, or those of standard input.
+    """
     if text and source:
         raise click.UsageError("give texts as arguments or by --input, not both")
     if text and (field or column):
@@ -108,7 +113,7 @@ def _to_stdout(chunks: Iterator[Chunk]) -> int:
             sys.stdout.buffer.flush()
             num_texts += len(keys)
     except KeyboardInterrupt:
-        _interrupted(f"{num_texts} texts were written", "with --output FILE a run can go on where it was interrupted")
+        _interrupted(f"{num_texts} texts were written", "with --output FILE a run can be resumed")
     return num_texts
 
 
@@ -122,16 +127,18 @@ def _to_file(
         with output.complete_or_partial(path, output.format_of(path, width), state, resume=resume) as unfinished:
             first = kept = unfinished.num_rows
             if first:
-                click.echo(f"going on after {first} texts", err=True)
+                click.echo(f"resuming after {first} texts", err=True)
             for vectors, keys in chunks(first):
                 unfinished.append(vectors, keys)
                 kept = unfinished.num_rows
     except KeyboardInterrupt:
         if state is None:
-            _interrupted("nothing is kept", "texts of standard input cannot be read again; --input FILE goes on")
+            _interrupted(
+                "nothing is kept", "a run with --input FILE can be resumed; standard input cannot be read again"
+            )
         _interrupted(
             f"{kept} texts are kept in {output.partial_of(path)}",
-            "the same command goes on after them; --no-resume begins afresh",
+            "the same command resumes after them; --no-resume starts again",
         )
     return kept - first
 
@@ -143,7 +150,7 @@ def _interrupted(what: str, hint: str) -> NoReturn:
 
 def _tell(embedder: Embedder, num_texts: int, seconds: float) -> None:
     if embedder.num_truncated:
-        click.echo(f"{embedder.num_truncated} texts were longer than the model reads and were cut", err=True)
+        click.echo(f"{embedder.num_truncated} texts were longer than the model reads and were truncated", err=True)
     speed = embedder.num_tokens / seconds if seconds else 0
     counts = f"{num_texts:,} texts, {embedder.num_tokens:,} tokens"
     click.echo(f"{counts} in {seconds:,.1f} s: {speed:,.0f} tokens/s", err=True)

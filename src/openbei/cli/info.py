@@ -1,4 +1,4 @@
-"""`bei info`: what the engine directory of a TARGET is, and what this machine's CPU offers."""
+"""`bei info`: describe the engine directory of a TARGET and this machine."""
 
 import platform
 from pathlib import Path
@@ -18,9 +18,10 @@ Rows = list[tuple[str, str]]
 @click.command
 @click.argument("target", required=False)
 def command(target: str | None) -> None:
-    """Say what TARGET is and what its build decided, hashes checked; and what this machine offers.
+    """Describe a model and this machine.
 
-    What has no engine directory yet is built first.
+    Checks the hashes of TARGET's engine directory and shows the model, the decisions of its build and the instruction
+    sets of this CPU. Builds the engine directory first if there is none. Without TARGET, describes only the machine.
     """
     if target is not None:
         log_to_stderr("warning")

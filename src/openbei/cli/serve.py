@@ -33,39 +33,59 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @click.command
 @options_from_environment
 @click.argument("target")
-@click.option("--host", default="127.0.0.1", help="Address to listen on. 0.0.0.0 lets other machines in.")
-@click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
-@click.option("--out", type=click.Path(path_type=Path), help="Engine directory, if TARGET has to be built.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 to accept other machines.")
+@click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 for any free port.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Engine directory to write if TARGET has to be built.  [default: one in the cache]",
+)
 @targets.engine_options
 @model_options
 @click.option(
     "--max-batch-tokens",
     type=click.IntRange(1),
-    help="Tokens run at once. Up for throughput, down for latency under load.  [default: 512 for each thread]",
+    help="Maximum tokens per batch; lower for latency under load, raise for throughput.  [default: 512 per thread]",
+)
+@_limit("--max-queue-tokens", QUEUE.max_queue_tokens, "Maximum queued tokens, 429 beyond; raise for larger bursts.")
+@_limit(
+    "--max-concurrent-requests",
+    QUEUE.max_concurrent_requests,
+    "Maximum queued requests, 429 beyond; raise for many small requests.",
 )
 @_limit(
-    "--max-queue-tokens", QUEUE.max_queue_tokens, "Tokens that may wait before clients get 429. Up for larger bursts."
+    "--max-client-batch-size",
+    CLIENT.max_client_batch_size,
+    "Maximum texts per request; lower to make clients send smaller requests.",
 )
-@_limit("--max-concurrent-requests", QUEUE.max_concurrent_requests, "The same in requests. Up for many small ones.")
-@_limit("--max-client-batch-size", CLIENT.max_client_batch_size, "Texts in a request. Down to make clients share.")
-@_limit("--payload-limit-bytes", CLIENT.max_body_bytes, "Size of a request. Down where clients are not trusted.")
+@_limit(
+    "--payload-limit-bytes",
+    CLIENT.max_body_bytes,
+    "Maximum size of a request body; lower if clients are not trusted.",
+)
 @_limit(
     "--max-bodies-bytes",
     CLIENT.max_bodies_bytes,
-    "The same of all requests at once; more get 429. At least --payload-limit-bytes. Up for large ones side by side.",
+    "Maximum size of all request bodies together, 429 beyond; raise for many large requests. At least "
+    "--payload-limit-bytes.",
 )
 @click.option(
     "--log-level",
     default="info",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    help="debug to see why.",
+    help="Lowest level to log; debug to investigate a problem.",
 )
-@click.option("--log-format", default="text", type=click.Choice(["text", "json"]), help="json for log collectors.")
+@click.option(
+    "--log-format",
+    default="text",
+    type=click.Choice(["text", "json"]),
+    help="Format of log lines; json for log collectors.",
+)
 @click.option(
     "--log-to",
     default="stderr",
     type=click.Choice(["stderr", "stdout"]),
-    help="stdout where collectors take standard error for errors.",
+    help="Stream for log lines; stdout if your log collector treats standard error as errors.",
 )
 @connection_options
 @edge_options
@@ -93,7 +113,10 @@ def command(
     arguments: EdgeArguments,
     environment: Environment,
 ) -> None:
-    """Serve TARGET over HTTP until told to stop; build its engine directory first if there is none or it is stale."""
+    """Serve TARGET over HTTP.
+
+    Builds its engine directory first if there is none or it is stale. Stops on SIGTERM or SIGINT.
+    """
     logs.log_to(log_to, log_level, log_format)
     edge, tls = arguments.edge(environment), arguments.tls(environment)
     check_free(host, port)

@@ -1,4 +1,4 @@
-"""Options of `bei serve` about the model: the name it is served by, and the prompt that texts get by default."""
+"""Options of `bei serve` for the model: its name, and its default prompt."""
 
 import click
 from msgspec.structs import replace
@@ -13,11 +13,14 @@ GIVEN_PROMPT = "default_prompt"
 
 
 OPTIONS: tuple[Option, ...] = (
-    click.option("--served-model-name", help="What answers call the model.  [default: model_name of the config]"),
     click.option(
-        "--default-prompt-name", help="Prompt of the model for texts whose request names none.  [default: its own]"
+        "--served-model-name", help="Model name in responses.  [default: model_name of the config, else the model id]"
     ),
-    click.option("--default-prompt", help="Words in front of such texts, if the model has no prompt that fits."),
+    click.option(
+        "--default-prompt-name",
+        help="Name of the model's prompt for requests that name none.  [default: the model's default]",
+    ),
+    click.option("--default-prompt", help="Text to put before inputs instead, if the model has no suitable prompt."),
 )
 
 

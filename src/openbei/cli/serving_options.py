@@ -1,4 +1,4 @@
-"""Options of `bei serve` about the edge of the server: keys, origins, TLS, logs, the order of answers."""
+"""Options of `bei serve` for access, TLS, compression, logs and traces, and the order of /rerank."""
 
 import ipaddress
 import logging
@@ -28,37 +28,45 @@ OPTIONS: tuple[Option, ...] = (
         "--api-key",
         "api_keys",
         multiple=True,
-        help="A key that clients must send; may be given again. Others on this machine see it: --api-key-file and "
-        "OPENBEI_API_KEY keep it to themselves.",
+        help="Key that clients must send; may be repeated. Other users of this machine can see it: prefer "
+        "--api-key-file or OPENBEI_API_KEY.",
     ),
-    click.option("--api-key-file", type=_FILE, help="Keys, one a line, # for comments. Use where keys are many."),
-    click.option("--guard-health", is_flag=True, help="Require a key for /health and / too; on if probes send one."),
-    click.option("--open-metrics", is_flag=True, help="Require no key for /metrics; on if Prometheus cannot send one."),
+    click.option("--api-key-file", type=_FILE, help="File with one key per line, # for comments."),
+    click.option(
+        "--guard-health", is_flag=True, help="Also require a key for /health, /ping and /; set if your probes send one."
+    ),
+    click.option(
+        "--open-metrics", is_flag=True, help="Require no key for /metrics; set if Prometheus cannot send one."
+    ),
     click.option(
         "--cors-allow-origin",
         "cors_origins",
         multiple=True,
-        help="Origin whose web pages may ask, or *; may be given again. Only for browsers.  [default: none]",
+        help="Origin whose web pages may send requests, or * for all; may be repeated.  [default: none]",
     ),
-    click.option("--ssl-certfile", type=_FILE, help="Certificate chain (PEM); turns HTTPS on."),
-    click.option("--ssl-keyfile", type=_FILE, help="Its key, if it is in a file of its own."),
-    click.option("--ssl-ca-certs", type=_FILE, help="Clients need a certificate of one of these authorities."),
-    click.option("--no-compression", is_flag=True, help="Never compress answers; on if the processor is the limit."),
-    click.option("--access-log", is_flag=True, help="Log a line for each request; on to see who asks what."),
+    click.option("--ssl-certfile", type=_FILE, help="Certificate chain (PEM); enables HTTPS."),
+    click.option("--ssl-keyfile", type=_FILE, help="Private key (PEM), if it is not in --ssl-certfile."),
+    click.option(
+        "--ssl-ca-certs",
+        type=_FILE,
+        help="Authorities (PEM); clients must present a certificate signed by one of them.",
+    ),
+    click.option("--no-compression", is_flag=True, help="Never compress responses; set if the CPU is the bottleneck."),
+    click.option("--access-log", is_flag=True, help="Log one line per request; set to see which requests arrive."),
     click.option(
         "--rerank-order",
         default="input",
         type=click.Choice(["input", "score"]),
         show_default=True,
-        help="How /rerank sorts: as the texts came (BEI), or best first, for clients of text-embeddings-inference.",
+        help="Order of /rerank: as in the request (BEI), or best first; score for text-embeddings-inference clients.",
     ),
-    click.option("--otlp-endpoint", help="OpenTelemetry collector (HTTP) that gets a span for each request."),
+    click.option("--otlp-endpoint", help="OpenTelemetry collector (OTLP over HTTP) to send one span per request to."),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeArguments:
-    """What the command line says."""
+    """Values of the command line."""
 
     api_keys: tuple[str, ...]
     api_key_file: Path | None
@@ -119,9 +127,9 @@ def edge_options(command: Command) -> Command:
 
 
 def warn_if_open(host: str, guard: Guard) -> None:
-    """Say so if other machines are let in without a key."""
+    """Warn if other machines can connect without a key."""
     if guard.num_keys == 0 and not _is_loopback(host):
-        _log.warning("listening on %s without API keys: whoever reaches this machine may ask (see --api-key)", host)
+        _log.warning("listening on %s without API keys: anyone who can connect may use it (see --api-key)", host)
 
 
 def _is_loopback(host: str) -> bool:

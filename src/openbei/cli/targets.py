@@ -115,18 +115,18 @@ def _usable(path: Path, deployment: Deployment, environment: Environment) -> tup
 ENGINE_OPTIONS: tuple[Option, ...] = (
     click.option(
         "--backend",
-        help="native, or reference: numpy, slow, to check results against.  [default: native if it is compiled]",
+        help="native, or reference (numpy, slow) to check results.  [default: native if it is compiled]",
     ),
     click.option(
         "--isa",
-        help="Instruction set; `bei info` lists those of this machine. Turn to compare them.  "
+        help="Instruction set, from those that `bei info` lists; override to compare them.  "
         "[default: the fastest here]",
     ),
     click.option(
         "--threads",
         type=click.IntRange(1),
-        help="Threads of the engine; more than CPU affinity and quota allow are not started. Turn down to leave "
-        "cores to others.  [default: all that are allowed]",
+        help="Maximum engine threads; lower to leave cores to other programs.  "
+        "[default: all that CPU affinity and quota allow]",
     ),
 )
 """Those that override the environment."""
