@@ -84,7 +84,7 @@ def test_words(module: Module) -> None:
 
 
 def test_every_python_file_has_a_docstring() -> None:
-    files = [p for part in ("tests", "benchmarks", "examples") for p in (ROOT / part).rglob("*.py")]
+    files = [p for part in ("tests", "benchmarks", "examples", "tools") for p in (ROOT / part).rglob("*.py")]
     bare = [p for p in files if p.read_text().strip() and not ast.get_docstring(ast.parse(p.read_text()))]
     assert not bare
 

@@ -1,0 +1,93 @@
+"""The tables of docs/configuration.md: every key of a config.yaml that is honoured, without effect, or refused."""
+
+from collections.abc import Iterator
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from openbei.checkpoints import SOURCES
+from openbei.config import DEFAULT_MAX_NUM_TOKENS
+from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Quantization, Section, Source
+from tools.reference.markdown import code, table
+
+MEANING = {
+    "model_name": "name of the model in responses; by default the `repo`, or the name of its folder",
+    "model_metadata": "`example_model_input` becomes the example request at `/docs`; other entries are not read",
+    "environment_variables": "options of `bei serve` and of the build, by the names in the "
+    "[environment reference](cli.md#environment-variables)",
+    "trt_llm.inference_stack": "the stack of encoders",
+    "trt_llm.build.base_model": "required. `encoder` for models with causal attention, `encoder_bert` for all others",
+    "trt_llm.build.checkpoint_repository.source": "`HF`: Hugging Face Hub, `LOCAL`: a folder",
+    "trt_llm.build.checkpoint_repository.repo": "required. A Hub id, or for `LOCAL` a folder, relative to the config",
+    "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; not for `LOCAL`",
+    "trt_llm.build.max_num_tokens": "maximum tokens per batch, and so of the longest text; by default "
+    + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
+    "trt_llm.build.quantization_type": "the data type is `DTYPE` in `environment_variables`: `bfloat16` or `float32`",
+    "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
+}
+"""Key that is honoured -> its meaning. A test holds it against the schema."""
+
+VALUES = {
+    "trt_llm.inference_stack": "`v1`",
+    "trt_llm.build.base_model": " or ".join(map(code, DEFAULT_MAX_NUM_TOKENS)),
+    "trt_llm.build.checkpoint_repository.source": " or ".join(map(code, SOURCES)),
+    "trt_llm.build.quantization_type": "`no_quant`",
+}
+"""Key -> its values, where not all that the schema knows are honoured."""
+
+
+def honoured() -> str:
+    """Keys that have an effect."""
+    rows = [
+        (code(path), VALUES.get(path) or _kind(kind), _default(default), MEANING[path])
+        for path, kind, default in leaves(Config)
+    ]
+    return table(("key", "value", "default", "meaning"), rows)
+
+
+def without_effect() -> str:
+    """Known keys that change nothing, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in WITHOUT_EFFECT.items():
+        by_reason.setdefault(reason, []).append(code(path))
+    return table(("keys", "why"), [(", ".join(paths), reason) for reason, paths in by_reason.items()])
+
+
+def refused() -> str:
+    """Known keys that are errors."""
+    rows = [(code(path), "any", reason) for path, reason in REFUSED.items()]
+    sources = [source for source in get_args(Source) if source not in SOURCES]
+    quantizations = [name for name in get_args(Quantization) if name != "no_quant"]
+    rows += [
+        ("`trt_llm.inference_stack`", "`v2`", "the stack of text generation"),
+        ("`trt_llm.build.base_model`", "`decoder`", "text generation"),
+        ("`trt_llm.build.checkpoint_repository.source`", ", ".join(map(code, sources)), "not implemented yet"),
+        ("`trt_llm.build.quantization_type`", ", ".join(map(code, quantizations)), "not implemented yet"),
+    ]
+    return table(("key", "value", "why"), rows)
+
+
+def leaves(section: type[Section], prefix: str = "") -> Iterator[tuple[str, object, object]]:
+    """Dotted path, type and default of every key that is not a mapping of keys."""
+    kinds = get_type_hints(section)
+    for field in msgspec.structs.fields(section):
+        kind = kinds[field.name]
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from leaves(kind, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", kind, field.default
+
+
+def _kind(kind: object) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(map(code, get_args(kind)))
+    if get_origin(kind) is dict:
+        return "mapping"
+    inner = [one for one in get_args(kind) if one is not type(None)]
+    if inner:
+        return _kind(inner[0])
+    return {str: "text", int: "number"}.get(kind, str(kind)) if isinstance(kind, type) else str(kind)
+
+
+def _default(default: object) -> str:
+    return code(str(default)) if isinstance(default, str) else ""

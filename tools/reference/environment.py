@@ -1,0 +1,48 @@
+"""The environment variables of docs/cli.md: every name that openbei reads, and where it counts."""
+
+from openbei import variables as names
+from tools.reference.markdown import code, table
+
+BUILD = {
+    "dtype": "data type of the weights: `bfloat16` or `float32`",
+    "convert": "`lm-head`, as `bei build --convert`",
+    "route": "as `bei build --route`",
+    "pooling": "as `bei build --pooling`",
+}
+"""What decides a build -> its meaning."""
+
+SECRETS = {
+    names.KEYFILE_PASSWORD: "password of `--ssl-keyfile`",
+    **dict.fromkeys(names.HUB_TOKENS, "token for the Hugging Face Hub"),
+}
+
+MACHINE = {
+    "OPENBEI_CACHE": "folder of engine directories built without `--out`; by default `openbei` in `XDG_CACHE_HOME`",
+    "XDG_CACHE_HOME": "folder of caches; by default `~/.cache`",
+    "HF_HOME": "folder of Hugging Face libraries; by default `huggingface` in `XDG_CACHE_HOME`",
+    "HF_HUB_CACHE": "cache of downloaded checkpoints; by default `hub` in `HF_HOME`",
+    "HUGGINGFACE_HUB_CACHE": "older name of `HF_HUB_CACHE`",
+    "HF_ENDPOINT": "address of the Hub or of a mirror",
+    "HF_HUB_OFFLINE": "`1`: use only what is in the cache",
+}
+"""Variables of the process only."""
+
+CONFIG_ONLY = ("CONVERT", "ROUTE")
+"""Decide a build only from a config: other programs may set them for a process."""
+
+
+def variables() -> str:
+    """The table, in the order: options, builds, secrets, machine, no effect, refused."""
+    rows: list[tuple[str, str, str]] = []
+    for option, known in names.OPTIONS.items():
+        rows.append((", ".join(map(code, known)), f"`bei serve` {code(option)}", "process, config"))
+    for subject, known in names.BUILD.items():
+        for name in known:
+            rows.append((code(name), BUILD[subject], "config" if name in CONFIG_ONLY else "process, config"))
+    rows += [(code(name), meaning, "process, config") for name, meaning in SECRETS.items()]
+    rows += [(code(name), meaning, "process") for name, meaning in MACHINE.items()]
+    idle = {name: why for name, why in names.WITHOUT_EFFECT.items() if name not in MACHINE}
+    rows += [(code(name), f"no effect: {why}", "") for name, why in idle.items()]
+    rows.append((code("AUTO_TRUNCATE"), "only `true`: clients send `truncate: false`", "process, config"))
+    rows += [(code(name), f"refused: {why}", "") for name, why in names.REFUSED.items()]
+    return table(("variable", "meaning", "read from"), rows)
