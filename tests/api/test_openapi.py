@@ -43,6 +43,19 @@ def test_every_row_is_described(served: Served, path: str) -> None:
     assert {(path, method) for path, methods in document["paths"].items() for method in methods} == paths
 
 
+@pytest.mark.parametrize("task", MODELS)
+def test_routes_that_apply(start: Start, task: str) -> None:
+    """Those that are marked as such are those that do not answer 424."""
+    document = document_of(start_one(start, task))
+    assert document["info"]["x-model"] == {"name": "small", "task": task.replace("_", " ")}
+    known = {tag["name"] for tag in document["tags"]}
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            assert set(operation["tags"]) <= known
+    for path, (tasks, _) in WRONG.items():
+        assert document["paths"][path]["post"]["x-applies"] == (task in tasks), path
+
+
 def test_every_status_has_the_shape_of_its_dialect(served: Served) -> None:
     document = document_of(served)
     for row in ROUTES:

@@ -196,7 +196,7 @@ def test_an_interrupted_run_says_what_is_kept(
         _, told = process.communicate()
     assert process.returncode == 130
     expected = {
-        "file": rf"interrupted: \d*[1-9]\d* texts are kept in {partial}\nhint: the same command goes on",
+        "file": rf"interrupted: \d*[1-9]\d* texts are kept in {partial}\nhint: the same command resumes",
         "stdin": "interrupted: nothing is kept\nhint: .*--input",
         "stdout": r"interrupted: \d+ texts were",
     }

@@ -1,4 +1,4 @@
-"""GET /docs: one page that shows /openapi.json and can send requests. It needs nothing from anywhere else."""
+"""GET /docs: one self-contained page that shows the routes of /openapi.json by group and can send requests."""
 
 import base64
 import hashlib

@@ -3,6 +3,7 @@
 from typing import Any
 
 from openbei.api.wire import classes, cohere, openai, ranking, tei
+from openbei.spec import Task
 
 _FRANCE = ["Paris is the capital of France.", "Bread is made of flour."]
 
@@ -23,3 +24,17 @@ EXAMPLES: dict[Any, Any] = {
     tei.DecodeRequest: {"ids": [[1, 2, 3]]},
 }
 """By the request's type; of several types that a route takes, the first."""
+
+INSTANCES: dict[Task, Any] = {
+    "embedding": tei.EmbedRequest,
+    "reranker": tei.RankRequest,
+    "classifier": tei.PredictRequest,
+    "token_classifier": tei.PredictTokensRequest,
+    "sparse": tei.EmbedSparseRequest,
+}
+"""The request that an instance of /vertex is, by task."""
+
+
+def vertex_example(task: Task) -> dict[str, Any]:
+    """A request to /vertex."""
+    return {"instances": [EXAMPLES[INSTANCES[task]]]}
