@@ -65,18 +65,18 @@ class Config(Section, frozen=True, kw_only=True):
 MAX_SHOWN = 200
 """Characters of a wrong value that a message repeats."""
 
-_PLATFORM = "a setting of the hosting platform"
+_PLATFORM = "read by a hosting platform; the machine that runs `bei` decides"
 _MODEL_CODE = "openbei runs no code from a model's repository"
-_PACKAGES = "`bei` uses the environment it is installed in"
+_PACKAGES = "`bei` runs in the environment it is installed in"
 _GPU_BUILD = "a setting of GPU engine builds"
 _GENERATION = "a setting of text generation; encoders keep no cache"
 
 WITHOUT_EFFECT: dict[str, str] = {
     **dict.fromkeys(
         ("description", "examples_filename", "spec_version", "input_type", "model_framework",
-         "model_type"), "a description of the model"),
-    "bdn": "volumes of the hosting platform; the checkpoint comes from trt_llm.build.checkpoint_repository",
-    "bis_llm": "a setting of text generation",
+         "model_type"), "describes the model to people and platforms"),
+    "bdn": "volumes of a hosting platform; the checkpoint comes from trt_llm.build.checkpoint_repository",
+    "bis_llm": "a setting of text generation on a hosting platform",
     **dict.fromkeys(
         ("build_commands", "build", "docker_server", "live_reload", "resources", "runtime", "training_checkpoints",
          "trt_llm.version_overrides"), _PLATFORM),
@@ -87,28 +87,28 @@ WITHOUT_EFFECT: dict[str, str] = {
     **dict.fromkeys(
         ("cache_internal", "data_dir", "external_data", "hf_cache", "model_cache", "weights"),
         "the checkpoint comes from trt_llm.build.checkpoint_repository"),
-    "secrets": "secrets are read from environment variables, such as HF_TOKEN",
+    "secrets": "secrets are read from the environment, such as HF_TOKEN",
     **{f"trt_llm.build.{key}": _GPU_BUILD for key in (
         "gather_all_token_logits", "max_prompt_embedding_table_size", "moe_expert_parallel_option",
         "num_builder_gpus", "pipeline_parallel_count", "plugin_configuration", "quantization_config",
         "sequence_parallel_count", "skip_build_result", "strongly_typed", "tensor_parallel_count")},
-    "trt_llm.build.checkpoint_repository.runtime_secret_name": "the Hub token is read from HF_TOKEN",
+    "trt_llm.build.checkpoint_repository.runtime_secret_name": "the Hub's token is read from HF_TOKEN",
     "trt_llm.build.max_batch_size": "batches are bounded by max_num_tokens",
-    "trt_llm.build.max_seq_len": "the maximum length comes from the checkpoint",
-    "trt_llm.build.lora_configuration": "LoRA adapters are not implemented",
+    "trt_llm.build.max_seq_len": "the checkpoint says how long a sequence may be",
+    "trt_llm.build.lora_configuration": "there are no LoRA adapters",
     "trt_llm.build.max_beam_width": _GENERATION,
     **{f"trt_llm.runtime.{key}": _GENERATION for key in (
         "batch_scheduler_policy", "enable_chunked_context", "kv_cache_free_gpu_mem_fraction",
         "kv_cache_host_memory_bytes", "request_default_max_tokens", "total_token_limit",
         "lora_cache_gpu_memory_fraction", "lora_cache_host_memory_bytes", "lora_cache_max_adapter_size",
         "lora_cache_optimal_adapter_size")},
-    "trt_llm.runtime.served_model_name": "the name in responses is model_name",
+    "trt_llm.runtime.served_model_name": "the served name is model_name",
 }  # fmt: skip
 """Known keys that change nothing here, by dotted path, and why; each that a file sets goes into the build report."""
 
 REFUSED: dict[str, str] = {
     "trt_llm.build.lora_adapters": "LoRA adapters are not implemented",
-    "trt_llm.build.speculator": "speculative decoding is for text generation",
+    "trt_llm.build.speculator": "encoders generate nothing to speculate on",
 }
 """Known keys that would change the answers, and cannot be honoured."""
 

@@ -1,4 +1,4 @@
-"""Environment variables: the table of those that set an option of `bei serve`, and how a config's others are treated.
+"""Environment variables: the table of those that set an option of `bei serve`, and what becomes of a config's others.
 
 Data and questions about it. The variables themselves are read in `openbei.config`.
 """
@@ -69,27 +69,27 @@ WORDS = {
 }
 """Variable → TEI's words for ours."""
 
-_PROCESS = "set it in the environment of `bei`"
+_PROCESS = "set it for the process of `bei`"
 WITHOUT_EFFECT = {
     **dict.fromkeys(
         ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE"),
-        f"caches are a setting of the machine; {_PROCESS}",
+        f"caches belong to the machine; {_PROCESS}",
     ),
-    **dict.fromkeys(("HF_ENDPOINT", "HF_HUB_OFFLINE"), f"access to the Hub is a setting of the machine; {_PROCESS}"),
-    "MAX_BATCH_REQUESTS": "batches are bounded by tokens: MAX_BATCH_TOKENS",
-    "TOKENIZATION_WORKERS": "openbei chooses the number of tokenization threads",
-    "PROMETHEUS_PORT": "/metrics is served on the port of the server",
-    "DISABLE_SPANS": "spans are sent only with --otlp-endpoint",
-    "OTLP_SERVICE_NAME": "OpenTelemetry reads OTEL_SERVICE_NAME",
-    "MODEL_ID": "the model comes from checkpoint_repository",
-    "REVISION": "the revision comes from checkpoint_repository.revision",
-    "RUST_LOG": "the log level comes from LOG_LEVEL",
+    **dict.fromkeys(("HF_ENDPOINT", "HF_HUB_OFFLINE"), f"how the Hub is reached is the machine's affair; {_PROCESS}"),
+    "MAX_BATCH_REQUESTS": "a batch is bounded by its tokens: MAX_BATCH_TOKENS",
+    "TOKENIZATION_WORKERS": "openbei starts as many as it can use",
+    "PROMETHEUS_PORT": "/metrics is at the server's own port",
+    "DISABLE_SPANS": "there are spans where --otlp-endpoint is given",
+    "OTLP_SERVICE_NAME": "the traces' library reads OTEL_SERVICE_NAME of the process",
+    "MODEL_ID": "the model is checkpoint_repository",
+    "REVISION": "the revision is checkpoint_repository.revision",
+    "RUST_LOG": "the level of the log is LOG_LEVEL",
 }
 """Known variables of a config that change nothing here, and why."""
 
 REFUSED = {
-    "UDS_PATH": "Unix domain sockets are not supported",
-    "DENSE_PATH": "modules.json lists the modules after pooling",
+    "UDS_PATH": "openbei listens on a host and a port",
+    "DENSE_PATH": "modules.json says what follows the pooling",
 }
 """Variables of TEI that cannot be honoured."""
 
