@@ -1,5 +1,4 @@
-// Buffers are mapped, not allocated: what is given back leaves the process at once, and pages that no thread touches
-// take no memory.
+// Buffers are mapped, not allocated: freed memory leaves the process at once, and untouched pages take no memory.
 #include "buffer.hpp"
 
 #include <sys/mman.h>
@@ -12,23 +11,23 @@ namespace openbei {
 
 namespace {
 
-// After so many batches a buffer that was never half full is given back, but for what they needed.
-constexpr size_t batches_between_looks = 64;
+// After this many batches, a buffer that was never more than half full shrinks to what they needed.
+constexpr size_t batches_between_checks = 64;
 
 }  // namespace
 
 void Buffer::reserve(size_t bytes) {
-  most_ = std::max(most_, bytes);
-  ++batches_;
-  if (bytes <= capacity_ && batches_ < batches_between_looks) return;
-  const size_t most = most_;
-  most_ = batches_ = 0;
-  if (most > capacity_ || most < capacity_ / 2) renew(most);
+  max_needed_ = std::max(max_needed_, bytes);
+  ++num_batches_;
+  if (bytes <= capacity_ && num_batches_ < batches_between_checks) return;
+  const size_t needed = max_needed_;
+  max_needed_ = num_batches_ = 0;
+  if (needed > capacity_ || needed < capacity_ / 2) reallocate(needed);
 }
 
-#if defined(__SANITIZE_ADDRESS__)  // sees the bounds of what is allocated, not of what is mapped
+#if defined(__SANITIZE_ADDRESS__)  // checks the bounds of allocations, not of mappings
 
-void Buffer::renew(size_t bytes) {
+void Buffer::reallocate(size_t bytes) {
   capacity_ = 0;
   memory_.reset();
   memory_ = {::operator new(bytes, std::align_val_t{64}), Free{bytes}};
@@ -40,7 +39,7 @@ void Buffer::Free::operator()(void* memory) const { ::operator delete(memory, st
 
 #else
 
-void Buffer::renew(size_t bytes) {
+void Buffer::reallocate(size_t bytes) {
   capacity_ = 0;
   memory_.reset();
   if (bytes == 0) return;

@@ -1,4 +1,4 @@
-// Memory that grows with what a batch needs, and shrinks when batches have needed much less for a while.
+// Memory that grows with the batches, and shrinks after a while of batches that need much less.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@ namespace openbei {
 // Aligned to cache lines. Zeroed when its size changes, so that padding always holds finite numbers.
 class Buffer {
  public:
-  // Once a batch. Throws std::bad_alloc, and then holds nothing.
+  // Call once a batch. Throws std::bad_alloc; the buffer is then empty.
   void reserve(size_t bytes);
   void* data() const { return memory_.get(); }
 
@@ -19,12 +19,12 @@ class Buffer {
     void operator()(void* memory) const;
   };
 
-  void renew(size_t bytes);
+  void reallocate(size_t bytes);
 
   std::unique_ptr<void, Free> memory_{nullptr, Free{0}};
   size_t capacity_ = 0;
-  size_t most_ = 0;     // bytes that were needed at once since the size was last looked at
-  size_t batches_ = 0;  // since then
+  size_t max_needed_ = 0;   // the most that a batch needed since the last check
+  size_t num_batches_ = 0;  // batches since the last check
 };
 
 }  // namespace openbei

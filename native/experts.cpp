@@ -1,86 +1,86 @@
-// A mixture of experts in place of an MLP: a router gives each row to some of them, and their outputs are added up.
+// A router sends each row to some of the experts; each expert's rows are gathered, and its outputs are added up.
+#include "experts.hpp"
+
 #include <math.h>
 
 #include <cstring>
 
-#include "workspace.hpp"
+#include "mlp.hpp"
 
 namespace openbei {
 
-// Each expert's rows, with the weights that softmax(router(x)) gives. Threads of a team choose for themselves: that
-// costs less than to wait for each other.
-void Encoder::choose_experts(const LayerWeights& layer, const char* hidden, size_t rows, Workspace& own) const {
-  const size_t count = layer.experts.size(), stride = round_up(count, panel_width);
-  auto* logits = static_cast<float*>(own.router.data());
-  run_linear(kernels_, layer.router, spec_.hidden_size, count, 0, 1,
-             {.x = hidden,
-              .x_stride = hidden_stride_,
-              .rows = rows,
-              .epilogue = Epilogue::widen,
-              .y = logits,
-              .y_stride = stride});
-  for (auto& expert_rows : own.expert_rows) expert_rows.clear();
-  for (size_t row = 0; row < rows; ++row) {
-    const float* logit = logits + row * stride;
+namespace {
+
+// Fills own.expert_rows with each expert's rows, and their weights from softmax(router(x)). Every thread of a team does
+// this for itself: that costs less than a barrier.
+void route(const Model& model, const ExpertWeights& weights, const Block& block) {
+  Workspace& own = block.member.own;
+  const size_t num_experts = weights.experts.size();
+  const Rows router_logits = own.router_logits.rows();
+  linear(model.kernels, weights.router, block.member.alone(), block.rows(), block.hidden(), router_logits,
+         {.epilogue = Epilogue::activate_float32});
+  for (auto& rows : own.expert_rows) rows.clear();
+  for (size_t row = 0; row < block.rows(); ++row) {
+    const float* logits = router_logits.float32_row(row);
     const auto is_chosen = [&](size_t expert) {
-      size_t better = 0;
-      for (size_t i = 0; i < count; ++i)
-        better += logit[i] > logit[expert] || (logit[i] == logit[expert] && i < expert);
-      return better < spec_.experts_of_a_token;
+      size_t num_better = 0;
+      for (size_t i = 0; i < num_experts; ++i)
+        num_better += logits[i] > logits[expert] || (logits[i] == logits[expert] && i < expert);
+      return num_better < model.spec.experts_per_token;
     };
-    const float largest = *std::max_element(logit, logit + count);
+    const float largest = *std::max_element(logits, logits + num_experts);
     float total = 0.0f;
-    for (size_t expert = 0; expert < count; ++expert)
-      if (!spec_.normalizes_experts || is_chosen(expert)) total += expf(logit[expert] - largest);
-    for (size_t expert = 0; expert < count; ++expert)
-      if (is_chosen(expert)) own.expert_rows[expert].push_back({row, expf(logit[expert] - largest) / total});
+    for (size_t expert = 0; expert < num_experts; ++expert)
+      if (!model.spec.normalizes_expert_weights || is_chosen(expert)) total += expf(logits[expert] - largest);
+    for (size_t expert = 0; expert < num_experts; ++expert)
+      if (is_chosen(expert)) own.expert_rows[expert].push_back({row, expf(logits[expert] - largest) / total});
   }
 }
 
-// Adds to the sublayer's sums, in the columns of this lane, what the experts make of a block's rows.
-void Encoder::mix_experts(const LayerWeights& layer, const Team& team, size_t begin, size_t end,
-                          const Lane& lane) const {
-  const size_t rows = end - begin, num_panels = round_up(spec_.hidden_size, panel_width) / panel_width;
-  const size_t first = lane.begin(num_panels) * panel_width, last = lane.end(num_panels) * panel_width;
-  const char* hidden = at(team.shared.hidden, begin, hidden_stride_);
-  const bool is_pre = spec_.placement == Placement::pre;
-  float* sums = is_pre ? residual(team, begin) : static_cast<float*>(lane.block.sums.data());
-  if (spec_.placement == Placement::post)
-    kernels_.pool({.x = hidden + first * kernels_.activation_bytes,
-                   .x_stride = hidden_stride_,
-                   .num_tokens = rows,
-                   .width = last - first,
-                   .pooling = Pooling::tokens,
-                   .widen = true,
-                   .y = sums + first,
-                   .y_stride = sums_stride_});
-  for (size_t row = 0; row < rows; ++row) {
-    float* sum = sums + row * sums_stride_;
-    if (spec_.placement == Placement::sandwich) std::fill(sum + first, sum + last, 0.0f);
-    for (size_t c = first; c < last; ++c) sum[c] += layer.experts_bias[c];
+// sums = residual + bias with post-norm, sums = bias in a sandwich, sums += bias with pre-norm; in these columns.
+void begin_sums(const Model& model, const ExpertWeights& weights, const Block& block, Range columns, Rows sums) {
+  if (model.spec.placement == Placement::post) {
+    const Rows hidden = block.hidden();
+    model.kernels.pool({.x = hidden.from_column(columns.begin).data,
+                        .x_stride = hidden.stride,
+                        .num_tokens = block.rows(),
+                        .width = columns.size(),
+                        .pooling = Pooling::tokens,
+                        .writes_float32 = true,
+                        .y = sums.from_column(columns.begin).data,
+                        .y_stride = sums.stride});
   }
-  choose_experts(layer, hidden, rows, lane.own);
-  const size_t row_bytes = hidden_stride_ * kernels_.activation_bytes;
-  auto* taken = static_cast<char*>(lane.own.taken.data());
-  auto* mixed = static_cast<float*>(lane.own.mixed.data());
-  for (size_t expert = 0; expert < layer.experts.size(); ++expert) {
-    const auto& expert_rows = lane.own.expert_rows[expert];
+  for (size_t row = 0; row < block.rows(); ++row) {
+    float* sum = sums.float32_row(row);
+    if (model.spec.placement == Placement::sandwich) std::fill(sum + columns.begin, sum + columns.end, 0.0f);
+    for (size_t c = columns.begin; c < columns.end; ++c) sum[c] += weights.bias[c];
+  }
+}
+
+}  // namespace
+
+void add_experts(const Model& model, const ExpertWeights& weights, const Block& block) {
+  const TeamMember& member = block.member;
+  const Range panels = member.share(round_up(model.spec.hidden_size, panel_width) / panel_width);
+  const Range columns{panels.begin * panel_width, panels.end * panel_width};
+  const Rows sums = model.spec.placement == Placement::pre ? block.residual() : block.sums();
+  begin_sums(model, weights, block, columns, sums);
+  route(model, weights, block);
+  const Rows hidden = block.hidden(), input = member.own.expert_input.rows(), output = member.own.expert_output.rows();
+  for (size_t expert = 0; expert < weights.experts.size(); ++expert) {
+    const auto& expert_rows = member.own.expert_rows[expert];
     if (expert_rows.empty()) continue;
     for (size_t i = 0; i < expert_rows.size(); ++i)
-      std::memcpy(taken + i * row_bytes, hidden + expert_rows[i].row * row_bytes, row_bytes);
-    expand(layer.experts[expert], taken, expert_rows.size(), lane);
-    run_linear(kernels_, layer.experts[expert].down, spec_.intermediate_size, spec_.hidden_size, lane.rank, lane.size,
-               {.x = lane.block.inner.data(),
-                .x_stride = inner_stride_,
-                .rows = expert_rows.size(),
-                .epilogue = Epilogue::widen,
-                .y = mixed,
-                .y_stride = sums_stride_});
+      std::memcpy(input.row(i), hidden.row(expert_rows[i].row), hidden.row_bytes());
+    mlp_up(model, weights.experts[expert], member, expert_rows.size(), input);
+    linear(model.kernels, weights.experts[expert].down, member, expert_rows.size(), block.inner(), output,
+           {.epilogue = Epilogue::activate_float32});
     for (size_t i = 0; i < expert_rows.size(); ++i) {
-      float* sum = sums + expert_rows[i].row * sums_stride_;
-      for (size_t c = first; c < last; ++c) sum[c] += expert_rows[i].weight * mixed[i * sums_stride_ + c];
+      float* sum = sums.float32_row(expert_rows[i].row);
+      const float* added = output.float32_row(i);
+      for (size_t c = columns.begin; c < columns.end; ++c) sum[c] += expert_rows[i].weight * added[c];
     }
-    lane.sync();  // the next expert's inner activations take the place of these
+    member.sync();  // the next expert overwrites the inner activations
   }
 }
 

@@ -1,4 +1,4 @@
-// float32 as JSON text: 9 significant digits, which read back as exactly the same float32 (IEEE 754-2019, 5.12.2).
+// float32 as JSON text: 9 significant digits, which parse to exactly the same float32 (IEEE 754-2019, 5.12.2).
 #pragma once
 
 #include <array>
@@ -11,15 +11,15 @@
 
 namespace openbei {
 
-static_assert(std::endian::native == std::endian::little, "digits are stored as words");
+static_assert(std::endian::native == std::endian::little, "digits are written as little-endian words");
 
-// The longest number is -0.00000123456789; stores reach a little past their number's end.
+// The longest number is -0.00000123456789. Stores may reach json_float_slack characters past the end of a number.
 constexpr size_t json_float_chars = 20, json_float_slack = 32;
 
-// What brings a number of a given binary exponent to 9 or 10 digits before the point.
+// Scales numbers with a given binary exponent to 9 or 10 digits before the decimal point.
 struct DecimalScale {
   double factor;
-  int exponent;  // of its first digit
+  int exponent;  // decimal, of the number's first digit
 };
 
 inline constexpr int min_exponent2 = -149, max_exponent2 = 127;
@@ -33,7 +33,8 @@ inline std::array<DecimalScale, max_exponent2 - min_exponent2 + 1> decimal_scale
   return scales;
 }
 
-// 8 digits of a number below 10^8, the first in the lowest byte: halves, then quarters, then digits side by side.
+// The 8 digits of a number below 10^8, the first in the lowest byte. Splits the number in halves, these in pairs of
+// digits, and these in digits, several at a time in one word.
 inline uint64_t eight_digits(uint32_t number) {
   const uint64_t halves = number / 10000 | uint64_t{number % 10000} << 32;
   const uint64_t hundreds = (halves * 10486 >> 20) & 0x0000007f0000007f;
@@ -44,7 +45,7 @@ inline uint64_t eight_digits(uint32_t number) {
 
 class JsonFloats {
  public:
-  // Writes a finite number and returns the end.
+  // Writes a finite number and returns its end.
   char* write(char* out, float number) const {
     const uint32_t bits = std::bit_cast<uint32_t>(number);
     *out = '-';
@@ -99,7 +100,7 @@ class JsonFloats {
   const std::array<DecimalScale, max_exponent2 - min_exponent2 + 1> scales_ = decimal_scales();
 };
 
-// A row as a JSON array. Throws std::invalid_argument for a number that is not finite, which JSON cannot say.
+// A row as a JSON array. Throws std::invalid_argument for numbers that are not finite, which JSON cannot represent.
 inline std::string json_row(const float* numbers, size_t size) {
   static const JsonFloats writer;
   std::string text((size + 1) * json_float_chars + json_float_slack, '\0');

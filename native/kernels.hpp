@@ -1,6 +1,8 @@
-// What an instruction-set level offers to the encoder: a table of functions over raw rows. No threads, no shapes
-// decided here. Rows of activations have a stride in elements and are readable up to the next multiple of 32 rows and
-// columns; what lies beyond the valid ones is finite and never reaches a valid result.
+// The interface between the encoder and an instruction-set level: a table of functions over rows in memory. Kernels
+// start no threads and choose no shapes.
+//
+// Activations are stored in the level's activation type (float32 or bfloat16). A row stride is in elements. Rows can be
+// read up to the next multiple of 32 rows and columns; the padding is finite and never affects a valid result.
 #pragma once
 
 #include <cstddef>
@@ -13,89 +15,103 @@ struct bf16 {
 };
 
 enum class DType { bfloat16, float32 };
-enum class Activation { none, gelu, gelu_tanh, relu, sigmoid, silu, tanh };
-enum class Pooling { tokens, cls, max, mean, mean_sqrt_len, weighted_mean, last_token };
+
+// Every activation, by the name that a model spec uses. kernels/activation.hpp has a function of the same name.
+#define OPENBEI_ACTIVATIONS(X) X(none) X(gelu) X(gelu_tanh) X(relu) X(sigmoid) X(silu) X(tanh)
+
+// Every pooling, by the name that a model spec uses. kernels/pool.hpp computes them; `tokens` keeps every row.
+#define OPENBEI_POOLINGS(X) X(tokens) X(cls) X(max) X(mean) X(mean_sqrt_len) X(weighted_mean) X(last_token)
+
+#define OPENBEI_ENUMERATOR(name) name,
+enum class Activation { OPENBEI_ACTIVATIONS(OPENBEI_ENUMERATOR) };
+enum class Pooling { OPENBEI_POOLINGS(OPENBEI_ENUMERATOR) };
+#undef OPENBEI_ENUMERATOR
 
 // Columns of a weight panel, and the multiple that every leading dimension is padded to.
 inline constexpr size_t panel_width = 32;
 
 constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// What is done with x · Wᵀ + bias, and the type of y.
+// What a linear map computes from v = x · Wᵀ + bias.
 enum class Epilogue {
-  activate,  // activation(·), in the activation type
-  widen,     // activation(·), float32
-  multiply,  // y · (·), in the activation type
-  add,       // residual + (·), float32; the residual is in the activation type
-  grow,      // y + (·), float32
-  maximize,  // max(y, ·), float32, where row i of x counts for row maxima_of[i] of y
+  activate,          // y = activation(v), in the activation type
+  activate_float32,  // y = activation(v), float32
+  multiply,          // y = y · v, in the activation type
+  add_residual,      // y = residual + v, float32; the residual is in the activation type
+  accumulate,        // y = y + v, float32
+  max_pool,          // y[max_pool_rows[i]] = max(y[max_pool_rows[i]], v[i]) for each row i, float32
 };
 
 struct LinearArgs {
-  const void* x;
+  const void* x;  // [rows, in_features]
   size_t x_stride;
-  const void* weight = nullptr;  // packed panels of the whole matrix
-  const float* bias = nullptr;   // padded to panels
+  const void* weight = nullptr;  // all panels of the matrix
+  const float* bias = nullptr;   // padded to whole panels
   size_t rows;
-  size_t in_features = 0;  // padded to a multiple of 32
-  size_t panel_begin = 0, panel_end = 0;
+  size_t in_features = 0;                 // padded to a multiple of 32
+  size_t panel_begin = 0, panel_end = 0;  // the panels to compute
   Epilogue epilogue = Epilogue::activate;
   Activation activation = Activation::none;
   const void* residual = nullptr;
   size_t residual_stride = 0;
-  const int32_t* maxima_of = nullptr;
-  void* y;
+  const int32_t* max_pool_rows = nullptr;  // [rows]
+  void* y;                                 // [rows, out_features], except with max_pool
   size_t y_stride;
 };
 
-// What content adds to scores for the distance, before their scale: query · keys[r] + key · queries[r], r the row of
-// the distance. Tables are packed like weights, num_rows (a multiple of 32) for each head; either may be missing.
+// Relative position terms, added to an attention score before it is scaled: query · keys[r] + key · queries[r], where
+// r is the table row for the distance of the key from the query. A table holds num_rows rows (a multiple of 32) for
+// each attention head, packed like weights. Either table may be null.
 struct RelativeTables {
-  const int32_t* rows = nullptr;  // by distance of the key from the query; null without any tables
+  const int32_t* row_of_distance = nullptr;  // points at distance 0; null if there are no tables
   const void *keys = nullptr, *queries = nullptr;
   size_t num_rows = 0;
 };
 
-// One head of one sequence. `rows` points at the sequence's first row; key and value are where the head's begin.
+// One attention head of one sequence.
 struct AttentionArgs {
-  const void* rows;
-  size_t stride;
-  size_t key, value;
-  const void* queries;  // the head's first column
+  const void* x;  // the sequence's first row; keys and values are columns of these rows
+  size_t x_stride;
+  size_t key_column, value_column;  // where the head's keys and values begin
+  const void* queries;              // the head's first column
   size_t query_stride;
   size_t head;
-  void* context;  // the head's first column
+  void* context;  // the head's first column; receives softmax(scores) · values
   size_t context_stride;
   size_t num_tokens;
   size_t query_begin, query_end;
   size_t head_dim;
-  size_t before, after;  // how far back and ahead a token sees
-  float scale, softcap;  // of scores; no softcap is 0
-  const float* bias;     // to add to scores, by distance of the key from the query; null for none
+  size_t window_before, window_after;  // a query attends to this many tokens on each side of it
+  float scale, softcap;                // softcap 0: none
+  const float* bias;                   // added to scores; points at distance 0 of the key from the query; may be null
   RelativeTables relative;
   void* scratch;  // attention_scratch_bytes, 64-byte aligned
 };
 
-// Elements that a bias, or rows by distance, can be read beyond both of its ends.
+// Elements that can be read past both ends of a bias or of row_of_distance.
 inline constexpr size_t bias_slack = 64;
 
-// x; (x - mean) / sqrt(var + eps) · weight + bias; x / sqrt(mean(x²) + eps) · weight; x / max(|x|, eps)
-enum class NormKind { none, layer, rms, unit };
+enum class NormKind {
+  none,   // x
+  layer,  // (x - mean) / sqrt(var + eps) · weight + bias
+  rms,    // x / sqrt(mean(x²) + eps) · weight
+  unit,   // x / max(|x|, eps)
+};
 
-// What becomes of the normalized rows.
+// What becomes of normalized rows n.
 enum class NormTarget {
-  activations,  // ·, in the activation type
-  floats,       // ·, float32
-  grow,         // y + ·, float32
-  add,          // residual + ·, float32; the residual is in the activation type, and y may be x
+  activations,   // y = n, in the activation type
+  float32,       // y = n, float32
+  accumulate,    // y = y + n, float32
+  add_residual,  // y = residual + n, float32; the residual is in the activation type, and y may be x
 };
 
 struct NormArgs {
   NormKind kind;
-  const float* x;
+  const float* x;  // [rows, width]
   size_t x_stride;
   const float* weight;  // padded with zeros to a multiple of 32, like bias
-  const float* bias;    // of a layer norm
+  const float* bias;    // layer norm only
   float eps;
   size_t rows, width;
   NormTarget target = NormTarget::activations;
@@ -105,23 +121,23 @@ struct NormArgs {
   size_t y_stride;
 };
 
-// Turns heads that lie side by side in the activation type, x [rows, heads · head_dim], after a layer norm or an RMS
-// norm of every norm_width columns: a head's, or all. Of a head's first `dim` columns the first half turns against the
-// second, by the row's position in the tables [positions, dim / 2].
-struct TurnArgs {
+// QK-norm and rotary embedding, in place, of attention heads that lie side by side: x [rows, heads · head_dim], in the
+// activation type. The norm is over each norm_width columns: one head, or all heads. Then the first half of a head's
+// first rotary_dim columns is rotated against the second half, by the row's position.
+struct RopeArgs {
   void* x;
   size_t x_stride;
-  size_t rows, heads, head_dim, dim;
-  NormKind norm;
-  const float *norm_weight, *norm_bias;  // [norm_width]; a bias of a layer norm
+  size_t rows, heads, head_dim, rotary_dim;
+  NormKind norm;                         // none, layer or rms
+  const float *norm_weight, *norm_bias;  // [norm_width]
   float norm_eps;
   size_t norm_width;
-  const float *cosines, *sines;
-  const int32_t* positions;
+  const float *cosines, *sines;  // [positions, rotary_dim / 2]
+  const int32_t* positions;      // [rows]
 };
 
-// x[i] = token[ids[i]] · scale + position[positions[i]] + type[types[i]], float32; tables are [n, width] in the
-// engine's dtype, or the token table is packed like weights. Positions and types may be missing.
+// x[i] = token[ids[i]] · scale + position[positions[i]] + type[types[i]], float32. Tables are [n, width] in the
+// engine's dtype; the token table may be packed like weights. The position and type tables may be null.
 struct EmbedArgs {
   const void *token_table, *position_table, *type_table;
   bool has_packed_tokens = false;
@@ -132,33 +148,33 @@ struct EmbedArgs {
   size_t x_stride;
 };
 
-// The pooled row of a sequence, of which the first num_unpooled < num_tokens tokens do not count; or all its rows. Only
-// `width` columns are written.
+// Pools the rows of one sequence, without its first num_excluded < num_tokens tokens, into one row; or copies all of
+// its rows (Pooling::tokens). Only `width` columns are written.
 struct PoolArgs {
-  const void* x;  // first row of the sequence
+  const void* x;  // the sequence's first row, in the activation type
   size_t x_stride;
-  size_t num_tokens, num_unpooled = 0, width;
+  size_t num_tokens, num_excluded = 0, width;
   Pooling pooling;
-  bool widen;  // whether y is float32 and not the activation type
+  bool writes_float32;  // otherwise y is in the activation type
   void* y;
   size_t y_stride;
 };
 
 struct Kernels {
   size_t activation_bytes;
-  size_t fewest_rows;                       // that are worth a layer's weights on their way from memory
-  size_t (*thread_bytes)(size_t widest_k);  // that a thread's products work in, for rows of x up to so wide
-  void (*enter)(void* memory);              // before the first kernel on a thread; thread_bytes, 64-byte aligned
-  void (*leave)();                          // after the last
+  size_t min_block_rows;                          // fewer rows do not repay reading a layer's weights from memory
+  size_t (*product_scratch_bytes)(size_t max_k);  // a thread's scratch for products over rows of up to max_k columns
+  void (*enter)(void* product_scratch);           // on a thread, before its first kernel; 64-byte aligned
+  void (*leave)();                                // after its last kernel
   void (*linear)(const LinearArgs&);
   size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim, size_t relative_rows);
-  void (*pack_head)(const AttentionArgs&);  // keys and values of the head into scratch
-  void (*attend)(const AttentionArgs&);     // queries [query_begin, query_end) against the packed head
+  void (*pack_keys_values)(const AttentionArgs&);  // into scratch, for attend
+  void (*attend)(const AttentionArgs&);            // queries [query_begin, query_end)
   void (*norm)(const NormArgs&);
-  void (*turn)(const TurnArgs&);
+  void (*rope)(const RopeArgs&);
   void (*embed)(const EmbedArgs&);
   void (*pool)(const PoolArgs&);
-  double (*peak)(size_t iterations);  // runs the level's matrix instruction on registers; returns flops done
+  double (*peak)(size_t iterations);  // runs the level's multiply-add on registers; returns the flops done
 };
 
 }  // namespace openbei

@@ -1,4 +1,4 @@
-// The count of forks.
+// Counts forks.
 #include "per_process.hpp"
 
 #include <pthread.h>

@@ -1,4 +1,4 @@
-// What belongs to one process and means nothing in its children: fork() copies memory, and no threads.
+// State that belongs to one process: fork() copies memory but no threads, so a child needs its own.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,8 @@ namespace openbei {
 // How often this process and its ancestors were forked since the module was loaded.
 size_t num_forks();
 
-// A value that a child process makes anew when it first asks for it. The parent's is never freed there: threads that
-// are gone may have left it locked or half written, and its pages are shared until somebody writes them.
+// A value that a child process creates anew on first use. The child never frees the parent's value: threads that no
+// longer exist may have left it locked or half written, and its pages stay shared as long as nobody writes to them.
 template <class T>
 class PerProcess {
  public:
@@ -24,7 +24,7 @@ class PerProcess {
   PerProcess(const PerProcess&) = delete;
   PerProcess& operator=(const PerProcess&) = delete;
 
-  // Any number of threads may call it. Throws what making throws, and then holds what it held before.
+  // Thread-safe. If `make` throws, so does this, and nothing changes.
   T& get() {
     Held* held = held_.load(std::memory_order_acquire);
     while (held->forks != num_forks()) {

@@ -1,4 +1,4 @@
-// Sharing out a batch by longest-processing-time-first (Graham, 1969).
+// Divides a batch by the longest-processing-time-first rule (Graham, 1969).
 #include "plan.hpp"
 
 #include <algorithm>
@@ -8,7 +8,7 @@ namespace openbei {
 
 namespace {
 
-// The sequences, longest first, each into the group that has least so far.
+// Puts each sequence, longest first, into the group with the lowest cost so far.
 std::vector<Group> make_groups(std::span<const int32_t> cu_seqlens, const std::vector<size_t>& longest_first,
                                size_t num_groups, const CostModel& costs) {
   std::vector<Group> groups(num_groups);
@@ -29,7 +29,7 @@ std::vector<Group> make_groups(std::span<const int32_t> cu_seqlens, const std::v
   return groups;
 }
 
-// When the last team is done, each taking the next group as soon as it is free.
+// The time until the last team is done, if each takes the next group as soon as it is free.
 double makespan(const std::vector<Group>& groups, size_t num_teams, size_t team_size, const CostModel& costs) {
   std::vector<double> busy(num_teams, 0.0);
   for (const Group& group : groups) *std::min_element(busy.begin(), busy.end()) += costs.time(group, team_size);
@@ -51,8 +51,8 @@ Plan plan_batch(std::span<const int32_t> cu_seqlens, size_t num_threads, size_t 
   double best_time = 0;
   for (size_t team_size = 1; team_size <= num_threads; ++team_size) {
     if (num_threads % team_size != 0) continue;
-    const size_t num_teams = num_threads / team_size, rows_of_round = num_teams * rows_per_group;
-    const size_t rounds = std::max<size_t>((rows + rows_of_round / 2) / rows_of_round, 1);
+    const size_t num_teams = num_threads / team_size, rows_per_round = num_teams * rows_per_group;
+    const size_t rounds = std::max<size_t>((rows + rows_per_round / 2) / rows_per_round, 1);
     const size_t num_groups = std::min(num_sequences, rounds * num_teams);
     std::vector<Group> groups = make_groups(cu_seqlens, longest_first, num_groups, costs);
     const double time = makespan(groups, num_teams, team_size, costs);

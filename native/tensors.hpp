@@ -1,72 +1,75 @@
-// From the arrays that Python holds to the weights that the encoder reads.
+// Takes arrays from Python as weights.
 #pragma once
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "encoder.hpp"
+#include "weights.hpp"
 
 namespace openbei {
 
 namespace nb = nanobind;
 
-// Takes tensors out of a dict of arrays, checking that each has the type and the shape that the spec asks for. bfloat16
-// arrives as uint16. Keeps the arrays, and so the file that they map, alive.
+// A dict of arrays. Every array that is taken has its type, shape, order and alignment checked; a mismatch throws
+// std::invalid_argument. bfloat16 arrives as uint16. Keeps the arrays alive, and so the file that they map.
 class Tensors {
  public:
   using Shape = std::vector<size_t>;
 
   Tensors(const nb::dict& arrays, DType dtype) : arrays_(arrays), is_bfloat16_(dtype == DType::bfloat16) {}
 
+  bool has(const std::string& name) const { return arrays_.contains(name.c_str()); }
+
   const void* table(const std::string& name, size_t rows, size_t width) { return take(name, type(), {rows, width}); }
 
   LinearWeights linear(const std::string& name, size_t out_features, size_t in_features) {
-    return {take(name + ".weight", type(), packed(out_features, in_features)),
-            take<float>(name + ".bias", {round_up(out_features, panel_width)})};
+    return {.weight = take(name + ".weight", type(), packed(out_features, in_features)),
+            .bias = take<float>(name + ".bias", {round_up(out_features, panel_width)}),
+            .in_features = in_features,
+            .out_features = out_features};
   }
 
-  // Rows of a linear map from `first` on, a multiple of 32, as a map of its own.
-  LinearWeights from_row(const LinearWeights& linear, size_t first, size_t in_features) const {
-    const size_t bytes = first * round_up(in_features, panel_width) * (is_bfloat16_ ? 2 : 4);
-    return {static_cast<const char*>(linear.weight) + bytes, linear.bias + first};
+  // Rows [first, first + out_features) of a linear map, as a map of its own; `first` is a multiple of 32.
+  LinearWeights slice(const LinearWeights& linear, size_t first, size_t out_features) const {
+    const size_t bytes = first * round_up(linear.in_features, panel_width) * (is_bfloat16_ ? 2 : 4);
+    return {.weight = static_cast<const char*>(linear.weight) + bytes,
+            .bias = linear.bias + first,
+            .in_features = linear.in_features,
+            .out_features = out_features};
   }
 
-  // Without weights where the model has no such norm.
-  NormWeights norm(const std::string& name, size_t width, NormKind kind) {
-    return has(name + ".weight") ? needed_norm(name, width, kind) : NormWeights{};
-  }
-  NormWeights needed_norm(const std::string& name, size_t width, NormKind kind) {
-    if (kind == NormKind::none) return {};
-    return {padded(name + ".weight", width), kind == NormKind::layer ? padded(name + ".bias", width) : nullptr};
+  // A packed weight without a bias; null if there is none.
+  const void* optional_packed(const std::string& name, size_t rows, size_t width) {
+    return has(name) ? take(name, type(), packed(rows, width)) : nullptr;
   }
 
-  const int32_t* integers(const std::string& name, size_t count) { return take<int32_t>(name, {count}); }
-  const float* needed_floats(const std::string& name, const Shape& shape) { return take<float>(name, shape); }
-  // Null where there are none.
-  const float* floats(const std::string& name, const Shape& shape) {
-    return has(name) ? take<float>(name, shape) : nullptr;
+  NormWeights norm(const std::string& name, size_t width, NormKind kind, float eps) {
+    if (kind == NormKind::none || kind == NormKind::unit) return {.kind = kind, .width = width, .eps = eps};
+    return {.kind = kind,
+            .width = width,
+            .weight = padded(name + ".weight", width),
+            .bias = kind == NormKind::layer ? padded(name + ".bias", width) : nullptr,
+            .eps = eps};
+  }
+  // NormKind::none if there is no such norm.
+  NormWeights optional_norm(const std::string& name, size_t width, NormKind kind, float eps) {
+    return norm(name, width, has(name + ".weight") ? kind : NormKind::none, eps);
   }
 
-  // Rows of packed weights without a bias; null where there are none.
-  const void* rows(const std::string& name, size_t count, size_t width) {
-    return has(name) ? take(name, type(), packed(count, width)) : nullptr;
-  }
-
-  Rotary rotary(const std::string& name, size_t num_positions, size_t dim, size_t head_dim) {
+  Rotary rotary(const std::string& name, size_t num_positions, size_t dim) {
     if (dim == 0) return {};
-    if (dim > head_dim || dim % 2 != 0)
-      throw std::invalid_argument(name + "_dim is " + std::to_string(dim) + ", of heads of " +
-                                  std::to_string(head_dim));
     const Shape shape{num_positions, dim / 2};
     return {take<float>(name + ".cosines", shape), take<float>(name + ".sines", shape), dim};
   }
 
-  bool has(const std::string& name) const { return arrays_.contains(name.c_str()); }
+  const int32_t* integers(const std::string& name, const Shape& shape) { return take<int32_t>(name, shape); }
+  const float* floats(const std::string& name, const Shape& shape) { return take<float>(name, shape); }
 
   std::vector<nb::object> kept;
   std::vector<std::unique_ptr<float[]>> copies;
@@ -84,7 +87,7 @@ class Tensors {
     return static_cast<const Value*>(take(name, nb::dtype<Value>(), shape));
   }
 
-  // Never a copy, which nothing would keep.
+  // The array's own memory: a converted copy would not outlive this call.
   const void* take(const std::string& name, nb::dlpack::dtype type, const Shape& shape) {
     if (!has(name)) throw std::invalid_argument("tensor " + name + " is missing");
     const nb::object array = arrays_[name.c_str()];
@@ -93,25 +96,26 @@ class Tensors {
       throw std::invalid_argument("tensor " + name + " is not an array in C order");
     const Shape found(tensor.shape_ptr(), tensor.shape_ptr() + tensor.ndim());
     if (tensor.dtype() != type || found != shape)
-      throw std::invalid_argument("tensor " + name + " is " + described(tensor.dtype(), found) + ", not " +
-                                  described(type, shape));
+      throw std::invalid_argument("tensor " + name + " is " + description(tensor.dtype(), found) + ", not " +
+                                  description(type, shape));
     if (reinterpret_cast<uintptr_t>(tensor.data()) % (type.bits / 8) != 0)
-      throw std::invalid_argument("tensor " + name + " is not aligned to its numbers");
+      throw std::invalid_argument("tensor " + name + " is not aligned to the size of its elements");
     kept.push_back(array);
     return tensor.data();
   }
 
-  static std::string described(nb::dlpack::dtype type, const Shape& shape) {
+  static std::string description(nb::dlpack::dtype type, const Shape& shape) {
     const auto code = static_cast<nb::dlpack::dtype_code>(type.code);
     const char* kind = code == nb::dlpack::dtype_code::Float  ? "float"
                        : code == nb::dlpack::dtype_code::Int  ? "int"
                        : code == nb::dlpack::dtype_code::UInt ? "uint"
-                                                              : "another type of ";
+                                                              : "other";
     std::string text = kind + std::to_string(type.bits) + " [";
     for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? ", " : "") + std::to_string(shape[i]);
     return text + "]";
   }
 
+  // A copy, padded with zeros to a multiple of 32.
   const float* padded(const std::string& name, size_t width) {
     const auto* values = take<float>(name, {width});
     copies.push_back(std::make_unique<float[]>(round_up(width, panel_width)));

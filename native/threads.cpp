@@ -1,4 +1,4 @@
-// The worker pool and the barrier.
+// Polling, sleeping and pinning of threads.
 #include "threads.hpp"
 
 #if defined(__linux__)
@@ -22,12 +22,12 @@ void pause() {
 #endif
 }
 
-// Within a batch the others are at work and nearly done. Waking a sleeper costs more than a phase of a short text
-// lasts, and while it wakes the next one falls asleep: so hardly ever sleep there.
+// Within a run, poll for long: the other threads are nearly done. Waking a thread takes longer than a step of a short
+// text, and while one wakes up the next falls asleep.
 constexpr size_t polls_within_run = 20000;
 constexpr size_t polls_between_runs = 1000;
 
-// The processors that this process may use, if the system tells.
+// The processors that this process may use; empty if unknown.
 std::vector<int> allowed_processors() {
   std::vector<int> allowed;
 #if defined(__linux__)
@@ -52,17 +52,17 @@ void move_thread(std::thread& thread, int processor) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(processor, &set);
-  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);  // if refused, it runs where it did
+  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);  // on failure it stays unpinned
 #else
   (void)thread, (void)processor;
 #endif
 }
 
-// Waits for a value to change: polls it so many times, then sleeps in the kernel.
+// Waits for a value to change: polls it `polls` times, then sleeps in the kernel.
 void wait_while_equal(const std::atomic<size_t>& value, size_t seen, size_t polls) {
   for (size_t poll = 0; poll < polls; ++poll) {
     if (value.load(std::memory_order_acquire) != seen) return;
-    // Now and then the processor is offered to others: one of them may be who is waited for.
+    // Yield now and then: the thread waited for may need this processor.
     if (poll % 64 == 63)
       std::this_thread::yield();
     else

@@ -1,4 +1,4 @@
-// The worker pool and the barrier. Nothing here knows what the threads compute.
+// A worker pool and a barrier, independent of what the threads compute.
 #pragma once
 
 #include <atomic>
@@ -9,7 +9,7 @@
 
 namespace openbei {
 
-// Holds `size` threads until all have arrived; may be used again at once.
+// Blocks `size` threads until all have arrived. Reusable immediately.
 class Barrier {
  public:
   explicit Barrier(size_t size) : size_(size) {}
@@ -21,11 +21,12 @@ class Barrier {
   std::atomic<size_t> generation_{0};
 };
 
-// `size` threads, the caller's included. They sleep between runs. Where there are as many as processors, each worker
-// has one to itself, and none has the caller's: schedulers that wake a worker beside its waker cost milliseconds.
+// `size` threads, including the caller's. They sleep between runs. If there are as many threads as processors, each
+// worker is pinned to a processor that is not the caller's: otherwise schedulers may wake a worker on the processor of
+// the thread that woke it, which costs milliseconds.
 class Pool {
  public:
-  // Throws std::runtime_error where a thread cannot start, and then leaves none running.
+  // Throws std::runtime_error if a thread cannot start; no thread is left running then.
   explicit Pool(size_t size);
   ~Pool();
   Pool(const Pool&) = delete;
@@ -33,7 +34,7 @@ class Pool {
 
   size_t size() const { return workers_.size() + 1; }
 
-  // Calls work(rank) once on every thread, rank 0 on the caller's, and returns when all are done. `work` must not
+  // Calls work(rank) once on every thread, with rank 0 on the caller's, and returns when all are done. `work` must not
   // throw.
   void run(const std::function<void(size_t)>& work);
 
@@ -47,7 +48,7 @@ class Pool {
   std::atomic<size_t> unfinished_{0};
   std::atomic<bool> closing_{false};
   std::vector<std::thread> workers_;
-  std::vector<int> processors_;  // the caller's, then one for each worker; empty when workers run anywhere
+  std::vector<int> processors_;  // the caller's, then one for each worker; empty if threads are not pinned
 };
 
 }  // namespace openbei

@@ -1,118 +1,68 @@
-// The memory that the encoder works in, and how a step is shared between the threads of a team.
+// The memory that the encoder works in.
 #pragma once
 
-#include <algorithm>
-#include <mutex>
+#include <array>
+#include <vector>
 
-#include "buffer.hpp"
-#include "encoder.hpp"
-#include "threads.hpp"
+#include "attention.hpp"
+#include "experts.hpp"
+#include "model.hpp"
+#include "packed_group.hpp"
+#include "rows.hpp"
 
 namespace openbei {
 
-// A row of a block that an expert works on, and what its output counts.
-struct ExpertRow {
-  size_t row;
-  float weight;
+// The largest sizes among the groups that a thread may work on.
+struct GroupLimits {
+  GroupLimits() = default;
+  // `rank` is the thread's in its team.
+  GroupLimits(std::span<const Group> groups, size_t rank, const Batch& batch);
+
+  size_t rows = 0, sequences = 0, longest = 0;
+  size_t longest_of_rank = 0;  // if the members of a team take the sequences of a group in turn
 };
 
-// What one thread works in. A team shares what its first member has, but for the last buffers, from `attention` on; of
-// these all from `sums` on hold one block and are shared when the team splits columns.
-struct Encoder::Workspace {
-  Buffer hidden, qkv, context;
-  Buffer residual;        // float32 rows that layers add to, where norms stand before; or those of the convolution
-  Buffer read, absorbed;  // rows that the head reads, and for each of them a row for each head: attend_absorbed()
-  Buffer pooled;          // rows that the head's steps begin with
-  Buffer steps[2];        // rows between steps, by turns
-  std::vector<int32_t> ids, types;
-  std::vector<int32_t> positions;      // of each row, its place in its sequence
-  std::vector<int32_t> position_rows;  // of each row, its row in the position table
-  std::vector<int32_t> sequences;      // of each row, its number in the batch
-  std::vector<size_t> starts;          // first row of each of the group's sequences, and the number of rows
-  std::vector<size_t> unpooled;        // how many rows of each, from its first on, are not pooled
-  std::vector<size_t> pooled_ends;     // how many rows of each end before those that are not pooled
-  Buffer attention, products;
-  Buffer sums, inner;
-  Buffer widened;               // float32 rows of the head
-  Buffer windows;               // of a block, what the convolution reads
-  Buffer router, taken, mixed;  // of a block: logits, and rows before and after an expert
-  std::vector<std::vector<ExpertRow>> expert_rows;
+// The memory of one thread.
+struct Workspace {
+  explicit Workspace(const Model& model);
+
+  // Throws std::bad_alloc. A thread without work gives its memory back.
+  void reserve(const Model& model, const GroupLimits& limits, size_t rank, size_t team_size, bool skips_head);
+
+  // Of a whole group: a team uses those of its first thread.
+  PackedGroup group;
+  RowBuffer hidden;            // input of the next linear map; with post-norm, the residual stream
+  RowBuffer qkv;               // queries, keys and values of all heads, side by side
+  RowBuffer context;           // output of attention, heads side by side
+  RowBuffer residual;          // float32; the residual stream of pre-norm models, or the buffered convolution
+  RowBuffer absorbed_input;    // rows that the task head reads
+  RowBuffer absorbed_queries;  // for each of these rows, one row for each attention head
+  RowBuffer pooled;            // input of the task head's first step
+  std::array<RowBuffer, 2> head_step_rows;  // outputs of the task head's steps, alternately
+
+  // Of one block: threads with a block to themselves use their own; a team that splits a block uses its first thread's.
+  RowBuffer sums;          // float32; output of a sublayer
+  RowBuffer inner;         // inner activations of the MLP
+  RowBuffer windows;       // input of the convolution
+  RowBuffer head_float32;  // float32 outputs of the task head's steps
+
+  // Always of this thread.
+  Buffer attention_scratch, product_scratch;
+  std::vector<AttentionTask> attention_tasks;
+  RowBuffer router_logits, expert_input, expert_output;  // of a block; the logits and the output are float32
+  std::vector<std::vector<ExpertRow>> expert_rows;       // of a block, by expert
+
+ private:
+  void reserve_group(const Model& model, const GroupLimits& limits);
+  void reserve_block(const Model& model, size_t rows);
+  void reserve_thread(const Model& model, const GroupLimits& limits, bool skips_head);
+  size_t max_product_columns() const;
 };
 
-// What a process runs batches with, one after the other.
-struct Encoder::Session {
-  explicit Session(size_t num_threads) : pool(num_threads) {
-    for (size_t i = 0; i < num_threads; ++i) workspaces.push_back(std::make_unique<Workspace>());
-  }
-
-  std::mutex mutex;
-  Pool pool;
-  std::vector<std::unique_ptr<Workspace>> workspaces;  // one a thread
-};
-
-// Rows of the head: float32 or in the activation type, as the step that reads them wants. The stride is in elements.
-struct Encoder::Rows {
-  void* data;
-  size_t stride;
-};
-
-struct Encoder::Team {
-  Team(size_t size, Workspace& shared) : barrier(size), shared(shared) {}
-
-  Barrier barrier;
-  Workspace& shared;
-  const Group* group = nullptr;
-
-  size_t num_sequences() const { return group->sequences.size(); }
-  size_t length(size_t i) const { return shared.starts[i + 1] - shared.starts[i]; }
-  Range rows_read(const Head& head, size_t i) const {
-    return head.rows_read(shared.pooled_ends[i], shared.unpooled[i]);
-  }
-};
-
-// Rows past the last that whole tiles may read.
-inline constexpr size_t slack_rows = 32;
-
-// Blocks of rows for a team of `size` threads: each thread has its own ones where there are as many.
-inline size_t num_blocks(size_t rows, size_t block_rows, size_t size) {
+// Blocks that a team of `team_size` threads cuts `rows` into: as many for each thread, if there are enough rows.
+inline size_t num_blocks(size_t rows, size_t block_rows, size_t team_size) {
   const size_t blocks = (rows + block_rows - 1) / block_rows;
-  return rows >= size * fewest_rows_alone ? round_up(blocks, size) : blocks;
-}
-
-// A thread's share of a step: one of `size` that split it and then wait for each other, or alone.
-struct Encoder::Lane {
-  size_t rank, size;
-  Barrier* barrier;
-  Workspace& own;    // this thread's
-  Workspace& block;  // where the block's sums and inner activations are
-
-  void sync() const {
-    if (size > 1) barrier->arrive_and_wait();
-  }
-  size_t begin(size_t n) const { return n * rank / size; }
-  size_t end(size_t n) const { return n * (rank + 1) / size; }
-
-  // work(begin, end, lane) over blocks of rows: each thread its own ones where there are enough, else all together.
-  template <class Work>
-  void for_each_block(size_t rows, size_t block_rows, Work&& work) const {
-    const size_t blocks = num_blocks(rows, block_rows, size);
-    const bool alone = blocks >= size;
-    const Lane lane = alone ? Lane{0, 1, nullptr, own, own} : *this;
-    const size_t length = round_up((rows + blocks - 1) / blocks, 32);
-    for (size_t i = alone ? rank : 0; i * length < rows; i += alone ? size : 1)
-      work(i * length, std::min(rows, (i + 1) * length), lane);
-  }
-};
-
-inline void run_linear(const Kernels& kernels, const LinearWeights& linear, size_t in_features, size_t out_features,
-                       size_t rank, size_t size, LinearArgs args) {
-  const size_t num_panels = round_up(out_features, panel_width) / panel_width;
-  args.weight = linear.weight;
-  args.bias = linear.bias;
-  args.in_features = round_up(in_features, panel_width);
-  args.panel_begin = num_panels * rank / size;
-  args.panel_end = num_panels * (rank + 1) / size;
-  kernels.linear(args);
+  return rows >= team_size * min_rows_per_thread ? round_up(blocks, team_size) : blocks;
 }
 
 }  // namespace openbei

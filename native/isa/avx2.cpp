@@ -1,5 +1,5 @@
 // The avx2 level: Avx2Vectors with the fused multiply-add product.
-#include "../kernel_table.hpp"
+#include "../kernels/table.hpp"
 #include "vectors_avx2.hpp"
 
 namespace openbei {

@@ -1,5 +1,5 @@
 // The avx512 level: Avx512Vectors with the fused multiply-add product.
-#include "../kernel_table.hpp"
+#include "../kernels/table.hpp"
 #include "vectors_avx512.hpp"
 
 namespace openbei {

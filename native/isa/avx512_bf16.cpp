@@ -1,5 +1,5 @@
-// The avx512_bf16 level: bfloat16 activations, products by vdpbf16ps. float32 runs as on avx512.
-#include "../kernel_table.hpp"
+// The avx512_bf16 level: bfloat16 activations and products by vdpbf16ps. In float32 it is the avx512 level.
+#include "../kernels/table.hpp"
 #include "vectors_avx512.hpp"
 
 namespace openbei {
@@ -14,25 +14,25 @@ struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   using V = Avx512Bf16Vectors;
   static constexpr bool precise = false;
   static constexpr int strip_rows = 12;
-  static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // of a panel, in a strip's inner loop
+  static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // of a panel, per iteration of `strip`
 
   template <class Epilogue>
   static void run(const Factors<bf16, bf16>& factors, Epilogue&& epilogue) {
-    // Weights may come from memory, and hardware prefetchers stop at each page of 4 KiB. For few rows they are fetched
-    // 32 KiB ahead; of many, each strip fetches its share of the next panel.
+    // Weights may come from memory, and hardware prefetchers stop at each 4 KiB page. With few rows, weights are
+    // prefetched 32 KiB ahead; with many, each strip prefetches its share of the next panel.
     const size_t k = factors.k, num_strips = (factors.rows + strip_rows - 1) / strip_rows;
     const bool is_few = num_strips <= 2;
     const size_t share = is_few ? step_bytes : step_bytes / num_strips;
     for (size_t i = 0; i < factors.num_panels; ++i) {
       const bf16* panel = factors.panels + i * factors.panel_stride;
-      const char* fetched = reinterpret_cast<const char*>(panel) + (is_few ? 32768 : k / 2 * step_bytes);
+      const char* prefetched = reinterpret_cast<const char*>(panel) + (is_few ? 32768 : k / 2 * step_bytes);
       for_each_strip<V, strip_rows>(
           factors.rows,
           [&](auto strip_rows, size_t row, float* sums) {
             const bf16* first = factors.x + row * factors.x_stride;
-            if (is_few) return strip<true>(strip_rows, first, factors.x_stride, panel, fetched, share, k, sums);
-            strip<false>(strip_rows, first, factors.x_stride, panel, fetched, share, k, sums);
-            fetched += k / 2 * share;
+            if (is_few) return strip<true>(strip_rows, first, factors.x_stride, panel, prefetched, share, k, sums);
+            strip<false>(strip_rows, first, factors.x_stride, panel, prefetched, share, k, sums);
+            prefetched += k / 2 * share;
           },
           [&, column = i * panel_width](V::F value, size_t row, size_t c) { epilogue(value, row, column + c); });
     }
@@ -54,17 +54,17 @@ struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   }
 
  private:
-  // x[M, k] · panel[k, 32] to out[M, 32]. Only constants index the sums, and nothing that wants registers is inlined,
-  // or compilers keep the sums in memory.
+  // out[M, 32] = x[M, k] · panel[k, 32]. Sums are only indexed by constants, and the function is not inlined, because
+  // otherwise compilers keep the sums in memory.
   template <bool is_few, int... m>
   [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const bf16* x, size_t x_stride,
-                                      const bf16* panel, const char* fetched, size_t share, size_t k, float* out) {
+                                      const bf16* panel, const char* prefetched, size_t share, size_t k, float* out) {
     V::F left_sums[] = {(static_cast<void>(m), V::zero())...}, right_sums[] = {(static_cast<void>(m), V::zero())...};
     StripRows rows(x, x_stride);
     for (const bf16* end = panel + k * panel_width; panel != end; panel += 2 * panel_width, rows.advance(2)) {
-      _mm_prefetch(fetched, is_few ? _MM_HINT_T1 : _MM_HINT_T0);
-      if constexpr (is_few) _mm_prefetch(fetched + 64, _MM_HINT_T1);
-      fetched += share;
+      _mm_prefetch(prefetched, is_few ? _MM_HINT_T1 : _MM_HINT_T0);
+      if constexpr (is_few) _mm_prefetch(prefetched + 64, _MM_HINT_T1);
+      prefetched += share;
       const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel));
       const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + panel_width));
       const auto add = [&](V::F& left_sum, V::F& right_sum, const bf16* row) __attribute__((always_inline)) {

@@ -1,4 +1,4 @@
-// The table of levels and the questions put to the CPU and the kernel.
+// The table of levels, and how each is detected.
 #include "levels.hpp"
 
 #include <stdexcept>
@@ -34,9 +34,9 @@ std::string missing_avx2() {
 }
 
 std::string missing_avx512() {
-  for (bool offered : {__builtin_cpu_supports("avx512f") != 0, __builtin_cpu_supports("avx512bw") != 0,
-                       __builtin_cpu_supports("avx512vl") != 0, __builtin_cpu_supports("avx512dq") != 0})
-    if (!offered) return "the CPU has no AVX-512 (F, BW, VL, DQ)";
+  for (bool supported : {__builtin_cpu_supports("avx512f") != 0, __builtin_cpu_supports("avx512bw") != 0,
+                         __builtin_cpu_supports("avx512vl") != 0, __builtin_cpu_supports("avx512dq") != 0})
+    if (!supported) return "the CPU has no AVX-512 (F, BW, VL, DQ)";
   return missing_avx2();
 }
 
@@ -51,11 +51,11 @@ std::string missing_amx_bf16() {
   if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(edx & amx_bf16) || !(edx & amx_tile))
     return "the CPU has no AMX-BF16";
 #if defined(__linux__)
-  // Tile registers must be asked for, once per process (Linux Documentation/arch/x86/xstate.rst).
+  // A process must request permission for tile registers (Linux Documentation/arch/x86/xstate.rst).
   constexpr long request_permission = 0x1023, tile_data = 18;
-  if (syscall(SYS_arch_prctl, request_permission, tile_data) != 0) return "the kernel does not grant AMX tile data";
+  if (syscall(SYS_arch_prctl, request_permission, tile_data) != 0) return "the kernel does not permit AMX tile data";
 #else
-  return "this operating system does not grant AMX tile data";
+  return "this operating system does not permit AMX tile data";
 #endif
   return missing_avx512_bf16();
 }
@@ -82,12 +82,13 @@ const Level table[] = {
 
 std::span<const Level> levels() { return table; }
 
-const Level& choose_level(const std::string& name, bool assume_offered) {
+const Level& choose_level(const std::string& name, bool assume_supported) {
   for (const Level& level : table) {
     if (name.empty() ? level.compiled() && level.missing().empty() : name == level.name) {
       if (!level.compiled()) throw std::invalid_argument(name + " is not compiled into this build");
       const std::string missing = level.missing();
-      if (!missing.empty() && !assume_offered) throw std::invalid_argument(name + " is not offered here: " + missing);
+      if (!missing.empty() && !assume_supported)
+        throw std::invalid_argument(name + " is not supported on this machine: " + missing);
       return level;
     }
   }

@@ -1,4 +1,4 @@
-// The instruction-set levels: which exist, which this build compiled, which this CPU offers.
+// The instruction-set levels: all of them, those compiled into this build, and those this machine supports.
 #pragma once
 
 #include <span>
@@ -10,17 +10,17 @@ namespace openbei {
 
 struct Level {
   const char* name;
-  const Kernels* (*kernels)(DType);  // null where this build has no such level
-  std::string (*missing)();          // what the CPU or the kernel lacks; empty when offered
+  const Kernels* (*kernels)(DType);  // null if not compiled into this build
+  std::string (*missing)();          // what the CPU or the operating system lacks; empty if supported
 
   bool compiled() const { return kernels != nullptr; }
 };
 
-// From the fastest to the one that runs everywhere.
+// Fastest first; the last one runs on every machine.
 std::span<const Level> levels();
 
-// The level of that name, or the fastest that is compiled and offered when `name` is empty.
-// Throws std::invalid_argument when it is unknown, not compiled, or not offered and not `assume_offered`.
-const Level& choose_level(const std::string& name, bool assume_offered);
+// The level of that name or, for an empty name, the fastest one that is compiled and supported. Throws
+// std::invalid_argument if it is unknown, not compiled, or not supported; `assume_supported` skips the last check.
+const Level& choose_level(const std::string& name, bool assume_supported);
 
 }  // namespace openbei

@@ -1,5 +1,5 @@
 // The portable level: PortableVectors with the fused multiply-add product.
-#include "../kernel_table.hpp"
+#include "../kernels/table.hpp"
 #include "vectors_portable.hpp"
 
 namespace openbei {

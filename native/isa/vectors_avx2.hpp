@@ -24,7 +24,7 @@ struct Avx2Vectors {
     even = _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
     odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
   }
-  // Lane i is table[i · stride + indices[i]].
+  // Element i is table[i · stride + indices[i]].
   static F gather(const float* table, size_t stride, const int32_t* indices) {
     const __m256i rows =
         _mm256_mullo_epi32(_mm256_set1_epi32(static_cast<int>(stride)), _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
@@ -32,12 +32,12 @@ struct Avx2Vectors {
     return _mm256_i32gather_ps(table, _mm256_add_epi32(rows, columns), sizeof(float));
   }
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
-  // Makes the compiler believe that x is used and changed, in its register.
+  // An optimization barrier for x, which stays in its register.
   static void keep(F& x) { asm volatile("" : "+x"(x)); }
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
-  // 2ˣ is a function of x - floor(x) on [0, 1], and then p · 2^floor(x), x ≤ 127.
+  // exp2 computes 2ˣ as scale(p, x) = p · 2^floor(x) with p = 2^fraction(x), fraction(x) = x - floor(x), for x ≤ 127.
   static F fraction(F x) { return _mm256_sub_ps(_mm256_max_ps(x, whole(x)), whole(x)); }
   static F scale(F p, F x) {
     const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(whole(x)), _mm256_set1_epi32(127));
@@ -66,7 +66,7 @@ struct Avx2Vectors {
   }
 
  private:
-  // Below -126 the exponent has no room.
+  // floor(x), but at least -126: smaller exponents are not representable.
   static F whole(F x) { return _mm256_floor_ps(_mm256_max_ps(x, _mm256_set1_ps(-126.0f))); }
 };
 

@@ -1,4 +1,4 @@
-// Four floats at a time through the compiler's own vectors: runs everywhere, and is what other levels are tested with.
+// Four floats at a time with the compiler's vector extension. Runs on every CPU; tests derive other levels from it.
 #pragma once
 
 #include <cstring>
@@ -11,7 +11,7 @@ struct PortableVectors {
   typedef float F __attribute__((vector_size(16)));
   typedef int32_t I __attribute__((vector_size(16)));
   static constexpr size_t width = 4;
-  // Rows, of two vectors each, that a matrix product holds in registers.
+  // Rows of two vectors each that a matrix product accumulates in registers.
   static constexpr int product_rows = 4;
 
   static F zero() { return F{}; }
@@ -31,14 +31,14 @@ struct PortableVectors {
     even = as_float(words << 16);
     odd = as_float(words & static_cast<int32_t>(0xffff0000));
   }
-  // Lane i is table[i · stride + indices[i]].
+  // Element i is table[i · stride + indices[i]].
   static F gather(const float* table, size_t stride, const int32_t* indices) {
     F x;
     for (size_t i = 0; i < width; ++i) x[i] = table[i * stride + static_cast<size_t>(indices[i])];
     return x;
   }
   static void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
-  // Makes the compiler believe that x is used and changed, in its register.
+  // An optimization barrier for x, which stays in its register.
 #if defined(__x86_64__)
   static void keep(F& x) { asm volatile("" : "+x"(x)); }
 #elif defined(__aarch64__)
@@ -49,7 +49,7 @@ struct PortableVectors {
   static F fma(F a, F b, F c) { return a * b + c; }
   static F min(F a, F b) { return as_float((a < b) ? as_int(a) : as_int(b)); }
   static F max(F a, F b) { return as_float((a > b) ? as_int(a) : as_int(b)); }
-  // 2ˣ is a function of x - floor(x) on [0, 1], and then p · 2^floor(x), x ≤ 127.
+  // exp2 computes 2ˣ as scale(p, x) = p · 2^floor(x) with p = 2^fraction(x), fraction(x) = x - floor(x), for x ≤ 127.
   static F fraction(F x) { return max(x, whole(x)) - whole(x); }
   static F scale(F p, F x) { return p * as_float((__builtin_convertvector(whole(x), I) + 127) << 23); }
   static float sum(F x) { return (x[0] + x[1]) + (x[2] + x[3]); }
@@ -59,7 +59,7 @@ struct PortableVectors {
     return m;
   }
 
-  // Side of the square of 32-bit words that `transpose` handles.
+  // `transpose` transposes a square of so many 32-bit words.
   static constexpr size_t transpose_width = 4;
   static void transpose(const uint32_t* source, size_t source_stride, uint32_t* target, size_t target_stride) {
     for (size_t i = 0; i < transpose_width; ++i)
@@ -67,9 +67,10 @@ struct PortableVectors {
   }
 
  private:
-  // Floor; below -126 the exponent has no room. Whole numbers may come out one lower, and their fraction then is 1.
+  // floor(x), but at least -126: smaller exponents are not representable. For whole numbers the result may be one too
+  // low; their fraction is then 1.
   static F whole(F x) {
-    const F magic = set1(12582912.0f);  // 1.5 · 2²³: adding it rounds to whole numbers
+    const F magic = set1(12582912.0f);  // 1.5 · 2²³: adding it rounds to a whole number
     return (max(x, set1(-126.0f)) - set1(0.5f) + magic) - magic;
   }
   static F as_float(I x) { return reinterpret_cast<F>(x); }

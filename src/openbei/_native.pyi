@@ -16,45 +16,53 @@ class Encoder:
         dtype: str,
         num_threads: int,
         isa: str = "",
-        assume_offered: bool = False,
+        assume_supported: bool = False,
     ) -> None: ...
     def run(
         self,
         ids: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
         types: NDArray[np.int32] | None,
-        unpooled: NDArray[np.int32] | None,
-        tokens: bool,
+        num_excluded: NDArray[np.int32] | None,
+        skips_head: bool,
         out: NDArray[np.float32],
     ) -> None:
-        """Fill `out`, whose columns are padded to a multiple of 32; `tokens` asks for the last layer's rows.
+        """Fill `out`, [rows, columns padded to a multiple of 32], with the task head's output.
 
-        `unpooled` is how many of each sequence's first tokens are not pooled.
+        With `skips_head`, fill it with the last layer's row of every token. `num_excluded` is how many tokens at the
+        start of each sequence are excluded from pooling.
         """
     @property
     def isa(self) -> str: ...
     @property
     def num_threads(self) -> int: ...
 
+activations: tuple[str, ...]
+"""Every activation, in the order of its enum; "none" is the identity."""
+
+poolings: tuple[str, ...]
+"""Every pooling, in the order of its enum; "tokens" keeps all rows."""
+
 bias_slack: int
-"""Numbers before and after a table by distance that may be read."""
+"""Elements that may be read past both ends of a table by distance."""
 
 def isa_levels() -> list[tuple[str, bool, str]]:
     """(name, compiled, what this machine lacks or "") of every level, fastest first."""
 
-def kernels(isa: str, dtype: str, *, assume_offered: bool = False) -> int:
-    """Address of a level's table of kernels (native/kernels.hpp), which tests call one by one."""
+def kernels(isa: str, dtype: str, *, assume_supported: bool = False) -> int:
+    """The address of a level's table of kernels (native/kernels.hpp), for tests that call kernels directly."""
 
 def plan(
     cu_seqlens: NDArray[np.int32], num_threads: int, rows_per_group: int, attention_per_token: float
 ) -> tuple[int, list[list[int]]]:
-    """(threads of a team, sequences of each group), the most expensive group first.
+    """(threads in a team, sequences of each group), most expensive group first.
 
-    `attention_per_token` is what a token costs for each it attends to, in units of one passing the linear maps.
+    `attention_per_token` is the cost of one token attending to one token, in units of one token going through the
+    linear maps.
     """
 
 def peak_flops(isa: str, dtype: str, num_threads: int, seconds: float) -> float:
-    """Multiply-adds on registers alone, in flop/s over all threads."""
+    """The rate of multiply-adds on registers, in flop/s over all threads."""
 
 def json_row(row: NDArray[np.float32]) -> bytes:
-    """A row as a JSON array. Raises ValueError for a number that is not finite."""
+    """A row as a JSON array. Raises ValueError for numbers that are not finite."""

@@ -1,5 +1,5 @@
-// Emulates AMX-BF16 where the CPU has none: every tile instruction raises SIGILL, and the handler does what Intel's
-// manual (Instruction Set Reference, volume 2) says it does. Slow, but the code under test is the compiled kernel.
+// Emulates AMX-BF16 on CPUs without it: every tile instruction raises SIGILL, and the handler executes it as specified
+// in Intel's manual (Instruction Set Reference, volume 2). Slow, but the code under test is the compiled kernel.
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -79,7 +79,7 @@ bool decode(const uint8_t* code, const ucontext_t* context, Instruction& out) {
   return true;
 }
 
-float widen(uint16_t bits) {
+float to_float32(uint16_t bits) {
   const uint32_t word = static_cast<uint32_t>(bits) << 16;
   float value;
   memcpy(&value, &word, 4);
@@ -106,8 +106,8 @@ void multiply(int c, int a, int b) {
         memcpy(left, state.tiles[a].bytes[m] + 4 * k, 4);
         memcpy(right, state.tiles[b].bytes[k] + 4 * n, 4);
         memcpy(&sum, state.tiles[c].bytes[m] + 4 * n, 4);
-        sum += widen(left[0]) * widen(right[0]);
-        sum += widen(left[1]) * widen(right[1]);
+        sum += to_float32(left[0]) * to_float32(right[0]);
+        sum += to_float32(left[1]) * to_float32(right[1]);
         memcpy(state.tiles[c].bytes[m] + 4 * n, &sum, 4);
       }
 }
@@ -117,8 +117,8 @@ enum Prefix { none = 0, p66 = 1, pf3 = 2, pf2 = 3 };
 bool execute(const Instruction& i) {
   if (i.opcode == 0x49 && i.pp == none && i.mod != 3)
     return load_config(reinterpret_cast<const uint8_t*>(i.base)), true;
-  if (!state.configured) return false;                                 // the CPU raises #UD, too
-  if (i.opcode == 0x49 && i.pp == none) return state = State{}, true;  // tilerelease
+  if (!state.configured) return false;                                                            // as on a CPU: #UD
+  if (i.opcode == 0x49 && i.pp == none) return state = State{}, true;                             // tilerelease
   if (i.opcode == 0x49 && i.pp == pf2 && i.mod == 3) return state.tiles[i.reg] = Tile{}, true;    // tilezero
   if (i.opcode == 0x5c && i.pp == pf3 && i.mod == 3) return multiply(i.reg, i.rm, i.vvvv), true;  // tdpbf16ps
   if (i.opcode != 0x4b || !i.uses_sib) return false;
@@ -139,7 +139,7 @@ void handle(int, siginfo_t*, void* opaque) {
   Instruction instruction{};
   const auto* code = reinterpret_cast<const uint8_t*>(context->uc_mcontext.gregs[REG_RIP]);
   if (!decode(code, context, instruction) || !execute(instruction)) {
-    sigaction(SIGILL, &previous, nullptr);  // not ours: let it strike again
+    sigaction(SIGILL, &previous, nullptr);  // not an AMX instruction: raise it again, unhandled
     return;
   }
   executed.fetch_add(1, std::memory_order_relaxed);

@@ -1,4 +1,4 @@
-"""Specs of any shape and engines of random weights over them; levels by their kernels, and AMX under an emulator."""
+"""Fixtures: specs of any shape, engines with random weights, levels by their kernels, and the AMX emulator."""
 
 import ctypes
 import shutil
@@ -15,7 +15,7 @@ from openbei.spec import MLP, Activation, Attention, DType, EmbeddingHead, Head,
 from tests.native.kernels import STRUCTURES, Level
 from tests.random_engine import random_engine_dir
 
-OFFERED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
+SUPPORTED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
 
 MEAN = EmbeddingHead(poolings=("mean",))
 
@@ -52,7 +52,7 @@ def make_engine_dir() -> MakeEngineDir:
 
 
 def compiled(source: str, folder: Path) -> ctypes.CDLL:
-    """A C++ file of this folder as a library."""
+    """Compiles a C++ file of this folder to a library."""
     compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
     library = folder / "library.so"
     command = [compiler, "-std=c++20", "-O1", "-shared", "-fPIC", Path(__file__).with_name(source), "-o", library]
@@ -62,10 +62,10 @@ def compiled(source: str, folder: Path) -> ctypes.CDLL:
 
 @pytest.fixture(scope="package")
 def amx_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ctypes.CDLL]:
-    if "amx_bf16" in OFFERED:
+    if "amx_bf16" in SUPPORTED:
         pytest.skip("this CPU has AMX itself")
-    if "avx512_bf16" not in OFFERED:
-        pytest.skip("the AMX level needs AVX512_BF16 beside the emulated tiles")
+    if "avx512_bf16" not in SUPPORTED:
+        pytest.skip("the AMX level needs AVX512_BF16 besides the emulated tiles")
     emulator = compiled("amx_emulator.cpp", tmp_path_factory.mktemp("amx"))
     emulator.instructions_executed.restype = ctypes.c_uint64
     emulator.install()
@@ -83,9 +83,9 @@ def narrow_level(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 def levels() -> dict[str, Level]:
-    """A level for each table of kernels that this CPU runs: two instruction sets may share one."""
+    """One level for each table of kernels that this CPU supports; two instruction sets may share a table."""
     found: dict[str, Level] = {}
-    for isa in OFFERED:
+    for isa in SUPPORTED:
         for dtype in get_args(DType):
             level = Level(_native.kernels(isa, dtype), dtype)
             if level not in found.values():
@@ -96,11 +96,11 @@ def levels() -> dict[str, Level]:
 LEVELS = levels()
 
 
-@pytest.fixture(params=[*LEVELS, "narrow", *(["amx_bf16 emulated"] if "amx_bf16" not in OFFERED else [])])
+@pytest.fixture(params=[*LEVELS, "narrow", *(["amx_bf16 emulated"] if "amx_bf16" not in SUPPORTED else [])])
 def level(request: pytest.FixtureRequest, narrow_level: ctypes.CDLL) -> Level:
     if request.param in LEVELS:
         return LEVELS[request.param]
     if request.param == "narrow":
         return Level(narrow_level.narrow_kernels(), "bfloat16")
     request.getfixturevalue("amx_emulator")
-    return Level(_native.kernels("amx_bf16", "bfloat16", assume_offered=True), "bfloat16")
+    return Level(_native.kernels("amx_bf16", "bfloat16", assume_supported=True), "bfloat16")

@@ -1,4 +1,4 @@
-"""A level's kernels, called one by one through the addresses in its table: native/kernels.hpp in ctypes."""
+"""Calls a level's kernels through its table: native/kernels.hpp in ctypes."""
 
 import ctypes
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openbei import _native
 from openbei.quant import SCHEMES
 from openbei.quant.scheme import padded
 from openbei.spec import DType
@@ -20,14 +21,14 @@ Doubles = NDArray[np.float64]
 
 P, N, E, F = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_float
 
-Activation = IntEnum("Activation", "none gelu gelu_tanh relu sigmoid silu tanh", start=0)
-Epilogue = IntEnum("Epilogue", "activate widen multiply add grow maximize", start=0)
+ACTIVATIONS = {name: value for value, name in enumerate(_native.activations)}
+POOLINGS = {name: value for value, name in enumerate(_native.poolings)}
+Epilogue = IntEnum("Epilogue", "activate activate_float32 multiply add_residual accumulate max_pool", start=0)
 NormKind = IntEnum("NormKind", "none layer rms unit", start=0)
-NormTarget = IntEnum("NormTarget", "activations floats grow add", start=0)
-Pooling = IntEnum("Pooling", "tokens cls max mean mean_sqrt_len weighted_mean last_token", start=0)
+NormTarget = IntEnum("NormTarget", "activations float32 accumulate add_residual", start=0)
 
-FAR = 2**64 - 1
-"""How far a token sees that sees all."""
+EVERYTHING = 2**64 - 1
+"""The window of a token that attends to all tokens."""
 
 
 def fields(names: str, kind: Any) -> list[tuple[str, Any]]:
@@ -38,18 +39,19 @@ class LinearArgs(ctypes.Structure):
     _fields_ = (
         fields("x", P) + fields("x_stride", N) + fields("weight bias", P)
         + fields("rows in_features panel_begin panel_end", N) + fields("epilogue activation", E)
-        + fields("residual", P) + fields("residual_stride", N) + fields("maxima_of y", P) + fields("y_stride", N)
+        + fields("residual", P) + fields("residual_stride", N) + fields("max_pool_rows y", P) + fields("y_stride", N)
     )  # fmt: skip
 
 
 class RelativeTables(ctypes.Structure):
-    _fields_ = fields("rows keys queries", P) + fields("num_rows", N)
+    _fields_ = fields("row_of_distance keys queries", P) + fields("num_rows", N)
 
 
 class AttentionArgs(ctypes.Structure):
     _fields_ = (
-        fields("rows", P) + fields("stride key value", N) + fields("queries", P) + fields("query_stride head", N)
-        + fields("context", P) + fields("context_stride num_tokens query_begin query_end head_dim before after", N)
+        fields("x", P) + fields("x_stride key_column value_column", N) + fields("queries", P)
+        + fields("query_stride head", N) + fields("context", P)
+        + fields("context_stride num_tokens query_begin query_end head_dim window_before window_after", N)
         + fields("scale softcap", F) + fields("bias", P) + fields("relative", RelativeTables) + fields("scratch", P)
     )  # fmt: skip
 
@@ -62,9 +64,9 @@ class NormArgs(ctypes.Structure):
     )  # fmt: skip
 
 
-class TurnArgs(ctypes.Structure):
+class RopeArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride rows heads head_dim dim", N) + fields("norm", E)
+        fields("x", P) + fields("x_stride rows heads head_dim rotary_dim", N) + fields("norm", E)
         + fields("norm_weight norm_bias", P) + fields("norm_eps", F) + fields("norm_width", N)
         + fields("cosines sines positions", P)
     )  # fmt: skip
@@ -80,41 +82,41 @@ class EmbedArgs(ctypes.Structure):
 
 class PoolArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride num_tokens num_unpooled width", N) + fields("pooling", E)
-        + fields("widen", ctypes.c_bool) + fields("y", P) + fields("y_stride", N)
+        fields("x", P) + fields("x_stride num_tokens num_excluded width", N) + fields("pooling", E)
+        + fields("writes_float32", ctypes.c_bool) + fields("y", P) + fields("y_stride", N)
     )  # fmt: skip
 
 
 class Kernels(ctypes.Structure):
     _fields_ = [
         ("activation_bytes", N),
-        ("fewest_rows", N),
-        ("thread_bytes", ctypes.CFUNCTYPE(N, N)),
+        ("min_block_rows", N),
+        ("product_scratch_bytes", ctypes.CFUNCTYPE(N, N)),
         ("enter", ctypes.CFUNCTYPE(None, P)),
         ("leave", ctypes.CFUNCTYPE(None)),
         ("linear", ctypes.CFUNCTYPE(None, ctypes.POINTER(LinearArgs))),
         ("attention_scratch_bytes", ctypes.CFUNCTYPE(N, N, N, N)),
-        ("pack_head", ctypes.CFUNCTYPE(None, ctypes.POINTER(AttentionArgs))),
+        ("pack_keys_values", ctypes.CFUNCTYPE(None, ctypes.POINTER(AttentionArgs))),
         ("attend", ctypes.CFUNCTYPE(None, ctypes.POINTER(AttentionArgs))),
         ("norm", ctypes.CFUNCTYPE(None, ctypes.POINTER(NormArgs))),
-        ("turn", ctypes.CFUNCTYPE(None, ctypes.POINTER(TurnArgs))),
+        ("rope", ctypes.CFUNCTYPE(None, ctypes.POINTER(RopeArgs))),
         ("embed", ctypes.CFUNCTYPE(None, ctypes.POINTER(EmbedArgs))),
         ("pool", ctypes.CFUNCTYPE(None, ctypes.POINTER(PoolArgs))),
         ("peak", ctypes.CFUNCTYPE(ctypes.c_double, N)),
     ]
 
 
-STRUCTURES = (LinearArgs, RelativeTables, AttentionArgs, NormArgs, TurnArgs, EmbedArgs, PoolArgs, Kernels)
+STRUCTURES = (LinearArgs, RelativeTables, AttentionArgs, NormArgs, RopeArgs, EmbedArgs, PoolArgs, Kernels)
 
 
 def arguments(structure: Any, given: dict[str, Any]) -> Any:
-    """A structure of what is given: arrays become the addresses of their first elements, what is missing zeros."""
+    """A structure with these fields: arrays become the addresses of their first elements, missing fields zeros."""
     return structure(**{name: x.ctypes.data if isinstance(x, np.ndarray) else x for name, x in given.items()})
 
 
 @dataclass(frozen=True)
 class Level:
-    """The table at an address, and the dtype of the weights that it reads."""
+    """The table at an address, and the dtype of the weights that its kernels read."""
 
     address: int
     dtype: DType
@@ -130,11 +132,11 @@ class Level:
 
     @property
     def rounding(self) -> float:
-        """What storing an activation changes it by at most, relative to it."""
+        """The largest relative change of an activation when it is stored."""
         return 2.0**-24 if self.activations == np.float32 else 2.0**-8
 
     def rows(self, values: ArrayLike, *, beyond: float = 1000.0, dtype: Any = None, more: int = 0) -> Array:
-        """Rows as kernels take them: whole blocks of 32 rows and columns and `more` columns, all of them finite."""
+        """Rows as kernels read them: padded to multiples of 32 rows and columns, plus `more` columns, all finite."""
         values = np.asarray(values)
         shape = (padded(values.shape[0]), padded(values.shape[1]) + more)
         out = np.full(shape, beyond, dtype or self.activations)
@@ -142,48 +144,48 @@ class Level:
         return out
 
     def stored(self, values: ArrayLike) -> Doubles:
-        """Values as activations hold them."""
+        """Values after rounding to the activation type."""
         return np.asarray(values).astype(np.float32).astype(self.activations).astype(np.float64)
 
     def weights(self, values: ArrayLike) -> tuple[Array, Doubles]:
-        """A packed weight [N, K], and what it stands for."""
+        """A packed weight [N, K], and its values after rounding to the dtype."""
         values = np.asarray(values, np.float32)
         scheme = SCHEMES[self.dtype]
         return scheme.pack(values), scheme.cast(values).astype(np.float64)
 
     def call(self, kernel: str, **given: Any) -> None:
-        """One kernel that takes one structure."""
-        structures = {"linear": LinearArgs, "norm": NormArgs, "turn": TurnArgs, "embed": EmbedArgs, "pool": PoolArgs}
+        """Calls a kernel with a structure of these fields."""
+        structures = {"linear": LinearArgs, "norm": NormArgs, "rope": RopeArgs, "embed": EmbedArgs, "pool": PoolArgs}
         with self._thread():
             getattr(self.kernels, kernel)(ctypes.byref(arguments(structures[kernel], given)))
 
     def attend(self, **given: Any) -> None:
-        """A head packed, and then attended to."""
+        """Packs an attention head's keys and values, and attends to them."""
         relative = given.pop("relative", RelativeTables())
         size = self.kernels.attention_scratch_bytes(given["num_tokens"], given["head_dim"], relative.num_rows)
         scratch = aligned(size)
         with self._thread():
             args = arguments(AttentionArgs, {**given, "relative": relative, "scratch": scratch})
-            self.kernels.pack_head(ctypes.byref(args))
+            self.kernels.pack_keys_values(ctypes.byref(args))
             self.kernels.attend(ctypes.byref(args))
 
     @contextmanager
     def _thread(self) -> Iterator[None]:
-        memory = aligned(self.kernels.thread_bytes(8192))
+        memory = aligned(self.kernels.product_scratch_bytes(8192))
         self.kernels.enter(memory.ctypes.data)
         yield
         self.kernels.leave()
 
 
 def aligned(num_bytes: int) -> Array:
-    """Memory that begins at a cache line, full of numbers that are not finite."""
+    """Memory that begins at a cache line, filled with NaN."""
     memory = np.full(num_bytes + 64, 0xFF, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + num_bytes]
 
 
 def check(found: ArrayLike, expected: ArrayLike, tolerance: ArrayLike) -> None:
-    """Within the tolerance each; a message says where it is worst."""
+    """Asserts that each element is within its tolerance; the message shows the worst one."""
     found, expected = np.asarray(found).astype(np.float64), np.asarray(expected, np.float64)
     assert found.shape == expected.shape
     share = np.abs(found - expected) / tolerance

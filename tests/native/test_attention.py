@@ -1,4 +1,4 @@
-"""The kernels of attention: one head of one sequence against softmax in float64, however far apart its scores are."""
+"""The attention kernels: one head of one sequence against softmax in float64, for any range of scores."""
 
 import math
 from typing import Any, Literal
@@ -9,19 +9,19 @@ import pytest
 from openbei.backends.positions import relative_rows
 from openbei.quant.scheme import padded
 from openbei.spec import Disentangled
-from tests.native.kernels import FAR, Array, Doubles, Level, RelativeTables, check
+from tests.native.kernels import EVERYTHING, Array, Doubles, Level, RelativeTables, check
 
 UNTOUCHED = 77.0
 SLACK = 64
-"""Numbers that may be read beyond both ends of a table by distance; kernels.hpp calls it bias_slack."""
+"""Elements that may be read past both ends of a table by distance: bias_slack in native/kernels.hpp."""
 
 FLOAT32 = 2.0**-23
 
 
 class Head:
-    """Queries, keys and values of a head among those of others, as a level stores them, and what it gives in float64.
+    """Queries, keys and values of a head next to other heads, as a level stores them, and its output in float64.
 
-    Queries are of other rows than keys and values where `num_queries` says so.
+    With `num_queries`, queries are not of the same rows as keys and values.
     """
 
     def __init__(
@@ -31,18 +31,18 @@ class Head:
         self.level, self.num_tokens, self.head_dim = level, num_tokens, head_dim
         self.queries = level.stored(rng.standard_normal((num_queries or num_tokens, head_dim)) * spread)
         self.keys, self.values = (level.stored(rng.standard_normal((num_tokens, head_dim))) for _ in range(2))
-        self.scale, self.softcap, self.before, self.after = head_dim**-0.5, 0.0, FAR, FAR
-        self.bias: Doubles | None = None  # by distance, that of 0 in the middle
-        self.added: Doubles | None = None  # to scores, before the scale
+        self.scale, self.softcap, self.before, self.after = head_dim**-0.5, 0.0, EVERYTHING, EVERYTHING
+        self.bias: Doubles | None = None  # by distance, with distance 0 in the middle
+        self.added: Doubles | None = None  # to scores, before they are scaled
         self.relative = RelativeTables()
 
     @property
     def distances(self) -> Array:
-        """Of each key from each query."""
+        """The distance of each key from each query."""
         return np.arange(self.num_tokens) - np.arange(len(self.queries))[:, None]
 
     def scores(self, begin: int, end: int) -> Doubles:
-        """float64 [queries, keys], -inf where a query does not see a key."""
+        """float64 [queries, keys], -inf for keys outside the window."""
         scores, distances = self.queries[begin:end] @ self.keys.T, self.distances[begin:end]
         if self.added is not None:
             scores += self.added[begin:end]
@@ -55,13 +55,13 @@ class Head:
         return np.where(hidden, -np.inf, scores)
 
     def check(self, begin: int = 0, end: int | None = None) -> None:
-        """Holds the kernel against float64 for the queries from `begin` to `end`."""
+        """Compares the kernel with float64 for the queries from `begin` to `end`."""
         end = len(self.queries) if end is None else end
         scores = self.scores(begin, end)
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
         exact = weights @ self.values
-        # Scores are rounded to float32, and weights to what the level stores: both change a weight by a part of it.
+        # Scores are rounded to float32 and weights to the activation type; both change a weight by a relative amount.
         lengths = (np.linalg.norm(x, axis=1).max() for x in (self.queries, self.keys))
         size = np.abs(np.where(np.isfinite(scores), scores, 0)).max() + self.softcap + math.prod(lengths) * self.scale
         narrow = self.level.activations != np.float32
@@ -70,9 +70,9 @@ class Head:
         check(self.run(begin, end)[begin:end, : self.head_dim], exact, tolerance)
 
     def run(self, begin: int, end: int) -> Array:
-        """The context, [queries, wider than the head]; what is not the head's or asked for is left as it was."""
+        """The context, [queries, wider than the head]; asserts that everything outside the head's part is unchanged."""
         level, dim = self.level, self.head_dim
-        # Other heads' columns lie around the head's; 32 rows more can be read.
+        # The head's columns lie between those of other heads; 32 more rows can be read.
         key, value, query = 3, dim + 7, 5
         rows = np.full((padded(self.num_tokens) + 32, padded(2 * dim + 64)), 50.0, level.activations)
         rows[: self.num_tokens, key : key + dim] = self.keys
@@ -82,10 +82,10 @@ class Head:
         context = np.full((len(self.queries), dim + 40), UNTOUCHED, level.activations)
         bias = None if self.bias is None else np.pad(self.bias, SLACK, constant_values=1e20).astype(np.float32)
         level.attend(
-            rows=rows, stride=rows.shape[1], key=key, value=value, queries=queries[:, query:],
+            x=rows, x_stride=rows.shape[1], key_column=key, value_column=value, queries=queries[:, query:],
             query_stride=queries.shape[1], head=1, context=context, context_stride=context.shape[1],
-            num_tokens=self.num_tokens, query_begin=begin, query_end=end, head_dim=dim, before=self.before,
-            after=self.after, scale=self.scale, softcap=self.softcap, relative=self.relative,
+            num_tokens=self.num_tokens, query_begin=begin, query_end=end, head_dim=dim, window_before=self.before,
+            window_after=self.after, scale=self.scale, softcap=self.softcap, relative=self.relative,
             bias=None if bias is None else bias[len(bias) // 2 :],
         )  # fmt: skip
         rest = context.copy()
@@ -100,7 +100,7 @@ def test_shapes(level: Level, head_dim: int) -> None:
         Head(level, num_tokens, head_dim).check()
 
 
-def test_more_keys_than_are_held_at_once(level: Level) -> None:
+def test_more_keys_than_a_block(level: Level) -> None:
     for num_tokens in (511, 512, 513, 1100):
         Head(level, num_tokens, 20, num_queries=33).check()
 
@@ -113,37 +113,39 @@ def test_some_queries(level: Level) -> None:
         head.check(begin, end)
 
 
-def test_queries_of_other_rows(level: Level) -> None:
-    """As when no keys are made: all heads' queries attend to the rows themselves."""
+def test_queries_from_other_rows(level: Level) -> None:
+    """As in absorbed attention, where the queries of all heads attend to the rows themselves."""
     for num_queries in (1, 40):
         Head(level, 19, 96, num_queries=num_queries).check()
 
 
-@pytest.mark.parametrize("reach", [(0, 0), (5, 5), (FAR, 0), (0, FAR), (40, 0), (1, 64), (33, 31), (2000, 2000)])
-def test_reach(level: Level, reach: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "window", [(0, 0), (5, 5), (EVERYTHING, 0), (0, EVERYTHING), (40, 0), (1, 64), (33, 31), (2000, 2000)]
+)
+def test_window(level: Level, window: tuple[int, int]) -> None:
     for num_tokens, begin in ((3, 0), (33, 0), (100, 0), (600, 490)):
         head = Head(level, num_tokens, 16)
-        head.before, head.after = reach
+        head.before, head.after = window
         head.check(begin)
 
 
 @pytest.mark.parametrize("spread", [0.0, 1e-20, 30.0, 1000.0])
 def test_scores_far_apart(level: Level, spread: float) -> None:
-    """From those that weigh the same to those of which one takes all."""
+    """From scores whose weights are all the same to scores of which one gets all the weight."""
     for num_tokens in (2, 33, 65):
         Head(level, num_tokens, 32, spread=spread).check()
 
 
 @pytest.mark.parametrize("step", [0.01, -0.01, 1.0, -1.0, 40.0, -40.0])
 def test_scores_that_rise_or_fall(level: Level, step: float) -> None:
-    """The maximum of a later block of keys is higher by a little, by more than float32's exponents hold, or lower."""
+    """The maximum of a later block is a little higher, higher by more than the range of float32, or lower."""
     head = Head(level, 1100, 8, num_queries=3)
     head.keys[:, 0] = level.stored(np.arange(1100) * step)
     head.queries[:, 0] = head.scale = 1.0
     head.check()
 
 
-def test_scores_that_are_all_large_and_the_same(level: Level) -> None:
+def test_scores_that_are_large_and_equal(level: Level) -> None:
     head = Head(level, 40, 32)
     head.queries[:], head.keys[:] = 64.0, 32.0
     head.check()
@@ -172,13 +174,13 @@ def test_bias(level: Level, softcap: float) -> None:
 @pytest.mark.parametrize("terms", [("c2p",), ("p2c",), ("c2p", "p2c")])
 @pytest.mark.parametrize(("num_tokens", "span"), [(1, 7), (33, 40), (90, 7), (90, 200), (530, 40)])
 def test_relative_tables(level: Level, num_tokens: int, span: int, terms: tuple[Literal["c2p", "p2c"], ...]) -> None:
-    """Tables of two heads, of which this is the second."""
+    """The tables hold two heads; the head under test is the second."""
     head = Head(level, num_tokens, 12)
     bias = Disentangled(span=span, max_distance=max(300, 2 * span), terms=terms)
     by_distance = relative_rows(bias, num_tokens)
     rows = by_distance[head.distances + num_tokens]
     rng = np.random.default_rng(2)
-    kept: dict[str, Any] = {"rows": np.pad(by_distance, SLACK, mode="edge")}
+    kept: dict[str, Any] = {"row_of_distance": np.pad(by_distance, SLACK, mode="edge")}
     added = np.zeros(rows.shape)
     for term, name, x in (("c2p", "keys", head.queries), ("p2c", "queries", head.keys)):
         if term in terms:
@@ -188,9 +190,9 @@ def test_relative_tables(level: Level, num_tokens: int, span: int, terms: tuple[
             taken = np.take_along_axis(products, rows if is_c2p else rows.T, axis=1)
             added += taken if is_c2p else taken.T
     head.added, head.before, head.scale = added, 70, 1 / 6
-    middle = kept["rows"][len(kept["rows"]) // 2 :]
+    middle = kept["row_of_distance"][len(kept["row_of_distance"]) // 2 :]
     head.relative = RelativeTables(
-        rows=middle.ctypes.data, num_rows=bias.num_rows,
-        **{name: table.ctypes.data for name, table in kept.items() if name != "rows"},
+        row_of_distance=middle.ctypes.data, num_rows=bias.num_rows,
+        **{name: table.ctypes.data for name, table in kept.items() if name != "row_of_distance"},
     )  # fmt: skip
     head.check()

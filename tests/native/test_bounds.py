@@ -1,4 +1,4 @@
-"""Inputs of the compiled module one past each limit: every one is an exception, none is read or written beyond."""
+"""Inputs of the compiled module just past each limit raise an exception, and nothing out of bounds is accessed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -38,13 +38,13 @@ def encoder(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> _native.Enco
 
 
 def batch(**changes: Any) -> Batch:
-    """Two sequences, of the longest length and of 3, whose ids and types are the last ones that there are."""
+    """Two sequences, of the maximum length and of 3 tokens, with the largest valid ids and types."""
     given: Batch = {
         "ids": np.full(LIMIT + 3, 210, np.int32),
         "cu_seqlens": np.array([0, LIMIT, LIMIT + 3], np.int32),
         "types": np.ones(LIMIT + 3, np.int32),
-        "unpooled": np.array([LIMIT - 1, 2], np.int32),
-        "tokens": False,
+        "num_excluded": np.array([LIMIT - 1, 2], np.int32),
+        "skips_head": False,
         "out": np.full((2, 64), np.nan, np.float32),
     }
     return given | changes
@@ -75,9 +75,9 @@ BAD_VALUES: dict[str, tuple[Batch, str]] = {
     "type past the last": (changed("types", 0, 2), "token type 2 is outside"),
     "last type past the last": (changed("types", -1, 2), "token type 2 is outside"),
     "type below zero": (changed("types", 3, -1), "token type -1 is outside"),
-    "a type too few": (batch(types=np.zeros(LIMIT + 2, np.int32)), "a type is needed for each token"),
-    "a type too many": (batch(types=np.zeros(LIMIT + 4, np.int32)), "a type is needed for each token"),
-    "no types": (batch(types=ints()), "a type is needed for each token"),
+    "a type too few": (batch(types=np.zeros(LIMIT + 2, np.int32)), "there are 14 types for 15 tokens"),
+    "a type too many": (batch(types=np.zeros(LIMIT + 4, np.int32)), "there are 16 types for 15 tokens"),
+    "no types": (batch(types=ints()), "there are 0 types for 15 tokens"),
     "a token too many": (batch(ids=np.zeros(LIMIT + 4, np.int32), types=None), "cu_seqlens must run from 0"),
     "a token too few": (batch(ids=np.zeros(LIMIT + 2, np.int32), types=None), "cu_seqlens must run from 0"),
     "no bounds": (batch(cu_seqlens=ints()), "cu_seqlens must run from 0"),
@@ -91,17 +91,17 @@ BAD_VALUES: dict[str, tuple[Batch, str]] = {
     "an empty sequence": (changed("cu_seqlens", 1, 0), "sequence 0 has 0 tokens, the limits are 1 and 12"),
     "bounds whose difference overflows": (
         batch(cu_seqlens=ints(0, 1, -(2**31), 15)), "sequence 1 has -2147483649 tokens"),
-    "all unpooled": (changed("unpooled", 0, LIMIT), "of sequence 0 12 tokens are not pooled"),
-    "all of the last unpooled": (changed("unpooled", 1, 3), "of sequence 1 3 tokens are not pooled"),
-    "unpooled below zero": (changed("unpooled", 0, -1), "of sequence 0 -1 tokens are not pooled"),
-    "an unpooled too few": (batch(unpooled=ints(0)), "a number is needed for each sequence"),
-    "an unpooled too many": (batch(unpooled=ints(0, 0, 0)), "a number is needed for each sequence"),
+    "all excluded": (changed("num_excluded", 0, LIMIT), "sequence 0 excludes 12 tokens .* limits are 0 and 11"),
+    "all of the last excluded": (changed("num_excluded", 1, 3), "sequence 1 excludes 3 tokens .* limits are 0 and 2"),
+    "excluded below zero": (changed("num_excluded", 0, -1), "sequence 0 excludes -1 tokens .* limits are 0 and 11"),
+    "an excluded too few": (batch(num_excluded=ints(0)), "num_excluded has 1 elements for 2 sequences"),
+    "an excluded too many": (batch(num_excluded=ints(0, 0, 0)), "num_excluded has 3 elements for 2 sequences"),
     "a row too few": (batch(out=np.zeros((1, 64), np.float32)), r"the output must be \[2, 64\]"),
     "a row too many": (batch(out=np.zeros((3, 64), np.float32)), r"the output must be \[2, 64\]"),
     "a column too few": (batch(out=np.zeros((2, 63), np.float32)), r"the output must be \[2, 64\]"),
     "a column too many": (batch(out=np.zeros((2, 65), np.float32)), r"the output must be \[2, 64\]"),
     "columns without padding": (batch(out=np.zeros((2, HIDDEN), np.float32)), r"the output must be \[2, 64\]"),
-    "rows for sequences": (batch(tokens=True), r"the output must be \[15, 64\]"),
+    "rows for sequences": (batch(skips_head=True), r"the output must be \[15, 64\]"),
     "rows for tokens": (batch(out=np.zeros((15, 64), np.float32)), r"the output must be \[2, 64\]"),
 }  # fmt: skip
 
@@ -111,7 +111,7 @@ BAD_ARRAYS: dict[str, Batch] = {
     **{f"{name} of two dimensions": batch(**{name: batch()[name][None]}) for name in ("ids", "cu_seqlens", "types")},
     **{f"{name} missing": batch(**{name: None}) for name in ("ids", "cu_seqlens", "out")},
     "every second id": batch(ids=np.zeros(2 * LIMIT + 6, np.int32)[::2]),
-    "unpooled of int64": batch(unpooled=np.zeros(2, np.int64)),
+    "num_excluded of int64": batch(num_excluded=np.zeros(2, np.int64)),
     "output of float64": batch(out=np.zeros((2, 64))),
     "output of float16": batch(out=np.zeros((2, 64), np.float16)),
     "output of one dimension": batch(out=np.zeros(128, np.float32)),
@@ -122,10 +122,12 @@ BAD_ARRAYS: dict[str, Batch] = {
 
 
 def test_at_the_limits(encoder: _native.Encoder) -> None:
-    for given in (batch(), batch(types=None), batch(unpooled=None), batch(types=None, unpooled=None)):
+    for given in (batch(), batch(types=None), batch(num_excluded=None), batch(types=None, num_excluded=None)):
         encoder.run(**given)
         assert np.isfinite(given["out"][:, :HIDDEN]).all()
-    encoder.run(**batch(ids=ints(), cu_seqlens=ints(0), types=None, unpooled=None, out=np.zeros((0, 64), np.float32)))
+    encoder.run(
+        **batch(ids=ints(), cu_seqlens=ints(0), types=None, num_excluded=None, out=np.zeros((0, 64), np.float32))
+    )
 
 
 @pytest.mark.parametrize(("given", "message"), BAD_VALUES.values(), ids=BAD_VALUES)
@@ -142,7 +144,7 @@ def test_arrays_of_another_kind(given: Batch, encoder: _native.Encoder) -> None:
         encoder.run(**given)
 
 
-def test_a_model_without_types_knows_type_zero(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_a_model_without_types_accepts_type_zero(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     encoder = encoder_over(make_engine_dir(make_spec(HIDDEN, 3, 12, 50, max_positions=LIMIT, type_vocab_size=0)))
     encoder.run(**batch(types=np.zeros(LIMIT + 3, np.int32)))
     with pytest.raises(ValueError, match="token type 1 is outside the vocabulary of 1"):
@@ -166,7 +168,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "attention": Attention(**ATTENTION, bias=BucketBias(num_buckets=32, max_distance=128)),
         "convolution": Convolution(width=3, activation="tanh"), "experts": Experts(count=2, top_k=1, layers=(1,)),
     },
-    "turning, gated, sandwich": {
+    "rotary, gated, sandwich": {
         "attention": Attention(**ATTENTION, rotary=Rotary(frequencies=(1.0, 0.5)), norm=LayerNorm(eps=1e-6)),
         "mlp": GatedMLP(intermediate_size=50, activation="silu"), "placement": "sandwich",
         "positions": NoPositions(max_positions=LIMIT),
@@ -180,10 +182,10 @@ MODELS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("model", MODELS)
-def test_every_tensor_has_to_fit(
+def test_every_tensor_is_checked(
     model: str, dtype: Any, make_spec: MakeSpec, make_engine_dir: Callable[..., EngineDir]
 ) -> None:
-    """Each in turn is too short or too long, of the same bytes in another shape or type, or not in C order."""
+    """Each tensor in turn is too short, too long, of another shape or type, or not in C order."""
     whole = make_engine_dir(make_spec(HIDDEN, 3, 12, 50, max_positions=LIMIT, **MODELS[model]), dtype)
     encoder_over(whole)
     for name, tensor in whole.tensors.items():
@@ -192,12 +194,12 @@ def test_every_tensor_has_to_fit(
         flat, other_type = tensor.reshape(-1), np.int16 if tensor.dtype.itemsize == 2 else np.int32
         shapes = [flat[:-1], np.concatenate([flat, flat[:1]]), tensor[None], tensor[:-1]]
         for other in (*shapes, tensor.astype(np.float64), *([] if "absorbed" in name else [tensor.view(other_type)])):
-            spoilt = EngineDir(whole.path, whole.manifest, {**whole.tensors, name: other})
+            changed_dir = EngineDir(whole.path, whole.manifest, {**whole.tensors, name: other})
             if other.dtype == other_type and other_type == np.int16:
-                continue  # bfloat16 goes in as 16 bits, whatever they are
+                continue  # bfloat16 is passed as uint16
             with pytest.raises(ValueError, match=rf"tensor {name} is \w+ \[.*\], not \w+ \[.*\]"):
-                encoder_over(spoilt)
-        apart = np.repeat(tensor, 2, axis=-1)[..., ::2]
-        spoilt = EngineDir(whole.path, whole.manifest, {**whole.tensors, name: apart})
+                encoder_over(changed_dir)
+        strided = np.repeat(tensor, 2, axis=-1)[..., ::2]
+        changed_dir = EngineDir(whole.path, whole.manifest, {**whole.tensors, name: strided})
         with pytest.raises(ValueError, match=rf"tensor {name} is not an array in C order"):
-            encoder_over(spoilt)
+            encoder_over(changed_dir)

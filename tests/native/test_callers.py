@@ -1,4 +1,4 @@
-"""An encoder among threads and processes, and short of memory: no crash, and the next answer is right."""
+"""An encoder with many callers, in child processes, and out of memory: no crash, and the next result is right."""
 
 import json
 import subprocess
@@ -43,15 +43,17 @@ def memory_kb(of):
 """
 
 
-def told_by(program: str) -> Any:
-    """What a process of its own prints as JSON: a crash there is a failure here, and not the end of all tests."""
+def output_of(program: str) -> Any:
+    """What a separate process prints, as JSON. A crash there fails the test, and does not end the test run."""
     done = subprocess.run([sys.executable, "-c", SETUP + program], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stderr[-2000:]}"
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_callers_at_once_get_what_one_gets(threads: int, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_concurrent_callers_get_the_same_results(
+    threads: int, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
     spec = make_spec()
     engine = NativeEngine(encoder_over(make_engine_dir(spec), threads=threads), spec, "float32")
     rng = np.random.default_rng(1)
@@ -68,9 +70,9 @@ def test_callers_at_once_get_what_one_gets(threads: int, make_spec: MakeSpec, ma
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_child_process_gets_what_its_parent_gets(threads: int) -> None:
-    """Forked while another thread runs a batch; the child ends as any process does."""
-    told = told_by(f"""
+def test_a_child_process_gets_the_same_results(threads: int) -> None:
+    """It is forked while another thread runs a batch."""
+    output = output_of(f"""
 engine = load({threads})
 wanted = engine.run(batch(30, 5, 77))
 others = threading.Thread(target=lambda: [engine.run(batch(300, 200)) for _ in range(30)])
@@ -86,30 +88,30 @@ for _ in range(4):
 others.join()
 print(json.dumps([results, bool(np.array_equal(engine.run(batch(30, 5, 77)), wanted))]))
 """)
-    assert told == [[0] * 4, True]
+    assert output == [[0] * 4, True]
 
 
 def test_a_thread_that_cannot_start() -> None:
-    """The limit on address space has no room for so many stacks."""
-    told = told_by("""
+    """Address space is limited, so that there is no room for so many stacks."""
+    output = output_of("""
 before = len(os.listdir("/proc/self/task"))
 resource.setrlimit(resource.RLIMIT_AS, (memory_kb("VmSize") * 1024 + 200_000_000, resource.RLIM_INFINITY))
 try:
     native.load(engine_dir, isa=None, threads=500)
-    said = "nothing"
+    message = "nothing"
 except BackendError as error:
-    said = error.message
+    message = error.message
 left = len(os.listdir("/proc/self/task")) - before
-print(json.dumps([said, left, load(2).run(batch(3)).shape]))
+print(json.dumps([message, left, load(2).run(batch(3)).shape]))
 """)
-    said, left, shape = told
-    assert "of 500 cannot start" in said
+    message, left, shape = output
+    assert "of 500 cannot start" in message
     assert (left, shape) == (0, [1, 64])
 
 
-def test_a_batch_after_one_without_memory() -> None:
-    """At each limit the batch ends in an error or right, and the next one right."""
-    told = told_by("""
+def test_a_batch_after_running_out_of_memory() -> None:
+    """At each limit the batch raises an error or is right, and the next batch is right."""
+    output = output_of("""
 engine = load(2)
 small, large = batch(30, 5), batch(8192)
 wanted, wanted_large = engine.run(small), load(2).run(large)
@@ -124,16 +126,16 @@ for mb in (0, 1, 2, 4, 6, 8, 10, 12, 14, 18, 22, 26, 30, 100):
     outcomes.append([outcome, bool(np.array_equal(engine.run(small), wanted))])
 print(json.dumps(outcomes))
 """)
-    assert told[0][0] == "refused"
-    assert told[-1][0] is True
-    assert {outcome for outcome, _ in told} == {"refused", True}
-    assert all(then for _, then in told)
+    assert output[0][0] == "refused"
+    assert output[-1][0] is True
+    assert {outcome for outcome, _ in output} == {"refused", True}
+    assert all(then for _, then in output)
 
 
-def test_only_threads_with_work_have_memory() -> None:
-    """One text of 8,192 tokens: that of 32 threads is not far from that of one."""
+def test_only_threads_with_work_use_memory() -> None:
+    """For one text of 8,192 tokens, 32 threads use little more memory than one."""
     grown = [
-        told_by(f"""
+        output_of(f"""
 engine = load({threads})
 engine.run(batch(3))
 before = memory_kb("VmRSS")
@@ -145,8 +147,8 @@ print(memory_kb("VmRSS") - before)
     assert grown[1] < 12 * grown[0], f"{grown} kB"
 
 
-def test_memory_is_given_back_after_a_large_batch() -> None:
-    told = told_by("""
+def test_memory_is_freed_after_a_large_batch() -> None:
+    output = output_of("""
 engine = load(2)
 engine.run(batch(3))
 before = memory_kb("VmRSS")
@@ -156,12 +158,12 @@ for _ in range(130):
     engine.run(batch(3))
 print(json.dumps([large, memory_kb("VmRSS") - before]))
 """)
-    large, left = told
+    large, left = output
     assert large > 8_000
-    assert left < large / 4, f"{left} kB of {large} kB are kept"
+    assert left < large / 4, f"{left} kB of {large} kB are still used"
 
 
-def test_errors_have_the_packages_types(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_errors_are_engine_errors(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     spec = make_spec()
     engine = NativeEngine(encoder_over(make_engine_dir(spec)), spec, "float32")
     types = np.full(2, 2, np.int32)

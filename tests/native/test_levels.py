@@ -1,4 +1,4 @@
-"""Every instruction-set level that this CPU has, or that can be emulated on it, against the reference backend."""
+"""Every instruction-set level that this CPU supports, or that can be emulated, against the reference backend."""
 
 import ctypes
 from dataclasses import replace
@@ -39,10 +39,10 @@ from openbei.spec import (
     UnitNorm,
 )
 from tests.dense_rows import dense_rows
-from tests.native.conftest import OFFERED, MakeEngineDir, MakeSpec
+from tests.native.conftest import SUPPORTED, MakeEngineDir, MakeSpec
 from tests.same_embedding import worst_cosine
 
-# hidden, heads, head_dim, inner: multiples of every tile, of none, single columns, odd and wide heads, many depths
+# hidden, heads, head_dim, inner: multiples of every tile size and of none, odd and wide heads, many depths
 SHAPES = [
     (64, 2, 32, 96),
     (384, 12, 32, 1536),
@@ -73,9 +73,9 @@ def random_batch(lengths: list[int], seed: int = 1) -> PackedBatch:
     return PackedBatch.pack(Sequence(rng.integers(0, 211, n).astype(np.int32), n) for n in lengths)
 
 
-def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, tokens: bool = True, rows: int = 0) -> Vectors:
+def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, skips_head: bool = True, rows: int = 0) -> Vectors:
     out = np.full((rows or batch.num_tokens, padded(width)), np.nan, np.float32)
-    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_unpooled, tokens, out)
+    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_unpooled, skips_head, out)
     return out[:, :width]
 
 
@@ -84,13 +84,13 @@ def check_tokens(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[
     expected = ReferenceEngine(engine_dir).run(batch, "tokens")
     actual = run(encoder, batch, engine_dir.manifest.spec.hidden_size)
     if engine_dir.manifest.spec.experts and engine_dir.manifest.dtype == "bfloat16":
-        # Rounding gives a token in some hundreds to another expert.
+        # Rounding sends about one token in some hundred to another expert.
         order = np.argsort(np.square(actual - expected).sum(axis=1))[: -(-batch.num_tokens * 98 // 100)]
         actual, expected = actual[order], expected[order]
     assert worst_cosine(actual, expected) >= {"float32": 0.99999, "bfloat16": 0.999}[engine_dir.manifest.dtype]
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_shapes_agree_with_reference(
@@ -100,7 +100,7 @@ def test_shapes_agree_with_reference(
     check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=2), [1, 17, 45, 33])
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_lengths_agree_with_reference(
@@ -112,12 +112,12 @@ def test_lengths_agree_with_reference(
 
 @pytest.mark.parametrize("lengths", [[17], [100] * 4, [60] * 8, [600, 300, 20], [40] * 60], ids=str)
 def test_teams_of_several_threads(lengths: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    """Teams of eight, two and one; more threads than processors perhaps."""
+    """Teams of eight, two and one threads, possibly more threads than processors."""
     engine_dir = make_engine_dir(make_spec(64, 2, 32, 96))
     check_tokens(engine_dir, encoder_over(engine_dir, threads=8), lengths)
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("activation", get_args(Activation))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_activations_agree_with_reference(
@@ -158,8 +158,8 @@ HEADS: dict[str, Head] = {
 def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int], at_least: float) -> None:
     spec = engine_dir.manifest.spec
     batch = random_batch(lengths)
-    unpooled = np.minimum(np.diff(batch.cu_seqlens) - 1, np.resize([0, 3, 5, 60], len(lengths))).astype(np.int32)
-    batch = PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % max(spec.type_vocab_size, 1), unpooled)
+    excluded = np.minimum(np.diff(batch.cu_seqlens) - 1, np.resize([0, 3, 5, 60], len(lengths))).astype(np.int32)
+    batch = PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % max(spec.type_vocab_size, 1), excluded)
     output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
     expected = ReferenceEngine(engine_dir).run(batch, output)
     actual = NativeEngine(encoder, spec, engine_dir.manifest.dtype).run(batch, output)
@@ -173,7 +173,7 @@ def dense(rows: Rows) -> Vectors:
     return dense_rows(rows) if isinstance(rows, SparseVectors) else rows
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("head", HEADS)
 def test_heads_agree_with_reference(
@@ -185,7 +185,7 @@ def test_heads_agree_with_reference(
         check_head(engine_dir, encoder, lengths, 0.99999)
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("head", HEADS)
 def test_heads_in_bfloat16(isa: str, head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=HEADS[head]), "bfloat16")
@@ -193,14 +193,14 @@ def test_heads_in_bfloat16(isa: str, head: str, make_spec: MakeSpec, make_engine
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_sequence_alone_gets_the_same_from_its_head(
+def test_a_single_sequence_gets_the_same_head_output(
     head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     engine_dir = make_engine_dir(make_spec(head=HEADS[head]), "bfloat16")
     spec = engine_dir.manifest.spec
     engine = NativeEngine(encoder_over(engine_dir, threads=2), spec, "bfloat16")
     output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
-    most = 100 if "terms" in head else 20  # more than are run at once for term weights
+    most = 100 if "terms" in head else 20  # for term weights, more than are run at once
     batch = random_batch([7, 300, 1, 33, *range(2, most)])
     together = dense(engine.run(batch, output))
     row = 0
@@ -211,7 +211,7 @@ def test_a_sequence_alone_gets_the_same_from_its_head(
     assert row == len(together)
 
 
-def test_an_output_that_the_head_does_not_make(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_an_output_that_the_head_does_not_have(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     engine_dir = make_engine_dir(make_spec())
     for engine in (
         NativeEngine(encoder_over(engine_dir), engine_dir.manifest.spec, "float32"),
@@ -221,7 +221,7 @@ def test_an_output_that_the_head_does_not_make(make_spec: MakeSpec, make_engine_
             engine.run(random_batch([3]), "labels")
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("experts", [None, Experts(count=4, top_k=2, layers=(1,))], ids=["one mlp", "experts"])
 def test_alone_equals_in_batch(
@@ -238,7 +238,7 @@ def test_alone_equals_in_batch(
 
 FREQUENCIES = tuple(100.0 ** (-i / 6) for i in range(6))
 ROTARY, FASTER = Rotary(frequencies=FREQUENCIES), Rotary(frequencies=(0.3,) * 6)
-TURNING: dict[str, Any] = {"positions": NoPositions(max_positions=1100), "type_vocab_size": 0}
+NO_TABLES: dict[str, Any] = {"positions": NoPositions(max_positions=1100), "type_vocab_size": 0}
 
 
 def attention(**fields: Any) -> Attention:
@@ -247,23 +247,25 @@ def attention(**fields: Any) -> Attention:
 
 BOTH: tuple[Literal["c2p", "p2c"], ...] = ("c2p", "p2c")
 AXES: dict[str, dict[str, Any]] = {
-    "pre-norm, rotary": TURNING | {"placement": "pre", "attention": attention(rotary=ROTARY)},
-    "skipped norm": TURNING | {"placement": "pre", "skips_first_norm": True, "attention": attention(rotary=ROTARY)},
+    "pre-norm, rotary": NO_TABLES | {"placement": "pre", "attention": attention(rotary=ROTARY)},
+    "skipped norm": NO_TABLES | {"placement": "pre", "skips_first_norm": True, "attention": attention(rotary=ROTARY)},
     "no norm of embeddings": {"placement": "pre", "normalizes_embeddings": False, "embedding_scale": 3.0},
     "sandwich of RMS norms": {"placement": "sandwich", "norm": RMSNorm(eps=1e-6, offset=1.0)},
-    "causal, grouped heads": TURNING | {
+    "causal, grouped heads": NO_TABLES | {
         "placement": "pre", "norm": RMSNorm(eps=1e-5),
         "attention": attention(num_kv_heads=2, is_causal=True, rotary=ROTARY, norm=RMSNorm(eps=1e-6, offset=0.5)),
     },
-    "half of a head turns": TURNING | {"attention": attention(rotary=Rotary(frequencies=FREQUENCIES[:3], factor=1.2))},
+    "rotary embedding of half a head": NO_TABLES | {
+        "attention": attention(rotary=Rotary(frequencies=FREQUENCIES[:3], factor=1.2)),
+    },
     "gated": {"mlp": GatedMLP(intermediate_size=50, activation="silu")},
     "gated, pre-norm": {"placement": "pre", "mlp": GatedMLP(intermediate_size=70, activation="gelu_tanh")},
-    "local": TURNING | {
+    "local": NO_TABLES | {
         "attention": attention(rotary=ROTARY, local=LocalLayers(layers=(1,), reach=5, rotary=FASTER))
     },
     "local, causal": {"attention": attention(is_causal=True, local=LocalLayers(layers=(0, 1), reach=40))},
     "softcap and scale": {"attention": attention(softcap=2.0, scale=0.7)},
-    "ALiBi": TURNING | {"attention": attention(bias=DistanceBias(slopes=tuple(2.0**-i for i in range(1, 7))))},
+    "ALiBi": NO_TABLES | {"attention": attention(bias=DistanceBias(slopes=tuple(2.0**-i for i in range(1, 7))))},
     "layer norm of all heads": {
         "attention": attention(num_kv_heads=2, norm=LAYER_NORM, norms_all_heads=True), "adds_input_twice": True,
         "mlp": GatedMLP(intermediate_size=50, activation="gelu"),
@@ -276,7 +278,7 @@ AXES: dict[str, dict[str, Any]] = {
         "experts": Experts(count=4, top_k=2, layers=(1,)),
     },
     "buckets": {"attention": attention(bias=BucketBias(num_buckets=32, max_distance=128))},
-    "disentangled": TURNING | {"attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH))},
+    "disentangled": NO_TABLES | {"attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH))},
     "each distance": {"attention": attention(bias=Disentangled(span=500, terms=BOTH), scale=0.2)},
     "content to position": {"attention": attention(bias=Disentangled(span=24, terms=("c2p",)), softcap=3.0)},
     "position to content, grouped heads, local, causal": {
@@ -291,18 +293,18 @@ AXES: dict[str, dict[str, Any]] = {
         "mlp": GatedMLP(intermediate_size=50, activation="silu"),
     },
     "a convolution": {"convolution": Convolution(width=3, activation="tanh")},
-    "a wide convolution in the only layer": TURNING | {
+    "a wide convolution in the only layer": NO_TABLES | {
         "layers": 1, "convolution": Convolution(width=9, activation="gelu"),
         "attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH)),
     },
     "normalized experts, pre-norm": {
         "experts": Experts(count=5, top_k=3, layers=(0, 1), normalizes=True), "placement": "pre",
     },
-    "no layers": TURNING | {"layers": 0, "normalizes_embeddings": False},
+    "no layers": NO_TABLES | {"layers": 0, "normalizes_embeddings": False},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("axis", AXES)
 def test_axes_agree_with_reference(
@@ -314,7 +316,7 @@ def test_axes_agree_with_reference(
         check_tokens(engine_dir, encoder, lengths)
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("axis", AXES)
 def test_axes_in_bfloat16(isa: str, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
@@ -324,7 +326,7 @@ def test_axes_in_bfloat16(isa: str, axis: str, make_spec: MakeSpec, make_engine_
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("pooling", ["cls", "last_token", "mean", "weighted_mean"])
 @pytest.mark.parametrize("axis", AXES)
-def test_only_rows_that_are_read_leave_the_last_layer(
+def test_the_last_layer_computes_only_the_rows_that_the_head_reads(
     axis: str, pooling: Pooling, threads: int, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     spec = make_spec(72, 6, 12, 96, head=EmbeddingHead(poolings=(pooling,)), **AXES[axis])
@@ -334,7 +336,7 @@ def test_only_rows_that_are_read_leave_the_last_layer(
         check_head(engine_dir, encoder, lengths, 0.99999)
 
 
-BARE: dict[str, dict[str, Any]] = {
+ABSORBED: dict[str, dict[str, Any]] = {
     "plain": {},
     "grouped heads": {"num_kv_heads": 1},
     "scaled": {"num_kv_heads": 2, "scale": 0.7},
@@ -342,14 +344,14 @@ BARE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("bare", BARE)
+@pytest.mark.parametrize("shape", ABSORBED)
 @pytest.mark.parametrize("pooling", ["cls", "last_token"])
-def test_keys_and_values_that_are_not_made(
-    isa: str, threads: int, bare: str, pooling: Pooling, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+def test_absorbed_attention_agrees_with_reference(
+    isa: str, threads: int, shape: str, pooling: Pooling, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
-    heads = attention(**{"num_heads": 4, "num_kv_heads": 4, "head_dim": 32} | BARE[bare])
+    heads = attention(**{"num_heads": 4, "num_kv_heads": 4, "head_dim": 32} | ABSORBED[shape])
     spec = make_spec(96, inner=130, head=EmbeddingHead(poolings=(pooling,)), attention=heads)
     assert absorbs(spec)
     engine_dir = make_engine_dir(spec)
@@ -373,7 +375,7 @@ def test_keys_and_values_that_are_not_made(
         {"attention": attention(num_heads=2, num_kv_heads=2, head_dim=12)},
     ],
 )  # fmt: skip
-def test_keys_and_values_that_have_to_be_made(change: dict[str, Any], make_spec: MakeSpec) -> None:
+def test_models_that_cannot_use_absorbed_attention(change: dict[str, Any], make_spec: MakeSpec) -> None:
     assert absorbs(make_spec(head=EmbeddingHead(poolings=("cls",))))
     assert not absorbs(make_spec(**{"head": EmbeddingHead(poolings=("cls",))} | change))
 
@@ -389,16 +391,16 @@ def test_emulated_amx_agrees_with_reference(
 ) -> None:
     before = amx_emulator.instructions_executed()
     engine_dir = make_engine_dir(make_spec(*shape, layers=1), "bfloat16")
-    check_tokens(engine_dir, encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True), lengths)
+    check_tokens(engine_dir, encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True), lengths)
     assert amx_emulator.instructions_executed() > before
 
 
 def test_emulated_amx_packs_wide_rows_in_parts(
     amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
-    """Of 5120 columns a thread packs 128 rows at once, and these have 160 and 140."""
+    """With 5120 columns a thread packs 128 rows at once; the blocks here have 160 and 140."""
     engine_dir = make_engine_dir(make_spec(256, 4, 64, 5120, layers=1), "bfloat16")
-    check_tokens(engine_dir, encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True), [300])
+    check_tokens(engine_dir, encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True), [300])
 
 
 @pytest.mark.parametrize(
@@ -418,7 +420,7 @@ def test_emulated_amx_on_the_axes(
     axis: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
-    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
+    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
     check_tokens(engine_dir, encoder, [40, 3, 65])
 
 
@@ -427,23 +429,25 @@ def test_emulated_amx_on_the_heads(
     head: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS[head]), "bfloat16")
-    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
+    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
     check_head(engine_dir, encoder, [1, 40, 7], 0.998)
 
 
-def test_emulated_amx_without_keys_and_values(
+def test_emulated_amx_with_absorbed_attention(
     amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=EmbeddingHead(poolings=("cls",))), "bfloat16")
     assert absorbs(engine_dir.manifest.spec)
-    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_offered=True)
+    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
     check_head(engine_dir, encoder, [1, 40, 7], 0.998)
 
 
-@pytest.mark.parametrize("unpooled", [[3, 0], [-1, 0], [0], [0, 0, 0]])
-def test_something_is_left_to_pool(unpooled: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+@pytest.mark.parametrize("excluded", [[3, 0], [-1, 0], [0], [0, 0, 0]])
+def test_all_tokens_cannot_be_excluded_from_pooling(
+    excluded: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
     engine_dir = make_engine_dir(make_spec())
-    batch = replace(random_batch([3, 2]), num_unpooled=np.array(unpooled, np.int32))
+    batch = replace(random_batch([3, 2]), num_unpooled=np.array(excluded, np.int32))
     for engine in (
         NativeEngine(encoder_over(engine_dir), engine_dir.manifest.spec, "float32"),
         ReferenceEngine(engine_dir),
@@ -452,18 +456,18 @@ def test_something_is_left_to_pool(unpooled: list[int], make_spec: MakeSpec, mak
             engine.run(batch)
 
 
-@pytest.mark.parametrize("isa", OFFERED)
+@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("width", [33, 50, 84])
-def test_rows_without_spread(isa: str, width: int, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    """Their variance is no more than what rounding leaves of it, and never a negative number's root."""
+def test_rows_of_equal_numbers(isa: str, width: int, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    """Their variance is only rounding error; its square root must not be that of a negative number."""
     heads = attention(num_heads=1, num_kv_heads=1, head_dim=width, norm=LayerNorm(eps=1e-12))
-    engine_dir = make_engine_dir(make_spec(width, **TURNING | {"attention": heads}))
+    engine_dir = make_engine_dir(make_spec(width, **NO_TABLES | {"attention": heads}))
     for number in (3333.3, 77.7, 1e-3):
         engine_dir.tensors["embeddings.token"][:] = number  # type: ignore[index]
         assert np.isfinite(run(encoder_over(engine_dir, isa=isa), random_batch([3, 40]), width)).all()
 
 
-def test_levels_that_are_not_offered_are_refused(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_unsupported_levels_are_refused(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     engine_dir = make_engine_dir(make_spec())
     with pytest.raises(ValueError, match="not an instruction-set level"):
         encoder_over(engine_dir, isa="mmx")

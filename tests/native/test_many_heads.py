@@ -1,4 +1,4 @@
-"""Shapes past the usual ones through the native engine: many heads and few, wide ones, widths that no tile divides."""
+"""Unusual attention shapes: many heads, few wide heads, and widths that are not multiples of a tile."""
 
 from typing import Any
 
@@ -9,31 +9,31 @@ from openbei.backends.native import encoder_over
 from openbei.backends.reference import ReferenceEngine
 from openbei.engine_dir import EngineDir
 from openbei.spec import Attention, DType, LayerNorm, LocalLayers, NoPositions, RMSNorm, Rotary
-from tests.native.conftest import OFFERED, MakeEngineDir, MakeSpec
+from tests.native.conftest import SUPPORTED, MakeEngineDir, MakeSpec
 from tests.native.test_levels import random_batch, run
 from tests.same_embedding import worst_cosine
 
-TURNS = Rotary(frequencies=(1.0, 0.3, 0.1))
-EACH, EACH_RMS = {"norm": LayerNorm(eps=1e-6)}, {"norm": RMSNorm(eps=1e-6, offset=0.5)}
-ALL, ALL_RMS = EACH | {"norms_all_heads": True}, EACH_RMS | {"norms_all_heads": True}
+ROTARY = Rotary(frequencies=(1.0, 0.3, 0.1))
+EACH_HEAD, EACH_HEAD_RMS = {"norm": LayerNorm(eps=1e-6)}, {"norm": RMSNorm(eps=1e-6, offset=0.5)}
+ALL_HEADS, ALL_HEADS_RMS = EACH_HEAD | {"norms_all_heads": True}, EACH_HEAD_RMS | {"norms_all_heads": True}
 
-# hidden, heads, heads of keys and values, head_dim, and what else there is to attention
+# hidden size, heads, KV heads, head_dim, and other fields of the attention
 SHAPES: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
-    "17 heads": (100, 17, 17, 8, EACH_RMS),
-    "17 heads, all normalized at once": (70, 17, 17, 12, ALL_RMS | {"rotary": TURNS}),
-    "20 heads of 5 keys": (130, 20, 5, 72, EACH | {"rotary": TURNS}),
-    "20 heads of 10 keys, all normalized at once": (36, 20, 10, 20, ALL),
-    "24 heads, wide": (65, 24, 8, 96, EACH_RMS | {"rotary": TURNS, "is_causal": True}),
-    "24 heads of 1 key": (50, 24, 1, 33, {"rotary": TURNS}),
-    "32 heads": (48, 32, 32, 16, EACH | {"rotary": TURNS}),
-    "32 heads of 16 keys, local": (200, 32, 16, 24, ALL_RMS | {"local": LocalLayers(layers=(0,), reach=9)}),
-    "40 heads of 20 keys": (72, 40, 20, 10, EACH_RMS),
-    "3 heads, very wide": (99, 3, 3, 200, EACH_RMS | {"rotary": TURNS}),
+    "17 heads": (100, 17, 17, 8, EACH_HEAD_RMS),
+    "17 heads, norm over all": (70, 17, 17, 12, ALL_HEADS_RMS | {"rotary": ROTARY}),
+    "20 heads, 5 KV heads": (130, 20, 5, 72, EACH_HEAD | {"rotary": ROTARY}),
+    "20 heads, 10 KV heads, norm over all": (36, 20, 10, 20, ALL_HEADS),
+    "24 wide heads": (65, 24, 8, 96, EACH_HEAD_RMS | {"rotary": ROTARY, "is_causal": True}),
+    "24 heads, 1 KV head": (50, 24, 1, 33, {"rotary": ROTARY}),
+    "32 heads": (48, 32, 32, 16, EACH_HEAD | {"rotary": ROTARY}),
+    "32 heads, 16 KV heads, local": (200, 32, 16, 24, ALL_HEADS_RMS | {"local": LocalLayers(layers=(0,), reach=9)}),
+    "40 heads, 20 KV heads": (72, 40, 20, 10, EACH_HEAD_RMS),
+    "3 very wide heads": (99, 3, 3, 200, EACH_HEAD_RMS | {"rotary": ROTARY}),
 }
 
 
-def with_heads_of_many_sizes(engine_dir: EngineDir) -> EngineDir:
-    """Queries and keys that are 2 to the power of -4 to 4 as large in each head: norms of other heads' would show."""
+def with_heads_of_different_scales(engine_dir: EngineDir) -> EngineDir:
+    """Scales each head's queries and keys by 2^-4 to 2^4, so that a norm with another head's moments would show."""
     spec = engine_dir.manifest.spec
     rng = np.random.default_rng(3)
     attention = spec.attention
@@ -56,10 +56,10 @@ def test_agrees_with_reference(shape: str, dtype: DType, make_spec: MakeSpec, ma
     positions = {"positions": NoPositions(max_positions=300)} if attention.rotary else {}
     engine_dir = make_engine_dir(make_spec(hidden, inner=90, attention=attention, **positions), dtype)
     if attention.norm:
-        engine_dir = with_heads_of_many_sizes(engine_dir)
+        engine_dir = with_heads_of_different_scales(engine_dir)
     batch = random_batch([1, 2, 3, 31, 33, 65])
     expected = ReferenceEngine(engine_dir).run(batch, "tokens")
-    for isa in OFFERED:
+    for isa in SUPPORTED:
         for threads in (1, 2):
             found = run(encoder_over(engine_dir, isa=isa, threads=threads), batch, hidden)
             assert worst_cosine(found, expected) >= {"float32": 0.99999, "bfloat16": 0.999}[dtype], (isa, threads)

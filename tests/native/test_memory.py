@@ -1,4 +1,4 @@
-"""Memory: weights are mapped and never copied, activations grow with the length and not with its square."""
+"""Memory: weights are mapped and never copied, and activations grow linearly with the length of a text."""
 
 import json
 import re
@@ -44,10 +44,10 @@ def test_memory_of_long_texts(architecture: str, make_checkpoint: Callable[..., 
     checkpoint = make_checkpoint(architecture=architecture, max_position_embeddings=8192, **CONFIGS[architecture])
     build_engine(checkpoint, tmp_path / "engine")
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "engine")]
-    told = json.loads(subprocess.check_output(command, text=True))
-    short, long = told["peaks"][1], told["peaks"][2]
-    assert long < 5 * short + 4, f"{told['peaks']} MB for 1,024, 2,048 and 8,192 tokens"
-    mappings = re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", told["smaps"])
+    measured = json.loads(subprocess.check_output(command, text=True))
+    short, long = measured["peaks"][1], measured["peaks"][2]
+    assert long < 5 * short + 4, f"{measured['peaks']} MB for 1,024, 2,048 and 8,192 tokens"
+    mappings = re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", measured["smaps"])
     weights = [mapping for mapping in mappings if "weights.safetensors" in mapping]
     assert weights
     assert all(re.search(r"Private_Dirty:\s+0 kB", mapping) for mapping in weights)

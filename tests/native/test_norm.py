@@ -1,4 +1,4 @@
-"""The kernel of norms, against float64: rows of every size and spread, and what becomes of them."""
+"""The norm kernel against float64: every width, rows of any magnitude and spread, and every target."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ KINDS = [(NormKind.none, 0.0), (NormKind.layer, 1e-12), (NormKind.layer, 1e-5), 
 
 
 def rows_of(width: int) -> Array:
-    """float32 rows: ordinary, nothing, the same number throughout, huge, tiny, off zero, one that stands out."""
+    """float32 rows: ordinary, zero, constant, huge, tiny, far from zero, and with one outlier."""
     rng = np.random.default_rng(width)
     rows = rng.standard_normal((9, width)).astype(np.float32)
     rows[1], rows[2], rows[3] = 0.0, 0.5, -1024.0
@@ -28,7 +28,7 @@ def rows_of(width: int) -> Array:
 
 
 def normalized(kind: NormKind, x: Doubles, weight: Doubles, bias: Doubles, eps: float) -> tuple[Doubles, Doubles]:
-    """Normalized rows in float64, and how far float32 may be from them."""
+    """Normalized rows in float64, and the tolerance for float32."""
     if kind == NormKind.none:
         return x, np.full(x.shape, 1e-38)
     size = np.abs(x).max(axis=1, keepdims=True)
@@ -38,10 +38,10 @@ def normalized(kind: NormKind, x: Doubles, weight: Doubles, bias: Doubles, eps: 
     if kind == NormKind.rms:
         inverse = 1 / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps)
         return x * inverse * weight, 8 * ROUNDING * np.abs(x * inverse * weight) + 1e-38
-    centred = x - x.mean(axis=1, keepdims=True)
-    inverse = 1 / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + eps)
-    relative = ROUNDING * (8 * np.abs(centred) + 4 * size) * inverse  # the mean's rounding is that of the largest
-    exact = centred * inverse * weight + bias
+    centered = x - x.mean(axis=1, keepdims=True)
+    inverse = 1 / np.sqrt(np.square(centered).mean(axis=1, keepdims=True) + eps)
+    relative = ROUNDING * (8 * np.abs(centered) + 4 * size) * inverse  # the mean is rounded like the largest element
+    exact = centered * inverse * weight + bias
     return exact, relative * np.abs(weight) + 4 * ROUNDING * (np.abs(exact) + np.abs(bias))
 
 
@@ -59,7 +59,7 @@ def test_norms(level: Level, kind: NormKind, eps: float, target: NormTarget) -> 
         if target == NormTarget.activations:
             y = y.astype(level.activations)
             tolerance = tolerance + level.rounding * np.abs(exact)
-        if target in (NormTarget.grow, NormTarget.add):
+        if target in (NormTarget.accumulate, NormTarget.add_residual):
             y[: len(x), :width] = added
             exact = exact + added
             tolerance = tolerance + 2 * ROUNDING * np.abs(exact)
@@ -76,13 +76,13 @@ def test_norms(level: Level, kind: NormKind, eps: float, target: NormTarget) -> 
 
 
 def test_y_may_be_x(level: Level) -> None:
-    """A block's sums are normalized, and what went around is added, where they are."""
+    """Sums can be normalized in place, and the residual added to them."""
     x = rows_of(64)[:1].repeat(5, axis=0)
     added = level.stored(np.random.default_rng(1).standard_normal(x.shape))
     weight, bias = np.full(64, 1.5, np.float32), np.full(64, 0.25, np.float32)
     exact, tolerance = normalized(NormKind.layer, *(values.astype(np.float64) for values in (x, weight, bias)), 1e-5)
     level.call(
         "norm", kind=NormKind.layer, x=x, x_stride=64, weight=weight, bias=bias, eps=1e-5, rows=5, width=64,
-        target=NormTarget.add, residual=level.rows(added), residual_stride=64, y=x, y_stride=64,
+        target=NormTarget.add_residual, residual=level.rows(added), residual_stride=64, y=x, y_stride=64,
     )  # fmt: skip
     check(x, exact + added, tolerance + 2 * ROUNDING * np.abs(exact + added))

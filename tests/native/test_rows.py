@@ -1,11 +1,11 @@
-"""The kernels at both ends of the network: embeddings that are summed up, and rows that are pooled."""
+"""The kernels for embeddings and for pooling."""
 
 import numpy as np
 import pytest
 
 from openbei.quant import SCHEMES
 from openbei.quant.scheme import padded
-from tests.native.kernels import Doubles, Level, Pooling, check
+from tests.native.kernels import POOLINGS, Doubles, Level, check
 
 UNTOUCHED = 77.0
 ROUNDING = 2.0**-24
@@ -38,49 +38,49 @@ def test_embeddings(level: Level, parts: tuple[str, ...], scale: float, packed: 
         )  # fmt: skip
         sums = [np.abs(part) for part in rows.values()]
         check(x[:11, :width], sum(rows.values()), 3 * ROUNDING * np.sum(sums, axis=0))
-        assert (x[:11, width:] == 0).all()  # which norms rely on
+        assert (x[:11, width:] == 0).all()  # norms rely on it
         assert (x[11] == UNTOUCHED).all()
 
 
-def pooled(pooling: Pooling, x: Doubles, num_unpooled: int) -> Doubles:
-    """One row, or all of them for `tokens`."""
-    places, rest = np.arange(1, len(x) + 1)[num_unpooled:], x[num_unpooled:]
+def pooled(pooling: str, x: Doubles, num_excluded: int) -> Doubles:
+    """One row, or all rows for "tokens"."""
+    places, rest = np.arange(1, len(x) + 1)[num_excluded:], x[num_excluded:]
     match pooling:
-        case Pooling.tokens:
+        case "tokens":
             return x
-        case Pooling.cls:
+        case "cls":
             return rest[:1]
-        case Pooling.last_token:
+        case "last_token":
             return x[-1:]
-        case Pooling.max:
+        case "max":
             return rest.max(axis=0, keepdims=True)
-        case Pooling.mean:
+        case "mean":
             return rest.mean(axis=0, keepdims=True)
-        case Pooling.mean_sqrt_len:
+        case "mean_sqrt_len":
             return rest.sum(axis=0, keepdims=True) / np.sqrt(len(rest))
         case _:
             return (places[:, None] * rest / places.sum()).sum(axis=0, keepdims=True)
 
 
-@pytest.mark.parametrize("widen", [True, False], ids=["float32", "stored"])
-@pytest.mark.parametrize("pooling", list(Pooling), ids=lambda pooling: pooling.name)
-def test_poolings(level: Level, pooling: Pooling, widen: bool) -> None:
+@pytest.mark.parametrize("writes_float32", [True, False], ids=["float32", "activations"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_poolings(level: Level, pooling: str, writes_float32: bool) -> None:
     for width in WIDTHS:
-        for num_tokens, num_unpooled in ((1, 0), (2, 0), (2, 1), (3, 1), (31, 0), (33, 32), (700, 5)):
+        for num_tokens, num_excluded in ((1, 0), (2, 0), (2, 1), (3, 1), (31, 0), (33, 32), (700, 5)):
             rng = np.random.default_rng(width)
             x = level.stored(rng.standard_normal((num_tokens, width)) * 1000.0 ** rng.uniform(-1, 1, width))
             if width > 3:
-                x[:, 3] = -np.abs(x[:, 3])  # whose largest is below zero
-            exact = pooled(pooling, x, num_unpooled)
-            y = np.full((len(exact) + 1, width + 9), UNTOUCHED, np.float32 if widen else level.activations)
+                x[:, 3] = -np.abs(x[:, 3])  # the maximum is below zero
+            exact = pooled(pooling, x, num_excluded)
+            y = np.full((len(exact) + 1, width + 9), UNTOUCHED, np.float32 if writes_float32 else level.activations)
             rows = level.rows(x, more=32)
             level.call(
-                "pool", x=rows, x_stride=rows.shape[1], num_tokens=num_tokens, num_unpooled=num_unpooled, width=width,
-                pooling=pooling, widen=widen, y=y, y_stride=width + 9,
+                "pool", x=rows, x_stride=rows.shape[1], num_tokens=num_tokens, num_excluded=num_excluded, width=width,
+                pooling=POOLINGS[pooling], writes_float32=writes_float32, y=y, y_stride=width + 9,
             )  # fmt: skip
-            adds = pooling in (Pooling.mean, Pooling.mean_sqrt_len, Pooling.weighted_mean)
-            error = 4 * ROUNDING * np.sqrt(num_tokens) * pooled(pooling, np.abs(x), num_unpooled) if adds else 0
-            stored = 0 if widen else level.rounding * np.abs(exact)
+            adds = pooling in ("mean", "mean_sqrt_len", "weighted_mean")
+            error = 4 * ROUNDING * np.sqrt(num_tokens) * pooled(pooling, np.abs(x), num_excluded) if adds else 0
+            stored = 0 if writes_float32 else level.rounding * np.abs(exact)
             check(y[: len(exact), :width], exact, error + stored + 1e-38)
             assert (y[len(exact) :] == UNTOUCHED).all()
             assert (y[:, width:] == UNTOUCHED).all()

@@ -1,4 +1,4 @@
-"""The native backend: the compiled CPU engine. Here only what it takes to call it; the engine is in `native/`."""
+"""The native backend: calls the compiled CPU engine, whose source is in `native/`."""
 
 from dataclasses import replace
 from typing import Any
@@ -34,15 +34,15 @@ from openbei.spec import (
 )
 
 TOKENS_PER_THREAD = 512
-"""Enough for two groups of sequences a thread, so that threads end a batch at about the same time."""
+"""Two groups of sequences for each thread, so that threads finish a batch at about the same time."""
 
 
 SEQUENCES_OF_TERMS = 64
-"""Sequences at once whose term weights are held as a dense array, with a column for each word of the vocabulary."""
+"""Sequences whose term weights are held at once, as a dense array with a column for each word of the vocabulary."""
 
 
 class NativeEngine:
-    """Runs packed batches in C++, without the GIL, on a pool of threads of its own."""
+    """Runs packed batches in C++, without the GIL, on its own pool of threads."""
 
     def __init__(self, encoder: _native.Encoder, spec: ModelSpec, dtype: DType) -> None:
         self._encoder = encoder
@@ -86,90 +86,90 @@ class NativeEngine:
 
 
 def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> NativeEngine:
-    """The engine over an engine directory's mapped tensors; `isa` None takes the fastest level offered here.
+    """The engine over an engine directory's mapped tensors; with `isa` None, the fastest supported level.
 
-    Raises BackendError for a level that is unknown, not compiled or not offered, and where threads cannot start.
+    Raises BackendError if the level is unknown, not compiled or not supported, and if threads cannot start.
     """
     manifest = engine_dir.manifest
     try:
         encoder = encoder_over(engine_dir, isa=isa or "", threads=threads)
     except ValueError as error:
-        offered = ", ".join(name for name, compiled, missing in _native.isa_levels() if compiled and not missing)
-        raise BackendError(str(error), hint=f"instruction-set levels offered here: {offered}") from error
+        supported = ", ".join(name for name, compiled, missing in _native.isa_levels() if compiled and not missing)
+        raise BackendError(str(error), hint=f"instruction-set levels supported on this machine: {supported}") from error
     except RuntimeError as error:
         raise BackendError(f"the engine cannot start: {error}", hint="use fewer threads") from error
     return NativeEngine(encoder, manifest.spec, manifest.dtype)
 
 
 def encoder_over(
-    engine_dir: EngineDir, *, isa: str = "", threads: int = 1, assume_offered: bool = False
+    engine_dir: EngineDir, *, isa: str = "", threads: int = 1, assume_supported: bool = False
 ) -> _native.Encoder:
-    """The compiled encoder itself; `assume_offered` runs a level under an emulator. Raises ValueError."""
+    """The compiled encoder itself. `assume_supported` skips the check of the CPU, for emulators. Raises ValueError."""
     tensors = {**engine_dir.tensors, **_derived(engine_dir)}
     return _native.Encoder(
-        # The module knows no numpy extension types: bfloat16 goes in as the 16 bits that it is.
+        # The module does not know numpy extension types, so bfloat16 is passed as uint16.
         {name: t.view(np.uint16) if t.dtype.itemsize == 2 else t for name, t in tensors.items()},
         _fields(engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens),
         dtype=engine_dir.manifest.dtype,
         num_threads=threads,
         isa=isa,
-        assume_offered=assume_offered,
+        assume_supported=assume_supported,
     )
 
 
 def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
-    """A spec as the numbers and names that the module reads; no sequence is longer than `max_positions`."""
+    """A spec as the module reads it: the fields of native/spec_fields.def. `max_positions` is the longest sequence."""
     attention = spec.attention
     local = attention.local or LocalLayers(layers=(), reach=0)
     return {
         "vocab_size": spec.vocab_size,
         "type_vocab_size": spec.type_vocab_size,
-        "position_rows": spec.positions.num_rows,
-        "first_position": spec.positions.first if isinstance(spec.positions, LearnedPositions) else 0,
-        "max_positions": max_positions,
-        "position_padding": _id_or_none(getattr(spec.positions, "padding_id", None)),
-        "pooling_padding": _id_or_none(getattr(spec.head, "padding_id", None)),
         "hidden_size": spec.hidden_size,
         "num_layers": spec.num_layers,
+        "embedding_scale": spec.embedding_scale,
+        "max_positions": max_positions,
+        "position_table_rows": spec.positions.num_rows,
+        "first_position": spec.positions.first if isinstance(spec.positions, LearnedPositions) else 0,
+        "position_padding_id": _id_or_none(getattr(spec.positions, "padding_id", None)),
+        "norm": _norm_name(spec.norm),
+        "norm_eps": spec.norm.eps,
+        "placement": spec.placement,
         "num_heads": attention.num_heads,
         "num_kv_heads": attention.num_kv_heads,
         "head_dim": attention.head_dim,
+        "is_causal": attention.is_causal,
+        "score_scale": attention.scale or attention.head_dim**-0.5,
+        "softcap": attention.softcap,
+        "qk_norm": _norm_name(attention.norm) if attention.norm else "none",
+        "qk_norm_eps": attention.norm.eps if attention.norm else 0.0,
+        "qk_norm_over_all_heads": attention.norms_all_heads,
+        "rotary_dim": attention.rotary.dim if attention.rotary else 0,
+        "relative_table_rows": attention.bias.num_rows if isinstance(attention.bias, Disentangled) else 0,
+        "is_local": [layer in local.layers for layer in range(spec.num_layers)],
+        "local_window": min(local.reach, max_positions),
+        "local_rotary_dim": rotary.dim if (rotary := local.rotary or attention.rotary) else 0,
         "intermediate_size": spec.mlp.intermediate_size,
         "activation": spec.mlp.activation,
         "is_gated": isinstance(spec.mlp, GatedMLP),
         "num_experts": [experts.count if (experts := spec.experts_of(i)) else 0 for i in range(spec.num_layers)],
-        "experts_of_a_token": spec.experts.top_k if spec.experts else 0,
-        "normalizes_experts": spec.experts is not None and spec.experts.normalizes,
+        "experts_per_token": spec.experts.top_k if spec.experts else 0,
+        "normalizes_expert_weights": spec.experts is not None and spec.experts.normalizes,
         "convolution_width": spec.convolution.width if spec.convolution else 0,
         "convolution_activation": spec.convolution.activation if spec.convolution else "none",
-        "norm": _norm_kind(spec.norm),
-        "norm_eps": spec.norm.eps,
-        "placement": spec.placement,
-        "embedding_scale": spec.embedding_scale,
-        "is_causal": attention.is_causal,
-        "score_scale": attention.scale or attention.head_dim**-0.5,
-        "softcap": attention.softcap,
-        "relative_rows": attention.bias.num_rows if isinstance(attention.bias, Disentangled) else 0,
-        "head_norm": _norm_kind(attention.norm) if attention.norm else "none",
-        "head_norm_eps": attention.norm.eps if attention.norm else 0.0,
-        "norms_all_heads": attention.norms_all_heads,
-        "rotary_dim": attention.rotary.dim if attention.rotary else 0,
-        "local_rotary_dim": rotary.dim if (rotary := local.rotary or attention.rotary) else 0,
-        "local_reach": min(local.reach, max_positions),
-        "is_local": [layer in local.layers for layer in range(spec.num_layers)],
         "poolings": _poolings(spec.head),
-        "steps": _steps(spec),
+        "pooling_padding_id": _id_or_none(getattr(spec.head, "padding_id", None)),
+        "head_steps": _head_steps(spec),
+        "max_pools": isinstance(spec.head, TermHead),
         "output_width": spec.output_width,
-        "takes_maxima": isinstance(spec.head, TermHead),
     }
 
 
 def _id_or_none(token_id: int | None) -> int:
-    """A token id as the module reads it: -1, which no token has, for none."""
+    """A token id as the module reads it: -1 for none."""
     return -1 if token_id is None else token_id
 
 
-def _norm_kind(norm: Norm) -> str:
+def _norm_name(norm: Norm) -> str:
     return "rms_norm" if isinstance(norm, RMSNorm) else "layer_norm"
 
 
@@ -182,21 +182,21 @@ def _poolings(head: Head) -> tuple[str, ...]:
     return ("tokens",)
 
 
-def _steps(spec: ModelSpec) -> list[dict[str, Any]]:
-    """The head's steps; the linear map to labels is the last of them."""
+def _head_steps(spec: ModelSpec) -> list[dict[str, Any]]:
+    """The head's steps; for labels, the linear map to the labels is the last one."""
     steps: list[dict[str, Any]] = []
     for i, (step, width) in enumerate(zip(spec.head.steps, spec.step_widths[1:], strict=True)):
         match step:
             case Dense(activation=activation):
-                one = {"name": f"head.{i}.dense", "kind": "dense", "activation": activation or "none", "eps": 0.0}
+                fields = {"name": f"head.{i}.dense", "norm": "none", "activation": activation or "none", "eps": 0.0}
             case LayerNorm(eps=eps):
-                one = {"name": f"head.{i}.norm", "kind": "layer_norm", "activation": "none", "eps": eps}
+                fields = {"name": f"head.{i}.norm", "norm": "layer_norm", "activation": "none", "eps": eps}
             case UnitNorm(eps=eps):
-                one = {"name": "", "kind": "unit_norm", "activation": "none", "eps": eps}
-        steps.append({**one, "out_features": width})
+                fields = {"name": "", "norm": "unit_norm", "activation": "none", "eps": eps}
+        steps.append({**fields, "out_features": width})
     if isinstance(spec.head, SequenceHead | TokenHead):
-        out = {"name": "head.out", "kind": "dense", "activation": "none", "eps": 0.0}
-        steps.append({**out, "out_features": spec.output_width})
+        fields = {"name": "head.out", "norm": "none", "activation": "none", "eps": 0.0}
+        steps.append({**fields, "out_features": spec.output_width})
     return steps
 
 

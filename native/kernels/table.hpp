@@ -1,39 +1,41 @@
-// Puts one level's vectors and micro-kernel together into its table of functions. Every function is a template over
-// types that belong to one level, so that no code compiled for one instruction set is ever shared with another.
+// Builds a level's table of kernels from its vector type and its matrix product. Every kernel is a template over types
+// that belong to one level, so that code compiled for one instruction set is never linked into another.
 #pragma once
 
 #include "attention.hpp"
 #include "embed.hpp"
 #include "linear.hpp"
 #include "norm.hpp"
+#include "pool.hpp"
 #include "product.hpp"
-#include "turn.hpp"
+#include "rope.hpp"
 
 namespace openbei {
 
 template <class V, class Product>
 constexpr Kernels kernel_table() {
   using Activations = typename Product::Activations;
-  using Head = AttentionHead<V, Product>;
+  using Attention = AttentionHead<V, Product>;
   return {
       .activation_bytes = sizeof(Activations),
-      .fewest_rows = Product::fewest_rows,
-      .thread_bytes = Product::thread_bytes,
+      .min_block_rows = Product::min_block_rows,
+      .product_scratch_bytes = Product::scratch_bytes,
       .enter = Product::enter,
       .leave = Product::leave,
       .linear = linear<V, Product>,
-      .attention_scratch_bytes = Head::scratch_bytes,
-      .pack_head = Head::pack,
-      .attend = Head::attend,
+      .attention_scratch_bytes = Attention::scratch_bytes,
+      .pack_keys_values = Attention::pack,
+      .attend = Attention::attend,
       .norm = norm<V, Activations>,
-      .turn = turn<V, Activations>,
+      .rope = rope<V, Activations>,
       .embed = embed<V, typename Product::Weight>,
       .pool = pool<V, Activations>,
       .peak = Product::peak,
   };
 }
 
-// A level without bfloat16 arithmetic: activations stay float32, weights are read as they are stored.
+// The table of a level without bfloat16 arithmetic: activations are float32; bfloat16 weights are converted as they are
+// loaded.
 template <class V>
 const Kernels* vector_kernels(DType dtype) {
   static constexpr Kernels bfloat16 = kernel_table<V, VectorProduct<V, bf16>>();

@@ -1,4 +1,5 @@
-// y = epilogue(x · Wᵀ + bias) over a range of panels. The epilogue works on the accumulator before it is stored.
+// Linear maps: y = epilogue(x · Wᵀ + bias) over a range of weight panels. The epilogue is applied to the accumulators
+// before they are stored.
 #pragma once
 
 #include "activation.hpp"
@@ -6,6 +7,7 @@
 
 namespace openbei {
 
+// epilogue(value, row, column) for each vector of x · Wᵀ + bias.
 template <class V, class Product, class Epilogue>
 void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
   using Weight = typename Product::Weight;
@@ -25,33 +27,21 @@ void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
       });
 }
 
-// The arguments are taken by value, or they would be read again after every store.
+// Arguments are taken by value, so stores cannot alias them.
 template <class V, class Product, Activation activation, class Y>
-void linear_activation(const LinearArgs args) {
+void linear_activate(const LinearArgs args) {
   linear_panels<V, Product>(args, [&](typename V::F value, size_t row, size_t column) {
     V::store(static_cast<Y*>(args.y) + row * args.y_stride + column, activate<V, activation, Product::precise>(value));
   });
 }
 
-// Epilogues whose y is float32: put(y, value) for each vector, and the residual where there is one.
-template <class V, class Product>
-void linear_floats(const LinearArgs args) {
-  using F = typename V::F;
-  const auto at = [&](size_t row, size_t column) { return static_cast<float*>(args.y) + row * args.y_stride + column; };
-  if (args.epilogue == Epilogue::add) {
-    const auto* residual = static_cast<const typename Product::Activations*>(args.residual);
-    linear_panels<V, Product>(args, [&](F value, size_t row, size_t column) {
-      V::store(at(row, column), value + V::load(residual + row * args.residual_stride + column));
-    });
-  } else if (args.epilogue == Epilogue::grow) {
-    linear_panels<V, Product>(
-        args, [&](F value, size_t row, size_t column) { V::store(at(row, column), value + V::load(at(row, column))); });
-  } else {
-    linear_panels<V, Product>(args, [&](F value, size_t row, size_t column) {
-      float* y = at(static_cast<size_t>(args.maxima_of[row]), column);
-      V::store(y, V::max(V::load(y), value));
-    });
-  }
+template <class V, class Product, class Y>
+void linear_activate(const LinearArgs& args) {
+#define OPENBEI_CASE(name) \
+  case Activation::name:   \
+    return linear_activate<V, Product, Activation::name, Y>(args);
+  switch (args.activation) { OPENBEI_ACTIVATIONS(OPENBEI_CASE) }
+#undef OPENBEI_CASE
 }
 
 template <class V, class Product>
@@ -62,23 +52,24 @@ void linear_multiply(const LinearArgs args) {
   });
 }
 
-template <class V, class Product, class Y>
-void linear_to(const LinearArgs& args) {
-  switch (args.activation) {
-    case Activation::none:
-      return linear_activation<V, Product, Activation::none, Y>(args);
-    case Activation::gelu:
-      return linear_activation<V, Product, Activation::gelu, Y>(args);
-    case Activation::gelu_tanh:
-      return linear_activation<V, Product, Activation::gelu_tanh, Y>(args);
-    case Activation::relu:
-      return linear_activation<V, Product, Activation::relu, Y>(args);
-    case Activation::sigmoid:
-      return linear_activation<V, Product, Activation::sigmoid, Y>(args);
-    case Activation::silu:
-      return linear_activation<V, Product, Activation::silu, Y>(args);
-    case Activation::tanh:
-      return linear_activation<V, Product, Activation::tanh, Y>(args);
+// The epilogues that combine the product with float32 sums or a residual.
+template <class V, class Product>
+void linear_add(const LinearArgs args) {
+  using F = typename V::F;
+  const auto at = [&](size_t row, size_t column) { return static_cast<float*>(args.y) + row * args.y_stride + column; };
+  if (args.epilogue == Epilogue::add_residual) {
+    const auto* residual = static_cast<const typename Product::Activations*>(args.residual);
+    linear_panels<V, Product>(args, [&](F value, size_t row, size_t column) {
+      V::store(at(row, column), value + V::load(residual + row * args.residual_stride + column));
+    });
+  } else if (args.epilogue == Epilogue::accumulate) {
+    linear_panels<V, Product>(
+        args, [&](F value, size_t row, size_t column) { V::store(at(row, column), value + V::load(at(row, column))); });
+  } else {
+    linear_panels<V, Product>(args, [&](F value, size_t row, size_t column) {
+      float* y = at(static_cast<size_t>(args.max_pool_rows[row]), column);
+      V::store(y, V::max(V::load(y), value));
+    });
   }
 }
 
@@ -86,15 +77,15 @@ template <class V, class Product>
 void linear(const LinearArgs& args) {
   switch (args.epilogue) {
     case Epilogue::activate:
-      return linear_to<V, Product, typename Product::Activations>(args);
-    case Epilogue::widen:
-      return linear_to<V, Product, float>(args);
+      return linear_activate<V, Product, typename Product::Activations>(args);
+    case Epilogue::activate_float32:
+      return linear_activate<V, Product, float>(args);
     case Epilogue::multiply:
       return linear_multiply<V, Product>(args);
-    case Epilogue::add:
-    case Epilogue::grow:
-    case Epilogue::maximize:
-      return linear_floats<V, Product>(args);
+    case Epilogue::add_residual:
+    case Epilogue::accumulate:
+    case Epilogue::max_pool:
+      return linear_add<V, Product>(args);
   }
 }
 

@@ -1,27 +1,28 @@
-// Products of activations with packed panels: what is asked of a micro-kernel, and the one of every level without a
-// bfloat16 dot product, by fused multiply-add on float32. Its weights are float32, or bfloat16 widened on the way in.
+// Products of activation rows with packed panels: the interface of a level's matrix product, and the product of every
+// level without a bfloat16 dot product, which uses float32 fused multiply-add. Its panels are float32, or bfloat16 that
+// is converted as it is loaded.
 #pragma once
 
 #include <utility>
 
-#include "kernels.hpp"
+#include "../kernels.hpp"
 
 namespace openbei {
 
-// x[rows, k] and panels[num_panels][k, 32], which lie panel_stride elements apart.
+// x[rows, k] and panels[num_panels][k, 32], panel_stride elements apart.
 template <class X, class Panel>
 struct Factors {
   const X* x;
   size_t x_stride, rows;
   const Panel* panels;
   size_t panel_stride, num_panels, k;
-  bool are_weights = false;  // which may come from memory; else keys and values, which were just written
+  bool are_weights = false;  // weights may have to come from memory; keys and values were just written
 };
 
-// Cuts `rows` into near-equal strips of at most `max_strip`. strip(sequence of M integers, first row, sums) fills
-// sums[M, 2 · V::width], and epilogue(value, row, column) is called for each vector of them. The way through memory is
-// cheap, and no epilogue takes registers from a strip. Inlined, or what the epilogue reads is read again after every
-// store.
+// Cuts `rows` into strips of nearly equal height, at most max_strip. strip(integer sequence of M, first row, sums)
+// fills sums[M, 2 · V::width]; then epilogue(value, row, column) is called for each vector of them. Passing the sums
+// through memory is cheap and keeps the epilogue from taking registers from the strip. Inlined, so that stores cannot
+// alias what the epilogue captured.
 template <class V, int max_strip, class Strip, class Epilogue>
 [[gnu::always_inline]] inline void for_each_strip(size_t rows, Strip&& strip, Epilogue&& epilogue) {
   constexpr size_t columns = 2 * V::width;
@@ -39,8 +40,8 @@ template <class V, int max_strip, class Strip, class Epilogue>
   }
 }
 
-// Where up to twelve rows of x are read. Three are within reach of one pointer: with one for each there would be too
-// few registers.
+// Read positions in up to twelve rows of x. One pointer addresses three rows; with a pointer for each row there would
+// be too few registers.
 template <class T>
 struct StripRows {
   const T* pointers[4];
@@ -51,16 +52,17 @@ struct StripRows {
   const T* operator[](int row) const { return pointers[row / 3] + static_cast<size_t>(row % 3) * stride; }
   void advance(size_t columns) {
     for (auto& pointer : pointers) pointer += columns;
-    asm("" : "+r"(pointers[0]), "+r"(pointers[1]), "+r"(pointers[2]), "+r"(pointers[3]));  // or compilers take twelve
+    // Keeps compilers from deriving twelve pointers from these.
+    asm("" : "+r"(pointers[0]), "+r"(pointers[1]), "+r"(pointers[2]), "+r"(pointers[3]));
   }
 };
 
-// What a product is that keeps nothing between calls.
+// The parts of a product's interface that only matter if it keeps state in the thread.
 template <class V>
 struct StatelessProduct {
-  static constexpr size_t fewest_rows = 128;
+  static constexpr size_t min_block_rows = 128;
 
-  static size_t thread_bytes(size_t) { return 0; }
+  static size_t scratch_bytes(size_t) { return 0; }
   static void enter(void*) {}
   static void leave() {}
 };
@@ -73,13 +75,13 @@ struct VectorProduct : StatelessProduct<V> {
   static constexpr int strip_rows = V::product_rows;
   using F = typename V::F;
 
-  // epilogue(value, row, column) for each vector of columns of x · panels.
-  // Panels are weights, or keys and values in the activation type.
+  // epilogue(value, row, column) for each vector of x · panels. Panels are weights, or keys and values in the
+  // activation type.
   template <class Panel, class Epilogue>
   static void run(const Factors<float, Panel>& factors, Epilogue&& epilogue) {
-    constexpr size_t pair = sizeof(float) / sizeof(Panel);  // bfloat16 weights lie in pairs of rows
+    constexpr size_t word = sizeof(float) / sizeof(Panel);  // bfloat16 panels interleave pairs of k
     for (size_t first = 0; first < factors.num_panels * panel_width; first += 2 * V::width) {
-      const Panel* panel = factors.panels + first / panel_width * factors.panel_stride + first % panel_width * pair;
+      const Panel* panel = factors.panels + first / panel_width * factors.panel_stride + first % panel_width * word;
       for_each_strip<V, strip_rows>(
           factors.rows,
           [&](auto strip_rows, size_t row, float* sums) {
@@ -104,8 +106,8 @@ struct VectorProduct : StatelessProduct<V> {
   }
 
  private:
-  // x[M, k] · panel[k, columns] to out[M, columns], two vectors of columns. Only constants index the sums, and nothing
-  // that wants registers is inlined, or compilers keep the sums in memory.
+  // out[M, columns] = x[M, k] · panel[k, columns], where columns are two vectors. Sums are only indexed by constants,
+  // and the function is not inlined, because otherwise compilers keep the sums in memory.
   template <int... m, class Panel>
   [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const float* x, size_t x_stride,
                                       const Panel* panel, size_t k, float* out) {

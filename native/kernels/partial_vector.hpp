@@ -1,13 +1,13 @@
-// The ends of rows that are no whole number of vectors.
+// Loads and stores of the last, incomplete vector of a row.
 #pragma once
 
 #include <cstring>
 
-#include "kernels.hpp"
+#include "../kernels.hpp"
 
 namespace openbei {
 
-// The first `count` < V::width elements, the others zero: rows of tables are not padded.
+// The first `count` < V::width elements; the others are zero. Nothing past them is read.
 template <class V, class T>
 typename V::F load_first(const T* p, size_t count) {
   if constexpr (requires { V::load_first(p, count); }) return V::load_first(p, count);
@@ -16,7 +16,7 @@ typename V::F load_first(const T* p, size_t count) {
   return V::load(padded);
 }
 
-// The opposite: only the first `count` are written.
+// Stores the first `count` < V::width elements.
 template <class V, class T>
 void store_first(T* p, typename V::F x, size_t count) {
   if constexpr (requires { V::store_first(p, x, count); }) return V::store_first(p, x, count);
@@ -25,7 +25,7 @@ void store_first(T* p, typename V::F x, size_t count) {
   std::memcpy(p, padded, count * sizeof(T));
 }
 
-// A vector, or the end of a row that has only `count` elements left.
+// A whole vector, or the `count` elements that are left of the row.
 template <class V, class T>
 typename V::F load_up_to(const T* p, size_t count) {
   return count < V::width ? load_first<V>(p, count) : V::load(p);

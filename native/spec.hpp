@@ -1,0 +1,62 @@
+// A model as the encoder sees it: numbers and names, without weights.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace openbei {
+
+// Where the norms of a sublayer f stand.
+enum class Placement {
+  post,      // x = norm(x + f(x)), or x = post_norm(x + norm(x + f(x))) if there is a post_norm
+  pre,       // x = x + f(norm(x))
+  sandwich,  // x = x + post_norm(f(norm(x)))
+};
+
+// A step of the task head: activation(x · Wᵀ + bias), or a norm.
+struct HeadStep {
+  std::string name;  // prefix of its tensors
+  NormKind norm;     // none: a linear map
+  Activation activation;
+  float eps;
+  size_t in_features, out_features;
+  // A norm reads float32, as does the caller; a linear map reads the activation type.
+  bool writes_float32;
+};
+
+struct Range {
+  size_t begin, end;
+
+  size_t size() const { return end - begin; }
+};
+
+struct EncoderSpec {
+#define FIELD(type, name) type name{};
+#include "spec_fields.def"
+#undef FIELD
+
+  size_t query_width() const { return num_heads * head_dim; }
+  size_t kv_width() const { return num_kv_heads * head_dim; }
+  size_t qkv_width() const { return query_width() + 2 * kv_width(); }
+  size_t heads_per_kv_head() const { return num_heads / num_kv_heads; }
+
+  // Whether the residual stream is float32 rows of its own. With post-norm it is the normalized rows.
+  bool has_float32_residual() const { return placement != Placement::post; }
+  bool has_convolution() const { return convolution_width > 0; }
+
+  // Whether the task head works on every token, and not on a pooled row for each sequence.
+  bool head_keeps_tokens() const { return poolings[0] == Pooling::tokens; }
+  bool head_begins_with_norm() const { return !head_steps.empty() && head_steps[0].norm != NormKind::none; }
+  // Whether the head's first step reads rows of its own, pooled or converted to float32, and not the last layer's.
+  bool head_has_own_input() const { return !head_keeps_tokens() || head_begins_with_norm(); }
+  size_t num_activation_steps() const;  // steps of the head that write the activation type
+  // The rows of a sequence from the first to the last that a pooling reads, when it pools [num_excluded, pooled_end).
+  Range head_rows(size_t num_excluded, size_t pooled_end) const;
+};
+
+// Checks what the encoder relies on and the shapes of tensors do not imply. Throws std::invalid_argument.
+void check_spec(const EncoderSpec& spec);
+
+}  // namespace openbei
