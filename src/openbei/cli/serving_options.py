@@ -1,4 +1,4 @@
-"""Options of `bei serve` about the edge of the server: keys, origins, TLS, logs, the order of answers."""
+"""Options of `bei serve` about the edge of the server: keys, origins, TLS, logs."""
 
 import ipaddress
 import logging
@@ -12,7 +12,6 @@ from openbei import __version__
 from openbei.api.edge import Edge
 from openbei.api.guard import Guard, read_keys
 from openbei.api.server import Tls
-from openbei.api.service import RerankOrder
 from openbei.api.tracing import Tracer
 from openbei.cli.certificates import check_certificates
 from openbei.cli.option_groups import Command, Option, add_grouped
@@ -45,13 +44,6 @@ OPTIONS: tuple[Option, ...] = (
     click.option("--ssl-ca-certs", type=_FILE, help="Clients need a certificate of one of these authorities."),
     click.option("--no-compression", is_flag=True, help="Never compress answers; on if the processor is the limit."),
     click.option("--access-log", is_flag=True, help="Log a line for each request; on to see who asks what."),
-    click.option(
-        "--rerank-order",
-        default="input",
-        type=click.Choice(["input", "score"]),
-        show_default=True,
-        help="How /rerank sorts: as the texts came (BEI), or best first, for clients of text-embeddings-inference.",
-    ),
     click.option("--otlp-endpoint", help="OpenTelemetry collector (HTTP) that gets a span for each request."),
 )
 
@@ -70,7 +62,6 @@ class EdgeArguments:
     ssl_ca_certs: Path | None
     no_compression: bool
     access_log: bool
-    rerank_order: RerankOrder
     otlp_endpoint: str | None
 
     def edge(self, environment: Environment) -> Edge:
