@@ -6,7 +6,8 @@ import click
 from starlette.types import ASGIApp
 
 from openbei.api.connections import ConnectionLimits
-from openbei.api.server import Server, Tls, build_server
+from openbei.api.server import Server, build_server
+from openbei.api.tls import Tls
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.serving.scheduler import Scheduler
 
@@ -63,14 +64,15 @@ OPTIONS: tuple[Option, ...] = (
         "--request-timeout-s",
         default=DEFAULTS.request_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds that a request's head may take, and a body that brings less than 10 kB a second. Up for slow "
-        "networks.",
+        help="Seconds that a request's head may take, and a body or an answer of which less than 10 kB a second come "
+        "through. Up for slow networks.",
     ),
     click.option(
         "--body-timeout-s",
         default=DEFAULTS.body_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds that a whole body may take, however steadily it comes. Up for large bodies over slow networks.",
+        help="Seconds that a whole body may take, however steadily it comes, and a whole answer. Up for large ones "
+        "over slow networks.",
     ),
     click.option(
         "--drain-s",

@@ -11,7 +11,7 @@ import click
 from openbei import __version__
 from openbei.api.edge import Edge
 from openbei.api.guard import Guard, read_keys
-from openbei.api.server import Tls
+from openbei.api.tls import Tls
 from openbei.api.tracing import Tracer
 from openbei.cli.certificates import check_certificates
 from openbei.cli.option_groups import Command, Option, add_grouped
