@@ -169,6 +169,22 @@ def test_connect_is_refused(served: Served) -> None:
     assert statuses(answer) == [405]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"X-Abc: \rxTransfer-Encoding: chunked\r\n\r\n",
+        b" Content-Length: 5\r\n\r\n",
+        b"X-Abc: y\r\n Content-Length: 5\r\n\r\n",
+        b"X-Abc: y\r\n\rX",
+    ],
+    ids=["CVE-2023-30589", "CVE-2024-27982", "a folded line", "CVE-2025-23167"],
+)
+def test_heads_that_parsers_disagree_about(served: Served, head: bytes) -> None:
+    """What a proxy may read in another way is refused, and nothing behind it is read."""
+    answer = exchange(served, HEAD + head + b"hello" + SMUGGLED)
+    assert statuses(answer) == [400]
+
+
 def guarded(start: Start) -> Served:
     return start(FakeEngine(), edge=Edge(guard=Guard(["key"])))
 
@@ -286,7 +302,7 @@ def test_pipelining_behind_a_request_that_takes_long(start: Start) -> None:
         served.await_value("te_queue_size", 1)
         num_sent = send_much(connection, b"GET /x HTTP/1.1\r\n\r\n" * 1000, 20 * MIB)
         assert num_sent < 20 * MIB
-        assert served.value("openbei_http_requests", route="none", status="404") == 0
+        assert served.value("openbei_http_requests_total", route="none", status="404") == 0
         engine.gate.set()
         assert statuses(connection.recv(65536))[0] == 200
 
