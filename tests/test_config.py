@@ -121,7 +121,8 @@ def test_settings(tmp_path: Path) -> None:
     assert notes["checkpoint_repository.source"] == "HF"
     assert notes["trt_llm.build.num_builder_gpus"] == "no effect"
     assert deployment.route == "query"
-    assert notes["environment_variables.LOG"] == notes["environment_variables.AUTO_TRUNCATE"] == "no effect"
+    assert notes["environment_variables.LOG"] == "no effect"
+    assert notes["environment_variables.AUTO_TRUNCATE"] == "for `bei serve`"
 
 
 def test_a_local_folder_is_relative_to_the_file(tmp_path: Path) -> None:
@@ -164,7 +165,6 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "no repo": ({"trt_llm__build__checkpoint_repository__repo": None}, "missing required field `repo`"),
     "float16": ({"environment_variables": {"DTYPE": "float16"}}, "DTYPE is 'float16'.*bfloat16 or float32"),
     "a route that is no name": ({"environment_variables": {"ROUTE": 1}}, "ROUTE is 1; it is the name"),
-    "no truncation": ({"environment_variables": {"AUTO_TRUNCATE": "false"}}, "AUTO_TRUNCATE is 'false'"),
     "control characters": ({"model_name": "a\x1b]0;b"}, r"model_name is 'a\\x1b.*control characters"),
     "a key that is a number": ({"environment_variables": {"API_KEY": 12345}}, "API_KEY is a number(?!.*12345)"),
     "an empty key": ({"environment_variables": {"API_KEY": " "}}, "API_KEY is empty"),

@@ -250,7 +250,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         Raises ConfigError, naming the variable.
         """
         own, both = _Layers({}, variables), _Layers(of_config or {}, variables)
-        for name in (*names.REFUSED, "AUTO_TRUNCATE"):
+        for name in names.REFUSED:
             if value := variables.get(name, "").strip():
                 names.refuse(name, value, "the environment variable ")
         caches = own.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()

@@ -22,7 +22,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--max-concurrent-requests": ("OPENBEI_MAX_CONCURRENT_REQUESTS", "MAX_CONCURRENT_REQUESTS"),
     "--max-client-batch-size": ("OPENBEI_MAX_CLIENT_BATCH_SIZE", "MAX_CLIENT_BATCH_SIZE"),
     "--payload-limit-bytes": ("OPENBEI_PAYLOAD_LIMIT_BYTES", "PAYLOAD_LIMIT"),
+    "--max-inflated-bytes": ("OPENBEI_MAX_INFLATED_BYTES",),
     "--max-bodies-bytes": ("OPENBEI_MAX_BODIES_BYTES",),
+    "--auto-truncate": ("OPENBEI_AUTO_TRUNCATE", "AUTO_TRUNCATE"),
     "--shutdown-timeout-s": ("OPENBEI_SHUTDOWN_TIMEOUT_S",),
     "--max-connections": ("OPENBEI_MAX_CONNECTIONS",),
     "--max-connections-per-address": ("OPENBEI_MAX_CONNECTIONS_PER_ADDRESS",),
@@ -95,7 +97,7 @@ REFUSED = {
 
 READ = frozenset(
     name for names in (*OPTIONS.values(), *BUILD.values(), SECRETS, WITHOUT_EFFECT, REFUSED) for name in names
-) | {"AUTO_TRUNCATE"}
+)
 
 
 def is_honoured_when_serving(name: str) -> bool:
@@ -123,11 +125,6 @@ def _is_address(value: str) -> bool:
 
 def refuse(name: str, value: str, where: str) -> None:
     """Raise ConfigError for a variable that cannot be honoured; `where` begins its name in the message."""
-    if name == "AUTO_TRUNCATE" and value.lower() not in ("true", "1"):
-        raise ConfigError(
-            f"{where}AUTO_TRUNCATE is {value!r}; texts that are too long are truncated unless a request says otherwise",
-            hint="remove the variable; clients send truncate: false",
-        )
     if name in REFUSED:
         raise ConfigError(f"{where}{name} is set, but {REFUSED[name]}", hint="remove the variable")
 
@@ -143,8 +140,6 @@ def about(name: str) -> tuple[str, str] | None:
         return "for `bei serve`", "read when this config is served; an engine directory does not keep it"
     if name in WITHOUT_EFFECT:
         return "no effect", WITHOUT_EFFECT[name]
-    if name == "AUTO_TRUNCATE":
-        return "no effect", "texts that are too long are truncated unless a request says otherwise"
     hint = did_you_mean(name, READ)
     if hint or name.startswith("OPENBEI_"):
         raise ConfigError(f"environment_variables.{name} is unknown", hint=hint or "docs/cli.md lists them")

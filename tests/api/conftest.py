@@ -15,8 +15,9 @@ import pytest
 from openbei.api.app import create_app
 from openbei.api.connections import ConnectionLimits
 from openbei.api.edge import Edge
-from openbei.api.server import Tls, build_server
+from openbei.api.server import build_server
 from openbei.api.service import Limits
+from openbei.api.tls import Tls
 from openbei.batch import Vectors
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine

@@ -90,7 +90,7 @@ def test_metrics(served: Served) -> None:
         "te_request_count", "te_request_success", "te_request_duration_bucket", "te_request_tokenization_duration_sum",
         "te_request_queue_duration_sum", "te_request_inference_duration_sum", "te_request_input_length_sum",
         "te_embed_count", "te_embed_success", "te_queue_size", "te_batch_next_size_bucket", "te_batch_next_tokens_sum",
-        "openbei_queue_tokens", "openbei_truncated_inputs",
+        "openbei_queue_tokens", "openbei_truncated_inputs_total",
     } <= samples  # fmt: skip
 
 

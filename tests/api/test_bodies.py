@@ -62,7 +62,7 @@ def test_unfinished_bodies_are_bounded(start: Start) -> None:
     assert all(b"\r\nretry-after: 1\r\n" in answer for answer in answers.values())
     for connection in held:
         connection.close()
-    served.await_value("openbei_http_requests", 1, route="/v1/embeddings", status="499")
+    served.await_value("openbei_http_requests_total", 1, route="/v1/embeddings", status="499")
     for _ in range(3):  # the room has come back
         body = b'{"input": "w1"}' + b" " * (20 * MIB)
         assert served.client.post("/v1/embeddings", content=body).status_code == 200

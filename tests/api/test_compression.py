@@ -3,13 +3,16 @@
 import gzip
 import json
 import zlib
+from typing import Any
 
 import httpx
 import pytest
 import zstandard
 
-from openbei.api.compression import MIN_GZIP_BYTES, MIN_ZSTD_BYTES, THREAD_BYTES
+from openbei.api.compression import INFLATERS, MAX_FRAMES, MIN_GZIP_BYTES, MIN_ZSTD_BYTES, inflate
 from openbei.api.edge import Edge
+from openbei.api.service import Limits
+from openbei.api.wire.decoding import MalformedBodyError
 from openbei.serving.fake_engine import FakeEngine
 
 from .conftest import Served, Start
@@ -76,6 +79,36 @@ def test_requests_that_cannot_be_read(served: Served, body: bytes, encoding: str
     if status == 415:
         assert response.headers["accept-encoding"] == "zstd, gzip"
     assert served.embed(input="w1").status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_frames_are_bounded(encoding: str) -> None:
+    """A million empty ones fit in 10 MB, and each has a beginning that takes time."""
+    compress, start = {"gzip": gzip.compress, "zstd": zstd}[encoding], INFLATERS[encoding.encode()]
+    num_started = 0
+
+    def counted() -> Any:
+        nonlocal num_started
+        num_started += 1
+        return start()
+
+    body = b"".join(compress(part) for part in (BODY[:100], *[b""] * (MAX_FRAMES - 2), BODY[100:]))
+    assert inflate(body, counted, 10**9) == BODY
+    num_started = 0
+    with pytest.raises(MalformedBodyError, match="the compressed body has more than 1000 frames"):
+        inflate(compress(b"") * 1_000_000, counted, 10**9)
+    assert num_started <= MAX_FRAMES + 1
+
+
+@pytest.mark.parametrize(("body", "encoding"), [(gzip.compress(BODY), "gzip"), (zstd(BODY), "zstd")])
+def test_what_inflates_has_a_limit_of_its_own(start: Start, body: bytes, encoding: str) -> None:
+    """It costs the client little, so it may hold less than a body that comes as it is."""
+    served = start(FakeEngine(), limits=Limits(max_inflated_bytes=len(BODY) - 1))
+    response = post(served, body, encoding)
+    assert response.status_code == 413
+    assert f"the body inflates to more than {len(BODY) - 1} bytes" in response.text
+    assert post(served, BODY, "identity").status_code == 200
+    assert Limits().max_inflated_bytes < Limits().max_body_bytes
 
 
 def raw(
@@ -145,7 +178,6 @@ def test_base64_is_worth_zstd_only(served: Served) -> None:
 def test_large_answers(start: Start) -> None:
     served = start(FakeEngine(hidden_size=512))
     name, _, read = raw(served, 400, "zstd")
-    assert len(read) > THREAD_BYTES
     assert name == "zstd"
     assert len(json.loads(read)["data"]) == 400
 

@@ -15,10 +15,11 @@ import httpx
 import pytest
 
 from openbei.api.connections import ConnectionLimits
+from openbei.api.deadlines import Departure
 from openbei.api.edge import Edge
 from openbei.api.framing import Pieces
 from openbei.api.guard import Guard
-from openbei.api.protocol import MAX_HEADER_BYTES
+from openbei.api.rejection import MAX_HEADER_BYTES
 from openbei.serving.fake_engine import FakeEngine
 
 from .conftest import Served, Start
@@ -168,6 +169,22 @@ def test_connect_is_refused(served: Served) -> None:
     assert statuses(answer) == [405]
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"X-Abc: \rxTransfer-Encoding: chunked\r\n\r\n",
+        b" Content-Length: 5\r\n\r\n",
+        b"X-Abc: y\r\n Content-Length: 5\r\n\r\n",
+        b"X-Abc: y\r\n\rX",
+    ],
+    ids=["CVE-2023-30589", "CVE-2024-27982", "a folded line", "CVE-2025-23167"],
+)
+def test_heads_that_parsers_disagree_about(served: Served, head: bytes) -> None:
+    """What a proxy may read in another way is refused, and nothing behind it is read."""
+    answer = exchange(served, HEAD + head + b"hello" + SMUGGLED)
+    assert statuses(answer) == [400]
+
+
 def guarded(start: Start) -> Served:
     return start(FakeEngine(), edge=Edge(guard=Guard(["key"])))
 
@@ -285,7 +302,7 @@ def test_pipelining_behind_a_request_that_takes_long(start: Start) -> None:
         served.await_value("te_queue_size", 1)
         num_sent = send_much(connection, b"GET /x HTTP/1.1\r\n\r\n" * 1000, 20 * MIB)
         assert num_sent < 20 * MIB
-        assert served.value("openbei_http_requests", route="none", status="404") == 0
+        assert served.value("openbei_http_requests_total", route="none", status="404") == 0
         engine.gate.set()
         assert statuses(connection.recv(65536))[0] == 200
 
@@ -359,10 +376,10 @@ def test_a_body_that_drips_is_refused(start: Start) -> None:
 
 
 def test_the_deadline_of_a_body() -> None:
-    limits = ConnectionLimits(request_timeout_s=60, body_timeout_s=600, min_body_bytes_per_s=10_000)
-    assert limits.body_deadline_s(0) == 60
-    assert limits.body_deadline_s(1_000_000) == 160
-    assert limits.body_deadline_s(100_000_000) == 600
+    limits = ConnectionLimits(request_timeout_s=60, body_timeout_s=600, min_bytes_per_s=10_000)
+    assert limits.transfer_timeout_s(0) == 60
+    assert limits.transfer_timeout_s(1_000_000) == 160
+    assert limits.transfer_timeout_s(100_000_000) == 600
 
 
 def test_a_client_that_does_not_read_is_cut_off(start: Start) -> None:
@@ -475,3 +492,57 @@ def test_http_clients_still_pool(served: Served) -> None:
     with httpx.Client(base_url=served.url) as client:
         for _ in range(20):
             assert client.get("/health").status_code == 200
+
+
+def test_the_deadline_of_a_client_that_reads_slowly() -> None:
+    """The floor counts from when it had read everything, or from the beginning of an answer."""
+
+    class Transport:
+        num_waiting = 0
+
+        def write(self, data: bytes) -> None:
+            self.num_waiting += len(data)
+
+        def get_write_buffer_size(self) -> int:
+            return self.num_waiting
+
+    transport = Transport()
+    departure = Departure(transport, ConnectionLimits(body_timeout_s=600), 0)  # type: ignore[arg-type]
+    assert not departure.is_late(1_000)
+    departure.write(b"x" * 5_000_000)
+    departure.begin(1_000)
+    assert not departure.is_late(1_060)
+    transport.num_waiting -= 5_000  # a few bytes at a time do not help much
+    assert not departure.is_late(1_060)
+    assert departure.is_late(1_061)
+    transport.num_waiting -= 1_000_000
+    assert not departure.is_late(1_160)
+    assert departure.is_late(1_161)
+    departure.begin(1_161)  # the time that the last answer left over is not the next one's
+    assert not departure.is_late(1_220)
+    assert departure.is_late(1_222)
+    transport.num_waiting = 0
+    assert not departure.is_late(5_000)
+    departure.write(b"x" * 50_000_000)
+    transport.num_waiting -= 40_000_000
+    assert departure.is_late(5_601)
+
+
+def test_a_client_that_reads_a_few_bytes_at_a_time_is_cut_off(start: Start) -> None:
+    """Each of them begins no new time. A client that reads as fast as it can gets the same answer."""
+    served = start(FakeEngine(hidden_size=4096), connections=quick())
+    body = b'{"input": [%s]}' % b",".join([b'"w1"'] * 200)
+    request = HEAD + b"connection: close\r\n" + framed(body, "length")
+    with socket.create_connection(served.address, 20) as connection:
+        connection.sendall(request)
+        num_whole = len(read_all(connection))
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(served.address)
+        connection.sendall(request)
+        num_read = 0
+        while not connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # what the reset leaves can be read still
+            num_read += len(connection.recv(16))
+            assert num_read < num_whole / 1000
+            time.sleep(0.01)

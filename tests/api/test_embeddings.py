@@ -85,14 +85,14 @@ def test_dimensions(served: Served, dimensions: int) -> None:
 
 
 def test_truncation_is_told(served: Served) -> None:
-    before = served.value("openbei_truncated_inputs")
+    before = served.value("openbei_truncated_inputs_total")
     response = served.embed(input=[words(0, 500), "w1", words(0, 100)])
     assert response.headers["x-truncated-inputs"] == "2"
     assert response.json()["usage"]["total_tokens"] == 502 + 3 + 102
     np.testing.assert_allclose(
         response.json()["data"][0]["embedding"], served.expected(ids(0, MAX_TOKENS - 2)), atol=1e-6
     )
-    assert served.value("openbei_truncated_inputs") == before + 2
+    assert served.value("openbei_truncated_inputs_total") == before + 2
 
 
 def test_truncation_is_as_asked_for(served: Served) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from baseten_performance_client import PerformanceClient, RequestProcessingPreference
 
-from openbei.api import encoding
+from openbei.api import compression, encoding
+from openbei.api.wire.openai import Embedding
 from openbei.errors import EngineError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.spec import SequenceHead
@@ -80,6 +81,60 @@ def test_answers_hold_rows_matrices_and_numpy_numbers(accept: bytes | None) -> N
 def test_what_is_not_finite_is_an_error_and_never_half_an_answer(accept: bytes | None, bad: float) -> None:
     with pytest.raises(EngineError, match="not finite"):
         encoding.encode([np.array([1, bad], np.float32)], accept)
+
+
+ROW = np.zeros(encoding.INLINE_NUMBERS + 1, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_large"),
+    [
+        (b"", False),
+        ([ROW[:1000]] * 8, False),
+        ([ROW[:1000]] * 9, True),
+        ([encoding.base64_text(ROW[:1000])] * 9, True),
+        ([[[ROW]]], True),
+        (Embedding(encoding.floats(ROW), 0), True),
+        ({"a": {"b": Embedding(encoding.floats(ROW), 0)}}, True),
+        ([0.5] * 1000, False),
+        ([0.5] * 1100, True),
+        ([[], [0.5] * 1100], True),
+        ("a" * 50_000, False),
+        ("a" * 90_000, True),
+        (b"a" * 90_000, True),
+        ([Embedding([], 0)] * 300, True),
+        (np.zeros((3, ROW.size), np.int8), True),
+    ],
+    ids=str,
+)
+def test_large_answers(answer: object, is_large: bool) -> None:
+    assert encoding.is_large(answer) == is_large
+
+
+@pytest.mark.parametrize("num_texts", [1, 100])
+@pytest.mark.parametrize("accept", ["application/json", "application/msgpack"])
+@pytest.mark.parametrize("encoding_format", ["float", "base64", "int8"])
+def test_large_answers_are_written_outside_of_the_event_loop(
+    start: Start, monkeypatch: pytest.MonkeyPatch, num_texts: int, accept: str, encoding_format: str
+) -> None:
+    is_outside: list[bool] = []
+
+    def spy(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            is_outside.append(asyncio._get_running_loop() is None)
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, recorded)
+
+    spy(encoding, "encode")
+    spy(compression, "deflated")
+    served = start(FakeEngine(hidden_size=512))
+    request = {"input": ["w1"] * num_texts, "encoding_format": encoding_format}
+    answer = served.client.post("/v1/embeddings", json=request, headers={"accept": accept})
+    assert answer.status_code == 200
+    assert is_outside == [num_texts == 100] * 2
 
 
 def test_message_pack_over_http(served: Served) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from openbei.api.connections import ConnectionLimits
-from openbei.api.protocol import MAX_HEADER_BYTES, MAX_URL_BYTES
+from openbei.api.rejection import MAX_HEADER_BYTES, MAX_URL_BYTES
 from openbei.serving.fake_engine import FakeEngine
 
 from ..small_tokenizer import words
@@ -149,7 +149,7 @@ def test_requests_that_never_end(data: bytes, start: Start) -> None:
 
 def test_a_request_in_slow_parts_is_answered(start: Start) -> None:
     """As long as it brings more than the least that is wanted."""
-    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=1, min_body_bytes_per_s=0.1))
+    served = start(FakeEngine(), connections=ConnectionLimits(request_timeout_s=1, min_bytes_per_s=0.1))
     body = b'{"input": "w1"}'
     with socket.create_connection(served.address, 20) as connection:
         connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))

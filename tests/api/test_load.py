@@ -57,7 +57,7 @@ def test_a_client_that_leaves_frees_its_place(start: Start) -> None:
             head = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
             connection.sendall(head % len(body) + body)
             served.await_value("te_queue_size", 1)
-        served.await_value("openbei_cancelled_requests", leaving)
+        served.await_value("openbei_cancelled_requests_total", leaving)
         served.await_value("te_queue_size", 0)
     assert served.value("openbei_queue_tokens") == 0
     engine.gate.set()
@@ -108,7 +108,7 @@ def test_when_to_come_back(start: Start) -> None:
     with ThreadPoolExecutor(2) as pool:
         waiting = pool.submit(served.embed, input=[[7] * 40] * 1000)
         served.await_at_least("openbei_queue_tokens", 40_000)
-        tokens, speed = served.value("openbei_queue_tokens"), served.value("openbei_engine_tokens_per_s")
+        tokens, speed = served.value("openbei_queue_tokens"), served.value("openbei_engine_tokens_per_second")
         refused = served.embed(input="w1")
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) == math.ceil(tokens / speed) == 2

@@ -44,10 +44,10 @@ def test_counts_are_exact(start: Start) -> None:
         statuses = list(pool.map(lambda i: ask(served, i), range(200)))
     assert [statuses.count(status) for status in (200, 400, 500, 404)] == [80, 40, 40, 40]
     labels = {"route": "/v1/embeddings"}
-    assert served.value("openbei_http_requests", **labels, status="200") == 80
-    assert served.value("openbei_http_requests", **labels, status="400") == 40
-    assert served.value("openbei_http_requests", **labels, status="500") == 40
-    assert served.value("openbei_http_requests", route="none", status="404") == 40
+    assert served.value("openbei_http_requests_total", **labels, status="200") == 80
+    assert served.value("openbei_http_requests_total", **labels, status="400") == 40
+    assert served.value("openbei_http_requests_total", **labels, status="500") == 40
+    assert served.value("openbei_http_requests_total", route="none", status="404") == 40
     assert total(served, "te_request_count") == 160
     assert served.value("te_request_success", method="batch") == 40
     assert served.value("te_request_success", method="single") == 40
@@ -55,7 +55,7 @@ def test_counts_are_exact(start: Start) -> None:
     assert served.value("te_request_failure", err="inference") == 40
     assert served.value("te_embed_count") == 40 * 4 + 40 + 40
     assert served.value("te_embed_success") == 40 * 4 + 40
-    assert served.value("openbei_truncated_inputs") == 40
+    assert served.value("openbei_truncated_inputs_total") == 40
     assert total(served, "te_predict_count") == 0
     for name in ("te_request_duration", "te_embed_queue_duration", "te_request_inference_duration"):
         assert served.value(f"{name}_count") == 80
@@ -89,7 +89,7 @@ def test_a_client_that_leaves_is_counted(start: Start) -> None:
     with socket.create_connection(served.address) as connection:
         connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
     served.await_value("te_request_failure", 1, err="dropped")
-    assert served.value("openbei_http_requests", route="/v1/embeddings", status="499") == 1
+    assert served.value("openbei_http_requests_total", route="/v1/embeddings", status="499") == 1
     assert served.value("te_request_count", method="single") == 1
 
 

@@ -56,9 +56,9 @@ def test_the_default_route(served: Served, prefix: str) -> None:
 
 def test_metrics_know_the_route_and_not_the_prefix(served: Served) -> None:
     labels = {"route": "/v1/embeddings", "status": "200"}
-    before = served.value("openbei_http_requests", **labels)
+    before = served.value("openbei_http_requests_total", **labels)
     served.client.post("/environments/any/sync/v1/embeddings", json={"input": "w1"})
-    assert served.value("openbei_http_requests", **labels) == before + 1
+    assert served.value("openbei_http_requests_total", **labels) == before + 1
 
 
 def test_head_is_get_without_a_body(served: Served) -> None:

@@ -9,10 +9,10 @@ import pytest
 from openbei.api.service import Limits
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.scheduler import QueueLimits
-from openbei.spec import SequenceHead
+from openbei.spec import Head, SequenceHead, TokenHead
 
 from ..small_tokenizer import ids, words
-from .conftest import MAX_TOKENS, Served, serving, small_manifest
+from .conftest import MAX_TOKENS, Served, Start, serving, small_manifest
 
 LONG = words(1, 5)
 FIRST, LAST = ids(1, 3), ids(3, 3)
@@ -100,3 +100,65 @@ def test_cohere(served: Served) -> None:
         "texts[0] has 7 tokens, the limit is 5"
     )
     assert served.refused("/v1/embed", texts=[LONG], max_tokens=65)[1].startswith("max_tokens is 65, it can be 1 to 64")
+
+
+TOO_LONG = words(0, 70)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/embeddings", {"input": TOO_LONG}),
+        ("/embed", {"inputs": TOO_LONG}),
+        ("/embed", {"inputs": ids(0, 70)}),
+        ("/embed_all", {"inputs": TOO_LONG}),
+        ("/similarity", {"inputs": {"source_sentence": "w1", "sentences": [TOO_LONG]}}),
+        ("/v1/embed", {"texts": [TOO_LONG]}),
+        ("/v2/embed", {"texts": [TOO_LONG]}),
+        ("/score", {"text_1": "w1", "text_2": TOO_LONG}),
+        ("/vertex", {"instances": [{"inputs": TOO_LONG}]}),
+    ],
+)
+def test_inputs_are_refused_where_the_server_does_not_truncate(start: Start, path: str, fields: dict[str, Any]) -> None:
+    """As with TEI's AUTO_TRUNCATE=false: the field of a request still wins."""
+    served = start(FakeEngine(), limits=Limits(auto_truncate=False))
+    status, message = served.refused(path, **fields)
+    assert status == 422
+    assert "has 72 tokens, the limit is 64" in message or "has 70 tokens, the limit is 64" in message
+    assert served.client.get("/info").json()["auto_truncate"] is False
+
+
+def test_what_a_request_says_wins(start: Start) -> None:
+    served = start(FakeEngine(), limits=Limits(auto_truncate=False))
+    cut = served.expected(ids(0, MAX_TOKENS - 2))
+    for path, field, how in (
+        ("/v1/embeddings", "input", {"truncate": True}),
+        ("/embed", "inputs", {"truncate": True}),
+        ("/embed", "inputs", {"truncate_prompt_tokens": -1}),
+    ):
+        np.testing.assert_allclose(embedding(served, path, **{field: TOO_LONG}, **how), cut, atol=1e-6)
+    answer = served.post("/v2/embed", texts=[TOO_LONG], truncate="END")
+    np.testing.assert_allclose(answer["embeddings"]["float"][0], cut, atol=1e-6)
+    status, message = served.refused("/embed", inputs=TOO_LONG, truncate=None)
+    assert (status, message.partition(",")[0]) == (422, "inputs[0] has 72 tokens")
+
+
+@pytest.mark.parametrize(
+    ("head", "path", "fields"),
+    [
+        (SequenceHead(num_labels=1), "/rerank", {"query": "w1", "texts": [TOO_LONG]}),
+        (SequenceHead(num_labels=1), "/v1/rerank", {"query": TOO_LONG, "documents": ["w1"]}),
+        (SequenceHead(num_labels=1), "/predict", {"inputs": TOO_LONG}),
+        (SequenceHead(num_labels=1), "/classify", {"input": TOO_LONG}),
+        (SequenceHead(num_labels=1), "/", {"inputs": TOO_LONG, "parameters": {"top_k": 1}}),
+        (TokenHead(num_labels=1), "/predict_tokens", {"inputs": TOO_LONG}),
+        (TokenHead(num_labels=1), "/", {"inputs": TOO_LONG, "parameters": {"aggregation_strategy": "simple"}}),
+    ],
+)
+def test_other_models_refuse_too(start: Start, head: Head, path: str, fields: dict[str, Any]) -> None:
+    manifest = small_manifest(head, labels=("LABEL_0",), default_route="/predict")
+    refusing = start(FakeEngine(1), limits=Limits(auto_truncate=False), manifest=manifest)
+    status, message = refusing.refused(path, **fields)
+    assert (status, "tokens, the limit is 64" in message) == (422, True), message
+    served = start(FakeEngine(1), manifest=manifest)
+    assert served.client.post(path, json=fields).status_code == 200

@@ -39,7 +39,7 @@ def test_a_client_that_leaves_takes_all_instances_with_it(start: Start) -> None:
             connection.sendall(b"POST /vertex HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
             served.await_value("te_queue_size", 5)
         served.await_value("te_queue_size", 0)
-        served.await_value("openbei_cancelled_requests", 5 * leaving)
+        served.await_value("openbei_cancelled_requests_total", 5 * leaving)
     engine.gate.set()
     assert len(served.post("/vertex", instances=[{"inputs": "w1"}] * 5)["predictions"]) == 5
 

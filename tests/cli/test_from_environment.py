@@ -87,7 +87,7 @@ def test_precedence(config: Path, variables: dict[str, str]) -> None:
 def test_names_of_tei(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:
     variables |= {
         "HOSTNAME": "127.0.0.2", "PORT": "0", "PAYLOAD_LIMIT": "300", "JSON_OUTPUT": "true", "LOG_LEVEL": "INFO",
-        "CORS_ALLOW_ORIGIN": "https://a.example,https://b.example", "MAX_BATCH_TOKENS": "256", "AUTO_TRUNCATE": "true",
+        "CORS_ALLOW_ORIGIN": "https://a.example,https://b.example", "MAX_BATCH_TOKENS": "256", "AUTO_TRUNCATE": "false",
         "OPENBEI_GUARD_HEALTH": "on", "API_KEY": "key",
     }  # fmt: skip
     with serving(tiny_engine_dir.path, variables=variables) as (_, url, log):
@@ -95,6 +95,8 @@ def test_names_of_tei(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> 
         assert all(line.startswith('{"time"') for line in log)
         assert ask(url, "key", "a" * 400) == 413
         assert httpx.get(f"{url}/health").status_code == 401
+        info = httpx.get(f"{url}/info", headers={"Authorization": "Bearer key"})
+        assert info.json()["auto_truncate"] is False
         for origin in ("https://a.example", "https://b.example"):
             headers = {"Origin": origin, "Authorization": "Bearer key"}
             answer = httpx.post(f"{url}/v1/embeddings", json={"input": "a"}, headers=headers)
@@ -115,7 +117,7 @@ def test_what_machines_put_there_does_not_count(tiny_engine_dir: EngineDir, vari
         ("OPENBEI_LOG_FORMAT", "xml", "'text', 'json'"),
         ("MAX_CLIENT_BATCH_SIZE", "0", "MAX_CLIENT_BATCH_SIZE is '0'"),
         ("OPENBEI_GUARD_HEALTH", "maybe", "OPENBEI_GUARD_HEALTH is 'maybe'"),
-        ("AUTO_TRUNCATE", "false", "the environment variable AUTO_TRUNCATE is 'false'"),
+        ("AUTO_TRUNCATE", "maybe", "the environment variable AUTO_TRUNCATE is 'maybe'"),
         ("UDS_PATH", "/run/x", "UDS_PATH is set, but"),
         ("DTYPE", "float16", "DTYPE is 'float16'; it must be bfloat16 or float32"),
         ("DEFAULT_PROMPT_NAME", "nonsense", "--default-prompt-name is 'nonsense'"),

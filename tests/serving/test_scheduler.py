@@ -137,7 +137,7 @@ def test_a_failure_touches_its_own_batch_only() -> None:
         assert scheduler.is_healthy
 
     metrics = run(test, engine)
-    assert value(metrics, "openbei_batch_failure") == 1
+    assert value(metrics, "openbei_batch_failures_total") == 1
 
 
 def test_a_request_in_many_batches_fails_once_and_its_rest_is_dropped() -> None:
@@ -222,7 +222,7 @@ def test_cancellation_frees_the_place() -> None:
         assert engine.batches == [[1], [2]]
 
     metrics = run(test, engine, QueueLimits(max_batch_tokens=100))
-    assert value(metrics, "openbei_cancelled_requests") == 10
+    assert value(metrics, "openbei_cancelled_requests_total") == 10
 
 
 def test_cancelled_while_it_runs() -> None:

@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import processors
 
 from openbei.errors import InputError
 from openbei.serving.tokenizer import CHARACTERS_PER_TOKEN, Frame, Tokenizer
+from openbei.serving.truncation import Truncation
 
 from .. import prose
 from ..trained_tokenizers import KINDS, MANY_SCRIPTS, special_tokens, train
@@ -58,6 +63,72 @@ def test_texts_and_pairs_are_those_of_transformers(subject: Subject, direction: 
             assert (sequence.type_ids if types is None else sequence.type_ids.tolist()) == types
             whole = asked(subject, *given_texts, direction=direction, limit=None)
             assert sequence.num_tokens_given == len(whole["input_ids"])
+
+
+SPECIALS = st.sampled_from(["[SEP]", "</s>", "[CLS]", "<s>", "[MASK]", " ", "  ", "\n", "é", "\u0301", "##a", "▁"])
+TEXTS = st.lists(SPECIALS | st.sampled_from([*MANY_SCRIPTS, *prose.WORDS[:50]]) | st.text(max_size=6)).map("".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(queries=st.lists(TEXTS, min_size=1, max_size=3), documents=st.lists(TEXTS, max_size=5), data=st.data())
+def test_pairs_are_joined_as_the_library_encodes_them(
+    subject: Subject, queries: list[str], documents: list[str], data: st.DataObject
+) -> None:
+    """Ids, types, lengths and truncation, whatever the texts hold, though each text is encoded alone."""
+    assert subject.ours._library.pair_template
+    pairs = [(data.draw(st.sampled_from(queries)), document) for document in documents]
+    direction = data.draw(st.sampled_from(["right", "left"]))
+    max_tokens = data.draw(st.integers(1, LIMIT))
+    joined = subject.ours.encode_pairs(pairs, direction=direction, max_tokens=max_tokens)
+    whole = subject.ours._encode(pairs, Truncation(True, direction, max_tokens), "input")
+    for found, expected in zip(joined, whole, strict=True):
+        assert found.token_ids.tolist() == expected.token_ids.tolist()
+        assert found.num_tokens_given == expected.num_tokens_given
+        assert np.array_equal(found.type_ids, expected.type_ids)
+
+
+OTHER_TEMPLATES = {
+    "no special tokens": ("$A:0 $B:1", True),
+    "around the second text only": ("$A:0 <s>:1 $B:0 </s>:0", True),
+    "types by token": ("<s>:1 $A:2 </s>:0 <s>:3 $B:1", True),
+    "the second text first": ("<s>:0 $B:1 </s>:0 $A:0", False),
+    "a text twice": ("$A:0 <s>:0 $B:1 $A:0", False),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TEMPLATES)
+def test_other_templates(name: str, tmp_path: Path) -> None:
+    """They are joined where two texts stand in their order, or else left to the library."""
+    template, is_joined = OTHER_TEMPLATES[name]
+    tokenizer = tokenizers.Tokenizer.from_file(str(train("unigram", tmp_path / "tokenizer.json")))
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair=template, special_tokens=ids)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    ours = Tokenizer(tmp_path / "tokenizer.json", LIMIT, tokenizer.get_vocab_size())
+    assert (ours._library.pair_template is not None) == is_joined
+    for pair in (("the end", "of"), ("", "of a x"), ("the", "")):
+        [sequence], expected = ours.encode_pairs([pair]), tokenizer.encode(*pair)
+        assert sequence.token_ids.tolist() == expected.ids
+        types = [0] * len(expected) if sequence.type_ids is None else sequence.type_ids.tolist()
+        assert types == expected.type_ids
+
+
+def test_a_query_is_tokenized_once(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, read = subject.ours._library, []
+    encodings = library.encodings
+
+    def spy(items: list[str], *args: Any, **kwargs: Any) -> Any:
+        read.extend(items)
+        return encodings(items, *args, **kwargs)
+
+    monkeypatch.setattr(library, "encodings", spy)
+    subject.ours.encode_pairs([("the query", "a"), ("the query", "b"), ("another", "a"), ("the query", "c")])
+    assert read == ["the query", "another", "a", "b", "a", "c"]
+
+
+def test_half_a_surrogate_pair_in_a_first_text(subject: Subject) -> None:
+    with pytest.raises(InputError, match=r"texts\[2\] has half a surrogate pair"):
+        subject.ours.encode_pairs([("a", "b"), ("a", "c"), ("\ud800", "d")], param="texts")
 
 
 def test_token_types_where_the_model_has_some(tokenizer_json: Path) -> None:

@@ -43,6 +43,5 @@ def variables() -> str:
     rows += [(code(name), meaning, "process") for name, meaning in MACHINE.items()]
     idle = {name: why for name, why in names.WITHOUT_EFFECT.items() if name not in MACHINE}
     rows += [(code(name), f"no effect: {why}", "") for name, why in idle.items()]
-    rows.append((code("AUTO_TRUNCATE"), "only `true`: clients send `truncate: false`", "process, config"))
     rows += [(code(name), f"refused: {why}", "") for name, why in names.REFUSED.items()]
     return table(("variable", "meaning", "read from"), rows)

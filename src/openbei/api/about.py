@@ -43,6 +43,7 @@ async def info(service: Service, call: Call) -> Reply:
             max_input_length=manifest.max_sequence_tokens,
             max_batch_tokens=manifest.max_num_tokens,
             max_client_batch_size=limits.max_client_batch_size,
+            auto_truncate=limits.auto_truncate,
             similarity_fn_name=manifest.similarity if isinstance(manifest.spec.head, EmbeddingHead) else None,
             version=service.version,
         )

@@ -81,11 +81,11 @@ class Call:
         until_deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000 - time.time()
         return self.arrival_s + min(timeout_s, until_deadline_s)
 
-    async def body(self, max_bytes: int) -> bytes:
+    async def body(self, max_bytes: int, max_inflated_bytes: int) -> bytes:
         """The whole body, inflated. Raises BodyTooLargeError as soon as it is known to be above `max_bytes`.
 
-        Raises what `inflated` raises for a body that came compressed, and OverloadedError if bodies of all requests
-        hold too much.
+        A body that came compressed may not inflate to more than `max_inflated_bytes` either. Raises what `inflated`
+        raises for it, and OverloadedError if bodies of all requests hold too much.
         """
         num_bytes = 0
         parts: list[bytes] = []
@@ -101,7 +101,8 @@ class Call:
         if num_bytes > max_bytes or not parts:
             raise BodyTooLargeError(max_bytes)
         whole = b"".join(parts)
-        content = await inflated(whole, self.headers.get(b"content-encoding", b""), max_bytes)
+        encoding = self.headers.get(b"content-encoding", b"")
+        content = await inflated(whole, encoding, min(max_bytes, max_inflated_bytes))
         if content is not whole:
             self._hold(len(content))
         return content

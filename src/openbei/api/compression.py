@@ -17,8 +17,8 @@ LEVEL = 1
 MIN_ZSTD_BYTES, MIN_GZIP_BYTES = 1024, 4096
 """Smaller answers fit a packet or two as they are; gzip takes longer, so it has to gain more."""
 
-THREAD_BYTES = 262_144
-"""Larger answers are compressed in a thread."""
+MAX_FRAMES = 1_000
+"""How many frames (gzip: members) may lie end to end. Each takes time to begin, though it may hold nothing."""
 
 SLICE_BYTES = 1024
 """How much is inflated at a time. It becomes at most 32 MiB: that far beyond the limit may memory go."""
@@ -69,19 +69,22 @@ async def inflated(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
 
 def inflate(body: bytes, start: Callable[[], _Inflater], max_bytes: int) -> bytes:
     """Inflate frames that lie end to end; raises as `inflated`."""
-    inflater = start()
+    inflater, num_frames = start(), 1
     parts: list[bytes] = []
     num_bytes = 0
     try:
         for offset in range(0, len(body), SLICE_BYTES):
             piece = body[offset : offset + SLICE_BYTES]
             while piece:
-                inflater = start() if inflater.eof else inflater
+                if inflater.eof:
+                    inflater, num_frames = start(), num_frames + 1
+                if num_frames > MAX_FRAMES:
+                    raise MalformedBodyError(f"the compressed body has more than {MAX_FRAMES} frames")
                 parts.append(inflater.decompress(piece))
                 piece = inflater.unused_data if inflater.eof else b""
                 num_bytes += len(parts[-1])
                 if num_bytes > max_bytes:
-                    raise BodyTooLargeError(max_bytes)
+                    raise BodyTooLargeError(max_bytes, is_inflated=True)
     except (zlib.error, zstandard.ZstdError):
         raise MalformedBodyError("the body is not in the format that content-encoding names") from None
     if not inflater.eof:
@@ -89,7 +92,7 @@ def inflate(body: bytes, start: Callable[[], _Inflater], max_bytes: int) -> byte
     return b"".join(parts)
 
 
-async def deflated(body: bytes, accept: bytes | None, *, is_dense: bool = False) -> tuple[bytes, bytes | None]:
+def deflated(body: bytes, accept: bytes | None, *, is_dense: bool = False) -> tuple[bytes, bytes | None]:
     """An answer's body, compressed if the client accepts it and it pays, and its Content-Encoding.
 
     Floats as base64 or MessagePack (`is_dense`) lose a quarter at best, for which gzip takes too long.
@@ -99,8 +102,6 @@ async def deflated(body: bytes, accept: bytes | None, *, is_dense: bool = False)
     name = _chosen(weights(accept), 0 if is_dense else len(body))
     if name is None:
         return body, None
-    if len(body) > THREAD_BYTES:
-        return await asyncio.to_thread(_deflate, body, name), name.encode()
     return _deflate(body, name), name.encode()
 
 

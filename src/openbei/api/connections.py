@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from openbei.api.refusals import Header
@@ -22,8 +23,9 @@ MAX_REFUSALS = 32
 class ConnectionLimits:
     """How many connections there may be, and how long each may take.
 
-    A request's head, and a body that pauses, have `request_timeout_s`; a body may take longer as long as it brings
-    `min_body_bytes_per_s`, up to `body_timeout_s`. None for `max_connections` is what file descriptors allow.
+    A TLS handshake and a request's head have `request_timeout_s` each. So have a body, and an answer that the client
+    reads, but those may take longer if they move `min_bytes_per_s`, up to `body_timeout_s`. None for `max_connections`
+    is what file descriptors allow.
     """
 
     max_connections: int | None = None
@@ -32,11 +34,11 @@ class ConnectionLimits:
     max_connection_age_s: float | None = None
     request_timeout_s: float = 60.0
     body_timeout_s: float = 600.0
-    min_body_bytes_per_s: float = 10_000.0
+    min_bytes_per_s: float = 10_000.0
 
-    def body_deadline_s(self, num_bytes: int) -> float:
-        """How many seconds after its head a body has to be whole, if `num_bytes` of it have come."""
-        return min(self.body_timeout_s, self.request_timeout_s + num_bytes / self.min_body_bytes_per_s)
+    def transfer_timeout_s(self, num_bytes: int) -> float:
+        """How many seconds a body or an answer may have taken so far, if `num_bytes` of it have come through."""
+        return min(self.body_timeout_s, self.request_timeout_s + num_bytes / self.min_bytes_per_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,19 @@ class Refusal:
     status: int
     message: str
     headers: tuple[Header, ...] = ((b"retry-after", b"1"),)
+
+
+@dataclass(slots=True)
+class Admission:
+    """A connection that is counted until it leaves; `refusal` is for its client, if it is not let in."""
+
+    refusal: Refusal | None
+    on_leave: Callable[[], None]
+
+    def leave(self) -> None:
+        """Forget the connection, once."""
+        leave, self.on_leave = self.on_leave, lambda: None
+        leave()
 
 
 class ConnectionGate:
@@ -72,10 +87,14 @@ class ConnectionGate:
         """Whether there are so many connections that not even a refusal can be sent."""
         return self._num_open > self.max_connections + MAX_REFUSALS
 
-    def enter(self, address: str) -> Refusal | None:
-        """Count a connection, and say why it is refused if it is. Each one that entered has to `leave`."""
+    def admit(self, peer: object) -> Admission:
+        """Count a connection from a `peer`, which is a transport's: (address, port) and more, or None."""
+        address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._num_open += 1
         self._by_address[address] += 1
+        return Admission(self._refusal(address), lambda: self._leave(address))
+
+    def _refusal(self, address: str) -> Refusal | None:
         if self._num_open > self.max_connections:
             self._warn()
             return Refusal(503, f"{self.max_connections} connections are open, which is the limit")
@@ -84,8 +103,7 @@ class ConnectionGate:
             return Refusal(429, f"{most} connections from this address are open, which is the limit")
         return None
 
-    def leave(self, address: str) -> None:
-        """Forget a connection."""
+    def _leave(self, address: str) -> None:
         self._num_open -= 1
         self._by_address[address] -= 1
         if not self._by_address[address]:

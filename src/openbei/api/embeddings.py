@@ -1,12 +1,11 @@
 """POST /v1/embeddings: OpenAI's embeddings, normalized unless a client of vLLM or Jina says otherwise."""
 
-import base64
 from typing import cast
 
 import msgspec
 
 from openbei.api.call import Call, Reply
-from openbei.api.encoding import floats
+from openbei.api.encoding import base64_text
 from openbei.api.inference import infer_dense, read
 from openbei.api.inputs import Inputs, Prompt, tokenize_inputs
 from openbei.api.service import Service
@@ -90,9 +89,7 @@ async def vectors_of(
 
 
 def written(vectors: Vectors, encoding: EncodingFormat) -> list[list[float] | str]:
-    """Embeddings float32 [n, D] as they go over the wire. Raises InputError for bits of a D that 8 does not divide."""
+    """Embeddings float32 [n, D] as fields of wire structs. Raises InputError for bits of a D that 8 does not divide."""
     if encoding == "base64":
-        return [base64.b64encode(row).decode() for row in vectors.astype("<f4", order="C", copy=False)]
-    if encoding == "float":
-        return [floats(row) for row in vectors]
-    return cast(list[list[float] | str], quantize(vectors, encoding).tolist())
+        return [base64_text(row) for row in vectors]
+    return cast(list[list[float] | str], list(quantize(vectors, encoding)))

@@ -1,5 +1,6 @@
 """A row of the table as an ASGI app: the one place where keys are asked for, answers encoded, errors made answers."""
 
+import asyncio
 import time
 
 from starlette.requests import ClientDisconnect
@@ -58,7 +59,13 @@ class Endpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _encoded(self, reply: Reply, call: Call) -> tuple[bytes, list[Header]]:
-        """A reply's body, and the headers that say how to read it. Bytes have their encoding already."""
+        """A reply's body, and the headers that say how to read it; made in a thread if it is large."""
+        if encoding.is_large(reply.answer):
+            return await asyncio.to_thread(self._encode, reply, call)
+        return self._encode(reply, call)
+
+    def _encode(self, reply: Reply, call: Call) -> tuple[bytes, list[Header]]:
+        # Bytes have their encoding already.
         if isinstance(reply.answer, bytes):
             body, content_type = reply.answer, reply.content_type or encoding.JSON
         else:
@@ -66,7 +73,7 @@ class Endpoint:
         found = [(b"content-type", content_type), (b"vary", self._vary)]
         if self._edge.compresses:
             is_dense = reply.is_dense or content_type != encoding.JSON
-            body, name = await compression.deflated(body, call.headers.get(b"accept-encoding"), is_dense=is_dense)
+            body, name = compression.deflated(body, call.headers.get(b"accept-encoding"), is_dense=is_dense)
             found += [(b"content-encoding", name)] if name else []
         return body, found
 

@@ -1,11 +1,16 @@
 """One request and its answer on a connection: uvicorn's exchange, which closes when it should. No parsing."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+DROP = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER with which closing sends a reset, and nothing else."""
 
 
 class Flow(FlowControl):
@@ -30,10 +35,16 @@ class Flow(FlowControl):
 class LingeringTransport:
     """A transport that closes only when the client has had time to read."""
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+    def __init__(self, transport: asyncio.Transport, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        self.write = write
         self.is_closing = transport.is_closing
         self.close = close
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection at once. What its client has not read is dropped, by the kernel too."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP)
+    transport.abort()
 
 
 class Exchange(RequestResponseCycle):
@@ -42,8 +53,14 @@ class Exchange(RequestResponseCycle):
     is_last_answer: Callable[[], bool]
     """Whether the connection closes after this answer anyway."""
 
+    on_begin: Callable[[], None]
+    """Called when the head of the answer is written."""
+
     async def send(self, message: ASGISendEvent) -> None:
         """Send a part of the answer."""
-        if message["type"] == "http.response.start" and (self.more_body or self.is_last_answer()):
+        is_head = message["type"] == "http.response.start"
+        if is_head and (self.more_body or self.is_last_answer()):
             self.keep_alive = False
         await super().send(message)
+        if is_head:
+            self.on_begin()

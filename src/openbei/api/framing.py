@@ -43,6 +43,37 @@ class Pieces:
         return len(data) if found < 0 else found + len(END)
 
 
+class ReadAhead:
+    """Bytes that have come and are not parsed yet, to be taken piece by piece."""
+
+    def __init__(self) -> None:
+        self.pieces = Pieces()
+        self._data = b""
+        self._num_taken = 0
+
+    def __len__(self) -> int:
+        return len(self._data) - self._num_taken
+
+    def add(self, data: bytes) -> None:
+        """Bytes have come."""
+        self._data = self._data[self._num_taken :] + data if len(self) else data
+        self._num_taken = 0
+
+    def take(self) -> bytes:
+        """The next piece; without a copy if it is all."""
+        start, self._num_taken = self._num_taken, self.pieces.end(self._data, self._num_taken)
+        is_all = self._num_taken - start == len(self._data)
+        return self._data if is_all else self._data[start : self._num_taken]
+
+    def put_back(self, num_bytes: int) -> None:
+        """The last bytes of the piece that was taken last are to be taken once more."""
+        self._num_taken -= num_bytes
+
+    def clear(self) -> None:
+        """Drop what is left."""
+        self._data, self._num_taken = b"", 0
+
+
 def head_without_upgrade(method: bytes, version: str, headers: Headers) -> bytes:
     """A head that frames the same body and keeps or closes the connection as this one, and offers nothing.
 

@@ -39,7 +39,8 @@ class Body:
 
 async def body(service: Service, call: Call) -> Body:
     """The body of a request. Raises BodyTooLargeError, MalformedBodyError, InputError."""
-    return await _read(await call.body(service.limits.max_body_bytes), _opened)
+    limits = service.limits
+    return await _read(await call.body(limits.max_body_bytes, limits.max_inflated_bytes), _opened)
 
 
 async def read(service: Service, call: Call, decoder: "msgspec.json.Decoder[T]", decisions: Decisions) -> T:

@@ -10,10 +10,10 @@ from openbei.api.inputs import as_texts
 from openbei.api.predict import labelled, numbers
 from openbei.api.predict_tokens import found_entities
 from openbei.api.service import Service
+from openbei.api.truncation import how_by_default
 from openbei.api.wire import decisions
 from openbei.api.wire.decisions import Decisions, check
 from openbei.api.wire.decoding import given_fields
-from openbei.api.wire.fields import How
 from openbei.api.wire.huggingface import Span, TextParameters, TextRequest, TokenParameters, TokenRequest
 from openbei.errors import InputError
 from openbei.tasks.classify import activated
@@ -24,8 +24,6 @@ T = TypeVar("T")
 _TEXT = msgspec.json.Decoder(TextRequest)
 _TOKEN = msgspec.json.Decoder(TokenRequest)
 
-_HOW: How = {"truncate": True, "direction": None, "max_tokens": None}
-
 
 async def classify_texts(service: Service, call: Call) -> Reply:
     """A list of labels for each text, in a list for one text as well, the highest score first."""
@@ -35,7 +33,7 @@ async def classify_texts(service: Service, call: Call) -> Reply:
     function, top_k = parameters.function_to_apply, parameters.top_k
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k is {top_k}, it must be at least 1", param="parameters.top_k")
-    rows = await numbers(service, call, items, _HOW, raw_scores=function is not None, param="inputs")
+    rows = await numbers(service, call, items, how_by_default(service), raw_scores=function is not None, param="inputs")
     if function is not None:
         rows = activated(rows, function)
     return Reply([labelled(service, row)[:top_k] for row in rows])
@@ -48,7 +46,8 @@ async def classify_tokens(service: Service, call: Call) -> Reply:
     parameters = request.parameters or TokenParameters()
     strategy = parameters.aggregation_strategy or "simple"
     ignored = IGNORED if parameters.ignore_labels is None else parameters.ignore_labels
-    found = await found_entities(service, call, {"inputs": texts}, _HOW, strategy, ignored=ignored)
+    how = how_by_default(service)
+    found = await found_entities(service, call, {"inputs": texts}, how, strategy, ignored=ignored)
     if strategy == "none":  # which keeps every token, special ones too
         found = [[entity for entity in entities if entity.end and not {*entity.results} & {*ignored}]
                  for entities in found]  # fmt: skip

@@ -4,7 +4,6 @@ One request is parsed at a time. What a client sends ahead waits unparsed, and i
 """
 
 import asyncio
-from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -13,14 +12,12 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from openbei.api import failures
-from openbei.api.connections import ConnectionGate
-from openbei.api.exchange import Exchange, Flow, LingeringTransport
-from openbei.api.framing import Pieces, head_without_upgrade
+from openbei.api.connections import Admission, ConnectionGate
+from openbei.api.deadlines import Arrival, Departure
+from openbei.api.exchange import Exchange, Flow, LingeringTransport, reset
+from openbei.api.framing import ReadAhead, head_without_upgrade
 from openbei.api.refusals import Header
-
-MAX_HEADER_BYTES = 65_536
-MAX_URL_BYTES = 8_192
+from openbei.api.rejection import MAX_HEADER_BYTES, MAX_URL_BYTES, rejection
 
 MAX_BYTES_AHEAD = 65_536
 """How much a client may send behind a request before reading stops; what one read brings may come on top."""
@@ -30,15 +27,6 @@ LINGER_S = 2.0
 
 MAX_LINGER_BYTES = 67_108_864
 """How much of it is read."""
-
-REFUSALS = {
-    400: "this is not HTTP/1.1",
-    405: "the method CONNECT is for proxies, and this is none",
-    408: "the request did not arrive in time",
-    414: f"the URL is longer than {MAX_URL_BYTES} bytes",
-    431: f"the headers are larger than {MAX_HEADER_BYTES} bytes",
-    503: "the server is shutting down",
-}
 
 
 class _RefusalError(Exception):
@@ -50,15 +38,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _num_unparsed = 0  # bytes since something was complete: a request, its head, a part of its body
     _num_header_bytes = 0
-    _num_body_bytes = 0
     _is_in_body = False
     _is_repeated = False  # the parser reads a head for the second time
     _status = 400
     _is_ending = False
-    _ahead = b""  # what has come
-    _num_parsed = 0  # how much of it is parsed
     _num_thrown_away = 0
-    _num_unsent = 0  # bytes that waited for the client to read them when it was looked last
     _watch: asyncio.TimerHandle | None = None
 
     def __init__(
@@ -69,14 +53,16 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         gate: ConnectionGate,
+        admission: Admission | None = None,
     ) -> None:
+        """`admission` is that of a connection which is counted already."""
         super().__init__(config, server_state, app_state, _loop)
         self._gate = gate
+        self._admission = admission
         self._limits = gate.limits
-        self._pieces = Pieces()
-        self._opened_s = self._unsent_s = self.loop.time()
-        self._head_s: float | None = self._opened_s  # since when a head is awaited; None if none is
-        self._body_s = 0.0  # when the head was complete
+        self._ahead = ReadAhead()
+        self._opened_s = self.loop.time()
+        self._arrival = Arrival(gate.limits, self._opened_s)
 
     @property
     def is_busy(self) -> bool:
@@ -96,12 +82,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """Let a client in, or not; begin to watch how long its requests take to arrive."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
+        self._departure = Departure(transport, self._limits, self._opened_s)
         self._look_again()
-        refusal = self._gate.enter(self._address)
+        self._admission = self._admission or self._gate.admit(self.client)
         if self._gate.is_flooded:
             self._is_ending = True
             transport.abort()
-        elif refusal:
+        elif refusal := self._admission.refusal:
             self._refuse(refusal.status, refusal.message, refusal.headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -109,9 +96,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._watch:
             self._watch.cancel()
         self._unset_keepalive_if_required()
-        self._gate.leave(self._address)
+        if self._admission:
+            self._admission.leave()
         self._is_ending = True
-        self._ahead = b""
+        self._ahead.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -121,8 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._num_thrown_away > MAX_LINGER_BYTES:
                 self.transport.close()
             return
-        self._ahead = self._ahead[self._num_parsed :] + data if self._num_parsed < len(self._ahead) else data
-        self._num_parsed = 0
+        self._ahead.add(data)
         self._advance()
 
     def on_response_complete(self) -> None:
@@ -139,16 +126,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _advance(self) -> None:
-        while self._num_parsed < len(self._ahead) and not self._is_ending and not self._is_waiting:
+        while len(self._ahead) and not self._is_ending and not self._is_waiting:
             self._unset_keepalive_if_required()
-            if self._head_s is None and not self._is_in_body:
-                self._head_s = self.loop.time()
-            start, self._num_parsed = self._num_parsed, self._pieces.end(self._ahead, self._num_parsed)
-            is_all = self._num_parsed - start == len(self._ahead)
-            self._parse(self._ahead if is_all else self._ahead[start : self._num_parsed])
-        if self._num_parsed >= len(self._ahead):
-            self._ahead, self._num_parsed = b"", 0
-        has_too_much = self._is_waiting and len(self._ahead) - self._num_parsed > MAX_BYTES_AHEAD
+            if not self._is_in_body:
+                self._arrival.begin_head(self.loop.time())
+            self._parse(self._ahead.take())
+        if not len(self._ahead):
+            self._ahead.clear()
+        has_too_much = self._is_waiting and len(self._ahead) > MAX_BYTES_AHEAD
         if has_too_much != self.flow.is_held and not self._is_ending:
             self.flow.hold(has_too_much)
 
@@ -157,7 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_repeated:
             return
         if self._awaits_answer or self._is_in_body:
-            self._stop(400)  # requests end where Pieces cut, or they are not HTTP/1.1
+            self._stop(400)  # requests end where pieces do, or they are not HTTP/1.1
         self._num_header_bytes = 0
         super().on_message_begin()
 
@@ -184,10 +169,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._is_in_body = True
-        self._num_unparsed = self._num_body_bytes = 0
-        self._head_s = None
-        self._body_s = self.loop.time()
-        self._pieces.begin_body(self.headers)
+        self._num_unparsed = 0
+        self._arrival.begin_body(self.loop.time())
+        self._ahead.pieces.begin_body(self.headers)
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         self.scope |= {
@@ -205,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _exchange(self) -> Exchange:
         exchange = Exchange(
             scope=self.scope,
-            transport=cast(asyncio.Transport, LingeringTransport(self.transport, self.end)),
+            transport=cast(asyncio.Transport, LingeringTransport(self.transport, self._departure.write, self.end)),
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -217,6 +201,7 @@ class BoundedProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         exchange.is_last_answer = self._is_last_answer
+        exchange.on_begin = lambda: self._departure.begin(self.loop.time())
         return exchange
 
     def _is_last_answer(self) -> bool:
@@ -227,7 +212,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._num_unparsed = 0
-        self._num_body_bytes += len(body)
+        self._arrival.add_body(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -236,7 +221,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._is_in_body = False
         self._num_unparsed = 0
-        self._pieces.end_body()
+        self._ahead.pieces.end_body()
         super().on_message_complete()
 
     def give_up(self) -> None:
@@ -247,7 +232,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def end(self) -> None:
         """Close: at once for writing, for reading when the client has had time to see the last answer."""
         self._is_ending = True
-        self._ahead = b""
+        self._ahead.clear()
         if self.transport.is_closing():
             return
         if self.transport.can_write_eof():
@@ -283,24 +268,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._status)
         finally:
             self._is_repeated = False
-        self._num_parsed -= len(rest)
+        self._ahead.put_back(len(rest))
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn calls when it cannot go on."""
         self._refuse(self._status)
 
-    @property
-    def _address(self) -> str:
-        return self.client[0] if self.client else ""
-
     def _look_again(self) -> None:
         self._watch = self.loop.call_later(self._limits.request_timeout_s / 4, self._check_progress)
 
     def _check_progress(self) -> None:
-        """End what takes too long: a head, a body, a client that does not read, a connection that is old."""
+        """End what takes too long: a head, a body, a client that hardly reads, a connection that is old."""
         now_s = self.loop.time()
-        if self._is_stuck(now_s):
-            self.transport.abort()
+        if self._departure.is_late(now_s):
+            reset(self.transport)
         elif self._is_ending:
             self._look_again()
         elif self._is_late(now_s):
@@ -312,18 +293,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _is_late(self, now_s: float) -> bool:
         if self._is_in_body:
-            return now_s - self._body_s > self._limits.body_deadline_s(self._num_body_bytes)
-        since_s = self._head_s
-        return self._num_unparsed > 0 and since_s is not None and now_s - since_s > self._limits.request_timeout_s
+            return self._arrival.is_body_late(now_s)
+        return self._num_unparsed > 0 and self._arrival.is_head_late(now_s)
 
     def _is_silent(self, now_s: float) -> bool:
         return self.cycle is None and now_s - self._opened_s > self._limits.request_timeout_s
-
-    def _is_stuck(self, now_s: float) -> bool:
-        num_unsent = self.transport.get_write_buffer_size()
-        if num_unsent == 0 or num_unsent != self._num_unsent:
-            self._num_unsent, self._unsent_s = num_unsent, now_s
-        return now_s - self._unsent_s > self._limits.request_timeout_s
 
     def _stop(self, status: int) -> None:
         self._status = status
@@ -334,15 +308,5 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._awaits_answer:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        phrase = HTTPStatus(status).phrase
-        code = phrase.lower().replace(" ", "_").replace("-", "_")
-        body = failures.body(status, code, message or REFUSALS[status])
-        lines = [
-            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n".encode(),
-            b"content-length: %d\r\nconnection: close\r\n" % len(body),
-            *(b"%s: %s\r\n" % header for header in headers),
-            b"\r\n",
-            body,
-        ]
-        self.transport.write(b"".join(lines))
+        self._departure.write(rejection(status, message, headers))
         self.end()

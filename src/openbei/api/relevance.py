@@ -39,7 +39,8 @@ async def relevances(
     def work() -> list[Sequence]:
         if template is None:
             prompt = service.manifest.prompts.find(None)
-            return tokenizer.encode_pairs([(prompt + query, text) for query, text in pairs], param=param, **how)
+            prompted = {query: prompt + query for query, _ in pairs}
+            return tokenizer.encode_pairs([(prompted[query], text) for query, text in pairs], param=param, **how)
         return _templated(tokenizer, template, pairs, instruction, how, param)
 
     num_characters = sum(len(query) + len(text) for query, text in pairs)

@@ -4,12 +4,9 @@ import asyncio
 import functools
 import logging
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
@@ -18,7 +15,7 @@ from starlette.types import ASGIApp
 
 from openbei.api.connections import ConnectionGate, ConnectionLimits
 from openbei.api.protocol import BoundedProtocol
-from openbei.config import Secret
+from openbei.api.tls import Handshake, Tls
 from openbei.errors import ConfigError
 from openbei.serving.scheduler import Scheduler
 
@@ -35,16 +32,6 @@ TICK_S = 0.02
 
 FORCED_END_S = 5
 """How long answers may take to be written after the deadline."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tls:
-    """What the server proves itself with, and whose certificates clients must have; None lets in any client."""
-
-    certfile: Path
-    keyfile: Path | None = None
-    keyfile_password: Secret | None = None
-    ca_certs: Path | None = None
 
 
 class Server(uvicorn.Server):
@@ -141,21 +128,11 @@ def build_server(
         timeout_keep_alive=cast(int, gate.limits.keep_alive_s),
         backlog=2048,
         timeout_graceful_shutdown=FORCED_END_S,
-        **(_ssl_options(tls) if tls else {}),
+        **(tls.options() if tls else {}),
     )
     _load(config)
+    _count_handshakes(config, gate)
     return Server(config, scheduler, gate, drain_s=drain_s, deadline_s=shutdown_deadline_s)
-
-
-def _ssl_options(tls: Tls) -> dict[str, Any]:
-    return {
-        "ssl_certfile": str(tls.certfile),
-        "ssl_keyfile": str(tls.keyfile) if tls.keyfile else None,
-        # Empty where there is none: for None a key that is encrypted would be asked for on the terminal.
-        "ssl_keyfile_password": str(tls.keyfile_password or ""),
-        "ssl_ca_certs": str(tls.ca_certs) if tls.ca_certs else None,
-        "ssl_cert_reqs": ssl.CERT_REQUIRED if tls.ca_certs else ssl.CERT_NONE,
-    }
 
 
 def _load(config: uvicorn.Config) -> None:
@@ -166,6 +143,19 @@ def _load(config: uvicorn.Config) -> None:
             f"the certificates cannot be used: {error.strerror or error}",
             hint="check --ssl-certfile, --ssl-keyfile, OPENBEI_SSL_KEYFILE_PASSWORD and --ssl-ca-certs",
         ) from None
+
+
+def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
+    """Let connections begin without TLS, so that they count before their handshake."""
+    context, config.ssl = config.ssl, None
+    if context is None:
+        return
+    make_protocol = cast(Callable[..., asyncio.Protocol], config.http_protocol_class)
+
+    def handshake(**arguments: Any) -> Handshake:  # noqa: ANN401
+        return Handshake(lambda admission: make_protocol(**arguments, admission=admission), context, gate)
+
+    config.http_protocol_class = cast(type[asyncio.Protocol], handshake)
 
 
 def serve(server: Server) -> None:

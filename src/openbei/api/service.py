@@ -17,12 +17,18 @@ RerankOrder = Literal["input", "score"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a client may send in one request, what all bodies may hold at once, and how /rerank sorts its answer."""
+    """What a client may send in one request, what all bodies may hold at once, and what holds where it says nothing.
+
+    A body that comes compressed may inflate to `max_inflated_bytes`, and no more than `max_body_bytes`. Inputs that are
+    too long are cut if `auto_truncate`, else refused, unless the request itself has `truncate`.
+    """
 
     max_client_batch_size: int = 2048
     max_body_bytes: int = 100_000_000
+    max_inflated_bytes: int = 32_000_000
     max_bodies_bytes: int = 300_000_000
     rerank_order: RerankOrder = "input"
+    auto_truncate: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -31,7 +31,7 @@ def how_cut(service: Service, request: Cut) -> How:
         )
     max_tokens = None if most in (None, -1) else _checked(service, most, "truncate_prompt_tokens")
     return {
-        "truncate": request.truncate is not False,
+        "truncate": most is not None or _truncates(service, request.truncate),
         "direction": SIDES[chosen.lower()] if chosen else None,
         "max_tokens": max_tokens,
     }
@@ -40,10 +40,19 @@ def how_cut(service: Service, request: Cut) -> How:
 def how_cohere_cuts(service: Service, truncate: CohereSide | None, max_tokens: int | None) -> How:
     """For a request of Cohere's embeddings. Raises InputError for a number of tokens that cannot be kept."""
     return {
-        "truncate": truncate != "NONE",
+        "truncate": _truncates(service, None if truncate is None else truncate != "NONE"),
         "direction": None if truncate in (None, "NONE") else SIDES[truncate],
         "max_tokens": None if max_tokens is None else _checked(service, max_tokens, "max_tokens"),
     }
+
+
+def how_by_default(service: Service) -> How:
+    """For a request that has no words for it."""
+    return {"truncate": service.limits.auto_truncate, "direction": None, "max_tokens": None}
+
+
+def _truncates(service: Service, given: bool | None) -> bool:
+    return service.limits.auto_truncate if given is None else given
 
 
 def _checked(service: Service, max_tokens: int | None, param: str) -> int:

@@ -45,7 +45,7 @@ class Instance(Call):
         self._content = content
         self._totals = Counter() if totals is None else totals
 
-    async def body(self, max_bytes: int) -> bytes:
+    async def body(self, max_bytes: int, max_inflated_bytes: int) -> bytes:
         """The instance."""
         return self._content
 

@@ -6,7 +6,8 @@ import click
 from starlette.types import ASGIApp
 
 from openbei.api.connections import ConnectionLimits
-from openbei.api.server import Server, Tls, build_server
+from openbei.api.server import Server, build_server
+from openbei.api.tls import Tls
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.serving.scheduler import Scheduler
 
@@ -63,13 +64,14 @@ OPTIONS: tuple[Option, ...] = (
         "--request-timeout-s",
         default=DEFAULTS.request_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds for the head of a request to arrive, and for a body below 10 kB/s; raise for slow networks.",
+        help="Seconds for the head of a request to arrive, and for a body or a response below 10 kB/s; raise for slow "
+        "networks.",
     ),
     click.option(
         "--body-timeout-s",
         default=DEFAULTS.body_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds for a whole body to arrive; raise for large bodies over slow networks.",
+        help="Seconds for a whole body to arrive, and for a response to be read; raise for large ones over slow networks.",
     ),
     click.option(
         "--drain-s",

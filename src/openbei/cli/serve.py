@@ -14,6 +14,7 @@ from openbei.cli import logs, targets
 from openbei.cli.connection_options import ConnectionArguments, connection_options
 from openbei.cli.from_environment import options_from_environment
 from openbei.cli.listening import check_free
+from openbei.cli.request_options import request_options
 from openbei.cli.served_model import as_served, model_options, require_key
 from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
 from openbei.config import Environment
@@ -23,7 +24,7 @@ from openbei.serving.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 
-QUEUE, CLIENT = QueueLimits(), Limits()
+QUEUE = QueueLimits()
 
 
 def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
@@ -53,22 +54,7 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
     QUEUE.max_concurrent_requests,
     "Maximum queued requests, 429 beyond; raise for many small requests.",
 )
-@_limit(
-    "--max-client-batch-size",
-    CLIENT.max_client_batch_size,
-    "Maximum texts per request; lower to make clients send smaller requests.",
-)
-@_limit(
-    "--payload-limit-bytes",
-    CLIENT.max_body_bytes,
-    "Maximum size of a request body; lower if clients are not trusted.",
-)
-@_limit(
-    "--max-bodies-bytes",
-    CLIENT.max_bodies_bytes,
-    "Maximum size of all request bodies together, 429 beyond; raise for many large requests. At least "
-    "--payload-limit-bytes.",
-)
+@request_options
 @click.option(
     "--log-level",
     default="info",
@@ -103,12 +89,10 @@ def command(
     max_batch_tokens: int | None,
     max_queue_tokens: int,
     max_concurrent_requests: int,
-    max_client_batch_size: int,
-    payload_limit_bytes: int,
-    max_bodies_bytes: int,
     log_level: str,
     log_format: str,
     log_to: logs.Stream,
+    limits: Limits,
     connections: ConnectionArguments,
     arguments: EdgeArguments,
     environment: Environment,
@@ -127,24 +111,19 @@ def command(
     _log.info("model: %s, %s, %s", manifest.model_name, manifest.spec.family, manifest.spec.task)
     engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
     metrics = Metrics()
-    limits = QueueLimits(
+    queue_limits = QueueLimits(
         max_batch_tokens=max_batch_tokens,
         max_num_tokens=manifest.max_num_tokens,
         max_queue_tokens=max_queue_tokens,
         max_concurrent_requests=max_concurrent_requests,
     )
-    scheduler = Scheduler(engine, limits, metrics)
+    scheduler = Scheduler(engine, queue_limits, metrics)
     app = create_app(
         manifest=manifest,
         tokenizer=Tokenizer.open(engine_dir),
         scheduler=scheduler,
         metrics=metrics,
-        limits=Limits(
-            max_client_batch_size=max_client_batch_size,
-            max_body_bytes=payload_limit_bytes,
-            max_bodies_bytes=max_bodies_bytes,
-            rerank_order=arguments.rerank_order,
-        ),
+        limits=limits,
         edge=edge,
         shutdown_deadline_s=connections.shutdown_timeout_s,
     )

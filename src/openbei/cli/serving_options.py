@@ -1,4 +1,4 @@
-"""Options of `bei serve` for access, TLS, compression, logs and traces, and the order of /rerank."""
+"""Options of `bei serve` for access, TLS, compression, logs and traces."""
 
 import ipaddress
 import logging
@@ -11,8 +11,7 @@ import click
 from openbei import __version__
 from openbei.api.edge import Edge
 from openbei.api.guard import Guard, read_keys
-from openbei.api.server import Tls
-from openbei.api.service import RerankOrder
+from openbei.api.tls import Tls
 from openbei.api.tracing import Tracer
 from openbei.cli.certificates import check_certificates
 from openbei.cli.option_groups import Command, Option, add_grouped
@@ -53,13 +52,6 @@ OPTIONS: tuple[Option, ...] = (
     ),
     click.option("--no-compression", is_flag=True, help="Never compress responses; set if the CPU is the bottleneck."),
     click.option("--access-log", is_flag=True, help="Log one line per request; set to see which requests arrive."),
-    click.option(
-        "--rerank-order",
-        default="input",
-        type=click.Choice(["input", "score"]),
-        show_default=True,
-        help="Order of /rerank: as in the request (BEI), or best first; score for text-embeddings-inference clients.",
-    ),
     click.option("--otlp-endpoint", help="OpenTelemetry collector (OTLP over HTTP) to send one span per request to."),
 )
 
@@ -78,7 +70,6 @@ class EdgeArguments:
     ssl_ca_certs: Path | None
     no_compression: bool
     access_log: bool
-    rerank_order: RerankOrder
     otlp_endpoint: str | None
 
     def edge(self, environment: Environment) -> Edge:

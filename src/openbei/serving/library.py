@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from openbei.errors import EngineDirError, EngineError, InputError
 from openbei.panics import panics_as
 from openbei.serving import cancellation
+from openbei.serving.pairs import Ids, pair_template
 from openbei.serving.truncation import FIXED
 
 Item = str | tuple[str, str]
@@ -48,7 +49,8 @@ class Library:
     """One tokenizer.json, without truncation and padding. Raises EngineDirError where it is none.
 
     `marks_subwords` says whether the vocabulary marks what continues a word. `opening_ids` and `closing_ids` are the
-    special tokens that begin and end every text, `special_ids` all special tokens.
+    special tokens that begin and end every text, `special_ids` all special tokens. `pair_template` is what is around
+    the texts of a pair; None if it does not follow from the tokens of each.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,40 +67,64 @@ class Library:
         self._encode_batch_fast = getattr(self._object, "encode_batch_fast", self._object.encode_batch)
         self.marks_subwords = bool(getattr(self._object.model, "continuing_subword_prefix", None))
         self.opening_ids, self.closing_ids = self._find_special_ids()
+        self.pair_template = pair_template(self._object)
         added = self._object.get_added_tokens_decoder()
         self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
 
     def encodings(
-        self, items: Items[Item], param: str, *, has_offsets: bool = False, add_special_tokens: bool = True
+        self,
+        items: Items[Item],
+        param: str,
+        *,
+        indices: Items[int] | None = None,
+        has_offsets: bool = False,
+        add_special_tokens: bool = True,
     ) -> Iterator[tokenizers.Encoding]:
         """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
 
-        Raises InputError, naming the item of `param`, for half a surrogate pair, EngineError where the library fails.
-        Raises WorkCancelledError between groups. The GIL is free while it works.
+        `indices` are the items' own in the field `param`, if they are not all of it. Raises InputError, naming the
+        item, for half a surrogate pair, EngineError where the library fails. Raises WorkCancelledError between groups.
+        The GIL is free while it works.
         """
         with panics_as(EngineError, f"{param} cannot be tokenized"):
-            yield from self._encodings(items, param, has_offsets, add_special_tokens)
+            try:
+                yield from self._encodings(items, has_offsets, add_special_tokens)
+            except (TypeError, UnicodeEncodeError) as error:
+                index = next((i for i, item in enumerate(items) if _has_half(item)), 0)
+                at = f"{param}[{indices[index] if indices else index}]"
+                raise InputError(f"{at} has half a surrogate pair, which is no character", param=at) from error
+
+    def ids(self, texts: Items[str], param: str, indices: Items[int] | None = None) -> Iterator[Ids]:
+        """The token ids of each text, without special tokens, int32 [n]. Raises as `encodings` does."""
+        for encoding in self.encodings(texts, param, indices=indices, add_special_tokens=False):
+            yield np.array(encoding.ids, np.int32)
 
     def _encodings(
-        self, items: Items[Item], param: str, has_offsets: bool, add_special_tokens: bool
+        self, items: Items[Item], has_offsets: bool, add_special_tokens: bool
     ) -> Iterator[tokenizers.Encoding]:
         encode_batch = self._object.encode_batch if has_offsets else self._encode_batch_fast
-        try:
-            for group in _groups(items):
-                cancellation.check()
-                if sum(map(num_characters, group)) > INLINE_CHARACTERS:
-                    yield from encode_batch(group, add_special_tokens=add_special_tokens)
-                    continue
-                for item in group:  # waking the library's threads takes longer
-                    text, pair = (item, None) if isinstance(item, str) else item
-                    yield self._object.encode(text, pair, add_special_tokens=add_special_tokens)
-        except (TypeError, UnicodeEncodeError) as error:
-            at = f"{param}[{next((i for i, item in enumerate(items) if _has_half(item)), 0)}]"
-            raise InputError(f"{at} has half a surrogate pair, which is no character", param=at) from error
+        for group in _groups(items):
+            cancellation.check()
+            if sum(map(num_characters, group)) > INLINE_CHARACTERS:
+                yield from encode_batch(group, add_special_tokens=add_special_tokens)
+                continue
+            for item in group:  # waking the library's threads takes longer
+                text, pair = (item, None) if isinstance(item, str) else item
+                yield self._object.encode(text, pair, add_special_tokens=add_special_tokens)
 
     def token(self, token_id: int) -> str:
         """The vocabulary's string of an id; "" where it has none."""
         return self._object.id_to_token(token_id) or ""
+
+    def listed(self, text: str, encoding: tokenizers.Encoding) -> list[Token]:
+        """The tokens of an encoding of a text that has offsets."""
+        rows = zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
+        return [
+            Token(token_id, self.token(token_id), True, None, None)
+            if special
+            else Token(token_id, text[start:stop], False, start, stop)
+            for token_id, (start, stop), special in rows
+        ]
 
     def decode(self, ids: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
         """The texts of token ids, each 0 to 2³² - 1. Raises EngineError where the library fails."""

@@ -1,13 +1,13 @@
 """What the server counts about itself, for Prometheus. Names `te_*` are those of text-embeddings-inference.
 
-Its counters have no `_total` at the end, which prometheus_client adds to every Counter: they are gauges that only rise,
-and are called counters where they are written.
+TEI's counters have no `_total` at the end, which prometheus_client adds to every Counter. So they are gauges that only
+rise, and are called counters where they are written.
 """
 
 import re
 from collections.abc import Sequence as Items
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from openbei.batch import Sequence
 
@@ -41,8 +41,8 @@ class TaskMetrics(StageMetrics):
 
     def __init__(self, metrics: "Metrics", prefix: str) -> None:
         super().__init__(metrics, prefix)
-        self.count = metrics.counter(f"{prefix}_count", "Inputs received")
-        self.success = metrics.counter(f"{prefix}_success", "Inputs answered")
+        self.count = metrics.tei_counter(f"{prefix}_count", "Inputs received")
+        self.success = metrics.tei_counter(f"{prefix}_success", "Inputs answered")
 
 
 class Metrics:
@@ -50,12 +50,12 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
-        self._counters: set[str] = set()
-        counter, gauge, histogram = self.counter, self.gauge, self.histogram
+        self._tei_counters: set[str] = set()
+        counter, tei_counter, gauge, histogram = self.counter, self.tei_counter, self.gauge, self.histogram
         self.http_requests = counter("openbei_http_requests", "HTTP requests, by route and status", ["route", "status"])
-        self.request_count = counter("te_request_count", "Requests for inference", ["method"])
-        self.request_success = counter("te_request_success", "Requests answered", ["method"])
-        self.request_failure = counter("te_request_failure", "Requests that failed, by reason", ["err"])
+        self.request_count = tei_counter("te_request_count", "Requests for inference", ["method"])
+        self.request_success = tei_counter("te_request_success", "Requests answered", ["method"])
+        self.request_failure = tei_counter("te_request_failure", "Requests that failed, by reason", ["err"])
         self.request = StageMetrics(self, "te_request")
         self.embed = TaskMetrics(self, "te_embed")
         self.predict = TaskMetrics(self, "te_predict")
@@ -65,29 +65,33 @@ class Metrics:
         self.queue_size = gauge("te_queue_size", "Requests admitted and not yet answered")
         self.queue_tokens = gauge("openbei_queue_tokens", "Tokens admitted and not yet through the engine")
         self.load = gauge("openbei_load", "Seconds of work that wait: tokens in the queue by tokens per second")
-        self.tokens_per_s = gauge("openbei_engine_tokens_per_s", "What the engine achieves lately")
+        self.tokens_per_s = gauge("openbei_engine_tokens_per_second", "What the engine achieves lately")
         self.batch_size = histogram("te_batch_next_size", "Sequences in a batch", TOKENS)
         self.batch_tokens = histogram("te_batch_next_tokens", "Tokens in a batch", TOKENS)
         self.batch_fill = histogram("openbei_batch_fill", "Tokens in a batch, as a share of its limit", SHARES)
         self.batch_s = histogram("openbei_batch_duration", "One batch in the engine, seconds", SECONDS)
-        self.batch_failures = counter("openbei_batch_failure", "Batches that failed in the engine")
-        self.padding_saved = counter("openbei_padding_saved", "Tokens of padding that padded batches would have had")
+        self.batch_failures = counter("openbei_batch_failures", "Batches that failed in the engine")
+        self.padding_saved = counter("openbei_padding_saved_tokens", "Tokens of padding that padded batches would have")
         self.cancelled_requests = counter("openbei_cancelled_requests", "Requests whose client left or ran out of time")
 
     def gauge(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
         """A new series."""
         return Gauge(name, text, labels, registry=self.registry)
 
-    def counter(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
-        """A new series that only rises."""
-        self._counters.add(name)
+    def counter(self, name: str, text: str, labels: Items[str] = ()) -> Counter:
+        """A new series that only rises. Its name gets `_total`."""
+        return Counter(name, text, labels, registry=self.registry)
+
+    def tei_counter(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
+        """The same with the name as it is."""
+        self._tei_counters.add(name)
         return self.gauge(name, text, labels)
 
     def text(self) -> bytes:
         """All series as Prometheus reads them."""
 
         def typed(line: "re.Match[str]") -> str:
-            return f"# TYPE {line[1]} counter" if line[1] in self._counters else line[0]
+            return f"# TYPE {line[1]} counter" if line[1] in self._tei_counters else line[0]
 
         return re.sub(r"^# TYPE (\S+) gauge$", typed, generate_latest(self.registry).decode(), flags=re.M).encode()
 

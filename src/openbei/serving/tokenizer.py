@@ -17,6 +17,7 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import InputError
 from openbei.prompts import TextTemplate
 from openbei.serving.library import Item, Library, Token, text_parts
+from openbei.serving.pairs import PairTemplate
 from openbei.serving.truncation import FIXED, Direction, Truncation, check_frame, kept, too_long
 from openbei.tasks.tokens import TokenizedText
 
@@ -118,9 +119,12 @@ class Tokenizer:
     ) -> list[Sequence]:
         """Tokenize pairs of texts, joined as the model wants them, with its token types; the longer text is cut first.
 
-        `num_tokens_given` is that of both texts, as in `encode`.
+        `num_tokens_given` is that of both texts, as in `encode`. A text that is the first of many pairs is tokenized
+        once, if the tokenizer's post-processor allows it.
         """
-        return self._encode(pairs, self._how(truncate, direction, max_tokens), param)
+        how = self._how(truncate, direction, max_tokens)
+        template = self._library.pair_template
+        return self._joined(template, pairs, how, param) if template else self._encode(pairs, how, param)
 
     def encode_framed(
         self,
@@ -200,7 +204,7 @@ class Tokenizer:
             num_tokens += len(encoding)
             if num_tokens > MAX_LISTED_TOKENS:
                 raise too_long(param, num_tokens, "tokens and more", MAX_LISTED_TOKENS, hint="send it in parts")
-            tokens.append(self._tokens(text, encoding))
+            tokens.append(self._library.listed(text, encoding))
         return tokens
 
     def decode(self, ids: list[list[int]], *, skip_special_tokens: bool = True, param: str = "ids") -> list[str]:
@@ -263,6 +267,22 @@ class Tokenizer:
             sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_unpooled))
         return sequences
 
+    def _joined(
+        self, template: PairTemplate, pairs: list[tuple[str, str]], how: Truncation, param: str
+    ) -> list[Sequence]:
+        places: dict[str, int] = {}
+        for i, (first, _) in enumerate(pairs):
+            places.setdefault(first, i)
+        firsts = [self._readable(first, how, f"{param}[{i}]") for first, i in places.items()]
+        seconds = [self._readable(second, how, f"{param}[{i}]") for i, (_, second) in enumerate(pairs)]
+        ids_of = dict(zip(places, self._library.ids(firsts, param, [*places.values()]), strict=True))
+        sequences = []
+        for i, second_ids in enumerate(self._library.ids(seconds, param)):
+            tokens, num_tokens = template.join(ids_of[pairs[i][0]], second_ids, how, f"{param}[{i}]")
+            has_types = self._has_token_types and tokens.types.any()
+            sequences.append(Sequence(tokens.ids, num_tokens, tokens.types if has_types else None))
+        return sequences
+
     def _readable(self, text: str, how: Truncation, param: str) -> str:
         """The side of a text that may be read."""
         if len(text) <= self._max_characters:
@@ -317,15 +337,6 @@ class Tokenizer:
             marks_subwords=self._library.marks_subwords,
             unk_token_id=self._unk_token_id,
         )
-
-    def _tokens(self, text: str, encoding: tokenizers.Encoding) -> list[Token]:
-        rows = zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
-        return [
-            Token(token_id, self._library.token(token_id), True, None, None)
-            if special
-            else Token(token_id, text[start:stop], False, start, stop)
-            for token_id, (start, stop), special in rows
-        ]
 
     def _check_ids(self, ids: list[int], param: str) -> None:
         if ids and not (min(ids) >= 0 and max(ids) < self.vocab_size):

@@ -1,11 +1,13 @@
 """What is done with an input that is too long: which tokens are kept, or what is said. Without a tokenizer."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openbei.errors import InputError
+
+Integer = TypeVar("Integer", bound=np.integer)
 
 Direction = Literal["right", "left"]
 """The side on which tokens are cut off."""
@@ -17,21 +19,29 @@ FIXED = -1
 def kept(parts: NDArray[np.intp], limit: int, direction: Direction) -> NDArray[np.intp]:
     """Positions to keep, ascending: at most `limit` of them, int [min(n, limit)].
 
-    `parts` is int [n]: FIXED, or 0 or 1 for tokens of the first or second text. Both texts get half of the room, and
-    the longer one what the shorter one leaves (the second, where they are as long): `longest_first` of transformers.
+    `parts` is int [n]: FIXED, or 0 or 1 for tokens of the first or second text.
     """
     first, second = np.flatnonzero(parts == 0), np.flatnonzero(parts == 1)
     fixed = np.flatnonzero(parts == FIXED)
-    room = max(0, limit - len(fixed))
-    num_shorter = min(len(first), len(second), room // 2)
-    num_first = room - num_shorter if len(first) > len(second) else num_shorter
-    texts = _side(first, num_first, direction), _side(second, room - num_first, direction)
+    num_first, num_second = shares(len(first), len(second), max(0, limit - len(fixed)))
+    texts = one_side(first, num_first, direction), one_side(second, num_second, direction)
     positions: NDArray[np.intp] = np.sort(np.concatenate([fixed, *texts]))
     return positions[:limit]
 
 
-def _side(positions: NDArray[np.intp], count: int, direction: Direction) -> NDArray[np.intp]:
-    return positions[:count] if direction == "right" else positions[max(0, len(positions) - count) :]
+def shares(num_first: int, num_second: int, room: int) -> tuple[int, int]:
+    """How many tokens of each of two texts are kept, if there is room for so many: `longest_first` of transformers.
+
+    Both get half of the room, and the longer one what the shorter one leaves (the second, where they are as long).
+    """
+    num_shorter = min(num_first, num_second, room // 2)
+    share = room - num_shorter if num_first > num_second else num_shorter
+    return share, room - share
+
+
+def one_side(items: NDArray[Integer], count: int, direction: Direction) -> NDArray[Integer]:
+    """The `count` items (or all) that are left when the others are cut off on the side `direction`."""
+    return items[:count] if direction == "right" else items[max(0, len(items) - count) :]
 
 
 class Truncation(NamedTuple):

@@ -144,6 +144,6 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_tokens: int
     max_batch_requests: int | None = None
     max_client_batch_size: int
-    auto_truncate: bool = True
+    auto_truncate: bool
     version: str
     similarity_fn_name: str | None = None

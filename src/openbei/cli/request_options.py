@@ -1,0 +1,55 @@
+"""Options of `bei serve` for requests: their limits, and defaults for what a request leaves out."""
+
+import click
+
+from openbei.api.service import Limits
+from openbei.cli.option_groups import Command, Option, add_grouped
+
+DEFAULTS = Limits()
+
+OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--max-client-batch-size",
+        default=DEFAULTS.max_client_batch_size,
+        type=click.IntRange(1),
+        help="Maximum texts per request; lower to make clients send smaller requests.",
+    ),
+    click.option(
+        "--payload-limit-bytes",
+        "max_body_bytes",
+        default=DEFAULTS.max_body_bytes,
+        type=click.IntRange(1),
+        help="Maximum size of a request body; lower if clients are not trusted.",
+    ),
+    click.option(
+        "--max-inflated-bytes",
+        default=DEFAULTS.max_inflated_bytes,
+        type=click.IntRange(1),
+        help="Maximum size of a compressed body after inflation, at most --payload-limit-bytes; raise for large "
+        "requests of trusted clients.",
+    ),
+    click.option(
+        "--max-bodies-bytes",
+        default=DEFAULTS.max_bodies_bytes,
+        type=click.IntRange(1),
+        help="Maximum size of all request bodies together, 429 beyond; raise for many large requests. At least "
+        "--payload-limit-bytes.",
+    ),
+    click.option(
+        "--auto-truncate/--no-auto-truncate",
+        default=DEFAULTS.auto_truncate,
+        help="Truncate texts that are too long, or refuse them, if the request does not say which.",
+    ),
+    click.option(
+        "--rerank-order",
+        default=DEFAULTS.rerank_order,
+        type=click.Choice(["input", "score"]),
+        show_default=True,
+        help="Order of /rerank: as in the request (BEI), or best first; score for text-embeddings-inference clients.",
+    ),
+)
+
+
+def request_options(command: Command) -> Command:
+    """Add OPTIONS, which the command gets as one argument, `limits: Limits`."""
+    return add_grouped(command, OPTIONS, "limits", Limits)

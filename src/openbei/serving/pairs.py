@@ -1,0 +1,83 @@
+"""Pairs of texts that are put together from the tokens of each, so that a query is tokenized once for all its texts.
+
+The tokenizers library normalizes and splits the two texts of a pair apart; only its post-processor, which adds special
+tokens and token types, sees both. What it adds does not depend on the texts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from openbei.serving.truncation import Truncation, one_side, shares
+
+Ids = NDArray[np.int32]
+
+
+class Tokens(NamedTuple):
+    """Token ids and their types, int32 [n] each."""
+
+    ids: Ids
+    types: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class PairTemplate:
+    """Special tokens before, between and after two texts; `types` are those of each text's own tokens."""
+
+    before: Tokens
+    between: Tokens
+    after: Tokens
+    types: tuple[int, int]
+
+    def join(self, first: Ids, second: Ids, how: Truncation, param: str) -> tuple[Tokens, int]:
+        """The tokens of a pair, at most `how.limit`, and how many there were before.
+
+        Raises InputError, naming `param`, as `Truncation.check` does.
+        """
+        num_special = len(self.before.ids) + len(self.between.ids) + len(self.after.ids)
+        num_tokens = num_special + len(first) + len(second)
+        how.check(num_tokens, param)
+        if num_tokens > how.limit:
+            num_first, num_second = shares(len(first), len(second), max(0, how.limit - num_special))
+            first = one_side(first, num_first, how.direction)
+            second = one_side(second, num_second, how.direction)
+        texts = (_of_type(ids, kind) for ids, kind in zip((first, second), self.types, strict=True))
+        parts = (self.before, next(texts), self.between, next(texts), self.after)
+        ids, types = (np.concatenate(columns)[: how.limit] for columns in zip(*parts, strict=True))
+        return Tokens(ids, types), num_tokens
+
+
+def _of_type(ids: Ids, kind: int) -> Tokens:
+    return Tokens(ids, np.full(len(ids), kind, np.int32))
+
+
+def pair_template(tokenizer: tokenizers.Tokenizer) -> PairTemplate | None:
+    """What the post-processor adds to a pair; None if it does anything but add tokens around the two texts in order."""
+    pair = tokenizer.encode("a", "b")
+    spans = list(_spans(pair.sequence_ids))
+    if [text for text, _, _ in spans] != [0, 1]:
+        return None
+    (_, start_0, stop_0), (_, start_1, stop_1) = spans
+    texts = slice(start_0, stop_0), slice(start_1, stop_1)
+    alone = [tokenizer.encode(text, add_special_tokens=False).ids for text in ("a", "b")]
+    types = [set(pair.type_ids[text]) for text in texts]
+    if [pair.ids[text] for text in texts] != alone or [len(kinds) for kinds in types] != [1, 1]:
+        return None
+    gaps = slice(0, start_0), slice(stop_0, start_1), slice(stop_1, None)
+    before, between, after = (
+        Tokens(np.array(pair.ids[gap], np.int32), np.array(pair.type_ids[gap], np.int32)) for gap in gaps
+    )
+    return PairTemplate(before, between, after, (types[0].pop(), types[1].pop()))
+
+
+def _spans(sequence_ids: list[int | None]) -> Iterator[tuple[int, int, int]]:
+    """Runs of tokens of one text: which text (0 or 1), and where the run starts and stops."""
+    for text, run in groupby(range(len(sequence_ids)), key=sequence_ids.__getitem__):
+        if text is not None:
+            places = list(run)
+            yield text, places[0], places[-1] + 1
