@@ -71,7 +71,7 @@ OPTIONS: tuple[Option, ...] = (
         "--body-timeout-s",
         default=DEFAULTS.body_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds for a whole body to arrive, and for a response to be read; raise for large ones over slow networks.",
+        help="Seconds for a body to arrive, and for a response to be read; raise for large ones over slow networks.",
     ),
     click.option(
         "--drain-s",
