@@ -58,9 +58,14 @@ class Sandbox:
         self._port = self._own_port
         self._server = subprocess.Popen(
             ["bash", "-c", line.replace("7997", str(self._port))],
-            cwd=self._folder, env=self._variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+            cwd=self._folder,
+            env=self._variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         log = ""
         for written in self._server.stderr or ():
             log += written.replace(str(self._port), "7997")
@@ -83,9 +88,15 @@ class Sandbox:
 
     def _finished(self, *command: str) -> str:
         done = subprocess.run(
-            command, cwd=self._folder, env=self._variables, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S,
-        )  # fmt: skip
+            command,
+            cwd=self._folder,
+            env=self._variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
         assert done.returncode == 0, done.stdout
         return done.stdout
 

@@ -30,7 +30,13 @@ Schema = dict[str, Any]
 
 TAGS: dict[str, tuple[str, ...]] = {
     "Embeddings": (
-        "/v1/embeddings", "/embeddings", "/embed", "/embed_all", "/similarity", "/v2/embed", "/v1/embed",
+        "/v1/embeddings",
+        "/embeddings",
+        "/embed",
+        "/embed_all",
+        "/similarity",
+        "/v2/embed",
+        "/v1/embed",
     ),
     "Reranking": ("/rerank", "/v1/rerank", "/v2/rerank", "/v1/score", "/score"),
     "Classification": ("/predict", "/v1/classify", "/classify"),
@@ -38,7 +44,7 @@ TAGS: dict[str, tuple[str, ...]] = {
     "Sparse embeddings": ("/embed_sparse",),
     "Tokens": ("/tokenize", "/decode"),
     "Platforms": ("/vertex", "/invocations", "/v1/models/model:predict"),
-}  # fmt: skip
+}
 """Tag -> paths of POST routes; POST / is for platforms as well. GET routes are about the server."""
 
 REQUIREMENTS: dict[str, Callable[[Manifest], None]] = {
