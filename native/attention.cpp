@@ -36,7 +36,7 @@ class TaskList {
     return only_head_rows_ ? member_.group().head_rows(model_.spec, i) : Range{0, member_.group().length(i)};
   }
 
-  // Scores that are computed.
+  // The number of scores that are computed.
   double cost(size_t queries, size_t i) const {
     const size_t length = member_.group().length(i), window = std::min(layer_.window, length);
     return static_cast<double>(queries) * static_cast<double>(std::min(length, 2 * window + 1));

@@ -15,8 +15,8 @@ struct ExpertRow {
   float weight;
 };
 
-// Adds Σ weight · expert(hidden) + bias to the sublayer's output, of which it also computes the residual part: the
-// block's sums become residual + output with post-norm and output in a sandwich; pre-norm adds to the residual stream.
+// The output of the sublayer is Σ weight · expert(hidden) + bias. With pre-norm it is added to the residual stream, in
+// a sandwich it is written to the block's sums, and with post-norm the block's sums become residual + output.
 void add_experts(const Model& model, const ExpertWeights& weights, const Block& block);
 
 }  // namespace openbei

@@ -75,7 +75,7 @@ struct AttentionArgs {
   size_t key_column, value_column;  // where the head's keys and values begin
   const void* queries;              // the head's first column
   size_t query_stride;
-  size_t head;
+  size_t head;    // selects the relative tables
   void* context;  // the head's first column; receives softmax(scores) · values
   size_t context_stride;
   size_t num_tokens;
@@ -148,8 +148,8 @@ struct EmbedArgs {
   size_t x_stride;
 };
 
-// Pools the rows of one sequence, without its first num_excluded < num_tokens tokens, into one row; or copies all of
-// its rows (Pooling::tokens). Only `width` columns are written.
+// Pools the rows of one sequence, except its first num_excluded < num_tokens, into one row; or copies all of its rows
+// (Pooling::tokens). Only `width` columns are written.
 struct PoolArgs {
   const void* x;  // the sequence's first row, in the activation type
   size_t x_stride;

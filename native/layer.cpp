@@ -77,6 +77,7 @@ void run_layer(const Model& model, const LayerWeights& layer, const TeamMember& 
     member.sync();  // a block reads rows of its neighbors
     each_block([&](const Block& block) { buffer_convolution(model, layer, block); });
   }
+  // x = x + attention(norm(x))
   if (is_absorbed) {
     member.sync();
     attend_absorbed(model, layer.absorbed, member);
@@ -93,6 +94,7 @@ void run_layer(const Model& model, const LayerWeights& layer, const TeamMember& 
   if (only_head_rows) compact_rows(model, member, is_absorbed);
   each_block([&](const Block& block) {
     project_and_add(model, layer.attention_out, block.context(), layer.attention_norms, block);
+    // x = x + mlp(norm(x))
     norm_input(model, layer.mlp_norms, block);
     if (layer.experts.experts.empty()) {
       mlp_up(model, layer.mlp, block.member, block.rows(), block.hidden());

@@ -11,8 +11,9 @@ namespace openbei {
 // How often this process and its ancestors were forked since the module was loaded.
 size_t num_forks();
 
-// A value that a child process creates anew on first use. The child never frees the parent's value: threads that no
-// longer exist may have left it locked or half written, and its pages stay shared as long as nobody writes to them.
+// A value that each child process creates for itself on first use. The child never frees the parent's value: threads
+// that no longer exist may have left it locked or half written, and its pages stay shared as long as nobody writes to
+// them.
 template <class T>
 class PerProcess {
  public:

@@ -22,8 +22,7 @@ struct HeadStep {
   Activation activation;
   float eps;
   size_t in_features, out_features;
-  // A norm reads float32, as does the caller; a linear map reads the activation type.
-  bool writes_float32;
+  bool writes_float32;  // if a norm or the caller reads the output; linear maps read the activation type
 };
 
 struct Range {
@@ -56,7 +55,7 @@ struct EncoderSpec {
   Range head_rows(size_t num_excluded, size_t pooled_end) const;
 };
 
-// Checks what the encoder relies on and the shapes of tensors do not imply. Throws std::invalid_argument.
+// Checks the assumptions of the encoder that no tensor's shape implies. Throws std::invalid_argument.
 void check_spec(const EncoderSpec& spec);
 
 }  // namespace openbei

@@ -32,8 +32,6 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  size_t size() const { return workers_.size() + 1; }
-
   // Calls work(rank) once on every thread, with rank 0 on the caller's, and returns when all are done. `work` must not
   // throw.
   void run(const std::function<void(size_t)>& work);

@@ -16,7 +16,7 @@ struct TileProduct {
   static constexpr bool precise = false;
   static constexpr size_t min_block_rows = 256;
 
-  // How much of x is packed at once: what fits beside its panels into a 2 MiB second-level cache, but at least
+  // How much of x is packed at once: what fits with its panels into a 2 MiB second-level cache, but at least
   // min_packed_rows, so that reading the panels from memory pays off.
   static constexpr size_t packed_bytes = 1280 * 1024, min_packed_rows = 128;
   static constexpr size_t min_packed_panels = 8;  // with fewer panels, packing x costs more than it saves
