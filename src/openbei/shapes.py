@@ -1,7 +1,10 @@
 """The tensors of an engine, by name: their logical shapes, unpacked and unpadded, as they follow from a spec."""
 
 import math
+from typing import Literal
 
+from openbei.absorbed import absorbed_shapes
+from openbei.device import Device
 from openbei.safetensors_file import Shape
 from openbei.spec import (
     BucketBias,
@@ -14,6 +17,13 @@ from openbei.spec import (
     Norm,
     TokenTermHead,
 )
+
+TensorKind = Literal["weight", "table", "bias", "plain"]
+"""What decides how a tensor is stored.
+
+weight: of a linear map, [N, K]. table: of embeddings, read row by row. bias: of a linear map, [N]. plain: of norms, and
+of biases by distance.
+"""
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
@@ -43,6 +53,24 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     for name, width in head_norms(spec).items():
         shapes |= dict.fromkeys([f"{name}.weight", f"{name}.bias"], (width,))
     return shapes
+
+
+def stored_shapes(spec: ModelSpec, target: Device) -> dict[str, Shape]:
+    """The same of an engine directory for a device, in file order: it may have tensors that follow from others."""
+    return absorbed_shapes(spec) | tensor_shapes(spec) if target == "cpu" else tensor_shapes(spec)
+
+
+def kind_of(name: str) -> TensorKind:
+    """The kind of an engine tensor."""
+    match name.split("."):
+        case ["embeddings", "token" | "position" | "type"]:
+            return "table"
+        case ["attention", "buckets"] | [*_, "norm" | "post_norm" | "q_norm" | "k_norm", _]:
+            return "plain"
+        case [*_, "bias"]:
+            return "bias"
+        case _:
+            return "weight"
 
 
 def num_parameters(spec: ModelSpec) -> int:

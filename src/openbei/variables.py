@@ -11,6 +11,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--host": ("OPENBEI_HOST", "HOST", "HOSTNAME"),
     "--port": ("OPENBEI_PORT", "PORT"),
     "--out": ("OPENBEI_OUT",),
+    "--device": ("OPENBEI_DEVICE",),
     "--backend": ("OPENBEI_BACKEND",),
     "--isa": ("OPENBEI_ISA",),
     "--threads": ("OPENBEI_THREADS",),

@@ -14,7 +14,7 @@ from tests.native.test_levels import random_batch, run
 from tests.same_embedding import worst_cosine
 
 TURNS = Rotary(frequencies=(1.0, 0.3, 0.1))
-EACH, EACH_RMS = {"norm": LayerNorm(eps=1e-6)}, {"norm": RMSNorm(eps=1e-6, offset=0.5)}
+EACH, EACH_RMS = {"norm": LayerNorm(eps=1e-6)}, {"norm": RMSNorm(eps=1e-6)}
 ALL, ALL_RMS = EACH | {"norms_all_heads": True}, EACH_RMS | {"norms_all_heads": True}
 
 # hidden, heads, heads of keys and values, head_dim, and what else there is to attention

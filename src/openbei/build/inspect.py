@@ -1,13 +1,13 @@
 """Inspect: what a checkpoint's JSON files say that it is. Tensors and the tokenizer are looked at elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from openbei.batch import ScoreActivation
+from openbei.batch import ScoreActivation, Vectors
 from openbei.build.about import about_files, about_head, about_model, about_prompts, about_vectors
 from openbei.build.adapters import refuse_adapters
 from openbei.build.architecture import architecture_of
@@ -88,6 +88,11 @@ class Inspection:
     def computed(self) -> Mapping[str, Computed]:
         """Engine tensors that are computed from several of the checkpoint."""
         return self.family.computed(self.config, self.spec) if hasattr(self.family, "computed") else {}
+
+    @property
+    def adjusted(self) -> Mapping[str, Callable[[Vectors], Vectors]]:
+        """Engine tensors that are stored otherwise than the checkpoint has them."""
+        return self.family.adjusted(self.config, self.spec) if hasattr(self.family, "adjusted") else {}
 
 
 class _Truncation(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from openbei.api.server import serve
 from openbei.api.service import Limits
 from openbei.cli import logs, targets
 from openbei.cli.connection_options import ConnectionArguments, connection_options
+from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.from_environment import options_from_environment
 from openbei.cli.listening import check_free
 from openbei.cli.served_model import as_served, model_options, require_key
@@ -36,7 +37,7 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @click.option("--host", default="127.0.0.1", help="Address to listen on. 0.0.0.0 lets other machines in.")
 @click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory, if TARGET has to be built.")
-@targets.engine_options
+@engine_options
 @model_options
 @click.option(
     "--max-batch-tokens",
@@ -74,9 +75,7 @@ def command(
     host: str,
     port: int,
     out: Path | None,
-    backend: str | None,
-    isa: str | None,
-    threads: int | None,
+    engine_arguments: EngineArguments,
     served_model_name: str | None,
     default_prompt: str | None,
     default_prompt_name: str | None,
@@ -102,7 +101,7 @@ def command(
     require_key(engine_dir.manifest, edge.guard)
     manifest = as_served(engine_dir.manifest, served_model_name, default_prompt, default_prompt_name)
     _log.info("model: %s, %s, %s", manifest.model_name, manifest.spec.family, manifest.spec.task)
-    engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
+    engine = engine_arguments.load(engine_dir, environment)
     metrics = Metrics()
     limits = QueueLimits(
         max_batch_tokens=max_batch_tokens,
