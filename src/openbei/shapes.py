@@ -15,6 +15,7 @@ from openbei.spec import (
     LayerNorm,
     ModelSpec,
     Norm,
+    Step,
     TokenTermHead,
 )
 
@@ -105,7 +106,7 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """(out_features, in_features) of the linear maps of the head, by engine name; `head.{i}` is step i."""
     widths = spec.step_widths
     steps = enumerate(spec.head.steps)
-    shapes = {f"head.{i}.dense": (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
+    shapes = {step_name(i, step): (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
     has_out = not isinstance(spec.head, EmbeddingHead | TokenTermHead)
     return shapes | {"head.out": (spec.output_width, widths[-1])} if has_out else shapes
 
@@ -113,7 +114,17 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
 def head_norms(spec: ModelSpec) -> dict[str, int]:
     """Width of the layer norms of the head, by engine name."""
     steps = zip(spec.head.steps, spec.step_widths, strict=False)
-    return {f"head.{i}.norm": width for i, (step, width) in enumerate(steps) if isinstance(step, LayerNorm)}
+    return {step_name(i, step): width for i, (step, width) in enumerate(steps) if isinstance(step, LayerNorm)}
+
+
+def step_name(index: int, step: Step) -> str:
+    """Engine name of a step of the head, without `.weight` and `.bias`; empty for one without tensors."""
+    match step:
+        case Dense():
+            return f"head.{index}.dense"
+        case LayerNorm():
+            return f"head.{index}.norm"
+    return ""
 
 
 def norms(spec: ModelSpec) -> dict[str, tuple[Norm, int]]:

@@ -15,7 +15,7 @@ from openbei.errors import BackendError, EngineError
 from openbei.formats.panels import padded
 from openbei.formats.storage import Storage
 from openbei.safetensors_file import Array
-from openbei.shapes import TensorKind
+from openbei.shapes import TensorKind, step_name
 from openbei.spec import (
     Dense,
     Disentangled,
@@ -223,12 +223,12 @@ def _steps(spec: ModelSpec) -> list[dict[str, Any]]:
     for i, (step, width) in enumerate(zip(spec.head.steps, spec.step_widths[1:], strict=True)):
         match step:
             case Dense(activation=activation):
-                one = {"name": f"head.{i}.dense", "kind": "dense", "activation": activation or "none", "eps": 0.0}
+                one = {"kind": "dense", "activation": activation or "none", "eps": 0.0}
             case LayerNorm(eps=eps):
-                one = {"name": f"head.{i}.norm", "kind": "layer_norm", "activation": "none", "eps": eps}
+                one = {"kind": "layer_norm", "activation": "none", "eps": eps}
             case UnitNorm(eps=eps):
-                one = {"name": "", "kind": "unit_norm", "activation": "none", "eps": eps}
-        steps.append({**one, "out_features": width})
+                one = {"kind": "unit_norm", "activation": "none", "eps": eps}
+        steps.append({**one, "name": step_name(i, step), "out_features": width})
     if isinstance(spec.head, SequenceHead | TokenHead):
         out = {"name": "head.out", "kind": "dense", "activation": "none", "eps": 0.0}
         steps.append({**out, "out_features": spec.output_width})

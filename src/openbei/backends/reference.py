@@ -14,7 +14,7 @@ from openbei.batch import EngineInfo, Finish, Int32s, Output, PackedBatch, Rows,
 from openbei.engine_dir import EngineDir
 from openbei.errors import EngineError
 from openbei.formats.storage import Storage
-from openbei.shapes import TensorKind, norms, tensor_shapes
+from openbei.shapes import TensorKind, norms, step_name, tensor_shapes
 from openbei.spec import (
     Convolution,
     Dense,
@@ -136,10 +136,10 @@ class ReferenceEngine:
         for i, step in enumerate(self.spec.head.steps):
             match step:
                 case Dense(activation=activation):
-                    x = self._linear(f"head.{i}.dense", x)
+                    x = self._linear(step_name(i, step), x)
                     x = ACTIVATIONS[activation](x) if activation else x
                 case LayerNorm():
-                    at = f"head.{i}.norm"
+                    at = step_name(i, step)
                     x = layer_norm(x, step) * self._tensors[f"{at}.weight"] + self._tensors[f"{at}.bias"]
                 case UnitNorm(eps=eps):
                     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(eps))

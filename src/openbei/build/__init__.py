@@ -9,13 +9,15 @@ from pathlib import Path
 import msgspec
 
 from openbei import __version__
-from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint, tie
+from openbei.build.check import Matched, match_modules, match_tensors
 from openbei.build.convert import plan_tensors
+from openbei.build.expand import tie
 from openbei.build.inspect import Inspection, inspect_checkpoint
 from openbei.build.keys import about_keys
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
 from openbei.build.storage import choose_storage
+from openbei.build.stored import read_checkpoint
 from openbei.build.tokenizer_file import ConvertedTokenizer, convert_tokenizer
 from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Decision, Deployment, Environment
@@ -59,19 +61,20 @@ def build(
     folder = fetch_checkpoint(deployment.repository, environment)
     progress("fetch", 1, 1)
     inspection = inspect_checkpoint(
-        folder, deployment.max_num_tokens, deployment.route,
-        converts=deployment.convert is not None, pooling=deployment.pooling,
-    )  # fmt: skip
+        folder,
+        deployment.max_num_tokens,
+        deployment.route,
+        converts=deployment.convert is not None,
+        pooling=deployment.pooling,
+    )
+    files, model, spec = inspection.files, inspection.model, inspection.spec
     warnings = tuple(about_keys(folder, deployment.route))
-    spec = inspection.spec
     _check_base_model(deployment, spec)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
-    tokenizer = convert_tokenizer(inspection.root, spec, inspection.tokenizer, inspection.sentence)
-    stored = read_checkpoint(inspection.root)
-    if inspection.words:
-        stored = inspection.words.tensors(stored)
-    spec, tensors = tie(stored, inspection.family, spec, inspection.config)
-    matched = match_tensors(tensors, inspection.family, inspection.kind, spec, inspection.computed)
+    tokenizer = convert_tokenizer(files.root, spec, inspection.tokenizer, files.sentence)
+    stored = read_checkpoint(files.root)
+    spec, tensors = tie(files.words.tensors(stored) if files.words else stored, model.family, spec, files.config)
+    matched = match_tensors(tensors, model.family, model.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
     storage = choose_storage(spec, dtype, TARGET)
     manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage)
@@ -102,8 +105,8 @@ def _manifest(
         source=_source(deployment, folder),
         spec=spec,
         normalize=inspection.normalize,
-        labels=inspection.labels,
-        activation=inspection.activation,
+        labels=inspection.model.labels,
+        activation=inspection.model.activation,
         dimensions=inspection.dimensions,
         similarity=inspection.similarity,
         prompts=inspection.prompts,
