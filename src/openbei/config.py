@@ -236,7 +236,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     cache: Path
     hf_endpoint: str | None
     hf_token: Secret | None
-    hf_offline: bool
+    is_offline: bool
     hf_cache: Path
     api_keys: tuple[Secret, ...]
     config_api_keys: tuple[Secret, ...]
@@ -267,7 +267,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             cache=own.get(_path, "OPENBEI_CACHE") or caches / "openbei",
             hf_endpoint=own.get(_url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
-            hf_offline=own.get(_switch, "HF_HUB_OFFLINE") or False,
+            is_offline=own.get(_switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
             hf_cache=own.get(_path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
             api_keys=_keys("the environment variable ", variables),
             config_api_keys=_keys("environment_variables.", of_config or {}),

@@ -76,7 +76,10 @@ WITHOUT_EFFECT = {
         ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE"),
         f"caches belong to the machine; {_PROCESS}",
     ),
-    **dict.fromkeys(("HF_ENDPOINT", "HF_HUB_OFFLINE"), f"how the Hub is reached is the machine's affair; {_PROCESS}"),
+    **dict.fromkeys(
+        ("HF_ENDPOINT", "HF_HUB_OFFLINE", "OPENBEI_OFFLINE"),
+        f"what can be reached is the machine's affair; {_PROCESS}",
+    ),
     "MAX_BATCH_REQUESTS": "a batch is bounded by its tokens: MAX_BATCH_TOKENS",
     "TOKENIZATION_WORKERS": "openbei starts as many as it can use",
     "PROMETHEUS_PORT": "/metrics is at the server's own port",

@@ -35,7 +35,7 @@ def test_formats_and_layouts() -> None:
 
 
 def test_sources() -> None:
-    assert files("checkpoints", besides={"containment"}) == module_names(SOURCES.values())
+    assert files("checkpoints", besides={"containment", "source"}) == module_names(SOURCES.values())
 
 
 def test_families() -> None:
