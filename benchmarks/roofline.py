@@ -23,7 +23,7 @@ def run(setting: Setting) -> list[Row]:
         flops_a_token = sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
         shares = []
         for _ in range(setting.count(5)):
-            peak = peak_flops(engine.description, seconds)
+            peak = peak_flops(engine.info, seconds)
             assert peak, "the roofline is that of the native engine"
             peaks.append(peak)
             shares.append(tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds) * flops_a_token / peak)

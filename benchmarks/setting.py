@@ -73,7 +73,7 @@ class Setting:
     def about(self) -> dict[str, Any]:
         """The machine and the engine, for the line of JSON."""
         engine_dir = self.engine_dir()
-        return {"cpu": cpu_name(), "engine": load_engine(engine_dir, threads=self.threads).description}
+        return {"cpu": cpu_name(), "engine": str(load_engine(engine_dir, threads=self.threads).info)}
 
 
 @contextmanager

@@ -4,35 +4,39 @@ from pathlib import Path
 
 import numpy as np
 
+from openbei.absorbed import absorb, absorbed_from, absorbs
+from openbei.build.storage import choose_storage
 from openbei.engine_dir import EngineDir, Manifest
-from openbei.quant import SCHEMES
-from openbei.quant.scheme import padded
+from openbei.formats.format import Floats
+from openbei.safetensors_file import Array, Shape
 from openbei.shapes import tensor_shapes
 from openbei.spec import DType, ModelSpec
 
 
 def random_engine_dir(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) -> EngineDir:
-    """Weights by their engine names, packed as a build packs them."""
+    """Weights by their engine names, stored as a build stores them."""
     rng = np.random.default_rng(seed)
-    scheme = SCHEMES[dtype]
-    tensors = {}
-    for name, shape in tensor_shapes(spec).items():
-        # Variance is kept through the layers, so that tokens and texts stay far apart.
-        values = rng.standard_normal(shape).astype(np.float32)
-        if name == "attention.buckets":
-            tensors[name] = values
-        elif len(shape) == 2 and not name.startswith("embeddings."):
-            tensors[name] = scheme.pack(values / np.float32(np.sqrt(shape[1])))
-        elif len(shape) == 2:
-            tensors[name] = scheme.cast(values)
-        elif "norm" in name and name.endswith(".weight"):
-            tensors[name] = 1 + values / 4
-        else:
-            bias = values / 4
-            tensors[name] = bias if "norm" in name else np.pad(bias, (0, padded(len(bias)) - len(bias)))
+    numbers = {name: _random(name, shape, rng) for name, shape in tensor_shapes(spec).items()}
+    if absorbs(spec):
+        numbers["absorbed_keys.weight"] = absorb(spec, numbers[absorbed_from(spec)])
+        numbers["absorbed_keys.bias"] = np.zeros(len(numbers["absorbed_keys.weight"]), np.float32)
+    storage = choose_storage(spec, dtype, "cpu")
+    tensors: dict[str, Array] = {}
+    for name, stored in storage.items():
+        tensors |= stored.store(name, numbers[name])
     manifest = Manifest(
-        openbei_version="0", model_name="random", source="seed", spec=spec,
-        dtype=dtype, max_sequence_tokens=spec.positions.max_positions, max_num_tokens=8192,
+        openbei_version="0", model_name="random", source="seed", spec=spec, target="cpu",
+        storage=storage, max_sequence_tokens=spec.positions.max_positions, max_num_tokens=8192,
         default_route="/v1/embeddings", content_hash="", report=(),
     )  # fmt: skip
     return EngineDir(Path("random"), manifest, tensors)
+
+
+def _random(name: str, shape: Shape, rng: np.random.Generator) -> Floats:
+    """Variance is kept through the layers, so that tokens and texts stay far apart."""
+    values = rng.standard_normal(shape).astype(np.float32)
+    if name == "attention.buckets" or (name.startswith("embeddings.") and len(shape) == 2):
+        return values
+    if len(shape) == 2:
+        return values / np.float32(np.sqrt(shape[1]))
+    return 1 + values / 4 if "norm" in name and name.endswith(".weight") else values / 4

@@ -244,7 +244,7 @@ def test_a_model_by_name(tmp_path: Path) -> None:
 
 def test_environment(tmp_path: Path) -> None:
     unset = Environment.read({})
-    assert (unset.isa, unset.threads, unset.backend, unset.hf_token, unset.hf_offline) == (
+    assert (unset.isa, unset.threads, unset.backend, unset.hf_token, unset.is_offline) == (
         None,
         None,
         None,
@@ -254,7 +254,7 @@ def test_environment(tmp_path: Path) -> None:
     assert unset.cache == Path("~/.cache/openbei").expanduser()
     variables = {"OPENBEI_THREADS": "3", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://h:1/"}
     environment = Environment.read({**variables, "HF_TOKEN": "hf_verysecret", "OPENBEI_ISA": ""})
-    assert (environment.threads, environment.hf_offline, environment.isa) == (3, True, None)
+    assert (environment.threads, environment.is_offline, environment.isa) == (3, True, None)
     assert (environment.hf_cache, environment.hf_endpoint) == (tmp_path / "hub", "http://h:1")
     assert environment.hf_token == "hf_verysecret"
     assert "verysecret" not in f"{environment!r} {environment}"

@@ -48,7 +48,7 @@ SPEC = ModelSpec(
 def manifest(**changes: object) -> Manifest:
     fields: dict[str, Any] = {
         "openbei_version": "0", "model_name": "m", "source": "LOCAL m", "spec": SPEC,
-        "normalize": True, "dtype": "float32", "max_sequence_tokens": 8, "max_num_tokens": 80,
+        "normalize": True, "target": "cpu", "storage": {}, "max_sequence_tokens": 8, "max_num_tokens": 80,
         "default_route": "/v1/embeddings", "content_hash": "a-b", "report": (),
     }  # fmt: skip
     return Manifest(**fields | changes)
@@ -72,7 +72,7 @@ def test_round_trip(tmp_path: Path) -> None:
         tmp_path / "new/engine", manifest(), numbers(), b"{}", progress=lambda done, total: seen.append((done, total))
     )
     opened = open_engine_dir(tmp_path / "new/engine")
-    assert msgspec.structs.replace(opened.manifest, files={}, sha256="") == manifest()
+    assert msgspec.structs.replace(opened.manifest, files={}, digest="") == manifest()
     assert np.array_equal(opened.tensors["second"], np.arange(1000))
     assert opened.tokenizer_path.read_bytes() == b"{}"
     assert [done < total for done, total in seen] == [True, True]
@@ -178,7 +178,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest with a new key": (lambda path: edit(path, more=1), "engine.json is not a manifest: .*`more`"),
     "manifest of bytes": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe"), "engine.json is not a manifest"),
     "manifest gone": (lambda path: (path / MANIFEST).unlink(), "is not an engine directory: engine.json"),
-    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 6"),
+    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 7"),
     "all gone": (shutil.rmtree, "is not an engine directory"),
 }
 
@@ -225,7 +225,7 @@ def test_weights_lie_aligned_and_read_only(tiny_engine_dir: EngineDir) -> None:
         assert not tensor.flags.writeable
         if name.startswith("layers") and "norm" not in name:
             assert tensor.ctypes.data % 64 == 0
-    assert module.FORMAT_VERSION == 6
+    assert module.FORMAT_VERSION == 7
 
 
 @pytest.mark.parametrize("name", [".", MANIFEST, WEIGHTS, TOKENIZER])

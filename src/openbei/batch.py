@@ -3,13 +3,15 @@
 Above it nobody sees a tensor, below it nobody sees a request. numpy only.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from openbei.device import Device
 
 Int32s = NDArray[np.int32]
 Vectors = NDArray[np.float32]
@@ -173,12 +175,40 @@ def concatenate(parts: Items[Rows]) -> Rows:
     )
 
 
+Finish = Callable[[], Rows]
+"""Waits for a started batch and returns its `batch.num_rows(output)` rows.
+
+They are float32 [rows, width], but the term weights of a SPLADE model are SparseVectors. Nothing is normalized; logits
+are raw. Raises EngineError.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineInfo:
+    """What an engine is: its backend, what it runs on, and what its matrix products read.
+
+    `isa` is the CPU's instruction set, None where the backend does not choose one, like `threads`.
+    """
+
+    backend: str
+    device: Device
+    precision: str
+    isa: str | None = None
+    threads: int | None = None
+
+    def __str__(self) -> str:
+        """For people: `native on cpu, amx_bf16, bfloat16, 2 threads`."""
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}" if self.threads else None
+        parts = (f"{self.backend} on {self.device}", self.isa, self.precision, threads)
+        return ", ".join(part for part in parts if part)
+
+
 class Engine(Protocol):
-    """Runs packed batches. One thread calls `run` at a time."""
+    """Runs packed batches. One thread calls it at a time."""
 
     @property
-    def description(self) -> str:
-        """Backend, instruction set, dtype and threads, for the start log: `native amx_bf16 bfloat16 2 threads`."""
+    def info(self) -> EngineInfo:
+        """What it is."""
         ...
 
     @property
@@ -186,10 +216,18 @@ class Engine(Protocol):
         """Tokens at once that keep the engine busy: fewer leave it idle, more only make all of a batch wait."""
         ...
 
-    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
-        """Run one batch; returns `batch.num_rows(output)` rows.
+    @property
+    def max_in_flight(self) -> int:
+        """Batches that may be started and not finished: 1 where they run on the caller's own processor."""
+        ...
 
-        float32 [rows, width], but the term weights of a SPLADE model are SparseVectors. Nothing is normalized; logits
-        are raw. Raises EngineError, also where the model's head does not make such an output.
+    def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
+        """Start a batch, and return what finishes it. Batches are finished in the order in which they were started.
+
+        Raises EngineError, like finishing, also where the model's head does not make such an output.
         """
+        ...
+
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
+        """Start and finish one batch."""
         ...

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 import msgspec
 
 from openbei import variables as names
+from openbei.device import DeviceChoice
 from openbei.errors import ConfigError
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
@@ -23,7 +24,6 @@ _T = TypeVar("_T")
 
 Conversion = Literal["lm-head"]
 """What a build can make of a checkpoint first: of a generative reranker a classifier, by the rows of its lm_head."""
-
 
 PoolingChoice = Literal["cls", "mean", "last-token", "splade"]
 """How to pool a checkpoint without modules.json, in TEI's words."""
@@ -186,8 +186,7 @@ def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # no
 
 
 def _route(config: Config) -> str | None:
-    found = _chosen(config.environment_variables, "route")
-    if found is None:
+    if (found := _chosen(config.environment_variables, "route")) is None:
         return None
     name, value = found
     if isinstance(value, str) and value:
@@ -226,6 +225,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     `options` are those of `bei serve`, by the option, in the variable's words; keys and passwords are not among them.
     """
 
+    device: DeviceChoice | None
     isa: str | None
     threads: int | None
     backend: str | None
@@ -236,7 +236,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     cache: Path
     hf_endpoint: str | None
     hf_token: Secret | None
-    hf_offline: bool
+    is_offline: bool
     hf_cache: Path
     api_keys: tuple[Secret, ...]
     config_api_keys: tuple[Secret, ...]
@@ -256,6 +256,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         caches = own.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
         hf_home = own.get(_path, "HF_HOME") or caches / "huggingface"
         return cls(
+            device=both.get(_one_of(DeviceChoice), "OPENBEI_DEVICE"),
             isa=both.get(str, "OPENBEI_ISA"),
             threads=both.get(_count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
@@ -266,7 +267,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             cache=own.get(_path, "OPENBEI_CACHE") or caches / "openbei",
             hf_endpoint=own.get(_url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
-            hf_offline=own.get(_switch, "HF_HUB_OFFLINE") or False,
+            is_offline=own.get(_switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
             hf_cache=own.get(_path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
             api_keys=_keys("the environment variable ", variables),
             config_api_keys=_keys("environment_variables.", of_config or {}),

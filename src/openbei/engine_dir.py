@@ -1,7 +1,7 @@
 """The engine directory: what a build writes and a server maps. Format, manifest, reading, writing; no build step.
 
     engine.json           the manifest: what this is, why it is so, sizes and hashes of the other files
-    weights.safetensors   packed weights, memory-mapped
+    weights.safetensors   encoded and packed weights, memory-mapped
     tokenizer.json        without truncation and padding
 
 Tensor names and layouts are described in docs/engine-format.md.
@@ -9,9 +9,7 @@ Tensor names and layouts are described in docs/engine-format.md.
 
 import contextlib
 import errno
-import hashlib
 import logging
-import mmap
 import os
 import shutil
 import stat
@@ -25,12 +23,16 @@ import msgspec
 from openbei.atomic_folder import new_folder, put_in_place, sync_folder
 from openbei.batch import ScoreActivation
 from openbei.config import Decision
+from openbei.device import Device
+from openbei.digests import digest, file_digests
 from openbei.errors import EngineDirError
+from openbei.formats.storage import Storage
 from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
-from openbei.spec import DType, ModelSpec
+from openbei.shapes import kind_of
+from openbei.spec import ModelSpec
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -47,15 +49,16 @@ class _Versioned(msgspec.Struct, frozen=True):
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Size in bytes and SHA-256 in hex of one file."""
+    """Size in bytes of one file, and the BLAKE3 digest of each of its chunks in hex."""
 
     bytes: int
-    sha256: str
+    chunks: tuple[str, ...]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """engine.json. `files` and `sha256` (of the manifest itself, with this field empty) are filled in by the writer.
+    """engine.json. `files` and `digest` (of the manifest itself, with this field empty) are filled in by the writer.
 
+    `target` is the device that the directory was built for; `storage` is the format and layout of each tensor.
     Embeddings have `dimensions` by default, None for all; `similarity` is what they are compared with. `labels` are
     those of a classifier, by index, and `activation` is that of its logits. `text_template` and `score_template` are
     put around texts; with `has_unknown_template` the model has one for pairs that could not be followed.
@@ -87,19 +90,26 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     truncation_direction: Literal["left", "right"] = "right"
     example_input: Any = None
     needs_key: bool = False
-    dtype: DType
+    target: Device
+    storage: dict[str, Storage]
     max_sequence_tokens: int
     max_num_tokens: int
     default_route: str
     content_hash: str
     report: tuple[Decision, ...]
     files: dict[str, FileRecord] = {}
-    sha256: str = ""
+    digest: str = ""
 
     @property
-    def own_sha256(self) -> str:
-        """The hash that `sha256` must hold."""
-        return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(self, sha256=""))).hexdigest()
+    def own_digest(self) -> str:
+        """What `digest` must hold."""
+        return digest(msgspec.json.encode(msgspec.structs.replace(self, digest="")))
+
+    @property
+    def dtype(self) -> str:
+        """The format of weights and tables; several, where they differ, are joined by commas."""
+        weights = (stored for name, stored in self.storage.items() if kind_of(name) in ("weight", "table"))
+        return ", ".join(dict.fromkeys(stored.format for stored in weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +168,10 @@ def _read_manifest(path: Path) -> Manifest:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EngineDirError(f"{path / MANIFEST} is not a manifest: {error}", hint=_REBUILD) from error
     try:
-        own_sha256 = manifest.own_sha256
+        own_digest = manifest.own_digest
     except OverflowError as error:
         raise EngineDirError(f"{path / MANIFEST} has a number of more than 64 bits", hint=_REBUILD) from error
-    if manifest.sha256 != own_sha256 or set(manifest.files) != {WEIGHTS, TOKENIZER}:
+    if manifest.digest != own_digest or set(manifest.files) != {WEIGHTS, TOKENIZER}:
         raise EngineDirError(f"{path / MANIFEST} was altered: its hash does not match", hint=_REBUILD)
     return manifest
 
@@ -173,15 +183,10 @@ def _check_file(path: Path, record: FileRecord, verify: bool) -> None:
         num_bytes = path.stat().st_size
         if num_bytes != record.bytes:
             raise EngineDirError(f"{path} has {num_bytes} bytes; the manifest says {record.bytes}", hint=_REBUILD)
-        if verify and _digest(path) != record.sha256:
+        if verify and file_digests(path) != record.chunks:
             raise EngineDirError(f"{path} was altered: its hash does not match the manifest", hint=_REBUILD)
     except OSError as error:
         raise EngineDirError(f"{path} cannot be read: {error.strerror}", hint=_REBUILD) from error
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return hashlib.sha256(content).hexdigest()
 
 
 def write_engine_dir(
@@ -220,11 +225,11 @@ def write_engine_dir(
 
 def _sealed(manifest: Manifest, folder: Path) -> bytes:
     files = {
-        name: FileRecord(bytes=(folder / name).stat().st_size, sha256=_digest(folder / name))
+        name: FileRecord(bytes=(folder / name).stat().st_size, chunks=file_digests(folder / name))
         for name in (WEIGHTS, TOKENIZER)
     }
     complete = msgspec.structs.replace(manifest, files=files)
-    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(complete, sha256=complete.own_sha256)))
+    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(complete, digest=complete.own_digest)))
 
 
 def _check_replaceable(path: Path) -> None:

@@ -1,7 +1,10 @@
 """The tensors of an engine, by name: their logical shapes, unpacked and unpadded, as they follow from a spec."""
 
 import math
+from typing import Literal
 
+from openbei.absorbed import absorbed_shapes
+from openbei.device import Device
 from openbei.safetensors_file import Shape
 from openbei.spec import (
     BucketBias,
@@ -12,8 +15,16 @@ from openbei.spec import (
     LayerNorm,
     ModelSpec,
     Norm,
+    Step,
     TokenTermHead,
 )
+
+TensorKind = Literal["weight", "table", "bias", "plain"]
+"""What decides how a tensor is stored.
+
+weight: of a linear map, [N, K]. table: of embeddings, read row by row. bias: of a linear map, [N]. plain: of norms, and
+of biases by distance.
+"""
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
@@ -43,6 +54,24 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
     for name, width in head_norms(spec).items():
         shapes |= dict.fromkeys([f"{name}.weight", f"{name}.bias"], (width,))
     return shapes
+
+
+def stored_shapes(spec: ModelSpec, target: Device) -> dict[str, Shape]:
+    """The same of an engine directory for a device, in file order: it may have tensors that follow from others."""
+    return absorbed_shapes(spec) | tensor_shapes(spec) if target == "cpu" else tensor_shapes(spec)
+
+
+def kind_of(name: str) -> TensorKind:
+    """The kind of an engine tensor."""
+    match name.split("."):
+        case ["embeddings", "token" | "position" | "type"]:
+            return "table"
+        case ["attention", "buckets"] | [*_, "norm" | "post_norm" | "q_norm" | "k_norm", _]:
+            return "plain"
+        case [*_, "bias"]:
+            return "bias"
+        case _:
+            return "weight"
 
 
 def num_parameters(spec: ModelSpec) -> int:
@@ -77,7 +106,7 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     """(out_features, in_features) of the linear maps of the head, by engine name; `head.{i}` is step i."""
     widths = spec.step_widths
     steps = enumerate(spec.head.steps)
-    shapes = {f"head.{i}.dense": (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
+    shapes = {step_name(i, step): (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
     has_out = not isinstance(spec.head, EmbeddingHead | TokenTermHead)
     return shapes | {"head.out": (spec.output_width, widths[-1])} if has_out else shapes
 
@@ -85,7 +114,17 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
 def head_norms(spec: ModelSpec) -> dict[str, int]:
     """Width of the layer norms of the head, by engine name."""
     steps = zip(spec.head.steps, spec.step_widths, strict=False)
-    return {f"head.{i}.norm": width for i, (step, width) in enumerate(steps) if isinstance(step, LayerNorm)}
+    return {step_name(i, step): width for i, (step, width) in enumerate(steps) if isinstance(step, LayerNorm)}
+
+
+def step_name(index: int, step: Step) -> str:
+    """Engine name of a step of the head, without `.weight` and `.bias`; empty for one without tensors."""
+    match step:
+        case Dense():
+            return f"head.{index}.dense"
+        case LayerNorm():
+            return f"head.{index}.norm"
+    return ""
 
 
 def norms(spec: ModelSpec) -> dict[str, tuple[Norm, int]]:

@@ -19,7 +19,7 @@ Task = Literal["embedding", "reranker", "classifier", "token_classifier", "spars
 """What a model is for. A reranker is a classifier of pairs with one label."""
 
 DType = Literal["bfloat16", "float32"]
-"""What weights are stored in and what matrix products read; accumulation is always float32."""
+"""Number formats that a config can choose for weights; accumulation is always float32."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -33,10 +33,9 @@ class LayerNorm(Part, frozen=True, tag="layer_norm"):
 
 
 class RMSNorm(Part, frozen=True, tag="rms_norm"):
-    """x / sqrt(mean(x²) + eps) · (offset + weight) (Zhang & Sennrich, arXiv:1910.07467)."""
+    """x / sqrt(mean(x²) + eps) · weight (Zhang & Sennrich, arXiv:1910.07467)."""
 
     eps: float
-    offset: float = 0.0
 
 
 Norm = LayerNorm | RMSNorm
@@ -214,15 +213,14 @@ class EmbeddingHead(Part, frozen=True, tag="embedding"):
 class SequenceHead(Part, frozen=True, tag="sequence_labels"):
     """Logits for each sequence: out(steps(pooled)). With one label it is a score, as of a reranker.
 
-    They are divided by the temperature at build time, in the weights of `out`. With last_token pooling, tokens at the
-    end of a sequence whose id is `padding_id` are attended to and not pooled, unless there are no others.
+    With last_token pooling, tokens at the end of a sequence whose id is `padding_id` are attended to and not pooled,
+    unless there are no others.
     """
 
     num_labels: int
     pooling: Pooling = "cls"
     padding_id: int | None = None
     steps: tuple[Step, ...] = ()
-    temperature: float = 1.0
 
 
 class TokenHead(Part, frozen=True, tag="token_labels"):

@@ -1,17 +1,20 @@
 """The native backend on real checkpoints against sentence-transformers, and its manners. Levels: tests/native."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from openbei import _native
 from openbei.backends import load_engine
-from openbei.backends.native import load
-from openbei.batch import PackedBatch, Sequence
+from openbei.backends.native import Options, load
+from openbei.batch import EngineInfo, PackedBatch, Sequence
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
+from openbei.formats.storage import Storage
 from openbei.spec import DType
 from openbei.tasks.embed import finish
 from tests.checkpoint import build_engine, judge_vectors, tokenize
@@ -32,15 +35,16 @@ def test_the_real_model(dtype: DType, at_least: float, minilm: Path, tmp_path: P
         assert worst_cosine(finish(vectors, normalize=True), judged) >= at_least, isa
 
 
-def test_description_says_what_runs(tiny_engine_dir: EngineDir) -> None:
-    engine = load(tiny_engine_dir, isa=None, threads=1)
-    assert engine.description == f"native {OFFERED[0]} bfloat16 1 thread"
-    assert load(tiny_engine_dir, isa="portable", threads=2).description == "native portable bfloat16 2 threads"
+def test_says_what_runs(tiny_engine_dir: EngineDir) -> None:
+    engine = load(tiny_engine_dir, Options(threads=1))
+    assert str(engine.info) == f"native on cpu, {OFFERED[0]}, bfloat16, 1 thread"
+    other = load(tiny_engine_dir, Options(isa="portable", threads=2))
+    assert other.info == EngineInfo(backend="native", device="cpu", precision="bfloat16", isa="portable", threads=2)
 
 
 def test_unknown_level(tiny_engine_dir: EngineDir) -> None:
     with pytest.raises(BackendError, match=r"mmx is not an instruction-set level\nhint: .*portable"):
-        load(tiny_engine_dir, isa="mmx", threads=1)
+        load(tiny_engine_dir, Options(isa="mmx"))
 
 
 @pytest.mark.parametrize(
@@ -56,14 +60,14 @@ def test_unknown_level(tiny_engine_dir: EngineDir) -> None:
     ],
 )
 def test_refuses(tiny_engine_dir: EngineDir, token_ids: list[int], cu_seqlens: list[int], message: str) -> None:
-    engine = load(tiny_engine_dir, isa=None, threads=1)
+    engine = load(tiny_engine_dir, Options(threads=1))
     with pytest.raises(EngineError, match=message):
         engine.run(PackedBatch(np.array(token_ids, np.int32), np.array(cu_seqlens, np.int32)))
     assert engine.run(PackedBatch.pack([Sequence(np.array([1], np.int32), 1)])).shape == (1, 64)
 
 
 def test_refuses_arrays_of_another_type(tiny_engine_dir: EngineDir) -> None:
-    engine = load(tiny_engine_dir, isa=None, threads=1)
+    engine = load(tiny_engine_dir, Options(threads=1))
     with pytest.raises(EngineError, match="refused a batch"):
         engine.run(PackedBatch(np.array([1.0]), np.array([0, 1], np.int32)))  # type: ignore[arg-type]
 
@@ -78,11 +82,19 @@ def test_refuses_tensors_that_do_not_fit(change: str, tiny_engine_dir: EngineDir
         tensors[name] = tensors[name][:1]
     spoilt = EngineDir(tiny_engine_dir.path, tiny_engine_dir.manifest, tensors)
     with pytest.raises(BackendError, match=f"tensor {name}"):
-        load(spoilt, isa=None, threads=1)
+        load(spoilt, Options(threads=1))
+
+
+def test_refuses_weights_of_several_formats(tiny_engine_dir: EngineDir) -> None:
+    manifest = tiny_engine_dir.manifest
+    storage = manifest.storage | {"layers.1.mlp.up.weight": Storage("float32", "panels")}
+    mixed = replace(tiny_engine_dir, manifest=msgspec.structs.replace(manifest, storage=storage))
+    with pytest.raises(BackendError, match="weights in the formats bfloat16, float32; the native backend reads one"):
+        load(mixed, Options())
 
 
 def test_runs_without_the_gil(tiny_engine_dir: EngineDir) -> None:
-    engine = load(tiny_engine_dir, isa="portable", threads=1)
+    engine = load(tiny_engine_dir, Options(isa="portable", threads=1))
     batch = PackedBatch.pack([Sequence(np.ones(128, np.int32), 128)] * 200)
     running = threading.Event()
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from openbei import build
 from openbei.backends import load_engine
 from openbei.backends.activations import ACTIVATIONS, erf
-from openbei.batch import PackedBatch
+from openbei.batch import PackedBatch, Sequence
+from openbei.build import storage
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.spec import DType
@@ -98,7 +100,26 @@ def test_activations() -> None:
 
 
 def test_unknown_choices(tiny_engine_dir: EngineDir) -> None:
-    with pytest.raises(BackendError, match="no backend 'cuda': native, reference"):
-        load_engine(tiny_engine_dir, backend="cuda")
-    with pytest.raises(BackendError, match="no instruction sets; 'avx2'"):
+    with pytest.raises(BackendError, match=r"no backend 'tpu'\nhint: backends: native, reference"):
+        load_engine(tiny_engine_dir, backend="tpu")
+    with pytest.raises(BackendError, match=r"the reference backend has no option isa\nhint: its options: none"):
         load_engine(tiny_engine_dir, backend="reference", isa="avx2")
+    with pytest.raises(BackendError, match=r"the native backend has no option streams\nhint: .*: isa, threads"):
+        load_engine(tiny_engine_dir, backend="native", streams=2)
+    with pytest.raises(BackendError, match=r"device 'cuda' is not available in this version\nhint: use --device cpu"):
+        load_engine(tiny_engine_dir, device="cuda")
+
+
+def test_an_engine_for_another_device(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With weights as GPUs read them the reference backend runs it, and the native one refuses it by name."""
+    sequences = [Sequence(np.arange(5, 25, dtype=np.int32), 20)]
+    monkeypatch.setattr(build, "TARGET", "cuda")
+    monkeypatch.setitem(storage.WEIGHT_LAYOUTS, "cuda", "row_major")
+    engine_dir = build_engine(tiny_checkpoint, tmp_path / "engine", dtype="bfloat16")
+    with pytest.raises(BackendError, match=r"was built for cuda: its tensor \S+ is bfloat16 in row_major, which the n"):
+        load_engine(engine_dir, backend="native")
+    monkeypatch.undo()
+    other = build_engine(tiny_checkpoint, tmp_path / "other", dtype="bfloat16")
+    batch = PackedBatch.pack(sequences)
+    found, expected = (load_engine(one, backend="reference").run(batch) for one in (engine_dir, other))
+    assert np.array_equal(np.asarray(found), np.asarray(expected))

@@ -40,7 +40,7 @@ SPECS = {
     },
     "turning": GIVEN | {
         "positions": NoPositions(max_positions=20), "mlp": GatedMLP(intermediate_size=24, activation="silu"),
-        "placement": "pre", "norm": RMSNorm(eps=1e-6, offset=1.0), "embedding_scale": 4.0,
+        "placement": "pre", "norm": RMSNorm(eps=1e-6), "embedding_scale": 4.0,
         "attention": Attention(**ATTENTION, rotary=Rotary(frequencies=(1.0, 0.1)), norm=RMSNorm(eps=1e-6), local=local,
                                softcap=30.0, scale=0.3, is_causal=True),
     },
@@ -77,7 +77,7 @@ def altered(content, at, value):
         place = place[key]
     place[at[-1]] = value
     try:
-        copy["sha256"] = msgspec.convert(copy | {"sha256": ""}, Manifest).own_sha256
+        copy["digest"] = msgspec.convert(copy | {"digest": ""}, Manifest).own_digest
     except (msgspec.ValidationError, OverflowError):
         pass
     return copy
@@ -89,7 +89,7 @@ def rows_of(engine, batch, output):
 def outcome(path):
     try:
         opened = open_engine_dir(path, verify=False)
-        native, reference = (load_engine(opened, backend=name, threads=2) for name in ("native", "reference"))
+        native, reference = (load_engine(opened, backend=name) for name in ("native", "reference"))
     except EngineDirError as error:
         return "refused" if error.hint and str(error).strip() else "without a hint"
     manifest = opened.manifest
@@ -175,4 +175,4 @@ def test_says_what_is_wrong(change: str, message: str, backend: str, tiny_engine
         case "length":
             manifest = msgspec.structs.replace(manifest, max_sequence_tokens=513)
     with pytest.raises(EngineDirError, match=message):
-        load_engine(replace(tiny_engine_dir, manifest=manifest, tensors=tensors), backend=backend, threads=1)
+        load_engine(replace(tiny_engine_dir, manifest=manifest, tensors=tensors), backend=backend)

@@ -2,18 +2,22 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from openbei.build import build, default_engine_path, render_report, why_stale
 from openbei.config import Environment
 from openbei.engine_dir import open_engine_dir
 from openbei.errors import CheckpointError, ConfigError, EngineDirError
-from openbei.quant import SCHEMES
+from openbei.formats import LAYOUTS
+from openbei.formats.storage import Storage
 from openbei.shapes import num_parameters, tensor_shapes
+from openbei.spec import DType
 from tests.checkpoint import build_engine, deployment, write_json
 
 
@@ -45,17 +49,28 @@ def test_the_real_model(minilm: Path, tmp_path: Path) -> None:
 
 
 def test_weights_are_the_checkpoints(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    from safetensors.numpy import load_file
-
     theirs = load_file(tiny_checkpoint / "model.safetensors")
     engine_dir = build_engine(tiny_checkpoint, tmp_path / "engine")
     shapes = tensor_shapes(engine_dir.manifest.spec)
-    unpacked = SCHEMES["float32"].unpack(engine_dir.tensors["layers.1.attention.qkv.weight"], (192, 64))
+    unpacked = LAYOUTS["panels"].unpack(engine_dir.tensors["layers.1.attention.qkv.weight"], (192, 64))
     assert shapes["layers.1.attention.qkv.weight"] == (192, 64)
     for index, part in enumerate(("query", "key", "value")):
         expected = theirs[f"encoder.layer.1.attention.self.{part}.weight"]
         assert np.array_equal(unpacked[64 * index : 64 * (index + 1)], expected)
     assert engine_dir.tensors["layers.0.mlp.up.bias"].shape == (96,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_absorbed_keys_are_stored(dtype: DType, make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(pooling="cls", num_attention_heads=2)
+    engine_dir = build_engine(checkpoint, tmp_path / "engine", dtype=dtype)
+    theirs = load_file(checkpoint / "model.safetensors")["encoder.layer.1.attention.self.key.weight"]
+    storage = engine_dir.manifest.storage["absorbed_keys.weight"]
+    assert storage == Storage(dtype, "panels")
+    stored = storage.load("absorbed_keys.weight", engine_dir.tensors, (128, 32)).reshape(2, 64, 32)
+    expected = np.stack([theirs[:32].T, theirs[32:].T])
+    assert np.abs(stored - expected).max() <= {"float32": 0, "bfloat16": 2**-8}[dtype] * np.abs(expected).max()
+    assert not engine_dir.tensors["absorbed_keys.bias"].any()
 
 
 def test_the_tokenizer_neither_cuts_nor_pads(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -88,8 +103,6 @@ def test_a_route_that_the_model_cannot_answer(tiny_checkpoint: Path, tmp_path: P
 
 def test_a_failed_build_leaves_nothing(spoilt_checkpoint: Path, tmp_path: Path) -> None:
     """Numbers are looked at while they are written, the last check that can fail."""
-    from safetensors.numpy import load_file, save_file
-
     weights = load_file(spoilt_checkpoint / "model.safetensors")
     weights["encoder.layer.1.output.LayerNorm.bias"][3] = np.nan
     save_file(weights, spoilt_checkpoint / "model.safetensors")

@@ -115,8 +115,9 @@ def test_a_host_that_is_not_ours(host: str, tiny_engine_dir: EngineDir, bei: Run
     assert_clear(bei("serve", tiny_engine_dir.path, "--host", host, "--port", 0), 2, "is no address")
 
 
-def test_an_instruction_set_that_is_none(tiny_engine_dir: EngineDir, bei: Run) -> None:
+def test_what_is_not_offered(tiny_engine_dir: EngineDir, bei: Run) -> None:
     assert_clear(bei("serve", tiny_engine_dir.path, "--isa", "nonsense"), 1, "nonsense")
+    assert_clear(bei("serve", tiny_engine_dir.path, "--device", "cuda"), 1, "not available in this version")
 
 
 def test_keys(tiny_engine_dir: EngineDir, variables: dict[str, str], tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 import transformers
 
-from openbei.build.check import match_tensors, read_checkpoint, weights_of
+from openbei.build.check import match_tensors
+from openbei.build.expand import weights_of
+from openbei.build.stored import read_checkpoint
 from openbei.errors import CheckpointError
 from openbei.families import ARCHITECTURES, FAMILIES, HeadKind, bert, find_family, roberta
 from openbei.shapes import linear_shapes, tensor_shapes

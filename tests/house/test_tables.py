@@ -11,7 +11,7 @@ from openbei.backends import BACKENDS
 from openbei.checkpoints import SOURCES
 from openbei.cli import COMMANDS
 from openbei.families import FAMILIES, FAMILY_OF_TABLES
-from openbei.quant import SCHEMES
+from openbei.formats import FORMATS, LAYOUTS
 from openbei.variables import OPTIONS
 
 from .source import MODULES, PACKAGE, ROOT
@@ -29,12 +29,12 @@ def test_backends() -> None:
     assert files("backends", besides={"threads", "positions", "activations", "validation"}) == set(BACKENDS)
 
 
-def test_schemes() -> None:
-    assert files("quant", besides={"scheme", "layout"}) == set(SCHEMES)
+def test_formats_and_layouts() -> None:
+    assert files("formats", besides={"format", "layout", "storage", "unscaled"}) == {*FORMATS, *LAYOUTS}
 
 
 def test_sources() -> None:
-    assert files("checkpoints", besides={"containment"}) == module_names(SOURCES.values())
+    assert files("checkpoints", besides={"containment", "source"}) == module_names(SOURCES.values())
 
 
 def test_families() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from openbei import _native
-from openbei.quant import SCHEMES
-from openbei.quant.scheme import padded
+from openbei.formats import FORMATS, LAYOUTS
+from openbei.formats.panels import padded
 from openbei.spec import DType
 
 Array = NDArray[Any]
@@ -150,8 +150,8 @@ class Level:
     def weights(self, values: ArrayLike) -> tuple[Array, Doubles]:
         """A packed weight [N, K], and its values after rounding to the dtype."""
         values = np.asarray(values, np.float32)
-        scheme = SCHEMES[self.dtype]
-        return scheme.pack(values), scheme.cast(values).astype(np.float64)
+        encoded = FORMATS[self.dtype].encode(values).values
+        return LAYOUTS["panels"].pack(encoded), encoded.astype(np.float64)
 
     def call(self, kernel: str, **given: Any) -> None:
         """Calls a kernel with a structure of these fields."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from openbei.backends.positions import relative_rows
-from openbei.quant.scheme import padded
+from openbei.formats.panels import padded
 from openbei.spec import Disentangled
 from tests.native.kernels import EVERYTHING, Array, Doubles, Level, RelativeTables, check
 

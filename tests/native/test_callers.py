@@ -97,7 +97,8 @@ def test_a_thread_that_cannot_start() -> None:
 before = len(os.listdir("/proc/self/task"))
 resource.setrlimit(resource.RLIMIT_AS, (memory_kb("VmSize") * 1024 + 200_000_000, resource.RLIM_INFINITY))
 try:
-    native.load(engine_dir, isa=None, threads=500)
+    native.effective_threads = lambda requested: requested
+    native.load(engine_dir, native.Options(threads=500))
     message = "nothing"
 except BackendError as error:
     message = error.message

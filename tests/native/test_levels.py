@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from openbei import _native
-from openbei.backends.native import NativeEngine, absorbs, encoder_over
+from openbei.absorbed import absorbs
+from openbei.backends.native import NativeEngine, encoder_over
 from openbei.backends.reference import ReferenceEngine
 from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import EngineError
-from openbei.quant.scheme import padded
+from openbei.formats.panels import padded
 from openbei.spec import (
     Activation,
     Attention,
@@ -250,10 +251,10 @@ AXES: dict[str, dict[str, Any]] = {
     "pre-norm, rotary": NO_TABLES | {"placement": "pre", "attention": attention(rotary=ROTARY)},
     "skipped norm": NO_TABLES | {"placement": "pre", "skips_first_norm": True, "attention": attention(rotary=ROTARY)},
     "no norm of embeddings": {"placement": "pre", "normalizes_embeddings": False, "embedding_scale": 3.0},
-    "sandwich of RMS norms": {"placement": "sandwich", "norm": RMSNorm(eps=1e-6, offset=1.0)},
+    "sandwich of RMS norms": {"placement": "sandwich", "norm": RMSNorm(eps=1e-6)},
     "causal, grouped heads": NO_TABLES | {
         "placement": "pre", "norm": RMSNorm(eps=1e-5),
-        "attention": attention(num_kv_heads=2, is_causal=True, rotary=ROTARY, norm=RMSNorm(eps=1e-6, offset=0.5)),
+        "attention": attention(num_kv_heads=2, is_causal=True, rotary=ROTARY, norm=RMSNorm(eps=1e-6)),
     },
     "rotary embedding of half a head": NO_TABLES | {
         "attention": attention(rotary=Rotary(frequencies=FREQUENCIES[:3], factor=1.2)),
@@ -271,7 +272,7 @@ AXES: dict[str, dict[str, Any]] = {
         "mlp": GatedMLP(intermediate_size=50, activation="gelu"),
     },
     "RMS norm of all heads": {
-        "attention": attention(norm=RMSNorm(eps=1e-6, offset=0.5), norms_all_heads=True, rotary=ROTARY),
+        "attention": attention(norm=RMSNorm(eps=1e-6), norms_all_heads=True, rotary=ROTARY),
     },
     "input added twice, RMS norms, layer norm of each head": {
         "norm": RMSNorm(eps=1e-6), "adds_input_twice": True, "attention": attention(norm=LAYER_NORM),

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from openbei.quant.scheme import padded
+from openbei.formats.panels import padded
 from tests.native.kernels import ACTIVATIONS, Array, Doubles, Epilogue, Level, check
 
 UNTOUCHED = 77.0

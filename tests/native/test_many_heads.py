@@ -14,7 +14,7 @@ from tests.native.test_levels import random_batch, run
 from tests.same_embedding import worst_cosine
 
 ROTARY = Rotary(frequencies=(1.0, 0.3, 0.1))
-EACH_HEAD, EACH_HEAD_RMS = {"norm": LayerNorm(eps=1e-6)}, {"norm": RMSNorm(eps=1e-6, offset=0.5)}
+EACH_HEAD, EACH_HEAD_RMS = {"norm": LayerNorm(eps=1e-6)}, {"norm": RMSNorm(eps=1e-6)}
 ALL_HEADS, ALL_HEADS_RMS = EACH_HEAD | {"norms_all_heads": True}, EACH_HEAD_RMS | {"norms_all_heads": True}
 
 # hidden size, heads, KV heads, head_dim, and other fields of the attention

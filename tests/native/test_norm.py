@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from openbei.quant.scheme import padded
+from openbei.formats.panels import padded
 from tests.native.kernels import Array, Doubles, Level, NormKind, NormTarget, check
 
 UNTOUCHED = 77.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from openbei.quant.scheme import padded
+from openbei.formats.panels import padded
 from tests.native.kernels import Doubles, Level, NormKind, check
 
 ROUNDING = 2.0**-24

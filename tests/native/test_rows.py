@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from openbei.quant import SCHEMES
-from openbei.quant.scheme import padded
+from openbei.formats import FORMATS, LAYOUTS
+from openbei.formats.panels import padded
 from tests.native.kernels import POOLINGS, Doubles, Level, check
 
 UNTOUCHED = 77.0
@@ -20,7 +20,7 @@ def test_embeddings(level: Level, parts: tuple[str, ...], scale: float, packed: 
         rng = np.random.default_rng(width)
         sizes = {"token": 50, "position": 20, "type": 3}
         tables = {
-            name: SCHEMES[level.dtype].cast(rng.standard_normal((rows, width)).astype(np.float32) * 8)
+            name: FORMATS[level.dtype].encode(rng.standard_normal((rows, width)).astype(np.float32) * 8).values
             for name, rows in sizes.items() if name == "token" or name in parts
         }  # fmt: skip
         indices = {name: rng.integers(0, rows, 11).astype(np.int32) for name, rows in sizes.items()}
@@ -28,7 +28,7 @@ def test_embeddings(level: Level, parts: tuple[str, ...], scale: float, packed: 
         rows = {name: table[indices[name]].astype(np.float64) for name, table in tables.items()}
         rows["token"] *= np.float64(np.float32(scale))
         if packed:
-            tables["token"] = SCHEMES[level.dtype].pack(tables["token"].astype(np.float32))
+            tables["token"] = LAYOUTS["panels"].pack(tables["token"])
         x = np.zeros((12, padded(width) + 32), np.float32)
         x[11] = UNTOUCHED
         level.call(

@@ -4,11 +4,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
+from openbei.batch import Finish, Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
 from openbei.errors import EmptyInputError, EngineError, InputError, OverloadedError, UnavailableError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
@@ -29,6 +30,35 @@ class GatedEngine(FakeEngine):
         return super().run(batch, output)
 
 
+class OverlappingEngine(FakeEngine):
+    """Has two batches in flight, as a GPU has: a thread of its own runs them, one after the other, when told to."""
+
+    def __init__(self) -> None:
+        super().__init__(failing_token_id=666)
+        self.gate = threading.Semaphore(0)
+        self.device = ThreadPoolExecutor(1)
+        self.events: list[str] = []
+
+    @property
+    def max_in_flight(self) -> int:
+        return 2
+
+    def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
+        name = str(batch.token_ids[0])
+        self.events.append(f"start {name}")
+        running = self.device.submit(self._run_when_told, batch, output)
+
+        def finish() -> Rows:
+            self.events.append(f"finish {name}")
+            return running.result()
+
+        return finish
+
+    def _run_when_told(self, batch: PackedBatch, output: Output) -> Rows:
+        self.gate.acquire(timeout=20)
+        return self.run(batch, output)
+
+
 def sequence(*ids: int) -> Sequence:
     return Sequence(np.array(ids, np.int32), len(ids))
 
@@ -43,7 +73,7 @@ def run(test: Callable[[Scheduler], Awaitable[None]], engine: FakeEngine, limits
         try:
             await test(scheduler)
         finally:
-            if isinstance(engine, GatedEngine):
+            if isinstance(engine, GatedEngine | OverlappingEngine):
                 engine.gate.release(1000)
             await scheduler.close(5)
 
@@ -341,3 +371,65 @@ def test_sparse_rows_of_several_batches() -> None:
             np.testing.assert_array_equal(row.values, vector[vector > 0])
 
     run(test, engine, QueueLimits(max_batch_tokens=100))
+
+
+def test_two_batches_in_flight() -> None:
+    """With work waiting the next batch is started before the first is finished, and never a third."""
+    engine = OverlappingEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        futures = [scheduler.submit([sequence(i)]) for i in range(1, 5)]
+        await settle()
+        assert engine.events == ["start 1", "start 2", "finish 1"]
+        engine.gate.release()
+        await futures[0]
+        await settle()
+        assert engine.events[3:] == ["start 3", "finish 2"]
+        engine.gate.release(3)
+        for i, future in enumerate(futures, start=1):
+            np.testing.assert_array_equal(dense(await future), [engine.vector(sequence(i).token_ids)])
+        assert engine.events[5:] == ["start 4", "finish 3", "finish 4"]
+
+    run(test, engine, QueueLimits(max_batch_tokens=1))
+
+
+def test_an_engine_with_one_batch_in_flight_waits_for_no_second() -> None:
+    engine = OverlappingEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        lone = scheduler.submit([sequence(1)])
+        await settle()
+        assert engine.events == ["start 1", "finish 1"]
+        engine.gate.release()
+        await lone
+
+    run(test, engine)
+
+
+def test_a_failure_in_flight_touches_no_other_batch() -> None:
+    engine = OverlappingEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        futures = [scheduler.submit([sequence(i)]) for i in (1, 666, 3)]
+        engine.gate.release(3)
+        for i, future in zip((1, 3), (futures[0], futures[2]), strict=True):
+            np.testing.assert_array_equal(dense(await future), [engine.vector(sequence(i).token_ids)])
+        with pytest.raises(EngineError):
+            await futures[1]
+
+    run(test, engine, QueueLimits(max_batch_tokens=1))
+
+
+def test_many_clients_of_an_engine_with_two_batches_in_flight() -> None:
+    engine = OverlappingEngine()
+    engine.gate.release(100_000)
+
+    async def client(scheduler: Scheduler, first: int) -> None:
+        for i in range(first, first + 20):
+            found = dense(await scheduler.submit([sequence(i), sequence(i, i)]))
+            np.testing.assert_array_equal(found, [engine.vector(s.token_ids) for s in (sequence(i), sequence(i, i))])
+
+    async def test(scheduler: Scheduler) -> None:
+        await asyncio.gather(*(client(scheduler, 1000 * i) for i in range(1, 30)))
+
+    run(test, engine, QueueLimits(max_batch_tokens=16))

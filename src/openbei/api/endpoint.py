@@ -23,8 +23,8 @@ class Endpoint:
         self._edge = edge
         self._observer = observer
         self._vary = b"accept, accept-encoding" if edge.compresses else b"accept"
-        # Every backend runs on the CPU; the description begins with the backend's name.
-        self._compute_type = b"cpu+" + service.scheduler.engine_description.partition(" ")[0].encode()
+        engine = service.scheduler.engine_info
+        self._compute_type = f"{engine.device}+{engine.backend}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, unless nobody listens any more."""

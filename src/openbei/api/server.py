@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self.config.is_ssl else "http"
-            log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_description)
+            log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_info)
 
     async def on_tick(self, counter: int) -> bool:
         """Once a second, see whether there are file descriptors left."""

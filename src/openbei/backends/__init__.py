@@ -1,49 +1,92 @@
-"""Backends: interpreters of an engine directory. One file a backend; this table names them and how each is loaded."""
+"""Backends: interpreters of an engine directory. One file a backend; this table names them and what they run on."""
 
 import logging
+from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from openbei.backends.threads import effective_threads
 from openbei.backends.validation import check_engine
 from openbei.batch import Engine
+from openbei.device import Device, DeviceChoice
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError
+from openbei.formats.storage import Storage
+from openbei.shapes import TensorKind, kind_of
 
 __all__ = ["BACKENDS", "effective_threads", "load_engine"]
 
-BACKENDS: dict[str, str] = {
-    "native": "openbei.backends.native:load",
-    "reference": "openbei.backends.reference:load",
+BACKENDS: dict[str, tuple[Device, str]] = {
+    "native": ("cpu", "openbei.backends.native"),
+    "reference": ("cpu", "openbei.backends.reference"),
 }
 
 _log = logging.getLogger(__name__)
 
 
-class _Loader(Protocol):
-    def __call__(self, engine_dir: EngineDir, *, isa: str | None, threads: int) -> Engine:
-        """Load an engine; `isa` None lets the backend choose. Raises BackendError."""
+class _Backend(Protocol):
+    """The face of a backend's file."""
+
+    Options: type[Any]
+    """A frozen dataclass of what only this backend can be told; each field has a default."""
+
+    def reads(self, kind: TensorKind, storage: Storage) -> bool:
+        """Whether it reads tensors of a kind in a number format and a layout."""
+
+    def load(self, engine_dir: EngineDir, options: object) -> Engine:
+        """Load an engine directory whose tensors it reads. Raises BackendError."""
 
 
 def load_engine(
-    engine_dir: EngineDir, *, backend: str | None = None, isa: str | None = None, threads: int | None = None
+    engine_dir: EngineDir,
+    *,
+    device: DeviceChoice = "auto",
+    backend: str | None = None,
+    **options: str | int | None,
 ) -> Engine:
-    """Load an engine directory into a backend; None chooses, and the log says what and why.
+    """Load an engine directory into a backend; by default the fastest of the device, and the log says what and why.
 
-    Raises BackendError for a backend or an instruction set that is unknown or not offered here, EngineDirError for a
-    manifest that its tensors do not fit.
+    `options` are those of the backend: `isa` and `threads` of the native one. One that is None is not given.
+
+    Raises BackendError for a device, a backend, an option or an instruction set that is unknown or not offered here,
+    and for tensors that the backend does not read; EngineDirError for a manifest that its tensors do not fit.
     """
     check_engine(engine_dir)
-    reason = "asked for"
-    if backend is None:
-        compiled = find_spec("openbei._native") is not None
-        backend = "native" if compiled else "reference"
-        reason = "the fastest here" if compiled else "slow: this installation has no compiled module"
-    if backend not in BACKENDS:
-        raise BackendError(f"there is no backend {backend!r}: {', '.join(BACKENDS)}")
-    module, _, function = BACKENDS[backend].partition(":")
-    load = cast(_Loader, getattr(import_module(module), function))
-    engine = load(engine_dir, isa=isa, threads=effective_threads(threads))
-    _log.log(logging.INFO if backend == "native" else logging.WARNING, "engine: %s (%s)", engine.description, reason)
+    name, reason = _choose(device, backend)
+    module = cast(_Backend, import_module(BACKENDS[name][1]))
+    given = {option: value for option, value in options.items() if value is not None}
+    known = [field.name for field in fields(module.Options)]
+    if unknown := given.keys() - known:
+        raise BackendError(
+            f"the {name} backend has no option {min(unknown)}", hint=f"its options: {', '.join(known) or 'none'}"
+        )
+    _check_readable(engine_dir, name, module)
+    engine = module.load(engine_dir, module.Options(**given))
+    _log.log(logging.WARNING if name == "reference" else logging.INFO, "engine: %s (%s)", engine.info, reason)
     return engine
+
+
+def _choose(device: DeviceChoice, backend: str | None) -> tuple[str, str]:
+    """The backend, and why it is that one."""
+    if device not in ("auto", "cpu"):
+        raise BackendError(f"device {device!r} is not available in this version", hint="use --device cpu, or auto")
+    if backend is None:
+        if find_spec("openbei._native") is not None:
+            return "native", "the fastest here"
+        return "reference", "slow: this installation has no compiled module"
+    if backend not in BACKENDS:
+        raise BackendError(f"there is no backend {backend!r}", hint=f"backends: {', '.join(BACKENDS)}")
+    return backend, "asked for"
+
+
+def _check_readable(engine_dir: EngineDir, name: str, module: _Backend) -> None:
+    """Raise BackendError unless a backend reads all tensors of an engine directory."""
+    manifest = engine_dir.manifest
+    for tensor, storage in manifest.storage.items():
+        if not module.reads(kind_of(tensor), storage):
+            raise BackendError(
+                f"{engine_dir.path} was built for {manifest.target}: its tensor {tensor} is {storage.format} in "
+                f"{storage.layout}, which the {name} backend does not read",
+                hint="build it again with `bei build` for this device",
+            )

@@ -1,22 +1,24 @@
 """The native backend: calls the compiled CPU engine, whose source is in `native/`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from openbei import _native
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
-from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors, concatenate
+from openbei.backends.threads import effective_threads
+from openbei.batch import EngineInfo, Finish, Output, PackedBatch, Rows, SparseVectors, Vectors, concatenate
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
-from openbei.quant import SCHEMES
-from openbei.quant.scheme import TILE, Array, padded
-from openbei.shapes import norms
+from openbei.formats.panels import padded
+from openbei.formats.storage import Storage
+from openbei.safetensors_file import Array
+from openbei.shapes import TensorKind, step_name
 from openbei.spec import (
     Dense,
     Disentangled,
-    DType,
     EmbeddingHead,
     GatedMLP,
     Head,
@@ -41,24 +43,51 @@ SEQUENCES_OF_TERMS = 64
 """Sequences whose term weights are held at once, as a dense array with a column for each word of the vocabulary."""
 
 
+READS: dict[TensorKind, frozenset[Storage]] = {
+    "weight": frozenset((Storage("bfloat16", "panels"), Storage("float32", "panels"))),
+    "table": frozenset((Storage("bfloat16", "row_major"), Storage("float32", "row_major"))),
+    "bias": frozenset((Storage("float32", "panels"),)),
+    "plain": frozenset((Storage("float32", "row_major"),)),
+}
+"""Storages that kernels read; weights and tables must be of one format."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """`isa` None takes the fastest level offered here; `threads` None all that the process may use."""
+
+    isa: str | None = None
+    threads: int | None = None
+
+
+def reads(kind: TensorKind, storage: Storage) -> bool:
+    """Whether kernels read tensors of a kind in a number format and a layout."""
+    return storage in READS[kind]
+
+
 class NativeEngine:
     """Runs packed batches in C++, without the GIL, on its own pool of threads."""
 
-    def __init__(self, encoder: _native.Encoder, spec: ModelSpec, dtype: DType) -> None:
+    def __init__(self, encoder: _native.Encoder, spec: ModelSpec, dtype: str) -> None:
         self._encoder = encoder
         self._spec = spec
-        threads = encoder.num_threads
-        self._description = f"native {encoder.isa} {dtype} {threads} thread{'s' if threads > 1 else ''}"
-
-    @property
-    def description(self) -> str:
-        """See `Engine`."""
-        return self._description
+        self.info = EngineInfo(
+            backend="native", device="cpu", precision=dtype, isa=encoder.isa, threads=encoder.num_threads
+        )
 
     @property
     def batch_tokens(self) -> int:
         """See `Engine`."""
         return TOKENS_PER_THREAD * self._encoder.num_threads
+
+    @property
+    def max_in_flight(self) -> int:
+        """See `Engine`."""
+        return 1
+
+    def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
+        """See `Engine`. The batch runs when it is finished."""
+        return partial(self.run, batch, output)
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `Engine`. A batch that breaks the contract (ids, lengths) is an EngineError, too."""
@@ -85,14 +114,20 @@ class NativeEngine:
         return out[:, :width]
 
 
-def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> NativeEngine:
-    """The engine over an engine directory's mapped tensors; with `isa` None, the fastest supported level.
+def load(engine_dir: EngineDir, options: Options) -> NativeEngine:
+    """The engine over an engine directory's mapped tensors.
 
-    Raises BackendError if the level is unknown, not compiled or not supported, and if threads cannot start.
+    Raises BackendError if weights have several formats, if the level is unknown, not compiled or not supported, and if
+    threads cannot start.
     """
     manifest = engine_dir.manifest
+    if "," in manifest.dtype:
+        raise BackendError(
+            f"{engine_dir.path} has weights in the formats {manifest.dtype}; the native backend reads one at a time",
+            hint="build it again with `bei build`",
+        )
     try:
-        encoder = encoder_over(engine_dir, isa=isa or "", threads=threads)
+        encoder = encoder_over(engine_dir, isa=options.isa or "", threads=effective_threads(options.threads))
     except ValueError as error:
         supported = ", ".join(name for name, compiled, missing in _native.isa_levels() if compiled and not missing)
         raise BackendError(str(error), hint=f"instruction-set levels supported on this machine: {supported}") from error
@@ -185,48 +220,24 @@ def _poolings(head: Head) -> tuple[str, ...]:
 def _head_steps(spec: ModelSpec) -> list[dict[str, Any]]:
     """The head's steps; for labels, the linear map to the labels is the last one."""
     steps: list[dict[str, Any]] = []
+    fields: dict[str, Any]
     for i, (step, width) in enumerate(zip(spec.head.steps, spec.step_widths[1:], strict=True)):
         match step:
             case Dense(activation=activation):
-                fields = {"name": f"head.{i}.dense", "norm": "none", "activation": activation or "none", "eps": 0.0}
+                fields = {"norm": "none", "activation": activation or "none", "eps": 0.0}
             case LayerNorm(eps=eps):
-                fields = {"name": f"head.{i}.norm", "norm": "layer_norm", "activation": "none", "eps": eps}
+                fields = {"norm": "layer_norm", "activation": "none", "eps": eps}
             case UnitNorm(eps=eps):
-                fields = {"name": "", "norm": "unit_norm", "activation": "none", "eps": eps}
-        steps.append({**fields, "out_features": width})
+                fields = {"norm": "unit_norm", "activation": "none", "eps": eps}
+        steps.append({**fields, "name": step_name(i, step), "out_features": width})
     if isinstance(spec.head, SequenceHead | TokenHead):
         fields = {"name": "head.out", "norm": "none", "activation": "none", "eps": 0.0}
         steps.append({**fields, "out_features": spec.output_width})
     return steps
 
 
-def absorbs(spec: ModelSpec) -> bool:
-    """Whether the head reads one row of a sequence, and scores are linear in what it attends to, all of it.
-
-    Heads and rows must be whole panels.
-    """
-    attention = spec.attention
-    has_one_row = _poolings(spec.head) in (("cls",), ("last_token",))
-    is_linear = not (attention.rotary or attention.norm or attention.bias or attention.softcap)
-    is_whole = not (attention.local or attention.is_causal)
-    is_plain = spec.placement == "post" and spec.convolution is None and not spec.is_table
-    in_panels = spec.hidden_size % TILE == attention.head_dim % TILE == 0
-    return has_one_row and is_linear and is_whole and is_plain and in_panels
-
-
-def _absorbed_keys(engine_dir: EngineDir) -> dict[str, Array]:
-    """The last layer's map of keys, transposed for each head: [num_kv_heads · H, head_dim], with a bias of zeros."""
-    spec, scheme = engine_dir.manifest.spec, SCHEMES[engine_dir.manifest.dtype]
-    name, queries, keys = f"layers.{spec.num_layers - 1}.attention.qkv.weight", spec.attended_size, spec.kv_size
-    panels = engine_dir.tensors[name][queries // TILE : (queries + keys) // TILE]
-    rows = scheme.unpack(panels, (keys, spec.hidden_size))
-    heads = rows.reshape(spec.attention.num_kv_heads, -1, spec.hidden_size).transpose(0, 2, 1)
-    weight = scheme.pack(np.ascontiguousarray(heads.reshape(-1, spec.attention.head_dim)))
-    return {"absorbed_keys.weight": weight, "absorbed_keys.bias": np.zeros(len(heads) * spec.hidden_size, np.float32)}
-
-
 def _derived(engine_dir: EngineDir) -> dict[str, Array]:
-    """Tables that follow from the spec, absorbed keys, and norms whose weights are stored without their offset."""
+    """Tables by position or distance, which follow from the spec and the longest sequence."""
     spec, length = engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens
     attention, tensors = spec.attention, engine_dir.tensors
     derived: dict[str, Array] = {}
@@ -241,7 +252,4 @@ def _derived(engine_dir: EngineDir) -> dict[str, Array]:
     elif attention.bias:
         bias = distance_bias(attention, tensors.get("attention.buckets"), length)
         derived["bias"] = np.pad(bias, ((0, 0), (_native.bias_slack,) * 2)).astype(np.float32)
-    if absorbs(spec):
-        derived |= _absorbed_keys(engine_dir)
-    offsets = {f"{name}.weight": norm.offset for name, (norm, _) in norms(spec).items() if isinstance(norm, RMSNorm)}
-    return derived | {name: tensors[name] + np.float32(offset) for name, offset in offsets.items() if offset}
+    return derived

@@ -1,6 +1,7 @@
 """The reference backend: numpy, float32, slow and obvious. What it computes is what every backend must compute."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from openbei.backends.activations import ACTIVATIONS
 from openbei.backends.positions import distance_bias, position_rows, relative_rows, rotary_tables
-from openbei.batch import Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
+from openbei.batch import EngineInfo, Finish, Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
-from openbei.errors import BackendError, EngineError
-from openbei.quant import SCHEMES
-from openbei.shapes import norms, tensor_shapes
+from openbei.errors import EngineError
+from openbei.formats.storage import Storage
+from openbei.shapes import TensorKind, norms, step_name, tensor_shapes
 from openbei.spec import (
     Convolution,
     Dense,
@@ -44,10 +45,18 @@ POOLINGS: dict[Pooling, Callable[[Vectors, Vectors], NDArray[np.float32]]] = {
 """Vectors [n, H] of a sequence's pooled tokens, and their places [n] in it, counted from 1 -> its vector [H]."""
 
 
-def load(engine_dir: EngineDir, *, isa: str | None, threads: int) -> "ReferenceEngine":
-    """Unpack an engine directory into float32; threads are numpy's own. Raises BackendError for any ISA."""
-    if isa is not None:
-        raise BackendError(f"the reference backend has no instruction sets; {isa!r} was asked for")
+@dataclass(frozen=True)
+class Options:
+    """None: threads are numpy's own."""
+
+
+def reads(kind: TensorKind, storage: Storage) -> bool:
+    """Whatever there is: all of it is decoded into float32."""
+    return True
+
+
+def load(engine_dir: EngineDir, options: Options) -> "ReferenceEngine":
+    """Decode an engine directory into float32."""
     return ReferenceEngine(engine_dir)
 
 
@@ -57,21 +66,26 @@ class ReferenceEngine:
     def __init__(self, engine_dir: EngineDir) -> None:
         manifest = engine_dir.manifest
         self.spec: ModelSpec = manifest.spec
-        self.description = f"reference float32 (weights {manifest.dtype})"
-        scheme = SCHEMES[manifest.dtype]
+        self.info = EngineInfo(backend="reference", device="cpu", precision="float32")
         self._norms = {name: norm for name, (norm, _) in norms(self.spec).items()}
-        self._tensors: dict[str, Vectors] = {}
-        for name, shape in tensor_shapes(self.spec).items():
-            stored = engine_dir.tensors[name]
-            if name.endswith(".weight") and len(shape) == 2:
-                self._tensors[name] = scheme.unpack(stored, (shape[0], shape[1]))
-            else:
-                self._tensors[name] = stored[: shape[0]].astype(np.float32)
+        self._tensors: dict[str, Vectors] = {
+            name: manifest.storage[name].load(name, engine_dir.tensors, shape)
+            for name, shape in tensor_shapes(self.spec).items()
+        }
 
     @property
     def batch_tokens(self) -> int:
         """See `openbei.batch.Engine`."""
         return 1024
+
+    @property
+    def max_in_flight(self) -> int:
+        """See `openbei.batch.Engine`."""
+        return 1
+
+    def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
+        """See `openbei.batch.Engine`. The batch runs when it is finished."""
+        return partial(self.run, batch, output)
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `openbei.batch.Engine`."""
@@ -122,10 +136,10 @@ class ReferenceEngine:
         for i, step in enumerate(self.spec.head.steps):
             match step:
                 case Dense(activation=activation):
-                    x = self._linear(f"head.{i}.dense", x)
+                    x = self._linear(step_name(i, step), x)
                     x = ACTIVATIONS[activation](x) if activation else x
                 case LayerNorm():
-                    at = f"head.{i}.norm"
+                    at = step_name(i, step)
                     x = layer_norm(x, step) * self._tensors[f"{at}.weight"] + self._tensors[f"{at}.bias"]
                 case UnitNorm(eps=eps):
                     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(eps))
@@ -290,9 +304,9 @@ def layer_norm(x: Vectors, norm: LayerNorm) -> Vectors:
 
 
 def rms_norm(x: Vectors, norm: RMSNorm, weight: Vectors) -> Vectors:
-    """x / sqrt(mean(x²) + eps) · (offset + weight) along the last axis."""
+    """x / sqrt(mean(x²) + eps) · weight along the last axis."""
     squares: Vectors = np.square(x).mean(axis=-1, keepdims=True)
-    normalized: Vectors = x / np.sqrt(squares + np.float32(norm.eps)) * (weight + np.float32(norm.offset))
+    normalized: Vectors = x / np.sqrt(squares + np.float32(norm.eps)) * weight
     return normalized
 
 

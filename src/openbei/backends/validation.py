@@ -3,15 +3,14 @@
 A manifest's hash tells that nobody altered it by accident, and not that it is right: whoever alters it can hash it.
 """
 
-from collections.abc import Collection, Iterator
-
-import numpy as np
+from collections.abc import Collection, Iterator, Mapping
 
 from openbei.engine_dir import MANIFEST, WEIGHTS, EngineDir, Manifest
 from openbei.errors import EngineDirError
-from openbei.quant import SCHEMES
-from openbei.quant.layout import has_zero_padding, stored_layout
-from openbei.shapes import tensor_shapes
+from openbei.formats import FORMATS, LAYOUTS
+from openbei.formats.format import Part
+from openbei.safetensors_file import Shape
+from openbei.shapes import stored_shapes
 from openbei.spec import (
     BucketBias,
     Dense,
@@ -22,7 +21,6 @@ from openbei.spec import (
     LearnedPositions,
     ModelSpec,
     Norm,
-    RMSNorm,
     Rotary,
     SequenceHead,
     TokenHead,
@@ -49,8 +47,6 @@ _REBUILD = "build it again with `bei build`"
 Limits = Iterator[tuple[str, float, float, float]]
 """What, its value, and the least and the most that it may be. Later ones may rely on earlier ones."""
 
-_Kind = tuple[tuple[int, ...], np.dtype[np.generic]]
-
 
 def check_engine(engine_dir: EngineDir) -> None:
     """Raise EngineDirError unless the manifest's numbers are within their limits and the tensors as the spec asks."""
@@ -59,9 +55,12 @@ def check_engine(engine_dir: EngineDir) -> None:
         if not least <= value <= most:
             limits = f"it must be {least}" if least == most else f"the limits are {least} and {most}"
             raise EngineDirError(f"{engine_dir.path / MANIFEST}: {what} is {value}; {limits}", hint=_REBUILD)
-    layout = stored_layout(manifest.spec, SCHEMES[manifest.dtype])
-    wanted: dict[str, _Kind] = {name: (stored.shape, stored.dtype) for name, stored in layout.items()}
-    found: dict[str, _Kind] = {name: (array.shape, array.dtype) for name, array in engine_dir.tensors.items()}
+    shapes = stored_shapes(manifest.spec, manifest.target)
+    _check_storage(engine_dir, shapes)
+    wanted: dict[str, Part] = {}
+    for name, storage in manifest.storage.items():
+        wanted |= storage.parts(name, shapes[name])
+    found = {name: Part(array.shape, array.dtype) for name, array in engine_dir.tensors.items()}
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise EngineDirError(
@@ -69,17 +68,30 @@ def check_engine(engine_dir: EngineDir) -> None:
                 f"the manifest's spec asks for {_described(wanted.get(name))}",
                 hint=_REBUILD,
             )
-    for name, shape in tensor_shapes(manifest.spec).items():
-        if not has_zero_padding(engine_dir.tensors[name], shape):
+    for name, storage in manifest.storage.items():
+        if not storage.has_zero_padding(name, engine_dir.tensors, shapes[name]):
             raise EngineDirError(
-                f"{engine_dir.path / WEIGHTS}: tensor {name} has numbers beyond {list(shape)}, the shape that the "
-                "manifest's spec gives it; padding must be zero",
+                f"{engine_dir.path / WEIGHTS}: tensor {name} has numbers beyond {list(shapes[name])}, the shape that "
+                "the manifest's spec gives it; padding must be zero",
                 hint=_REBUILD,
             )
 
 
-def _described(stored: _Kind | None) -> str:
-    return f"{stored[1].name} {list(stored[0])}" if stored else "none"
+def _check_storage(engine_dir: EngineDir, shapes: Mapping[str, Shape]) -> None:
+    """Raise EngineDirError unless the manifest says how each tensor of the spec is stored, in terms that are known."""
+    path, storage = engine_dir.path / MANIFEST, engine_dir.manifest.storage
+    if differing := shapes.keys() ^ storage.keys():
+        raise EngineDirError(f"{path}: spec and storage disagree about the tensor {min(differing)}", hint=_REBUILD)
+    for name, stored in storage.items():
+        for what, value, known in (("format", stored.format, FORMATS), ("layout", stored.layout, LAYOUTS)):
+            if value not in known:
+                raise EngineDirError(
+                    f"{path}: tensor {name} is in the {what} {value!r}; known: {', '.join(known)}", hint=_REBUILD
+                )
+
+
+def _described(part: Part | None) -> str:
+    return f"{part.dtype.name} {list(part.shape)}" if part else "none"
 
 
 def _manifest_limits(manifest: Manifest, num_tensors: int) -> Limits:
@@ -123,8 +135,6 @@ def _spec_limits(spec: ModelSpec, num_tensors: int) -> Limits:
 
 def _norm_limits(what: str, norm: Norm) -> Limits:
     yield f"{what}.eps", norm.eps, 0, _LARGEST
-    if isinstance(norm, RMSNorm):
-        yield f"{what}.offset", norm.offset, -_LARGEST, _LARGEST
 
 
 def _layer_limits(what: str, layers: Collection[int], spec: ModelSpec) -> Limits:
@@ -200,7 +210,5 @@ def _head_limits(spec: ModelSpec) -> Limits:
         yield "the number of head.poolings", len(head.poolings), 1, MOST
     if isinstance(head, SequenceHead | TokenHead):
         yield "head.num_labels", head.num_labels, 1, MOST
-    if isinstance(head, SequenceHead):
-        yield "head.temperature", head.temperature, _SMALLEST, _LARGEST
-        if head.padding_id is not None:
-            yield "head.padding_id", head.padding_id, 0, spec.vocab_size - 1
+    if isinstance(head, SequenceHead) and head.padding_id is not None:
+        yield "head.padding_id", head.padding_id, 0, spec.vocab_size - 1

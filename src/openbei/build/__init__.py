@@ -9,18 +9,22 @@ from pathlib import Path
 import msgspec
 
 from openbei import __version__
-from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint, tie
+from openbei.build.check import Matched, match_modules, match_tensors
 from openbei.build.convert import plan_tensors
+from openbei.build.expand import tie
 from openbei.build.inspect import Inspection, inspect_checkpoint
 from openbei.build.keys import about_keys
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
+from openbei.build.storage import choose_storage
+from openbei.build.stored import read_checkpoint
 from openbei.build.tokenizer_file import ConvertedTokenizer, convert_tokenizer
 from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Decision, Deployment, Environment
+from openbei.device import Device
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
-from openbei.quant import SCHEMES
+from openbei.formats.storage import Storage
 from openbei.spec import DType, ModelSpec, Task, TokenTermHead
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
@@ -33,6 +37,9 @@ ROUTES: dict[Task, tuple[str, ...]] = {
     "sparse": ("/embed_sparse",),
 }
 """What can be the default route of a model; the first is, unless webserver_default_route says otherwise."""
+
+TARGET: Device = "cpu"
+"""What engine directories are built for."""
 
 Progress = Callable[[str, int, int], None]
 """Told a step, what of it is done, and how much there is: ("write", bytes, bytes)."""
@@ -54,23 +61,25 @@ def build(
     folder = fetch_checkpoint(deployment.repository, environment)
     progress("fetch", 1, 1)
     inspection = inspect_checkpoint(
-        folder, deployment.max_num_tokens, deployment.route,
-        converts=deployment.convert is not None, pooling=deployment.pooling,
-    )  # fmt: skip
+        folder,
+        deployment.max_num_tokens,
+        deployment.route,
+        converts=deployment.convert is not None,
+        pooling=deployment.pooling,
+    )
+    files, model, spec = inspection.files, inspection.model, inspection.spec
     warnings = tuple(about_keys(folder, deployment.route))
-    spec = inspection.spec
     _check_base_model(deployment, spec)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
-    tokenizer = convert_tokenizer(inspection.root, spec, inspection.tokenizer, inspection.sentence)
-    stored = read_checkpoint(inspection.root)
-    if inspection.words:
-        stored = inspection.words.tensors(stored)
-    spec, tensors = tie(stored, inspection.family, spec, inspection.config)
-    matched = match_tensors(tensors, inspection.family, inspection.kind, spec, inspection.computed)
+    tokenizer = convert_tokenizer(files.root, spec, inspection.tokenizer, files.sentence)
+    stored = read_checkpoint(files.root)
+    spec, tensors = tie(files.words.tensors(stored) if files.words else stored, model.family, spec, files.config)
+    matched = match_tensors(tensors, model.family, model.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
-    manifest = _manifest(deployment, folder, inspection, tokenizer, spec, dtype)
+    storage = choose_storage(spec, dtype, TARGET)
+    manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage)
     report = (*_decisions(deployment, inspection, manifest, matched, tokenizer.decisions), *warnings)
-    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, SCHEMES[dtype])
+    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, inspection.adjusted, manifest.storage)
     write_engine_dir(
         out,
         msgspec.structs.replace(manifest, report=report),
@@ -87,7 +96,7 @@ def _manifest(
     inspection: Inspection,
     tokenizer: ConvertedTokenizer,
     spec: ModelSpec,
-    dtype: DType,
+    storage: dict[str, Storage],
 ) -> Manifest:
     """The manifest, without a report. Raises ConfigError for a default route that the model does not answer."""
     return Manifest(
@@ -96,8 +105,8 @@ def _manifest(
         source=_source(deployment, folder),
         spec=spec,
         normalize=inspection.normalize,
-        labels=inspection.labels,
-        activation=inspection.activation,
+        labels=inspection.model.labels,
+        activation=inspection.model.activation,
         dimensions=inspection.dimensions,
         similarity=inspection.similarity,
         prompts=inspection.prompts,
@@ -111,7 +120,8 @@ def _manifest(
         truncation_direction=tokenizer.truncation_direction,
         example_input=deployment.example_input,
         needs_key=deployment.needs_key,
-        dtype=dtype,
+        target=TARGET,
+        storage=storage,
         max_sequence_tokens=inspection.max_sequence_tokens,
         max_num_tokens=inspection.max_num_tokens,
         default_route=_default_route(deployment, inspection),

@@ -9,12 +9,12 @@ import msgspec
 
 from openbei.atomic_folder import new_folder, rename_synced, sync_files
 from openbei.build.chat_template import FILE as CHAT_TEMPLATE
-from openbei.build.check import SINGLE_FILE, read_checkpoint
 from openbei.build.json_file import read_json
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import read_chain
 from openbei.build.sentence_config import FILES as SENTENCE_FILES
 from openbei.build.sentence_config import SentenceConfig, sentence_config_file
+from openbei.build.stored import SINGLE_FILE, read_checkpoint
 from openbei.build.tokenizer_file import load_tokenizer, pad_token_id
 from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Environment

@@ -1,46 +1,68 @@
-"""Convert: rename, stack or compute, cast and pack tensors into those of an engine, each in its turn to be written."""
+"""Convert: rename, stack or compute, encode and pack tensors into those of an engine, each when it is written."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 
+from openbei.absorbed import NAME, absorb, absorbed_from, absorbed_shapes
 from openbei.errors import CheckpointError
-from openbei.quant.layout import stored_layout
-from openbei.quant.scheme import Floats, Scheme
+from openbei.formats.format import Floats
+from openbei.formats.storage import Storage
 from openbei.safetensors_file import Array, LazyTensor
 from openbei.shapes import tensor_shapes
 from openbei.spec import ModelSpec
 
 
 def plan_tensors(
-    spec: ModelSpec, parts_of: Mapping[str, list[Array]], computed: Mapping[str, Callable[..., Array]], scheme: Scheme
+    spec: ModelSpec,
+    parts_of: Mapping[str, list[Array]],
+    computed: Mapping[str, Callable[..., Floats]],
+    adjusted: Mapping[str, Callable[[Floats], Floats]],
+    storage: Mapping[str, Storage],
 ) -> dict[str, LazyTensor]:
-    """Every engine tensor with its stored shape and dtype, in file order; numbers are made by `load()`.
+    """Every array of an engine directory with its shape and dtype, in file order; numbers are made by `load()`.
 
     `parts_of` has the checkpoint rows that are stacked to each tensor, none where it is zero; those of a tensor in
-    `computed` go through its function instead.
+    `computed` go through its function instead, and what comes of either through that in `adjusted`.
 
-    `load()` raises CheckpointError for a tensor with numbers that are not finite in the engine's dtype.
+    `load()` raises CheckpointError for a tensor with numbers that are not finite in its format.
     """
-    shapes, planned = tensor_shapes(spec), {}
-    for name, (stored, dtype, store) in stored_layout(spec, scheme).items():
-        parts = parts_of[name] or [np.zeros(shapes[name], np.float32)]
-        join = computed.get(name, _stack)
-        divisor = np.float32(getattr(spec.head, "temperature", 1.0) if name.startswith("head.out.") else 1.0)
-        planned[name] = LazyTensor(stored, dtype, partial(_load, name, parts, join, divisor, store))
+    shapes = tensor_shapes(spec) | absorbed_shapes(spec)
+    makers: dict[str, Callable[[], Floats]] = {}
+    for name, shape in shapes.items():
+        parts = parts_of.get(name) or [np.zeros(shape, np.float32)]
+        makers[name] = partial(_numbers, parts, computed.get(name, _stack), adjusted.get(name))
+    makers[f"{NAME}.weight"] = lambda: absorb(spec, makers[absorbed_from(spec)]())
+    planned: dict[str, LazyTensor] = {}
+    for name, stored in storage.items():
+        tensor = _Tensor(name, makers[name], stored)
+        for array, part in stored.parts(name, shapes[name]).items():
+            planned[array] = LazyTensor(part.shape, part.dtype, partial(tensor.take, array))
     return planned
+
+
+class _Tensor:
+    """The arrays of one tensor, made together when the first of them is taken, and each taken once."""
+
+    def __init__(self, name: str, make: Callable[[], Floats], storage: Storage) -> None:
+        self._name, self._make, self._storage = name, make, storage
+        self._arrays: dict[str, Array] = {}
+
+    def take(self, array: str) -> Array:
+        if array not in self._arrays:
+            self._arrays = self._storage.store(self._name, self._make())
+            if not all(np.isfinite(made).all() for made in self._arrays.values()):
+                raise CheckpointError(
+                    f"the checkpoint's numbers for {self._name} are not all finite in {self._storage.format}"
+                )
+        return self._arrays.pop(array)
+
+
+def _numbers(parts: list[Array], join: Callable[..., Floats], adjust: Callable[[Floats], Floats] | None) -> Floats:
+    joined = join(*(np.ascontiguousarray(part, np.float32) for part in parts))
+    return adjust(joined) if adjust else joined
 
 
 def _stack(*parts: Floats) -> Floats:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _load(
-    name: str, parts: list[Array], join: Callable[..., Floats], divisor: np.float32, store: Callable[[Floats], Array]
-) -> Array:
-    joined = join(*(np.ascontiguousarray(part, np.float32) for part in parts))
-    array = store(joined if divisor == 1 else joined / divisor)
-    if not np.isfinite(array).all():
-        raise CheckpointError(f"the checkpoint's numbers for {name} are not all finite in {array.dtype.name}")
-    return array

@@ -1,23 +1,21 @@
 """Inspect: what a checkpoint's JSON files say that it is. Tensors and the tokenizer are looked at elsewhere."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from openbei.batch import ScoreActivation
+from openbei.batch import ScoreActivation, Vectors
 from openbei.build.about import about_files, about_head, about_model, about_prompts, about_vectors
-from openbei.build.adapters import refuse_adapters
 from openbei.build.architecture import architecture_of
 from openbei.build.cross_encoder import about_predict
-from openbei.build.json_file import read_json, read_optional
+from openbei.build.files import Files, read_files
+from openbei.build.json_file import read_optional
 from openbei.build.labels import read_labels
-from openbei.build.lm_head import Words, find_words
-from openbei.build.modules import SENTENCE_CONFIG, Chain, ModuleStep, read_chain
-from openbei.build.sentence_config import SentenceConfig, read_sentence_config
-from openbei.build.table import table_config
+from openbei.build.modules import Chain, ModuleStep
+from openbei.build.sentence_config import SentenceConfig
 from openbei.build.templates import Pairs, pairs_of, text_template
 from openbei.build.tokenizer_file import LoadedTokenizer, load_tokenizer
 from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision, PoolingChoice
@@ -51,43 +49,81 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
 """`transformer_task` of sentence_bert_config.json."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What the JSON files say. `root` is the folder of `config`, the decoded config.json, of weights and tokenizer.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """What the files make of the model. A classifier has `labels`, and an `activation` of their logits."""
 
-    `module_steps` are the steps of an embedding head, whose tensors are in folders of their own. `words` make a
-    generative model a classifier. `pairs` says how a reranker is shown queries and documents, `text_template` how an
-    embedding model is shown texts. `max_terms` is how many of a text's terms are kept; `logs_twice` says how their
-    weights end.
-    """
-
-    root: Path
     family: Family
     kind: HeadKind
     spec: ModelSpec
-    config: Mapping[str, Any]
-    module_steps: tuple[ModuleStep, ...]
-    normalize: bool
-    dimensions: int | None
-    similarity: str
-    max_sequence_tokens: int
-    max_num_tokens: int
-    tokenizer: LoadedTokenizer
-    sentence: SentenceConfig
     labels: tuple[str, ...]
     activation: ScoreActivation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """What the JSON files say, and what follows from it.
+
+    `pairs` says how a reranker is shown queries and documents, `text_template` how an embedding model is shown texts.
+    """
+
+    files: Files
+    model: Model
+    tokenizer: LoadedTokenizer
     prompts: Prompts
-    words: Words | None
     text_template: TextTemplate | None
     pairs: Pairs
-    max_terms: int | None
-    logs_twice: bool
+    max_sequence_tokens: int
+    max_num_tokens: int
     decisions: tuple[Decision, ...]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The spec of the model."""
+        return self.model.spec
+
+    @property
+    def normalize(self) -> bool:
+        """Whether embeddings have length one."""
+        return self.files.chain.normalizes
+
+    @property
+    def dimensions(self) -> int | None:
+        """How many dimensions embeddings have by default, if not all."""
+        cut = self.files.settings.truncate_dim
+        return cut if self.model.kind == "embedding" and (cut or 0) < self.spec.output_width else None
+
+    @property
+    def similarity(self) -> str:
+        """What embeddings are compared with."""
+        return self.files.settings.similarity_fn_name or "cosine"
+
+    @property
+    def max_terms(self) -> int | None:
+        """How many of a text's terms are kept, if not all."""
+        return self.files.settings.max_active_dims if self.spec.task == "sparse" else None
+
+    @property
+    def logs_twice(self) -> bool:
+        """Whether the logarithm of term weights is taken twice. Raises CheckpointError for another activation."""
+        return isinstance(self.spec.head, TermHead) and self.files.chain.check_splade()
+
+    @property
+    def module_steps(self) -> tuple[ModuleStep, ...]:
+        """The steps of an embedding head, whose tensors are in folders of their own."""
+        return tuple(self.files.chain.steps(self.spec.hidden_size)) if self.model.kind == "embedding" else ()
 
     @property
     def computed(self) -> Mapping[str, Computed]:
         """Engine tensors that are computed from several of the checkpoint."""
-        return self.family.computed(self.config, self.spec) if hasattr(self.family, "computed") else {}
+        family = self.model.family
+        return family.computed(self.files.config, self.spec) if hasattr(family, "computed") else {}
+
+    @property
+    def adjusted(self) -> Mapping[str, Callable[[Vectors], Vectors]]:
+        """Engine tensors that are stored otherwise than the checkpoint has them."""
+        family = self.model.family
+        return family.adjusted(self.files.config, self.spec) if hasattr(family, "adjusted") else {}
 
 
 class _Truncation(msgspec.Struct, frozen=True):
@@ -100,21 +136,6 @@ class _TokenizerFile(msgspec.Struct, frozen=True):
     """tokenizer.json."""
 
     truncation: _Truncation | None = None
-
-
-class _ModelConfig(msgspec.Struct, frozen=True):
-    """config_sentence_transformers.json, which sentence-transformers reads where there is a modules.json."""
-
-    prompts: dict[str, str | None] = {}
-    default_prompt_name: str | None = None
-    similarity_fn_name: str | None = None
-    truncate_dim: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    max_active_dims: Annotated[int, msgspec.Meta(ge=1)] | None = None
-
-    def named_prompts(self, *, are_pooled: bool) -> Prompts:
-        """The prompts that are texts."""
-        named = {name: text for name, text in self.prompts.items() if text is not None}
-        return Prompts(named, self.default_prompt_name, are_pooled)
 
 
 def inspect_checkpoint(
@@ -131,65 +152,77 @@ def inspect_checkpoint(
     one with a LogitScore is made in any case. `pooling` is for a checkpoint without modules.json. Raises
     CheckpointError, naming the file.
     """
-    chain = read_chain(folder, route, pooling)
-    root = chain.root
-    refuse_adapters(folder, root)
-    sentence = read_sentence_config(root) if chain.is_listed and not chain.table else SentenceConfig()
-    config = table_config(root, chain.table) if chain.table else read_json(root / "config.json", dict[str, Any])
-    config = {**config, **sentence.config}
-    named = architecture_of(config)
-    words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
-    if words:
-        config = words.config(config)
-    family, kind, spec, labels, activation = _model(folder, chain, config)
-    if sentence.transformer_task not in (task := "text-generation" if words else TRANSFORMER_TASKS[kind], None):
-        raise CheckpointError(
-            f"{sentence.name}: transformer_task is {sentence.transformer_task!r}; {named} is built for {task!r}"
-        )
-    given = read_optional(folder / SENTENCE_CONFIG, _ModelConfig) if chain.is_listed else _ModelConfig()
-    prompts = given.named_prompts(are_pooled=kind != "embedding" or chain.pools_prompts() or sentence.is_rendered)
-    tokenizer = load_tokenizer(root, config, sentence, is_plain=chain.table == "StaticEmbedding")
-    budget, about_budget = _budget(spec, max_num_tokens)
-    length, about_length = _sequence_length(root, sentence, tokenizer, spec, budget, chain.table)
-    template = text_template(root, tokenizer.settings, sentence) if kind in ("embedding", "term_weights") else None
-    pairs = pairs_of(chain, config, spec, labels, prompts, tokenizer.settings, sentence, words is not None)
-    logs_twice = isinstance(spec.head, TermHead) and chain.check_splade()
-    max_terms = given.max_active_dims if spec.task == "sparse" else None
-    dimensions = given.truncate_dim if kind == "embedding" and (given.truncate_dim or 0) < spec.output_width else None
-    decisions = (
-        *([words.decision] if words else []),
-        *about_model(config, spec, chain, named),
-        *chain.decisions,
-        *about_head(spec.head, chain, labels, words.source if words else "id2label of config.json", activation),
-        *(about_predict(folder, config, labels, pairs, activation) if kind == "sequence_labels" else ()),
-        *about_vectors(max_terms, logs_twice, dimensions, given.similarity_fn_name),
-        about_length,
-        *about_budget,
-        *about_prompts(prompts, spec, pairs),
-        *([Decision("chat template", "applied to texts", f"modality_config of {sentence.name}")] if template else []),
-        *pairs.decisions,
-        *about_files(folder, chain),
+    files = read_files(folder, route, pooling, converts=converts)
+    model = _model(files)
+    _check_task(files, model)
+    chain, sentence, spec = files.chain, files.sentence, model.spec
+    prompts = files.settings.named_prompts(
+        are_pooled=model.kind != "embedding" or chain.pools_prompts() or sentence.is_rendered
     )
-    return Inspection(
-        root, family, kind, spec, config, tuple(chain.steps(spec.hidden_size)) if kind == "embedding" else (),
-        chain.normalizes, dimensions, given.similarity_fn_name or "cosine", length, budget, tokenizer, sentence, labels,
-        activation, prompts, words, template, pairs, max_terms, logs_twice, decisions,
-    )  # fmt: skip
+    tokenizer = load_tokenizer(files.root, files.config, sentence, is_plain=chain.table == "StaticEmbedding")
+    budget, about_budget = _budget(spec, max_num_tokens)
+    length, about_length = _sequence_length(files.root, sentence, tokenizer, spec, budget, chain.table)
+    takes_texts = model.kind in ("embedding", "term_weights")
+    inspection = Inspection(
+        files=files,
+        model=model,
+        tokenizer=tokenizer,
+        prompts=prompts,
+        text_template=text_template(files.root, tokenizer.settings, sentence) if takes_texts else None,
+        pairs=pairs_of(
+            chain, files.config, spec, model.labels, prompts, tokenizer.settings, sentence, files.words is not None
+        ),
+        max_sequence_tokens=length,
+        max_num_tokens=budget,
+        decisions=(),
+    )
+    return replace(inspection, decisions=tuple(_decisions(inspection, (about_length, *about_budget))))
 
 
-def _model(
-    folder: Path, chain: Chain, config: Mapping[str, Any]
-) -> tuple[Family, HeadKind, ModelSpec, tuple[str, ...], ScoreActivation]:
-    """What config.json and modules.json make of the model: its family, head and spec, a classifier's labels."""
+def _check_task(files: Files, model: Model) -> None:
+    """Raise CheckpointError where sentence-transformers would load the model for another task."""
+    task = "text-generation" if files.words else TRANSFORMER_TASKS[model.kind]
+    if files.sentence.transformer_task not in (task, None):
+        raise CheckpointError(
+            f"{files.sentence.name}: transformer_task is {files.sentence.transformer_task!r}; {files.architecture} is "
+            f"built for {task!r}"
+        )
+
+
+def _decisions(inspection: Inspection, about_sizes: Iterable[Decision]) -> Iterator[Decision]:
+    """What the build report says of it."""
+    files, model, spec = inspection.files, inspection.model, inspection.spec
+    labels_source = files.words.source if files.words else "id2label of config.json"
+    if files.words:
+        yield files.words.decision
+    yield from about_model(files.config, spec, files.chain, files.architecture)
+    yield from files.chain.decisions
+    yield from about_head(spec.head, files.chain, model.labels, labels_source, model.activation)
+    if model.kind == "sequence_labels":
+        yield from about_predict(files.folder, files.config, model.labels, inspection.pairs, model.activation)
+    yield from about_vectors(
+        inspection.max_terms, inspection.logs_twice, inspection.dimensions, files.settings.similarity_fn_name
+    )
+    yield from about_sizes
+    yield from about_prompts(inspection.prompts, spec, inspection.pairs)
+    if inspection.text_template:
+        yield Decision("chat template", "applied to texts", f"modality_config of {files.sentence.name}")
+    yield from inspection.pairs.decisions
+    yield from about_files(files.folder, files.chain)
+
+
+def _model(files: Files) -> Model:
+    """What config.json and modules.json make of the model."""
+    chain, config = files.chain, files.config
     architecture = architecture_of(config)
     family, kinds = find_family(architecture, config)
-    kind = _head_kind(folder, chain, architecture, kinds)
+    kind = _head_kind(files.folder, chain, architecture, kinds)
     labels, activation = read_labels(config) if kind in ("sequence_labels", "token_labels") else ((), "none")
     spec = family.parse(config, _head(kind, chain, family.steps(config, kind), len(labels)))
     if isinstance(spec.head, EmbeddingHead):
         steps = tuple(module.step for module in chain.steps(spec.hidden_size))
         spec = msgspec.structs.replace(spec, head=msgspec.structs.replace(spec.head, steps=steps or spec.head.steps))
-    return family, kind, spec, labels, activation
+    return Model(family=family, kind=kind, spec=spec, labels=labels, activation=activation)
 
 
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:

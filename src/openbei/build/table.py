@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from openbei.build.check import SINGLE_FILE, read_checkpoint
+from openbei.build.stored import SINGLE_FILE, read_checkpoint
 from openbei.errors import CheckpointError
 from openbei.families import TABLES
 

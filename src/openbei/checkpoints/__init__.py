@@ -1,20 +1,19 @@
 """Checkpoint sources: each brings a checkpoint to a local folder. One file a source; this table names them."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from openbei.checkpoints.containment import check_contained
-from openbei.checkpoints.hub import fetch_from_hub
-from openbei.checkpoints.local import fetch_from_folder
+from openbei.checkpoints.hub import Hub
+from openbei.checkpoints.local import LocalFolder
+from openbei.checkpoints.source import CheckpointSource
 from openbei.config import Environment
 from openbei.errors import CheckpointError
 from openbei.truss import CheckpointRepository, Source
 
-SOURCES: dict[Source, Callable[[CheckpointRepository, Environment], Path]] = {
-    "HF": fetch_from_hub,
-    "LOCAL": fetch_from_folder,
+SOURCES: dict[Source, CheckpointSource] = {
+    "HF": Hub(),
+    "LOCAL": LocalFolder(),
 }
-
 
 MARKS = ("config.json", "modules.json", "adapter_config.json")
 """A folder with none of these is no model; one with the last alone is told so in a build."""
@@ -28,23 +27,31 @@ OTHER_FORMATS = {
 LFS_POINTER, MAX_POINTER_BYTES = b"version https://git-lfs", 1024
 
 
-def fetch_checkpoint(repository: CheckpointRepository, environment: Environment) -> Path:
-    """The folder of a checkpoint, downloaded if need be.
+def fetch_checkpoint(
+    repository: CheckpointRepository, environment: Environment, *, is_offline: bool | None = None
+) -> Path:
+    """The folder of a checkpoint, downloaded if need be; `is_offline` None is what the environment says of this run.
 
     Raises CheckpointError for a source that is not there, and for a folder with links that leave it or special files,
     DownloadError where it cannot be brought here.
     """
-    fetch = SOURCES.get(repository.source)
-    if fetch is None:
+    source = SOURCES.get(repository.source)
+    if source is None:
         raise CheckpointError(
             f"checkpoint_repository.source {repository.source} is not implemented yet",
             hint=f"download the checkpoint and use {' or '.join(SOURCES)}",
         )
-    folder = fetch(repository, environment)
+    is_offline = environment.is_offline if is_offline is None else is_offline
+    folder = source.fetch(repository, environment, is_offline=is_offline)
     check_contained(folder)
     _check_model(folder)
     _check_pointers(folder)
     return folder
+
+
+def fingerprint(repository: CheckpointRepository, folder: Path) -> str:
+    """What tells whether a checkpoint that was fetched to a folder has changed."""
+    return SOURCES[repository.source].fingerprint(folder)
 
 
 def _check_model(folder: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from openbei.checkpoints.source import fingerprint_of, time_stamp
 from openbei.config import Environment
 from openbei.errors import DownloadError
 from openbei.truss import CheckpointRepository
@@ -17,32 +18,35 @@ ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
 """All that a build reads: never pickled weights, never code."""
 
 
-def fetch_from_hub(repository: CheckpointRepository, environment: Environment) -> Path:
-    """The snapshot folder of a repository, from the cache where nothing newer is on the Hub or it is out of reach.
+class Hub:
+    """The Hub's cache, and the Hub where it has something newer and is in reach."""
 
-    Raises DownloadError.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils.tqdm import disable_progress_bars
+    def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
+        """See `CheckpointSource`. The snapshot folder in the cache."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    if not environment.hf_offline:
-        _log.info(
-            "fetching %s from %s, as far as it is not in %s", repository.repo, _host(environment), environment.hf_cache
-        )
-    with _hub_errors(repository, environment):
-        return Path(
-            snapshot_download(
-                repository.repo,
-                revision=repository.revision,
-                cache_dir=environment.hf_cache,
-                endpoint=environment.hf_endpoint,
-                token=environment.hf_token,
-                local_files_only=environment.hf_offline,
-                allow_patterns=ALLOW_PATTERNS,
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        if not is_offline:
+            host, cache = _host(environment), environment.hf_cache
+            _log.info("fetching %s from %s, as far as it is not in %s", repository.repo, host, cache)
+        with _hub_errors(repository, environment, is_offline=is_offline):
+            return Path(
+                snapshot_download(
+                    repository.repo,
+                    revision=repository.revision,
+                    cache_dir=environment.hf_cache,
+                    endpoint=environment.hf_endpoint,
+                    token=environment.hf_token,
+                    local_files_only=is_offline,
+                    allow_patterns=ALLOW_PATTERNS,
+                )
             )
-        )
+
+    def fingerprint(self, folder: Path) -> str:
+        """See `CheckpointSource`. Weights count with the names of their blobs in the cache, which are their hashes."""
+        return fingerprint_of(folder, lambda path: path.resolve().name if path.is_symlink() else time_stamp(path))
 
 
 def _host(environment: Environment) -> str:
@@ -65,7 +69,7 @@ def _folder_hint(repository: CheckpointRepository, hint: str) -> str:
 
 
 @contextlib.contextmanager
-def _hub_errors(repository: CheckpointRepository, environment: Environment) -> Iterator[None]:
+def _hub_errors(repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Iterator[None]:
     from huggingface_hub import errors
 
     revision = f" at revision {repository.revision}" if repository.revision else ""
@@ -86,8 +90,8 @@ def _hub_errors(repository: CheckpointRepository, environment: Environment) -> I
         ) from error
     except errors.LocalEntryNotFoundError as error:
         absent = f"it is not in the cache {environment.hf_cache}"
-        if environment.hf_offline:
-            why, hint = f"{absent}, and HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE to download it"
+        if is_offline:
+            why, hint = f"{absent}, and this run is offline", "unset HF_HUB_OFFLINE and OPENBEI_OFFLINE to download it"
         else:
             why = f"{_host(environment)} cannot be reached ({_first_cause(error)}), and {absent}"
             hint = "check the network, HTTPS_PROXY and HF_ENDPOINT"

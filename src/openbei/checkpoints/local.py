@@ -2,20 +2,28 @@
 
 from pathlib import Path
 
+from openbei.checkpoints.source import fingerprint_of, time_stamp
 from openbei.config import Environment
 from openbei.errors import CheckpointError, did_you_mean
 from openbei.truss import CheckpointRepository
 
 
-def fetch_from_folder(repository: CheckpointRepository, environment: Environment) -> Path:
-    """The folder itself. Raises CheckpointError where it is none, or a revision is asked of it."""
-    folder = Path(repository.repo)
-    if repository.revision is not None:
-        raise CheckpointError(f"checkpoint_repository.revision is {repository.revision!r}; a LOCAL folder has none")
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise CheckpointError(f"the checkpoint folder {folder} {what}", hint=similar_folder(folder))
-    return folder
+class LocalFolder:
+    """The folder itself."""
+
+    def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
+        """See `CheckpointSource`. Raises CheckpointError for a revision, too, which folders do not have."""
+        folder = Path(repository.repo)
+        if repository.revision is not None:
+            raise CheckpointError(f"checkpoint_repository.revision is {repository.revision!r}; a LOCAL folder has none")
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "does not exist"
+            raise CheckpointError(f"the checkpoint folder {folder} {what}", hint=similar_folder(folder))
+        return folder
+
+    def fingerprint(self, folder: Path) -> str:
+        """See `CheckpointSource`. Weights count with size and time of modification."""
+        return fingerprint_of(folder, time_stamp)
 
 
 def similar_folder(folder: Path) -> str | None:

@@ -6,8 +6,9 @@ import click
 import numpy as np
 from msgspec.structs import replace
 
-from openbei.batch import Engine, PackedBatch, Sequence
+from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence
 from openbei.cli import targets
+from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.info import cpu_name
 from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import Manifest
@@ -32,10 +33,8 @@ LENGTHS = {"short": 17, "mixed": 90, "long": 512}
     type=click.IntRange(1),
     help="Tokens per batch; set to --max-batch-tokens of your server to compare.",
 )
-@targets.engine_options
-def command(
-    target: str, seconds: float, batch_tokens: int, backend: str | None, isa: str | None, threads: int | None
-) -> None:
+@engine_options
+def command(target: str, seconds: float, batch_tokens: int, engine_arguments: EngineArguments) -> None:
     """Measure tokens per second on random texts of three lengths.
 
     Prints the speed for short, mixed and long texts and, for the native backend, the share of the CPU's peak.
@@ -43,10 +42,10 @@ def command(
     log_to_stderr("warning")
     environment = targets.read_environment(target)
     opened = targets.engine_dir_of(target, environment)
-    engine = targets.engine_of(opened, environment, backend=backend, isa=isa, threads=threads)
+    engine = engine_arguments.load(opened, environment)
     manifest = opened.manifest
-    peak = peak_flops(engine.description, seconds / 8)
-    click.echo(f"{manifest.model_name} on {cpu_name()}: {engine.description}")
+    peak = peak_flops(engine.info, seconds / 8)
+    click.echo(f"{manifest.model_name} on {cpu_name()}: {engine.info}")
     for name in LENGTHS:
         lengths = sequence_lengths(name, batch_tokens, manifest)
         speed = tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds)
@@ -91,12 +90,10 @@ def flops_of(spec: ModelSpec, num_tokens: int) -> int:
     return 2 * num_tokens * (sum(rows * columns for rows, columns in shapes) + attention)
 
 
-def peak_flops(description: str, seconds: float) -> float | None:
-    """flop/s of the matrix instruction alone, on the level and threads that an engine describes; None if not native."""
-    words = description.split()
-    if words[0] != "native":
+def peak_flops(info: EngineInfo, seconds: float) -> float | None:
+    """flop/s of the matrix instruction alone, on the level and threads of an engine; None if not native."""
+    if info.isa is None or info.threads is None:
         return None
     from openbei import _native
 
-    _, isa, dtype, num_threads, *_ = words
-    return max(_native.peak_flops(isa, dtype, int(num_threads), seconds) for _ in range(4))
+    return max(_native.peak_flops(info.isa, info.precision, info.threads, seconds) for _ in range(4))

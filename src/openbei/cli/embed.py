@@ -14,6 +14,7 @@ import click
 from openbei import __version__
 from openbei.batch import Vectors
 from openbei.cli import output, targets, texts
+from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.logs import log_to_stderr
 from openbei.cli.progress import Bar
 from openbei.embedder import Embedder
@@ -61,7 +62,7 @@ CHUNK_TEXTS = 1024
     "--prompt-name", help="Name of the model's prompt to put before each text.  [default: the model's default]"
 )
 @click.option("--truncate/--no-truncate", default=True, help="Truncate texts that are too long, or fail on them.")
-@targets.engine_options
+@engine_options
 def command(
     target: str,
     text: tuple[str, ...],
@@ -75,9 +76,7 @@ def command(
     dimensions: int | None,
     prompt_name: str | None,
     truncate: bool,
-    backend: str | None,
-    isa: str | None,
-    threads: int | None,
+    engine_arguments: EngineArguments,
 ) -> None:
     """Embed texts, in order.
 
@@ -91,14 +90,14 @@ def command(
     given = _source(text, source, texts.Reading(field, column, id_field, blank))
     environment = targets.read_environment(target)
     engine_dir = targets.engine_dir_of(target, environment)
-    engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
+    engine = engine_arguments.load(engine_dir, environment)
     embedder = Embedder.open(engine_dir, engine, prompt_name=prompt_name)
     chunks = partial(_chunks, embedder, given, dimensions, truncate)
     started = time.perf_counter()
     if destination is None:
         num_texts = _to_stdout(chunks(0))
     else:
-        made_by = [__version__, engine_dir.manifest.content_hash, engine.description, dimensions, truncate, prompt_name]
+        made_by = [__version__, engine_dir.manifest.content_hash, str(engine.info), dimensions, truncate, prompt_name]
         width = dimensions or engine_dir.manifest.spec.output_width
         num_texts = _to_file(destination, width, given.digest, " ".join(map(str, made_by)), chunks, resume=resume)
     _tell(embedder, num_texts, time.perf_counter() - started)

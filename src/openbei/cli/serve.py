@@ -12,6 +12,7 @@ from openbei.api.server import serve
 from openbei.api.service import Limits
 from openbei.cli import logs, targets
 from openbei.cli.connection_options import ConnectionArguments, connection_options
+from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.from_environment import options_from_environment
 from openbei.cli.listening import check_free
 from openbei.cli.request_options import request_options
@@ -41,7 +42,7 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
     type=click.Path(path_type=Path),
     help="Engine directory to write if TARGET has to be built.  [default: one in the cache]",
 )
-@targets.engine_options
+@engine_options
 @model_options
 @click.option(
     "--max-batch-tokens",
@@ -80,9 +81,7 @@ def command(
     host: str,
     port: int,
     out: Path | None,
-    backend: str | None,
-    isa: str | None,
-    threads: int | None,
+    engine_arguments: EngineArguments,
     served_model_name: str | None,
     default_prompt: str | None,
     default_prompt_name: str | None,
@@ -109,7 +108,7 @@ def command(
     require_key(engine_dir.manifest, edge.guard)
     manifest = as_served(engine_dir.manifest, served_model_name, default_prompt, default_prompt_name)
     _log.info("model: %s, %s, %s", manifest.model_name, manifest.spec.family, manifest.spec.task)
-    engine = targets.engine_of(engine_dir, environment, backend=backend, isa=isa, threads=threads)
+    engine = engine_arguments.load(engine_dir, environment)
     metrics = Metrics()
     queue_limits = QueueLimits(
         max_batch_tokens=max_batch_tokens,

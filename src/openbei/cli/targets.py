@@ -1,14 +1,11 @@
-"""What a TARGET on the command line means, brought to an opened engine directory; and the engine that runs it."""
+"""What a TARGET on the command line means, brought to an opened engine directory."""
 
 import logging
 import os
 from pathlib import Path
 
-import click
 import msgspec
 
-from openbei.batch import Engine
-from openbei.cli.option_groups import Command, Option, add_options
 from openbei.config import (
     Conversion,
     Deployment,
@@ -110,42 +107,3 @@ def _usable(path: Path, deployment: Deployment, environment: Environment) -> tup
         return None, error.message
     reason = why_stale(engine_dir, deployment, environment)
     return (None, reason) if reason else (engine_dir, None)
-
-
-ENGINE_OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--backend",
-        help="native, or reference (numpy, slow) to check results.  [default: native if it is compiled]",
-    ),
-    click.option(
-        "--isa",
-        help="Instruction set, from those that `bei info` lists; override to compare them.  "
-        "[default: the fastest here]",
-    ),
-    click.option(
-        "--threads",
-        type=click.IntRange(1),
-        help="Maximum engine threads; lower to leave cores to other programs.  "
-        "[default: all that CPU affinity and quota allow]",
-    ),
-)
-"""Those that override the environment."""
-
-
-def engine_options(command: Command) -> Command:
-    """Add ENGINE_OPTIONS."""
-    return add_options(command, ENGINE_OPTIONS)
-
-
-def engine_of(
-    engine_dir: EngineDir, environment: Environment, *, backend: str | None, isa: str | None, threads: int | None
-) -> Engine:
-    """Load the engine as options and environment say. Raises BackendError."""
-    from openbei.backends import load_engine
-
-    return load_engine(
-        engine_dir,
-        backend=backend or environment.backend,
-        isa=isa or environment.isa,
-        threads=threads or environment.threads,
-    )

@@ -12,13 +12,15 @@ A family file has
     DROPPED                            tensors that are left out on purpose
     PREFIX, OLD_SUFFIXES               what may stand before a name, and older spellings of its end
     computed(config, spec)             engine tensors that are computed from several of the checkpoint, if there are any
+    adjusted(config, spec)             engine tensors that are stored otherwise than the checkpoint has them, if any
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import Literal, Protocol, cast
 
+from openbei.batch import Vectors
 from openbei.errors import CheckpointError
 from openbei.families.computed import Computed
 from openbei.spec import Head, ModelSpec, Step
@@ -95,6 +97,10 @@ class Family(Protocol):
 
     def computed(self, config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Computed]:
         """Engine tensor name -> how it is computed, `{}` being the layer in all names. Most families do without."""
+        ...
+
+    def adjusted(self, config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Callable[[Vectors], Vectors]]:
+        """Engine tensor name -> what is done to its numbers, float32, before they are stored. Most do without."""
         ...
 
 

@@ -1,13 +1,26 @@
 """Reading config.json: what families share to turn its fields into parts of a spec."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, TypeVar
 
 import msgspec
+import numpy as np
 
+from openbei.batch import Vectors
 from openbei.errors import CheckpointError
 from openbei.rope import frequencies
-from openbei.spec import Activation, Dense, Disentangled, Experts, LayerNorm, Pooling, Rotary, SequenceHead, Step
+from openbei.spec import (
+    Activation,
+    Dense,
+    Disentangled,
+    Experts,
+    LayerNorm,
+    ModelSpec,
+    Pooling,
+    Rotary,
+    SequenceHead,
+    Step,
+)
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -117,11 +130,24 @@ def unbiased(config: Mapping[str, object], biases: Mapping[str, tuple[str, ...]]
 
 
 def pooled(config: Mapping[str, object], head: SequenceHead) -> SequenceHead:
-    """A head with the pooling and temperature of a config.json. Raises CheckpointError."""
+    """A head with the pooling of a config.json. Raises CheckpointError."""
     it = fields_of(config, Classifier)
     if it.pooling not in POOLINGS:
         raise CheckpointError(f"config.json: pooling is {it.pooling!r}; implemented are: {', '.join(POOLINGS)}")
-    return msgspec.structs.replace(head, pooling=POOLINGS[it.pooling], temperature=it.temperature)
+    return msgspec.structs.replace(head, pooling=POOLINGS[it.pooling])
+
+
+def divided_logits(config: Mapping[str, object], spec: ModelSpec) -> dict[str, Callable[[Vectors], Vectors]]:
+    """The last map of a classifier whose pooling and temperature a config.json names: logits are over temperature."""
+    if not (isinstance(spec.head, SequenceHead) and "Bidirectional" in str(config["architectures"])):
+        return {}
+    temperature = np.float32(fields_of(config, Classifier).temperature)
+    return dict.fromkeys(("head.out.weight", "head.out.bias"), lambda numbers: numbers / temperature)
+
+
+def no_steps(config: Mapping[str, object], kind: str) -> tuple[Step, ...]:
+    """Of heads that are a linear map of the last layer's output, or of its pooled rows."""
+    return ()
 
 
 def last_token(config: Mapping[str, object], head: SequenceHead) -> SequenceHead:

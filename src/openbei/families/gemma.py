@@ -1,12 +1,15 @@
 """Gemma (arXiv:2403.08295): Llama's layers; norms are of 1 + weight, embeddings are scaled; modeling_gemma.py."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
+import numpy as np
 
+from openbei.batch import Vectors
 from openbei.families import llama
-from openbei.spec import Head, ModelSpec, RMSNorm
+from openbei.shapes import norms
+from openbei.spec import Head, ModelSpec
 
 PREFIX, TIED, OLD_SUFFIXES = llama.PREFIX, llama.TIED, llama.OLD_SUFFIXES
 WEIGHTS, HEADS, DROPPED, steps = llama.WEIGHTS, llama.HEADS, llama.DROPPED, llama.steps
@@ -25,13 +28,13 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "gemma") ->
     named = config.get("hidden_activation") or older or DEFAULTS["hidden_activation"]
     named = "gelu_pytorch_tanh" if named == "gelu" and family == "gemma" else named
     spec = llama.parse({**DEFAULTS, **config, "hidden_act": named}, head, family=family)
-    attention, norm = spec.attention, RMSNorm(eps=spec.norm.eps, offset=1.0)
-    return msgspec.structs.replace(
-        spec,
-        norm=norm,
-        attention=msgspec.structs.replace(attention, norm=norm if attention.norm else None),
-        embedding_scale=rounded(spec.hidden_size**0.5, config.get("dtype") or config.get("torch_dtype")),
-    )
+    scale = rounded(spec.hidden_size**0.5, config.get("dtype") or config.get("torch_dtype"))
+    return msgspec.structs.replace(spec, embedding_scale=scale)
+
+
+def adjusted(config: Mapping[str, object], spec: ModelSpec) -> dict[str, Callable[[Vectors], Vectors]]:
+    """Norms, which a checkpoint has without the 1."""
+    return {f"{name}.weight": lambda weight: weight + np.float32(1) for name in norms(spec)}
 
 
 def rounded(value: float, dtype: object) -> float:

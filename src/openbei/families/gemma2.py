@@ -13,7 +13,7 @@ from openbei.families.fields import Layers, Size, fields_of, rotary
 from openbei.spec import Attention, Head, ModelSpec
 
 PREFIX, TIED, OLD_SUFFIXES = llama.PREFIX, llama.TIED, llama.OLD_SUFFIXES
-HEADS, DROPPED, steps = llama.HEADS, llama.DROPPED, llama.steps
+HEADS, DROPPED, steps, adjusted = llama.HEADS, llama.DROPPED, llama.steps, gemma.adjusted
 WEIGHTS = {
     **llama.WEIGHTS,
     "layers.{}.post_attention_layernorm": "layers.{}.attention.post_norm",

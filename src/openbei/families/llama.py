@@ -8,7 +8,7 @@ import msgspec
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, fields
 from openbei.families.fields import BIASES, Layers, Size, activation, fields_of, head_size, pooled, rotary, unbiased
-from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead, Step
+from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead
 
 PREFIX, TIED, OLD_SUFFIXES = "model.", dict[str, str](), dict[str, str]()
 LAYER = {
@@ -25,6 +25,7 @@ WEIGHTS = {f"layers.{{}}.{theirs}": f"layers.{{}}.{ours}" for theirs, ours in LA
 WEIGHTS |= {"embed_tokens.weight": "embeddings.token", "norm": "final.norm"}
 LABELS = {"score": "head.out"}
 HEADS: dict[HeadKind, dict[str, str]] = {"embedding": {}, "sequence_labels": LABELS, "token_labels": LABELS}
+steps, adjusted = fields.no_steps, fields.divided_logits
 DROPPED = ("lm_head", "rotary_emb.inv_freq", "layers.{}.self_attn.rotary_emb.inv_freq")
 
 _QWEN: dict[str, object] = {"sliding_window": 4096, "use_sliding_window": False, "max_window_layers": 28}
@@ -93,8 +94,3 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
         norm=norm, head=head, placement="pre", normalizes_embeddings=False,
         unbiased=UNBIASED.get(family, unbiased(config)) + ("head.out",) * isinstance(head, SequenceHead),
     )  # fmt: skip
-
-
-def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """None: heads are a linear map of the last layer's output."""
-    return ()

@@ -13,8 +13,8 @@ from openbei.batch import Vectors
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind
 from openbei.families.computed import Computed
-from openbei.families.fields import Size, fields_of
-from openbei.spec import MLP, Attention, Head, LayerNorm, ModelSpec, NoPositions, Step, TokenTermHead
+from openbei.families.fields import Size, fields_of, no_steps
+from openbei.spec import MLP, Attention, Head, LayerNorm, ModelSpec, NoPositions, TokenTermHead
 
 PREFIX = ""
 OLD_SUFFIXES = {"embeddings": "embedding.weight"}
@@ -22,6 +22,7 @@ WEIGHTS = dict[str, str]()
 HEADS: dict[HeadKind, dict[str, str]] = {"embedding": {"embedding.weight": "embeddings.token"}, "term_weights": {}}
 TIED = dict[str, str]()
 DROPPED = ()
+steps = no_steps
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -49,11 +50,6 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         head=head,
         normalizes_embeddings=False,
     )
-
-
-def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """None."""
-    return ()
 
 
 def computed(config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Computed]:

@@ -1,10 +1,11 @@
 """An engine without a model, for tests and for measuring what is around the engine."""
 
 import time
+from functools import partial
 
 import numpy as np
 
-from openbei.batch import PER_TOKEN, Output, PackedBatch, Rows, SparseVectors, Vectors
+from openbei.batch import PER_TOKEN, EngineInfo, Finish, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.errors import EngineError
 
 
@@ -30,14 +31,23 @@ class FakeEngine:
         self.failing_token_id = failing_token_id
 
     @property
-    def description(self) -> str:
-        """What this is, for the start log."""
-        return "fake"
+    def info(self) -> EngineInfo:
+        """See `Engine`."""
+        return EngineInfo(backend="fake", device="cpu", precision="float32")
 
     @property
     def batch_tokens(self) -> int:
         """See `Engine`."""
         return 1024
+
+    @property
+    def max_in_flight(self) -> int:
+        """See `Engine`."""
+        return 1
+
+    def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
+        """See `Engine`. The batch runs when it is finished."""
+        return partial(self.run, batch, output)
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """Rows of `hidden_size` columns, whatever the output."""

@@ -1,7 +1,8 @@
 """The scheduler: takes requests on the event loop, feeds the engine's thread, hands the vectors back.
 
 The loop alone owns the queue and every request; the engine's thread alone calls the engine. Between them lies one
-prefetched batch, which the loop tops up until the engine takes it. No HTTP and no policy here (see packing).
+prefetched batch, which the loop tops up until the engine takes it. An engine may have several batches in flight. No
+HTTP and no policy here (see packing).
 """
 
 import asyncio
@@ -9,11 +10,12 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from openbei.batch import Engine, Output, PackedBatch, Rows, Sequence, concatenate
+from openbei.batch import Engine, EngineInfo, Finish, Output, PackedBatch, Rows, Sequence, concatenate
 from openbei.errors import EmptyInputError, EngineError, InputError, OpenbeiError, OverloadedError, UnavailableError
 from openbei.serving.metrics import Metrics
 from openbei.serving.packing import Batch, FairQueue, Place, Waiting
@@ -91,6 +93,7 @@ class Scheduler:
         self._is_accepting = False
         self._is_draining = False
         self._is_stopping = False
+        self._is_prefetching = False
         self._next: Batch[Request] = Batch()
         self._handover = threading.Condition()
         # A daemon: an engine that hangs must not keep the process from ending.
@@ -102,9 +105,9 @@ class Scheduler:
         metrics.load.set_function(lambda: self._num_tokens / self._speed.tokens_per_s)
 
     @property
-    def engine_description(self) -> str:
-        """What the engine says of itself."""
-        return self._engine.description
+    def engine_info(self) -> EngineInfo:
+        """What the engine is."""
+        return self._engine.info
 
     @property
     def limits(self) -> QueueLimits:
@@ -190,8 +193,8 @@ class Scheduler:
         """Top up the batch that the engine takes next."""
         with self._handover:
             self._queue.fill(self._next)
-            if self._next.places:
-                self._handover.notify()
+            self._is_prefetching = False
+            self._handover.notify()
 
     def _receive(self, batch: Batch[Request], result: Rows | BaseException, started_s: float, seconds: float) -> None:
         """Take in what the engine made of a batch. The next one is prepared before this one is handed out."""
@@ -257,36 +260,72 @@ class Scheduler:
 
     def _serve_engine(self) -> None:
         """The engine's thread: run batches until told to stop. However it ends, nobody is left waiting."""
+        in_flight: deque[_Started] = deque()
+        end_s = -math.inf
         try:
-            while batch := self._take():
-                started_s = time.monotonic()
-                result = self._run(batch)
-                self._on_loop(self._receive, batch, result, started_s, time.monotonic() - started_s)
+            while True:
+                while len(in_flight) < self._engine.max_in_flight and (batch := self._take(is_idle=not in_flight)):
+                    in_flight.append(self._start(batch))
+                if not in_flight:
+                    return
+                started = in_flight.popleft()
+                result = started.result()
+                begin_s, end_s = max(started.start_s, end_s), time.monotonic()
+                self._is_prefetching = True  # which `_receive` does
+                self._on_loop(self._receive, started.batch, result, started.start_s, end_s - begin_s)
         finally:
             self._on_loop(self._fail_all, UnavailableError("the engine's thread has ended"))
 
-    def _take(self) -> Batch[Request] | None:
+    def _take(self, *, is_idle: bool) -> Batch[Request] | None:
+        """The batch that was prefetched; None if there is none.
+
+        An idle engine waits for one until the scheduler stops, a busy one only while the loop is about to prefetch.
+        """
         with self._handover:
             if not self._next.places:
-                self._handover.wait_for(lambda: self._next.places or self._is_stopping)
-                self._on_loop(self._prefetch)  # after a batch `_receive` does this
+                self._handover.wait_for(
+                    lambda: self._next.places or self._is_stopping or not (is_idle or self._is_prefetching)
+                )
+                if is_idle:
+                    self._is_prefetching = True
+                    self._on_loop(self._prefetch)  # after a batch `_receive` does this
             batch, self._next = self._next, Batch()
         return batch if batch.places else None
 
-    def _run(self, batch: Batch[Request]) -> Rows | BaseException:
-        """Rows of a batch, or whatever was raised: SystemExit of a backend must not end the thread either."""
+    def _start(self, batch: Batch[Request]) -> "_Started":
+        """Start a batch. SystemExit of a backend must not end the thread either."""
+        start_s = time.monotonic()
         try:
             packed = PackedBatch.pack(batch.sequences)
-            rows = self._engine.run(packed, batch.output)
+            return _Started(batch, start_s, packed.num_rows(batch.output), self._engine.start(packed, batch.output))
         except BaseException as error:
-            return error
-        if len(rows) != packed.num_rows(batch.output):
-            return EngineError(f"the engine returned {len(rows)} rows for {packed.num_rows(batch.output)}")
-        return rows
+            return _Started(batch, start_s, 0, error)
 
     def _on_loop(self, function: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(function, *args)
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A batch that the engine has, what finishes it or why it did not start, and how many rows must come of it."""
+
+    batch: Batch[Request]
+    start_s: float
+    num_rows: int
+    finish: Finish | BaseException
+
+    def result(self) -> Rows | BaseException:
+        """Wait for the rows of the batch, or whatever was raised."""
+        if isinstance(self.finish, BaseException):
+            return self.finish
+        try:
+            rows = self.finish()
+        except BaseException as error:
+            return error
+        if len(rows) != self.num_rows:
+            return EngineError(f"the engine returned {len(rows)} rows for {self.num_rows}")
+        return rows
 
 
 def _failure(error: BaseException) -> OpenbeiError:

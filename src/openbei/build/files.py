@@ -1,0 +1,75 @@
+"""The JSON files of a checkpoint that say what model it is, read together. What follows from them is in `inspect`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from openbei.build.adapters import refuse_adapters
+from openbei.build.architecture import architecture_of
+from openbei.build.json_file import read_json, read_optional
+from openbei.build.lm_head import Words, find_words
+from openbei.build.modules import SENTENCE_CONFIG, Chain, read_chain
+from openbei.build.sentence_config import SentenceConfig, read_sentence_config
+from openbei.build.table import table_config
+from openbei.config import PoolingChoice
+from openbei.prompts import Prompts
+
+
+class ModelSettings(msgspec.Struct, frozen=True):
+    """config_sentence_transformers.json, which sentence-transformers reads where there is a modules.json."""
+
+    prompts: dict[str, str | None] = {}
+    default_prompt_name: str | None = None
+    similarity_fn_name: str | None = None
+    truncate_dim: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_active_dims: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+    def named_prompts(self, *, are_pooled: bool) -> Prompts:
+        """The prompts that are texts."""
+        named = {name: text for name, text in self.prompts.items() if text is not None}
+        return Prompts(named, self.default_prompt_name, are_pooled)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """What the JSON files of a checkpoint say, as they were read.
+
+    `config` is the decoded config.json; where `words` make a generative model a classifier, it is the classifier's, and
+    `architecture` the one that the file names.
+    """
+
+    folder: Path
+    chain: Chain
+    config: Mapping[str, Any]
+    architecture: str
+    sentence: SentenceConfig
+    settings: ModelSettings
+    words: Words | None
+
+    @property
+    def root(self) -> Path:
+        """The folder of config.json, of weights and tokenizer."""
+        return self.chain.root
+
+
+def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *, converts: bool) -> Files:
+    """Read the files that say what a model is. Raises CheckpointError, naming the file."""
+    chain = read_chain(folder, route, pooling)
+    root = chain.root
+    refuse_adapters(folder, root)
+    sentence = read_sentence_config(root) if chain.is_listed and not chain.table else SentenceConfig()
+    config = table_config(root, chain.table) if chain.table else read_json(root / "config.json", dict[str, Any])
+    config = {**config, **sentence.config}
+    words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
+    return Files(
+        folder=folder,
+        chain=chain,
+        config=words.config(config) if words else config,
+        architecture=architecture_of(config),
+        sentence=sentence,
+        settings=read_optional(folder / SENTENCE_CONFIG, ModelSettings) if chain.is_listed else ModelSettings(),
+        words=words,
+    )

@@ -1,0 +1,21 @@
+"""Storage: the number format and the layout of each tensor of an engine directory."""
+
+from openbei.device import Device
+from openbei.formats.storage import Storage
+from openbei.shapes import kind_of, stored_shapes
+from openbei.spec import ModelSpec
+
+WEIGHT_LAYOUTS: dict[Device, str] = {"cpu": "panels"}
+"""What the kernels of a device read."""
+
+
+def choose_storage(spec: ModelSpec, weight_format: str, target: Device) -> dict[str, Storage]:
+    """The storage of every tensor, in file order: weights and embedding tables in `weight_format`, all else float32."""
+    layout = WEIGHT_LAYOUTS[target]
+    kinds = {
+        "weight": Storage(weight_format, layout),
+        "table": Storage(weight_format, "row_major"),
+        "bias": Storage("float32", layout),
+        "plain": Storage("float32", "row_major"),
+    }
+    return {name: kinds[kind_of(name)] for name in stored_shapes(spec, target)}

@@ -1,0 +1,65 @@
+"""Options for the engine: device, backend, and the options of the CPU backend."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from openbei.batch import Engine
+from openbei.cli.option_groups import Command, Option, add_grouped
+from openbei.config import Environment
+from openbei.device import DeviceChoice
+
+if TYPE_CHECKING:
+    from openbei.engine_dir import EngineDir
+
+OPTIONS: tuple[Option, ...] = (
+    click.option(
+        "--device",
+        type=click.Choice(get_args(DeviceChoice)),
+        help="Device to run on; cuda is not available in this version.  [default: auto, the fastest here]",
+    ),
+    click.option(
+        "--backend",
+        help="native, or reference (numpy, slow) to check results.  [default: native if it is compiled]",
+    ),
+    click.option(
+        "--isa",
+        help="Instruction set of the native backend, from those that `bei info` lists; override to compare them.  "
+        "[default: the fastest here]",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Maximum threads of the native backend; lower to leave cores to other programs.  "
+        "[default: all that CPU affinity and quota allow]",
+    ),
+)
+"""Those that override the environment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineArguments:
+    """The options that were given; None for the others."""
+
+    device: DeviceChoice | None
+    backend: str | None
+    isa: str | None
+    threads: int | None
+
+    def load(self, engine_dir: "EngineDir", environment: Environment) -> Engine:
+        """Load the engine; options override the environment. Raises BackendError."""
+        from openbei.backends import load_engine
+
+        return load_engine(
+            engine_dir,
+            device=self.device or environment.device or "auto",
+            backend=self.backend or environment.backend,
+            isa=self.isa or environment.isa,
+            threads=self.threads or environment.threads,
+        )
+
+
+def engine_options(command: Command) -> Command:
+    """Add OPTIONS, which the command gets as one argument, `engine_arguments: EngineArguments`."""
+    return add_grouped(command, OPTIONS, "engine_arguments", EngineArguments)

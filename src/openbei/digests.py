@@ -1,0 +1,34 @@
+"""BLAKE3 digests of files, chunk by chunk, so that a part of a file can be checked without the rest."""
+
+import mmap
+from pathlib import Path
+
+from blake3 import blake3
+
+CHUNK_BYTES = 16 << 20
+
+
+def digest(content: bytes) -> str:
+    """The digest of bytes in memory, in hex."""
+    return blake3(content).hexdigest()
+
+
+def file_digests(path: Path) -> tuple[str, ...]:
+    """The digest of each chunk of a file in hex, computed by as many threads as there are CPUs; none if it is empty.
+
+    Raises OSError where the file cannot be read.
+    """
+    if path.stat().st_size == 0:
+        return ()
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as whole,
+    ):
+        starts = range(0, len(whole), CHUNK_BYTES)
+        return tuple(_parallel(whole[start : start + CHUNK_BYTES]) for start in starts)
+
+
+def _parallel(chunk: memoryview) -> str:
+    with chunk:
+        return blake3(chunk, max_threads=blake3.AUTO).hexdigest()

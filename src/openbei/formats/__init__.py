@@ -1,0 +1,18 @@
+"""Number formats and layouts: how the numbers of a tensor are encoded, and in which order they lie. One file each."""
+
+from openbei.formats.bfloat16 import Bfloat16
+from openbei.formats.float32 import Float32
+from openbei.formats.format import Format
+from openbei.formats.layout import Layout
+from openbei.formats.panels import Panels
+from openbei.formats.row_major import RowMajor
+
+FORMATS: dict[str, Format] = {
+    "bfloat16": Bfloat16(),
+    "float32": Float32(),
+}
+
+LAYOUTS: dict[str, Layout] = {
+    "panels": Panels(),
+    "row_major": RowMajor(),
+}
