@@ -15,13 +15,16 @@ DOWNLOADS_test := 600 MB of packages, or some GB if pip finds torch with CUDA on
 DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_check := 90 MB of packages
 
-.PHONY: demo test check bench native format clean checkpoints machine
+.PHONY: demo test soak check bench native format clean checkpoints machine
 
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, ask it through the openai client
 	$(BIN)/python examples/minilm/demo.py
 
 test: $(VENV)/test.stamp $(VENV)/model.stamp checkpoints
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults between them, a minute or two
+	CROWD_REQUESTS=100000 $(BIN)/python -m pytest tests/clients/test_crowd.py $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff check .

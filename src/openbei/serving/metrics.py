@@ -1,7 +1,7 @@
 """What the server counts about itself, for Prometheus. Names `te_*` are those of text-embeddings-inference.
 
-TEI's counters have no `_total` at the end, which prometheus_client adds to every Counter: they are gauges that only rise,
-and are called counters where they are written.
+TEI's counters have no `_total` at the end, which prometheus_client adds to every Counter. So they are gauges that only
+rise, and are called counters where they are written.
 """
 
 import re
@@ -71,9 +71,7 @@ class Metrics:
         self.batch_fill = histogram("openbei_batch_fill", "Tokens in a batch, as a share of its limit", SHARES)
         self.batch_s = histogram("openbei_batch_duration", "One batch in the engine, seconds", SECONDS)
         self.batch_failures = counter("openbei_batch_failures", "Batches that failed in the engine")
-        self.padding_saved = counter(
-            "openbei_padding_saved_tokens", "Tokens of padding that padded batches would have had"
-        )
+        self.padding_saved = counter("openbei_padding_saved_tokens", "Tokens of padding that padded batches would have")
         self.cancelled_requests = counter("openbei_cancelled_requests", "Requests whose client left or ran out of time")
 
     def gauge(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
