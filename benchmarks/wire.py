@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from openbei.api.encoding import message_pack_row
+from openbei.api.exchange.encoding import message_pack_row
 from openbei.json_floats import json_row
 
 from .results import Row, report

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from openbei.api.app import create_app
-from openbei.api.connections import ConnectionLimits
-from openbei.api.edge import Edge
+from openbei.api.connections.gate import ConnectionLimits
+from openbei.api.connections.tls import Tls
+from openbei.api.exchange.edge import Edge
+from openbei.api.limits import Limits
 from openbei.api.server import build_server
-from openbei.api.service import Limits
-from openbei.api.tls import Tls
 from openbei.batch import Vectors
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openbei.api.service import Limits
+from openbei.api.limits import Limits
 from openbei.serving import cancellation
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.library import GROUP_CHARACTERS

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from openbei.api import failures
+from openbei.api.exchange import errors
 from openbei.api.routes import DEFAULT_PATHS, ROUTES
 from openbei.prompts import ScoreTemplate
 from openbei.serving.fake_engine import FakeEngine
@@ -140,4 +140,4 @@ def test_every_row_says_what_it_takes_and_gives() -> None:
         if row.method == "POST":
             assert row.request
             assert row.response
-            assert set(row.failures) <= {status for status, _ in failures.STATUSES.values()}
+            assert set(row.failures) <= {status for status, _ in errors.STATUSES.values()}

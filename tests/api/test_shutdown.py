@@ -22,9 +22,9 @@ PROGRAM = """
 import asyncio, json, logging, resource, sys
 from pathlib import Path
 import msgspec
-from openbei.api import inference
+from openbei.api import pipeline
 from openbei.api.app import create_app
-from openbei.api.connections import ConnectionLimits
+from openbei.api.connections.gate import ConnectionLimits
 from openbei.api.server import build_server, serve
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
@@ -32,7 +32,7 @@ from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
 from openbei.serving.tokenizer import Tokenizer
 
-async def gated(call, work, num_characters):
+async def gated(call, work, *, is_long):
     print("tokenizing", file=sys.stderr, flush=True)
     while not gate.exists():
         await asyncio.sleep(0.01)
@@ -41,7 +41,7 @@ async def gated(call, work, num_characters):
 options = json.loads(sys.argv[1])
 gate = Path(options["gate"])
 if options["is_gated"]:
-    inference.off_loop = gated
+    pipeline.off_loop = gated
 if options["descriptors"]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"],) * 2)
 held = [open("/dev/null") for _ in range(options["num_files"])]

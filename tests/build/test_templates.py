@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openbei.api.wrong_task import is_reranker, require_reranker
+from openbei.api.operations.wrong_task import is_reranker, require_reranker
 from openbei.backends import load_engine
 from openbei.batch import PackedBatch
 from openbei.build.chat_template import render

@@ -17,7 +17,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from openbei.api.guard import Guard
+from openbei.api.exchange.keys import Guard
 from openbei.cli.serving_options import warn_if_open
 from openbei.engine_dir import EngineDir
 

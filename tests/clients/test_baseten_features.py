@@ -36,14 +36,14 @@ def expected() -> Vectors:
 @pytest.fixture(scope="module")
 def slow() -> Iterator[str]:
     """A server whose every batch takes a while."""
-    with fake_server(SLOW_MS, 1000) as port:
-        yield url_of(port)
+    with fake_server(SLOW_MS, 1000) as target:
+        yield url_of(target.port)
 
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[str]:
-    with fake_server(0, 1000) as port:
-        yield url_of(port)
+    with fake_server(0, 1000) as target:
+        yield url_of(target.port)
 
 
 def test_hedging(slow: str) -> None:
@@ -56,10 +56,10 @@ def test_hedging(slow: str) -> None:
 
 def test_timeouts(quick: str) -> None:
     """They are not passed on as headers, so they end on the client's side; the server goes on answering."""
-    with fake_server(30_000, 1000) as port:
+    with fake_server(30_000, 1000) as target:
         preference = RequestProcessingPreference(total_timeout_s=1.0, timeout_s=1.0, max_retries=0)
         with pytest.raises(Exception, match=r"(?i)time"):
-            PerformanceClient(base_url=url_of(port), api_key="none").embed(
+            PerformanceClient(base_url=url_of(target.port), api_key="none").embed(
                 input=TEXTS[:1], model="any", preference=preference
             )
     generous = RequestProcessingPreference(total_timeout_s=600.0, timeout_s=600.0)

@@ -60,6 +60,46 @@ def test_left_out_of_the_product(module: Module) -> None:
     assert not {name.split(".")[0] for name in module.imports()} & NOT_IN_PRODUCT
 
 
+API_ARROWS: dict[str, set[str]] = {
+    "limits": set(),
+    "fields": set(),
+    "exchange": {"limits"},
+    "connections": {"exchange"},
+    "service": {"exchange", "limits"},
+    "pipeline": {"exchange", "limits", "service"},
+    "operations": {"exchange", "fields", "limits", "pipeline", "service"},
+    "dialects": {"exchange", "fields", "limits", "operations", "pipeline", "service"},
+    "pages": {"exchange", "dialects", "operations", "service"},
+    "shared_paths": {"dialects", "exchange", "operations", "service"},
+    "routes": {"dialects", "operations", "pages", "service", "shared_paths"},
+    "endpoint": {"exchange", "service"},
+    "app": {"endpoint", "exchange", "limits", "routes", "service"},
+    "server": {"connections"},
+}
+"""Inside of the API a request goes from the last lines up."""
+
+
+def test_arrows_of_the_api() -> None:
+    placed: set[str] = set()
+    for part, allowed in API_ARROWS.items():
+        assert allowed <= placed, part
+        placed.add(part)
+    for module in MODULES:
+        parts = module.name.split("/")
+        if parts[0] == "api" and parts[1] != "__init__":
+            names = {name.split(".")[2] for name in module.imports() if name.startswith("openbei.api.")}
+            assert names <= {*API_ARROWS[parts[1]], parts[1]}, module.name
+
+
+def test_dialects_do_not_import_each_other() -> None:
+    """What two of them share is a module of its own, which no path of the table leads to."""
+    for module in MODULES:
+        if module.name.startswith("api/dialects/"):
+            others = {name for name in module.imports() if name.startswith("openbei.api.dialects.")}
+            shared = {name for name in others if name.split(".")[3] in ("decisions", "ranking")}
+            assert others == shared, module.name
+
+
 def test_the_plan_has_no_cycle() -> None:
     placed: set[str] = {"_native"}
     while ready := {part for part, needs in ARROWS.items() if part not in placed and needs <= placed}:

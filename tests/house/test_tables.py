@@ -1,12 +1,13 @@
 """Every choice is a line in a visible table: a file without one, or a line without a file, fails here."""
 
 import importlib
+import re
 from collections.abc import Collection
 
 import pytest
 
-from openbei.api.root import PIPELINES, at_root
 from openbei.api.routes import ROUTES
+from openbei.api.shared_paths import PIPELINES, at_root
 from openbei.backends import BACKENDS
 from openbei.checkpoints import SOURCES
 from openbei.cli import COMMANDS
@@ -61,6 +62,7 @@ def test_a_command_has_its_tests(name: str) -> None:
 
 def test_routes() -> None:
     handlers = [*(row.handler for row in ROUTES), at_root(ROUTES[0], "embedding").handler, *PIPELINES.values()]
-    modules = {handler.__module__.rsplit(".", 1)[-1] for handler in handlers}
-    has_handler = {m.path.stem for m in MODULES if m.part == "api" and "call: Call) -> Reply" in m.path.read_text()}
+    modules = {handler.__module__ for handler in handlers}
+    signature = re.compile(r"^async def [a-z]\w*\(service: Service, call: Call, body: Body\) -> Reply:", re.MULTILINE)
+    has_handler = {f"openbei.{m.name.replace('/', '.')}" for m in MODULES if signature.search(m.path.read_text())}
     assert has_handler == modules

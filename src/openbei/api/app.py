@@ -10,16 +10,18 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openbei import __version__
-from openbei.api import headers
-from openbei.api.bodies import Bodies
-from openbei.api.call import Call, Reply
-from openbei.api.edge import Edge
 from openbei.api.endpoint import Endpoint
-from openbei.api.observe import NO_ROUTE, Observer
-from openbei.api.paths import Paths
-from openbei.api.refusals import RefusedError
+from openbei.api.exchange import headers
+from openbei.api.exchange.bodies import Bodies
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.exchange.edge import Edge
+from openbei.api.exchange.observe import NO_ROUTE, Observer
+from openbei.api.exchange.paths import Paths
+from openbei.api.exchange.refusals import RefusedError
+from openbei.api.limits import Limits
 from openbei.api.routes import served
-from openbei.api.service import Handler, Limits, Row, Service
+from openbei.api.service import Handler, Route, Service
 from openbei.engine_dir import Manifest
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import Scheduler
@@ -30,7 +32,7 @@ EMBEDDING_TASKS = {"embedding", "sparse"}
 
 
 class Dispatch:
-    """Hands a request to the row that it means. What no row means is answered like the rest, keys included."""
+    """Hands a request to the route that it means. What no route means is answered like the rest, keys included."""
 
     def __init__(self, service: Service, edge: Edge, observer: Observer) -> None:
         self._paths = Paths({(r.method, r.path): Endpoint(service, r, edge, observer) for r in service.routes})
@@ -41,8 +43,8 @@ class Dispatch:
         try:
             endpoint = self._paths.find(scope["method"], scope["path"])
         except RefusedError as error:
-            row = Row(scope["method"], NO_ROUTE, _refusing(error), "")
-            endpoint = Endpoint(self._service, row, self._edge, self._observer)
+            route = Route("", NO_ROUTE, _refusing(error), "")
+            endpoint = Endpoint(self._service, route, self._edge, self._observer)
         await endpoint(scope, receive, send)
 
 
@@ -102,7 +104,7 @@ def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
 
 
 def _refusing(error: RefusedError) -> Handler:
-    async def handler(_: Service, __: Call) -> Reply:
+    async def handler(service: Service, call: Call, body: Body) -> Reply:
         raise error
 
     return handler

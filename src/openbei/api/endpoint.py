@@ -1,4 +1,4 @@
-"""A row of the table as an ASGI app: the one place where keys are asked for, answers encoded, errors made answers."""
+"""A route of the table as an ASGI app: keys are checked, bodies read, answers encoded, errors become answers."""
 
 import asyncio
 import time
@@ -6,20 +6,21 @@ import time
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from openbei.api import compression, encoding, failures, headers
-from openbei.api.call import Call, Reply
-from openbei.api.edge import Edge
-from openbei.api.observe import DROPPED, Observer, Outcome
-from openbei.api.refusals import Header
-from openbei.api.service import Row, Service
+from openbei.api.exchange import compression, encoding, errors, headers
+from openbei.api.exchange.body import EMPTY, read_body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.exchange.edge import Edge
+from openbei.api.exchange.observe import DROPPED, Observer, Outcome
+from openbei.api.exchange.refusals import Header
+from openbei.api.service import Route, Service
 
 
 class Endpoint:
-    """Answers the requests of a row, and tells the observer of each."""
+    """Answers the requests of a route, and records each."""
 
-    def __init__(self, service: Service, row: Row, edge: Edge, observer: Observer) -> None:
+    def __init__(self, service: Service, route: Route, edge: Edge, observer: Observer) -> None:
         self._service = service
-        self._row = row
+        self._route = route
         self._edge = edge
         self._observer = observer
         self._vary = b"accept, accept-encoding" if edge.compresses else b"accept"
@@ -38,25 +39,26 @@ class Endpoint:
         request_id = headers.request_id(call.headers)
         failure = None
         try:
-            self._edge.guard.check(call.headers.get(b"authorization"), self._row.access)
-            reply = await self._row.handler(self._service, call)
+            self._edge.guard.check(call.headers.get(b"authorization"), self._route.access)
+            body = await read_body(call, self._service.limits) if self._route.method == "POST" else EMPTY
+            reply = await self._route.handler(self._service, call, body)
             start_s = time.monotonic()
-            body, sent = await self._encoded(reply, call)
+            content, sent = await self._encoded(reply, call)
         except ClientDisconnect:
-            self._tell(scope, call, request_id, DROPPED, "dropped")
+            self._record(scope, call, request_id, DROPPED, "dropped")
             return
         except Exception as error:
             start_s = time.monotonic()
-            failure = failures.classify(error)[1]
-            reply = failures.reply(error, self._row.dialect, request_id.decode())
-            body, sent = await self._encoded(reply, call)
-        sent += [(b"content-length", b"%d" % len(body)), *reply.headers, *headers.identity(request_id, call.headers)]
+            failure = errors.classify(error)[1]
+            reply = errors.reply(error, self._route.dialect, request_id.decode())
+            content, sent = await self._encoded(reply, call)
+        sent += [(b"content-length", b"%d" % len(content)), *reply.headers, *headers.identity(request_id, call.headers)]
         end_s = time.monotonic()
         if call.measured.num_inputs and failure is None:
             sent += headers.cost(call.measured, end_s - call.arrival_s, self._compute_type)
-        self._tell(scope, call, request_id, reply.status, failure, end_s - start_s)
+        self._record(scope, call, request_id, reply.status, failure, end_s - start_s)
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": content})
 
     async def _encoded(self, reply: Reply, call: Call) -> tuple[bytes, list[Header]]:
         """A reply's body, and the headers that say how to read it; made in a thread if it is large."""
@@ -77,12 +79,12 @@ class Endpoint:
             found += [(b"content-encoding", name)] if name else []
         return body, found
 
-    def _tell(
+    def _record(
         self, scope: Scope, call: Call, request_id: bytes, status: int, failure: str | None, encoding_s: float = 0.0
     ) -> None:
         outcome = Outcome(
             method=scope["method"],
-            route=self._row.path,
+            route=self._route.path,
             path=(scope.get("raw_path") or b"").decode("latin-1"),
             request_id=request_id.decode(),
             status=status,
@@ -91,4 +93,4 @@ class Endpoint:
             serialization_s=encoding_s,
             measured=call.measured,
         )
-        self._observer.tell(outcome, call.headers)
+        self._observer.record(outcome, call.headers)

@@ -3,27 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from openbei.api import (
-    about,
-    classify,
-    cohere,
-    docs_page,
-    embed,
-    embeddings,
-    health,
-    openapi,
-    predict,
-    predict_tokens,
-    rerank,
-    score,
-    similarity,
-    tokens,
-    vertex,
-)
-from openbei.api.root import at_root
-from openbei.api.service import Handler, Row
-from openbei.api.wire import classes, openai, ranking, tei
-from openbei.api.wire import cohere as cohere_wire
+from openbei.api.dialects import bei, cohere, jina, openai, ranking, vertex, vllm
+from openbei.api.dialects.tei import embed, info, predict, rank, similarity, tokens
+from openbei.api.operations.labels import Label
+from openbei.api.pages import docs_page, health, index, openapi
+from openbei.api.service import Handler, Route
+from openbei.api.shared_paths import at_root, classify
 from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError
 from openbei.serving.library import Token
@@ -34,121 +19,137 @@ _TEXTS = (400, 408, 413, 415, 422)
 
 _INFERENCE = (*_TEXTS, 424, 429, 500, 503)
 
-_LABELS = (list[tei.Label], list[list[tei.Label]])
+_LABELS = (list[Label], list[list[Label]])
 _EMBEDDINGS = (
-    embeddings.embeddings,
+    openai.embeddings,
     "Embed texts",
     openai.EmbeddingsRequest,
     openai.EmbeddingsResponse,
     _INFERENCE,
 )
 _SCORE = (
-    score.score,
+    vllm.score,
     "Score pairs of texts",
-    (ranking.ScoreTextsRequest, ranking.ScoreQueriesRequest, ranking.ScoreDataRequest),
-    ranking.ScoreResponse,
+    (vllm.ScoreTextsRequest, vllm.ScoreQueriesRequest, vllm.ScoreDataRequest),
+    vllm.ScoreResponse,
     _INFERENCE,
 )
 _CLASSIFY = (
-    classify.classify,
+    classify,
     "Classify texts",
-    (classes.ClassifyRequest, tei.PredictRequest),
-    (classes.ClassifyResponse, *_LABELS),
+    (vllm.ClassifyRequest, predict.PredictRequest),
+    (vllm.ClassifyResponse, *_LABELS),
     _INFERENCE,
 )
 _RERANK = (ranking.RerankRequest, ranking.RerankResponse, _INFERENCE)
 
-OPENAI: tuple[Row, ...] = (
-    Row("POST", "/v1/embeddings", *_EMBEDDINGS),
-    Row("POST", "/embeddings", *_EMBEDDINGS),
-    Row("POST", "/v1/rerank", rerank.rerank_v1, "Sort documents by relevance", *_RERANK),
-    Row("POST", "/v1/score", *_SCORE),
-    Row("POST", "/score", *_SCORE),
-    Row("POST", "/v1/classify", *_CLASSIFY),
-    Row("POST", "/classify", *_CLASSIFY),
+OPENAI: tuple[Route, ...] = (
+    Route("POST", "/v1/embeddings", *_EMBEDDINGS),
+    Route("POST", "/embeddings", *_EMBEDDINGS),
+    Route("POST", "/v1/rerank", jina.rerank, "Sort documents by relevance", *_RERANK),
+    Route("POST", "/v1/score", *_SCORE),
+    Route("POST", "/score", *_SCORE),
+    Route("POST", "/v1/classify", *_CLASSIFY),
+    Route("POST", "/classify", *_CLASSIFY),
 )
 """For clients of OpenAI, Jina and vLLM."""
 
-COHERE: tuple[Row, ...] = (
-    Row("POST", "/v2/rerank", rerank.rerank_v2, "Sort documents by relevance", *_RERANK, "cohere"),
-    Row(
+COHERE: tuple[Route, ...] = (
+    Route("POST", "/v2/rerank", cohere.rerank_v2, "Sort documents by relevance", *_RERANK, "cohere"),
+    Route(
         "POST",
         "/v1/embed",
         cohere.embed_v1,
         "Embed texts, as numbers or in several types at once",
-        cohere_wire.EmbedTextsRequest,
-        (cohere_wire.EmbedFloatsResponse, cohere_wire.EmbedByTypeResponse),
+        cohere.EmbedTextsRequest,
+        (cohere.EmbedFloatsResponse, cohere.EmbedByTypeResponse),
         _INFERENCE,
         "cohere",
     ),
-    Row(
+    Route(
         "POST",
         "/v2/embed",
-        cohere.embed,
+        cohere.embed_v2,
         "Embed texts, in several types at once",
-        (cohere_wire.EmbedTextsRequest, cohere_wire.EmbedInputsRequest),
-        cohere_wire.EmbedByTypeResponse,
+        (cohere.EmbedTextsRequest, cohere.EmbedInputsRequest),
+        cohere.EmbedByTypeResponse,
         _INFERENCE,
         "cohere",
     ),
 )
 """For clients of Cohere."""
 
-_RANKED = ((tei.RankRequest, ranking.RerankRequest), (list[tei.Rank], ranking.RerankResponse))
+_RANKED = ((rank.RankRequest, ranking.RerankRequest), (list[rank.Rank], ranking.RerankResponse))
 
 
-def _tei(path: str, handler: Handler, summary: str, request: object, response: object) -> Row:
-    return Row("POST", path, handler, summary, request, response, _INFERENCE, "tei")
+def _tei(
+    path: str,
+    handler: Handler,
+    summary: str,
+    request: object,
+    response: object,
+    failures: tuple[int, ...] = _INFERENCE,
+) -> Route:
+    return Route("POST", path, handler, summary, request, response, failures, "tei")
 
 
-TEI: tuple[Row, ...] = (
-    _tei("/rerank", rerank.rerank, "Score texts for a query", *_RANKED),
-    _tei("/predict", predict.predict, "Classify texts or pairs of texts", tei.PredictRequest, _LABELS),
+TEI: tuple[Route, ...] = (
+    _tei("/rerank", rank.rerank, "Score texts for a query", *_RANKED),
+    _tei("/predict", predict.predict, "Classify texts or pairs of texts", predict.PredictRequest, _LABELS),
     _tei(
         "/predict_tokens",
-        predict_tokens.predict_tokens,
+        bei.predict_tokens,
         "Classify tokens, or find named entities",
-        tei.PredictTokensRequest,
+        bei.PredictTokensRequest,
         list[list[Entity]],
     ),
-    _tei("/embed", embed.embed, "Embed texts", tei.EmbedRequest, list[list[float]]),
-    _tei("/embed_all", embed.embed_all, "Embed each token", tei.EmbedAllRequest, list[list[list[float]]]),
-    _tei("/embed_sparse", embed.embed_sparse, "Weigh terms", tei.EmbedSparseRequest, list[list[tei.Term]]),
-    _tei("/similarity", similarity.similarity, "Compare texts", tei.SimilarityRequest, list[float]),
-    _tei("/vertex", vertex.vertex, "Requests of Vertex AI", tei.VertexRequest, tei.VertexResponse),
-    Row("POST", "/tokenize", tokens.tokenize, "Tokens of texts", tei.TokenizeRequest, list[list[Token]], _TEXTS, "tei"),
-    Row("POST", "/decode", tokens.decode, "Texts of token ids", tei.DecodeRequest, list[str], _TEXTS, "tei"),
+    _tei("/embed", embed.embed, "Embed texts", embed.EmbedRequest, list[list[float]]),
+    _tei("/embed_all", embed.embed_all, "Embed each token", embed.EmbedAllRequest, list[list[list[float]]]),
+    _tei("/embed_sparse", embed.embed_sparse, "Weigh terms", embed.EmbedSparseRequest, list[list[embed.Term]]),
+    _tei("/similarity", similarity.similarity, "Compare texts", similarity.SimilarityRequest, list[float]),
+    _tei("/vertex", vertex.vertex, "Requests of Vertex AI", vertex.VertexRequest, vertex.VertexResponse),
+    Route(
+        "POST",
+        "/tokenize",
+        tokens.tokenize,
+        "Tokens of texts",
+        tokens.TokenizeRequest,
+        list[list[Token]],
+        _TEXTS,
+        "tei",
+    ),
+    Route("POST", "/decode", tokens.decode, "Texts of token ids", tokens.DecodeRequest, list[str], _TEXTS, "tei"),
 )
 """For clients of text-embeddings-inference and BEI."""
 
 _HEALTH: tuple[Any, ...] = (health.health, "200 when the engine answers", None, None, (503,), "tei", "health")
 
-ABOUT: tuple[Row, ...] = (
-    Row("GET", "/info", about.info, "The model and its limits", response=tei.Info, dialect="tei"),
-    Row("GET", "/v1/models", about.models, "The model that is served", response=openai.Models),
-    Row("GET", "/health", *_HEALTH),
-    Row("GET", "/ping", *_HEALTH),
-    Row("GET", "/metrics", about.metrics, "Prometheus metrics", access="metrics", content_type="text/plain"),
-    Row("GET", "/openapi.json", openapi.describe, "This description", response=dict, access="open"),
-    Row("GET", "/api-doc/openapi.json", openapi.describe, "This description", response=dict, access="open"),
-    Row("GET", "/docs", docs_page.docs, "This description, to read", access="open", content_type="text/html"),
-    Row("GET", "/", about.index, "What is served here", response=openai.Index, access="health"),
+ABOUT: tuple[Route, ...] = (
+    Route("GET", "/info", info.info, "The model and its limits", response=info.Info, dialect="tei"),
+    Route("GET", "/v1/models", openai.models, "The model that is served", response=openai.Models),
+    Route("GET", "/health", *_HEALTH),
+    Route("GET", "/ping", *_HEALTH),
+    Route("GET", "/metrics", index.metrics, "Prometheus metrics", access="metrics", content_type="text/plain"),
+    Route("GET", "/openapi.json", openapi.describe, "This description", response=dict, access="open"),
+    Route("GET", "/api-doc/openapi.json", openapi.describe, "This description", response=dict, access="open"),
+    Route("GET", "/docs", docs_page.docs, "This description, to read", access="open", content_type="text/html"),
+    Route("GET", "/", index.index, "What is served here", response=index.Index, access="health"),
 )
 
-ROUTES: tuple[Row, ...] = (*OPENAI, *COHERE, *TEI, *ABOUT)
+ROUTES: tuple[Route, ...] = (*OPENAI, *COHERE, *TEI, *ABOUT)
 
 DEFAULT_PATHS = ("/invocations", "/v1/models/model:predict")
 """Where the default route answers as well; at `/` it does, and the Hugging Face client is answered."""
 
 
-def served(manifest: Manifest) -> tuple[Row, ...]:
+def served(manifest: Manifest) -> tuple[Route, ...]:
     """The table for a model: its default route, its name. Raises ConfigError if there is no such route."""
-    rows = {row.path: row for row in ROUTES if row.method == "POST"}
-    if manifest.default_route not in rows:
-        raise ConfigError(f"webserver_default_route is {manifest.default_route}, the routes are {', '.join(rows)}")
-    default = rows[manifest.default_route]
+    routes = {route.path: route for route in ROUTES if route.method == "POST"}
+    if manifest.default_route not in routes:
+        raise ConfigError(f"webserver_default_route is {manifest.default_route}, the routes are {', '.join(routes)}")
+    default = routes[manifest.default_route]
     defaults = [replace(default, path=path) for path in DEFAULT_PATHS]
     defaults.append(at_root(default, manifest.spec.task))
     path = f"/v1/models/{manifest.model_name}"
-    model = Row("GET", path, about.model, "The model that is served", response=openai.Model)
+    model = Route("GET", path, openai.model, "The model that is served", response=openai.Model)
     return (*ROUTES, *defaults, model)

@@ -13,9 +13,9 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from openbei.api.connections import ConnectionGate, ConnectionLimits
-from openbei.api.protocol import BoundedProtocol
-from openbei.api.tls import Handshake, Tls
+from openbei.api.connections.gate import ConnectionGate, ConnectionLimits
+from openbei.api.connections.protocol import BoundedProtocol
+from openbei.api.connections.tls import Handshake, Tls
 from openbei.errors import ConfigError
 from openbei.serving.scheduler import Scheduler
 

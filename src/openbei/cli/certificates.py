@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from openbei.api.tls import Tls
+from openbei.api.connections.tls import Tls
 from openbei.errors import ConfigError
 
 

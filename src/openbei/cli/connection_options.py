@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import click
 from starlette.types import ASGIApp
 
-from openbei.api.connections import ConnectionLimits
+from openbei.api.connections.gate import ConnectionLimits
+from openbei.api.connections.tls import Tls
 from openbei.api.server import Server, build_server
-from openbei.api.tls import Tls
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.serving.scheduler import Scheduler
 

@@ -2,7 +2,7 @@
 
 import click
 
-from openbei.api.service import Limits
+from openbei.api.limits import Limits
 from openbei.cli.option_groups import Command, Option, add_grouped
 
 DEFAULTS = Limits()

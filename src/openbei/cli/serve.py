@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from openbei.api.app import create_app
+from openbei.api.limits import Limits
 from openbei.api.server import serve
-from openbei.api.service import Limits
 from openbei.cli import logs, targets
 from openbei.cli.connection_options import ConnectionArguments, connection_options
 from openbei.cli.engine_options import EngineArguments, engine_options

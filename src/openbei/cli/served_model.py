@@ -3,7 +3,7 @@
 import click
 from msgspec.structs import replace
 
-from openbei.api.guard import Guard
+from openbei.api.exchange.keys import Guard
 from openbei.cli.option_groups import Command, Option, add_options
 from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError

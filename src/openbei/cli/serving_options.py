@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from openbei import __version__
-from openbei.api.edge import Edge
-from openbei.api.guard import Guard, read_keys
-from openbei.api.tls import Tls
-from openbei.api.tracing import Tracer
+from openbei.api.connections.tls import Tls
+from openbei.api.exchange.edge import Edge
+from openbei.api.exchange.keys import Guard, read_keys
+from openbei.api.exchange.tracing import Tracer
 from openbei.cli.certificates import check_certificates
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.config import Environment, Secret

@@ -1,0 +1,312 @@
+"""HTTP/1.1 on a connection: uvicorn's protocol with limits, and an answer for what never becomes a request.
+
+One request is parsed at a time. What a client sends ahead waits unparsed, and is bounded.
+"""
+
+import asyncio
+from typing import Any, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from openbei.api.connections.cycle import Exchange, Flow, LingeringTransport, reset
+from openbei.api.connections.deadlines import Arrival, Departure
+from openbei.api.connections.framing import ReadAhead, head_without_upgrade
+from openbei.api.connections.gate import Admission, ConnectionGate
+from openbei.api.connections.rejection import MAX_HEADER_BYTES, MAX_URL_BYTES, rejection
+from openbei.api.exchange.refusals import Header
+
+MAX_BYTES_AHEAD = 65_536
+"""How much a client may send behind a request before reading stops; what one read brings may come on top."""
+
+LINGER_S = 2.0
+"""How long what still comes is read and thrown away after the last answer, so that it is not lost on its way."""
+
+MAX_LINGER_BYTES = 67_108_864
+"""How much of it is read."""
+
+
+class _RefusalError(Exception):
+    """Stops the parser from inside one of its callbacks; it never gets out of it."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself reads headers without end and refuses in plain text."""
+
+    _num_unparsed = 0  # bytes since something was complete: a request, its head, a part of its body
+    _num_header_bytes = 0
+    _is_in_body = False
+    _is_repeated = False  # the parser reads a head for the second time
+    _status = 400
+    _is_ending = False
+    _num_thrown_away = 0
+    _watch: asyncio.TimerHandle | None = None
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        gate: ConnectionGate,
+        admission: Admission | None = None,
+    ) -> None:
+        """`admission` is that of a connection which is counted already."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._gate = gate
+        self._admission = admission
+        self._limits = gate.limits
+        self._ahead = ReadAhead()
+        self._opened_s = self.loop.time()
+        self._arrival = Arrival(gate.limits, self._opened_s)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a request that is arriving or not yet answered."""
+        return not self._is_ending and (self._num_unparsed > 0 or self._is_in_body or self._awaits_answer)
+
+    @property
+    def _awaits_answer(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether a request has arrived whole, and the next one waits for its answer."""
+        return self._awaits_answer and not self._is_in_body
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let a client in, or not; begin to watch how long its requests take to arrive."""
+        super().connection_made(transport)
+        self.flow: Flow = Flow(transport)
+        self._departure = Departure(transport, self._limits, self._opened_s)
+        self._look_again()
+        self._admission = self._admission or self._gate.admit(self.client)
+        if self._gate.is_flooded:
+            self._is_ending = True
+            transport.abort()
+        elif refusal := self._admission.refusal:
+            self._refuse(refusal.status, refusal.message, refusal.headers)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop watching."""
+        if self._watch:
+            self._watch.cancel()
+        self._unset_keepalive_if_required()
+        if self._admission:
+            self._admission.leave()
+        self._is_ending = True
+        self._ahead.clear()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse up to the end of a request; what is behind it waits until that one is answered."""
+        if self._is_ending:
+            self._num_thrown_away += len(data)
+            if self._num_thrown_away > MAX_LINGER_BYTES:
+                self.transport.close()
+            return
+        self._ahead.add(data)
+        self._advance()
+
+    def on_response_complete(self) -> None:
+        """An answer is written: go on with what was sent ahead."""
+        if self._is_ending:
+            self.server_state.total_requests += 1
+            return
+        super().on_response_complete()
+        self._advance()
+
+    def shutdown(self) -> None:
+        """The server ends: close, unless there is a request. Its answer will be the last one."""
+        if not self.is_busy:
+            self.transport.close()
+
+    def _advance(self) -> None:
+        while len(self._ahead) and not self._is_ending and not self._is_waiting:
+            self._unset_keepalive_if_required()
+            if not self._is_in_body:
+                self._arrival.begin_head(self.loop.time())
+            self._parse(self._ahead.take())
+        if not len(self._ahead):
+            self._ahead.clear()
+        has_too_much = self._is_waiting and len(self._ahead) > MAX_BYTES_AHEAD
+        if has_too_much != self.flow.is_held and not self._is_ending:
+            self.flow.hold(has_too_much)
+
+    def on_message_begin(self) -> None:
+        """A new request."""
+        if self._is_repeated:
+            return
+        if self._awaits_answer or self._is_in_body:
+            self._stop(400)  # requests end where pieces do, or they are not HTTP/1.1
+        self._num_header_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """The URL, or the next part of it."""
+        if self._is_repeated:
+            return
+        super().on_url(url)
+        if len(self.url) > MAX_URL_BYTES:
+            self._stop(414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; or a trailer, which is counted and dropped: what comes behind a body is not part of the head."""
+        if self._is_repeated:
+            return
+        self._num_header_bytes += len(name) + len(value) + 4
+        if self._num_header_bytes > MAX_HEADER_BYTES:
+            self._stop(431)
+        if not self._is_in_body:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: begin to answer. With an offer to upgrade it is read once more, without the offer."""
+        if self.parser.should_upgrade():
+            return
+        self._is_in_body = True
+        self._num_unparsed = 0
+        self._arrival.begin_body(self.loop.time())
+        self._ahead.pieces.begin_body(self.headers)
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope |= {
+            "method": self.parser.get_method().decode("ascii"),
+            "http_version": self.parser.get_http_version(),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+        }
+        self.cycle = self._exchange()
+        task = self.loop.create_task(self.cycle.run_asgi(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _exchange(self) -> Exchange:
+        exchange = Exchange(
+            scope=self.scope,
+            transport=cast(asyncio.Transport, LingeringTransport(self.transport, self._departure.write, self.end)),
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        exchange.is_last_answer = self._is_last_answer
+        exchange.on_begin = lambda: self._departure.begin(self.loop.time())
+        return exchange
+
+    def _is_last_answer(self) -> bool:
+        """Whether the connection closes after the next answer: the server ends, or the connection is old."""
+        oldest_s = self._limits.max_connection_age_s
+        return self._gate.is_draining or (oldest_s is not None and self.loop.time() - self._opened_s > oldest_s)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._num_unparsed = 0
+        self._arrival.add_body(len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The next bytes are a head again."""
+        if self.parser.should_upgrade():
+            return
+        self._is_in_body = False
+        self._num_unparsed = 0
+        self._ahead.pieces.end_body()
+        super().on_message_complete()
+
+    def give_up(self) -> None:
+        """Refuse a request that has not arrived when the server ends; what the engine has gets its answer there."""
+        if not self._is_ending and (self._is_in_body or self._num_unparsed > 0):
+            self._refuse(503)
+
+    def end(self) -> None:
+        """Close: at once for writing, for reading when the client has had time to see the last answer."""
+        self._is_ending = True
+        self._ahead.clear()
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        elif not self._is_in_body:  # TLS, and nothing that still comes
+            self.transport.close()
+            return
+        self.flow.hold(False)
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+    def _parse(self, piece: bytes) -> None:
+        self._num_unparsed += len(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(piece[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(self._status)
+        if self._num_unparsed > MAX_HEADER_BYTES + MAX_URL_BYTES and not self._is_ending:
+            self._refuse(431)
+
+    def _decline(self, rest: bytes) -> None:
+        """Go on as if the client had not offered to upgrade (RFC 9110, 7.8): what follows is this request's body."""
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(405)
+            return
+        head = head_without_upgrade(self.parser.get_method(), self.parser.get_http_version(), self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_repeated = True
+        try:
+            self.parser.feed_data(head)
+        except httptools.HttpParserError:
+            self._refuse(self._status)
+        finally:
+            self._is_repeated = False
+        self._ahead.put_back(len(rest))
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls when it cannot go on."""
+        self._refuse(self._status)
+
+    def _look_again(self) -> None:
+        self._watch = self.loop.call_later(self._limits.request_timeout_s / 4, self._check_progress)
+
+    def _check_progress(self) -> None:
+        """End what takes too long: a head, a body, a client that hardly reads, a connection that is old."""
+        now_s = self.loop.time()
+        if self._departure.is_late(now_s):
+            reset(self.transport)
+        elif self._is_ending:
+            self._look_again()
+        elif self._is_late(now_s):
+            self._refuse(408)
+        elif self._is_silent(now_s) or (self._is_last_answer() and not self.is_busy):
+            self.end()
+        else:
+            self._look_again()
+
+    def _is_late(self, now_s: float) -> bool:
+        if self._is_in_body:
+            return self._arrival.is_body_late(now_s)
+        return self._num_unparsed > 0 and self._arrival.is_head_late(now_s)
+
+    def _is_silent(self, now_s: float) -> bool:
+        return self.cycle is None and now_s - self._opened_s > self._limits.request_timeout_s
+
+    def _stop(self, status: int) -> None:
+        self._status = status
+        raise _RefusalError
+
+    def _refuse(self, status: int, message: str | None = None, headers: tuple[Header, ...] = ()) -> None:
+        """Answer, then close."""
+        if self._awaits_answer:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._departure.write(rejection(status, message, headers))
+        self.end()

@@ -1,0 +1,78 @@
+"""TLS: the server's certificates, and connections that count from their first moment, not after their handshake."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from openbei.api.connections.gate import Admission, ConnectionGate
+from openbei.config import Secret
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tls:
+    """What the server proves itself with, and whose certificates clients must have; None lets in any client."""
+
+    certfile: Path
+    keyfile: Path | None = None
+    keyfile_password: Secret | None = None
+    ca_certs: Path | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The same as uvicorn's options."""
+        return {
+            "ssl_certfile": str(self.certfile),
+            "ssl_keyfile": str(self.keyfile) if self.keyfile else None,
+            # Empty where there is none: for None a key that is encrypted would be asked for on the terminal.
+            "ssl_keyfile_password": str(self.keyfile_password or ""),
+            "ssl_ca_certs": str(self.ca_certs) if self.ca_certs else None,
+            "ssl_cert_reqs": ssl.CERT_REQUIRED if self.ca_certs else ssl.CERT_NONE,
+        }
+
+
+class Handshake(asyncio.Protocol):
+    """A TCP connection before its handshake. Once that is done, a protocol of `make_protocol` goes on over TLS.
+
+    An event loop's own TLS server makes its protocol after the handshake only: what has not got so far is not counted.
+    """
+
+    def __init__(
+        self, make_protocol: Callable[[Admission], asyncio.Protocol], context: ssl.SSLContext, gate: ConnectionGate
+    ) -> None:
+        self._make_protocol = make_protocol
+        self._context = context
+        self._gate = gate
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket over from the transport, which has not read anything yet."""
+        admission = self._gate.admit(transport.get_extra_info("peername"))
+        try:
+            if not self._gate.is_flooded:
+                connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+                self._task = asyncio.get_running_loop().create_task(self._shake(connection, admission))
+        except OSError:  # no descriptor is left
+            pass
+        finally:
+            if self._task is None:
+                admission.leave()
+            cast(asyncio.Transport, transport).abort()
+
+    async def _shake(self, connection: socket.socket, admission: Admission) -> None:
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._make_protocol(admission),
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=self._gate.limits.request_timeout_s,
+            )
+        except OSError:  # ssl.SSLError and a timeout are one
+            admission.leave()
+        except BaseException:
+            admission.leave()
+            raise

@@ -1,0 +1,130 @@
+"""OpenAI's embeddings, normalized unless a client of vLLM or Jina says otherwise, and its list of models."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from openbei.api.dialects import decisions
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.fields import Dimensions, Inputs, PromptName, TruncationFields, Usage, bound, usage
+from openbei.api.operations.embedding import EncodingFormat, check_embedding, embed, written
+from openbei.api.operations.inputs import Prompt, tokenize_inputs
+from openbei.api.operations.truncation import truncation_options
+from openbei.api.pipeline import read
+from openbei.api.service import Service
+from openbei.errors import InputError
+
+
+class EmbeddingsRequest(TruncationFields, frozen=True, kw_only=True):
+    """OpenAI's request. `input` is a text, a list of texts, a list of token ids, or a list of such lists.
+
+    `dimensions` cuts embeddings, which are then normalized again. `prompt_name` is one of the model's prompts; Jina's
+    `task` and others' `input_type` choose one by what embeddings are for. `normalize`, vLLM's `use_activation` and
+    Jina's `normalized` leave lengths as they are where one is false. `embedding_type` is Jina's `encoding_format`.
+    `model` and `user` change nothing.
+    """
+
+    input: Inputs
+    model: str | None = None
+    encoding_format: EncodingFormat | None = None
+    dimensions: Dimensions | None = None
+    prompt_name: PromptName | None = None
+    user: str | None = None
+    task: Annotated[str, bound("task")] | None = None
+    input_type: Annotated[str, bound("task")] | None = None
+    normalize: bool | None = None
+    normalized: bool | None = None
+    use_activation: bool | None = None
+    embedding_type: EncodingFormat | Annotated[list[EncodingFormat], bound("at_most_one")] | None = None
+
+
+class Embedding(msgspec.Struct, frozen=True):
+    """One embedding: numbers, or base64 of little-endian float32. `index` is the place of its input."""
+
+    embedding: list[float] | str
+    index: int
+    object: Literal["embedding"] = "embedding"
+
+
+class EmbeddingsResponse(msgspec.Struct, frozen=True):
+    """OpenAI's response; `model` is the served name."""
+
+    data: list[Embedding]
+    model: str
+    usage: Usage
+    object: Literal["list"] = "list"
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model that is served; `created` is the server's start in Unix seconds."""
+
+    id: str
+    created: int
+    object: Literal["model"] = "model"
+    owned_by: str = "openbei"
+
+
+class Models(msgspec.Struct, frozen=True):
+    """The one model that is served."""
+
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+_DECODER = msgspec.json.Decoder(EmbeddingsRequest)
+
+PROMPTS = ("prompt_name", "task", "input_type")
+"""Fields that choose a prompt."""
+
+
+async def embeddings(service: Service, call: Call, body: Body) -> Reply:
+    """Embeddings in the order of the inputs."""
+    request = await read(body, _DECODER, decisions.EMBEDDINGS)
+    encoding, truncation, prompt = _encoding(request), truncation_options(service, request), _prompt(service, request)
+    check_embedding(service, request.dimensions)
+    tokenization = tokenize_inputs(service, request.input, truncation, prompt=prompt, param="input")
+    normalize = False not in (request.normalize, request.normalized, request.use_activation)
+    vectors = await embed(service, call, tokenization, dimensions=request.dimensions, normalize=normalize)
+    data = [Embedding(row, index) for index, row in enumerate(written(vectors, encoding))]
+    answer = EmbeddingsResponse(data, service.manifest.model_name, usage(call.measured.num_tokens))
+    return Reply(answer, is_dense=encoding == "base64")
+
+
+async def models(service: Service, call: Call, body: Body) -> Reply:
+    """The list of models: one."""
+    return Reply(Models([_model(service)]))
+
+
+async def model(service: Service, call: Call, body: Body) -> Reply:
+    """The model that is served."""
+    return Reply(_model(service))
+
+
+def _model(service: Service) -> Model:
+    return Model(service.manifest.model_name, service.created)
+
+
+def _encoding(request: EmbeddingsRequest) -> EncodingFormat:
+    """What `encoding_format` or Jina's `embedding_type` says. Raises InputError for two of them that differ."""
+    given = request.embedding_type
+    types = [given] if isinstance(given, str) else given or []
+    wanted = {*types, *([request.encoding_format] if request.encoding_format else [])}
+    if len(wanted) > 1:
+        raise InputError(
+            f"embeddings are asked for as {', '.join(sorted(wanted))}, an answer has one kind",
+            param="embedding_type",
+            hint="ask for one, or ask /v2/embed",
+        )
+    return wanted.pop() if wanted else "float"
+
+
+def _prompt(service: Service, request: EmbeddingsRequest) -> Prompt | None:
+    """The prompt that is asked for, by its name or by what the embeddings are for. Raises InputError for two."""
+    given = {name: value for name in PROMPTS if (value := getattr(request, name)) is not None}
+    if len(given) > 1:
+        raise InputError(f"{' and '.join(given)} are given, each chooses a prompt", param=[*given][1], hint="send one")
+    for param, value in given.items():
+        prompts = service.manifest.prompts
+        return Prompt(prompts.find(value) if param == "prompt_name" else prompts.for_purpose(value, param), param)
+    return None

@@ -1,0 +1,133 @@
+"""Documents ranked by their relevance to a query: what the rerankers of Jina, Cohere and vLLM have in common."""
+
+import math
+import uuid
+from typing import Annotated, Literal
+
+import msgspec
+
+from openbei.api.dialects import decisions
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.fields import Instruction, Text, TruncationFields, Usage, bound, usage
+from openbei.api.limits import check_count, check_text
+from openbei.api.operations.relevance import relevances
+from openbei.api.operations.shortening import DOCUMENTS, QUERIES, shorten
+from openbei.api.operations.truncation import truncation_options
+from openbei.api.pipeline import read
+from openbei.api.service import Service
+from openbei.batch import Vectors
+from openbei.errors import InputError
+
+DOCUMENTS_PER_SEARCH_UNIT = 100
+
+
+class RankingFields(TruncationFields, frozen=True, kw_only=True):
+    """What every request to rank may have.
+
+    The best `top_n` are returned, without it or with 0 all. `max_tokens_per_query` and `max_tokens_per_doc` cut the
+    query and each text first; 0 cuts nothing. `instruction` is for models with a score template.
+    """
+
+    query: Text
+    raw_scores: bool | None = None
+    return_documents: bool | None = None
+    top_n: Annotated[int, bound("count")] | None = None
+    max_tokens_per_query: Annotated[int, bound("count")] | None = None
+    max_tokens_per_doc: Annotated[int, bound("count")] | None = None
+    instruction: Instruction | None = None
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A text, wrapped."""
+
+    text: Text
+
+
+class RerankRequest(RankingFields, frozen=True, kw_only=True):
+    """Documents to be sorted by their relevance to a query. `use_activation` false and `raw_scores` ask for logits."""
+
+    documents: Annotated[list[Text | Document], bound("texts")]
+    model: str | None = None
+    use_activation: bool | None = None
+
+
+class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A document, by its place in the request, and its relevance."""
+
+    index: int
+    relevance_score: float
+    document: Document | None = None
+
+
+class ApiVersion(msgspec.Struct, frozen=True):
+    """The version of Cohere's API that a route is of."""
+
+    version: str = "2"
+
+
+class BilledUnits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What Cohere would count: a search unit is a query with up to 100 documents."""
+
+    input_tokens: int | None = None
+    search_units: int | None = None
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What Cohere's clients look for."""
+
+    billed_units: BilledUnits
+    api_version: ApiVersion = ApiVersion()
+
+
+class RerankResponse(msgspec.Struct, frozen=True):
+    """Results, the highest score first; of equal ones the first in the request."""
+
+    id: str
+    model: str
+    usage: Usage
+    results: list[Ranked]
+    meta: Meta
+    object: Literal["list"] = "list"
+
+
+_DECODER = msgspec.json.Decoder(RerankRequest)
+
+
+async def rank_documents(service: Service, call: Call, body: Body, *, returns_documents: bool) -> Reply:
+    """Documents, the best first, with their texts or without where the request does not say."""
+    request = await read(body, _DECODER, decisions.RERANK)
+    documents = [item.text if isinstance(item, Document) else item for item in request.documents]
+    raw_scores = bool(request.raw_scores) or request.use_activation is False
+    scores = await score_texts(service, call, request, documents, raw_scores=raw_scores, param="documents")
+    if request.return_documents is not None:
+        returns_documents = request.return_documents
+    results = [
+        Ranked(i, float(scores[i]), Document(documents[i]) if returns_documents else None)
+        for i in best_first(scores)[: request.top_n or None]
+    ]
+    units = BilledUnits(search_units=math.ceil(len(documents) / DOCUMENTS_PER_SEARCH_UNIT))
+    used = usage(call.measured.num_tokens)
+    return Reply(RerankResponse(f"rerank-{uuid.uuid4().hex}", service.manifest.model_name, used, results, Meta(units)))
+
+
+async def score_texts(
+    service: Service, call: Call, request: RankingFields, texts: list[str], *, raw_scores: bool, param: str
+) -> Vectors:
+    """A score for each text; an empty one has a score like any other. Raises what `relevances` raises."""
+    check_text(request.query, "query")
+    check_count(len(texts), service.limits, param)
+    if request.top_n is not None and request.top_n < 0:
+        raise InputError(f"top_n is {request.top_n}, it can be 0 (all) or more", param="top_n")
+    [query] = await shorten(service, call, [request.query], request.max_tokens_per_query, QUERIES)
+    pairs = [(query, text) for text in await shorten(service, call, texts, request.max_tokens_per_doc, DOCUMENTS)]
+    truncation, instruction = truncation_options(service, request), request.instruction
+    return await relevances(
+        service, call, pairs, truncation, instruction=instruction, raw_scores=raw_scores, param=param
+    )
+
+
+def best_first(scores: Vectors) -> list[int]:
+    """Places by score, the highest first; equal ones keep their order."""
+    order: list[int] = (-scores).argsort(kind="stable").tolist()
+    return order

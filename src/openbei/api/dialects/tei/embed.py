@@ -1,0 +1,99 @@
+"""TEI's embeddings of inputs and of their tokens, and term weights: bare arrays in the order of the inputs."""
+
+from typing import cast
+
+import msgspec
+
+from openbei.api.dialects import decisions
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.exchange.encoding import floats
+from openbei.api.fields import Dimensions, Inputs, PromptName, TruncationFields
+from openbei.api.limits import MAX_TOKEN_NUMBERS, check_answer
+from openbei.api.operations.embedding import check_embedding
+from openbei.api.operations.embedding import embed as embed_inputs
+from openbei.api.operations.inputs import named_prompt, tokenize_inputs
+from openbei.api.operations.truncation import truncation_options
+from openbei.api.operations.wrong_task import require_embedding, require_sparse
+from openbei.api.pipeline import Tokenization, read, run, split_by_sequence
+from openbei.api.service import Service
+from openbei.batch import Sequence, SparseVectors, Vectors
+from openbei.tasks.finite import check_finite
+from openbei.tasks.sparse import terms
+
+
+class EmbedAllRequest(TruncationFields, frozen=True, kw_only=True):
+    """`inputs` is a text, a list of texts, a list of token ids, or a list of such lists."""
+
+    inputs: Inputs
+    prompt_name: PromptName | None = None
+
+
+class EmbedRequest(EmbedAllRequest, frozen=True, kw_only=True):
+    """The same; `dimensions` cuts embeddings, which are then normalized again unless `normalize` is false."""
+
+    normalize: bool | None = None
+    dimensions: Dimensions | None = None
+
+
+class EmbedSparseRequest(EmbedAllRequest, frozen=True, kw_only=True):
+    """Inputs of a SPLADE model."""
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A word of the vocabulary, by its token id, and its weight."""
+
+    index: int
+    value: float
+
+
+_EMBED = msgspec.json.Decoder(EmbedRequest)
+_EMBED_ALL = msgspec.json.Decoder(EmbedAllRequest)
+_EMBED_SPARSE = msgspec.json.Decoder(EmbedSparseRequest)
+
+
+async def embed(service: Service, call: Call, body: Body) -> Reply:
+    """An embedding for each input."""
+    request = await read(body, _EMBED, decisions.EMBED)
+    truncation, prompt = truncation_options(service, request), named_prompt(service, request.prompt_name)
+    check_embedding(service, request.dimensions)
+    tokenization = tokenize_inputs(service, request.inputs, truncation, prompt=prompt, param="inputs")
+    normalize = request.normalize is not False
+    vectors = await embed_inputs(service, call, tokenization, dimensions=request.dimensions, normalize=normalize)
+    return Reply([floats(row) for row in vectors])
+
+
+async def embed_all(service: Service, call: Call, body: Body) -> Reply:
+    """For each input the vectors of all its tokens, special ones included, neither pooled nor normalized."""
+    request = await read(body, _EMBED_ALL, decisions.EMBED_ALL)
+    require_embedding(service.manifest)
+
+    def check(sequences: list[Sequence]) -> None:
+        check_answer(call.totals, sequences, service.manifest.spec.hidden_size, MAX_TOKEN_NUMBERS, "inputs")
+
+    def finish(rows: Vectors, sequences: list[Sequence]) -> list[list[list[float]]]:
+        check_finite(rows)
+        return [[floats(row) for row in part] for part in split_by_sequence(rows, sequences)]
+
+    tokenization = _tokenization(service, request)
+    return Reply(await run(service, call, tokenization, finish, output="tokens", check_sequences=check))
+
+
+async def embed_sparse(service: Service, call: Call, body: Body) -> Reply:
+    """For each input the words of the vocabulary that have a weight."""
+    request = await read(body, _EMBED_SPARSE, decisions.EMBED_SPARSE)
+    require_sparse(service.manifest)
+    manifest = service.manifest
+
+    def finish(rows: Vectors, _: list[Sequence]) -> list[list[Term]]:
+        weights = cast(SparseVectors, rows)
+        check_finite(weights.values)
+        kept = terms(weights, max_terms=manifest.max_terms, logs_twice=manifest.logs_twice)
+        return [[Term(index, value) for index, value in row] for row in kept]
+
+    return Reply(await run(service, call, _tokenization(service, request), finish))
+
+
+def _tokenization(service: Service, request: EmbedAllRequest) -> Tokenization:
+    truncation, prompt = truncation_options(service, request), named_prompt(service, request.prompt_name)
+    return tokenize_inputs(service, request.inputs, truncation, prompt=prompt, param="inputs")

@@ -1,0 +1,67 @@
+"""TEI's description of the model that is served, and its limits."""
+
+from typing import Any
+
+import msgspec
+
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.operations.wrong_task import is_reranker
+from openbei.api.service import Service
+from openbei.engine_dir import Manifest
+from openbei.spec import EmbeddingHead
+
+
+class Info(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served, and its limits. `model_type` has one key: embedding, classifier, reranker or token_classifier.
+
+    `similarity_fn_name` is what an embedding model's vectors are compared with, in sentence-transformers' words.
+    """
+
+    model_id: str
+    model_sha: str | None = None
+    model_dtype: str
+    served_model_name: str
+    model_type: dict[str, dict[str, Any]]
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_batch_requests: int | None = None
+    max_client_batch_size: int
+    auto_truncate: bool
+    version: str
+    similarity_fn_name: str | None = None
+
+
+async def info(service: Service, call: Call, body: Body) -> Reply:
+    """What TEI says at this route."""
+    manifest, limits = service.manifest, service.limits
+    kind, _, place = manifest.source.partition(" ")
+    repository, _, commit = place.rpartition(" ") if kind == "HF" else (place, "", None)
+    return Reply(
+        Info(
+            model_id=repository,
+            model_sha=commit,
+            model_dtype=manifest.dtype,
+            served_model_name=manifest.model_name,
+            model_type=_model_type(manifest),
+            max_concurrent_requests=service.scheduler.limits.max_concurrent_requests,
+            max_input_length=manifest.max_sequence_tokens,
+            max_batch_tokens=manifest.max_num_tokens,
+            max_client_batch_size=limits.max_client_batch_size,
+            auto_truncate=limits.auto_truncate,
+            similarity_fn_name=manifest.similarity if isinstance(manifest.spec.head, EmbeddingHead) else None,
+            version=service.version,
+        )
+    )
+
+
+def _model_type(manifest: Manifest) -> dict[str, dict[str, object]]:
+    head = manifest.spec.head
+    if isinstance(head, EmbeddingHead):
+        return {"embedding": {"pooling": ", ".join(head.poolings)}}
+    if manifest.spec.task == "sparse":
+        return {"embedding": {"pooling": "splade"}}
+    names = {"id2label": dict(enumerate(manifest.labels)), "label2id": {n: i for i, n in enumerate(manifest.labels)}}
+    kind = "reranker" if is_reranker(manifest) else manifest.spec.task
+    return {kind: names}

@@ -1,0 +1,52 @@
+"""TEI's cosines of one sentence to others."""
+
+from typing import Annotated
+
+import msgspec
+
+from openbei.api.dialects import decisions
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.fields import PromptName, Text, TruncationFields, bound
+from openbei.api.limits import check_count
+from openbei.api.operations.inputs import Inputs, named_prompt
+from openbei.api.operations.similarity import cosines
+from openbei.api.operations.truncation import truncation_options
+from openbei.api.pipeline import read
+from openbei.api.service import Service
+
+
+class SimilarityInputs(msgspec.Struct, frozen=True):
+    """A sentence, and those it is compared to."""
+
+    source_sentence: Text
+    sentences: Annotated[list[Text], bound("sentences")]
+
+
+class SimilarityParameters(TruncationFields, frozen=True, kw_only=True):
+    """How sentences are read."""
+
+    prompt_name: PromptName | None = None
+
+
+class SimilarityRequest(msgspec.Struct, frozen=True):
+    """Asks for the cosine of a sentence to each of others."""
+
+    inputs: SimilarityInputs
+    parameters: SimilarityParameters | None = None
+
+
+_DECODER = msgspec.json.Decoder(SimilarityRequest)
+
+
+async def similarity(service: Service, call: Call, body: Body) -> Reply:
+    """A number for each sentence. The source sentence counts as one of the batch."""
+    request = await read(body, _DECODER, decisions.SIMILARITY)
+    parameters = request.parameters or SimilarityParameters()
+    check_count(len(request.inputs.sentences) + 1, service.limits, "inputs.sentences")
+    truncation, prompt = truncation_options(service, parameters), named_prompt(service, parameters.prompt_name)
+    texts: dict[str, Inputs] = {
+        "inputs.source_sentence": request.inputs.source_sentence,
+        "inputs.sentences": request.inputs.sentences,
+    }
+    return Reply((await cosines(service, call, texts, truncation, prompt=prompt)).tolist())

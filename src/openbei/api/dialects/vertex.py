@@ -1,0 +1,63 @@
+"""Vertex AI's envelope: requests that are each answered as at TEI's route for the model's task."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+
+from openbei.api.dialects import decisions
+from openbei.api.exchange.body import Body, open_body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.fields import bound
+from openbei.api.limits import check_count
+from openbei.api.operations.wrong_task import is_reranker
+from openbei.api.pipeline import read
+from openbei.api.service import Route, Service
+from openbei.spec import Task
+
+NATIVE: dict[Task, str] = {
+    "embedding": "/embed",
+    "sparse": "/embed_sparse",
+    "reranker": "/rerank",
+    "classifier": "/predict",
+    "token_classifier": "/predict_tokens",
+}
+"""The route whose requests the instances are, by task, as in TEI."""
+
+
+class VertexRequest(msgspec.Struct, frozen=True):
+    """Vertex AI's envelope around requests."""
+
+    instances: Annotated[list[msgspec.Raw], bound("instances")]
+
+
+class VertexResponse(msgspec.Struct, frozen=True):
+    """What each instance is answered, in their order."""
+
+    predictions: list[Any]
+
+
+_DECODER = msgspec.json.Decoder(VertexRequest)
+
+
+def native_route(service: Service) -> Route:
+    """The route that answers an instance."""
+    return service.route(NATIVE["reranker" if is_reranker(service.manifest) else service.manifest.spec.task])
+
+
+async def vertex(service: Service, call: Call, body: Body) -> Reply:
+    """Predictions in the order of the instances, which run together, share a request's limits, and fail together."""
+    request = await read(body, _DECODER, decisions.VERTEX)
+    check_count(len(request.instances), service.limits, "instances")
+    handler = native_route(service).handler
+
+    async def predict(instance: msgspec.Raw) -> object:
+        reply = await handler(service, call, await open_body(bytes(instance)))
+        return reply.answer
+
+    tasks = [asyncio.ensure_future(predict(instance)) for instance in request.instances]
+    try:
+        return Reply(VertexResponse(await asyncio.gather(*tasks)))
+    finally:
+        for task in tasks:
+            task.cancel()

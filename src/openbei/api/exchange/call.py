@@ -1,0 +1,166 @@
+"""One HTTP exchange over raw ASGI: reading a body within its limit, waiting while the client does, replying.
+
+Starlette routes; its Request and Response would cost more than the rest of a short request.
+"""
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from openbei.api.exchange.bodies import Bodies
+from openbei.api.exchange.compression import inflated
+from openbei.api.exchange.refusals import BodyTooLargeError, Header
+from openbei.api.limits import Totals
+from openbei.batch import Sequence
+from openbei.errors import DeadlineError, InputError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Measured:
+    """What one request cost: for headers, metrics, logs and traces. Times are in seconds."""
+
+    num_inputs: int = 0
+    num_characters: int = 0
+    num_tokens: int = 0
+    num_truncated: int = 0
+    tokenization_s: float = 0.0
+    queue_s: float = 0.0
+    inference_s: float = 0.0
+
+    def add_tokenization(self, sequences: list[Sequence], num_characters: int, seconds: float) -> None:
+        """Account for inputs that were tokenized."""
+        self.tokenization_s += seconds
+        self.num_characters += num_characters
+        self.num_inputs += len(sequences)
+        self.num_tokens += sum(sequence.num_tokens_given for sequence in sequences)
+        self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back: an answer that is encoded as the client accepts it, or bytes with their `content_type`.
+
+    An answer is made of structs, lists, dicts and float32 rows. `is_dense` if most of it is base64.
+    """
+
+    answer: object = b""
+    status: int = 200
+    headers: tuple[Header, ...] = ()
+    content_type: bytes | None = None
+    is_dense: bool = False
+
+
+class Call:
+    """A request as a handler sees it. Every wait raises ClientDisconnect when the client has gone."""
+
+    def __init__(self, scope: Scope, receive: Receive, bodies: Bodies) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._bodies = bodies
+        self._num_bytes_held = 0
+        self.arrival_s = time.monotonic()
+        self.measured = Measured()
+        self.totals = Totals()
+
+    @cached_property
+    def headers(self) -> dict[bytes, bytes]:
+        """By lower-case name; of a name that came twice, the last."""
+        return dict(self._scope["headers"])
+
+    @property
+    def path(self) -> str:
+        """As the client asked for it, a platform's prefix included."""
+        path: str = self._scope["path"]
+        return path
+
+    @cached_property
+    def deadline_s(self) -> float:
+        """When the client's own time limit is over, on the monotonic clock; infinite if it set none.
+
+        It sets one by `request-timeout-ms` (from arrival) or `request-deadline-ms` (Unix time).
+        """
+        timeout_ms, deadline_ms = self._number(b"request-timeout-ms"), self._number(b"request-deadline-ms")
+        timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000
+        until_deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000 - time.time()
+        return self.arrival_s + min(timeout_s, until_deadline_s)
+
+    async def body(self, max_bytes: int, max_inflated_bytes: int) -> bytes:
+        """The whole body, inflated. Raises BodyTooLargeError as soon as it is known to be above `max_bytes`.
+
+        A body that came compressed may not inflate to more than `max_inflated_bytes` either. Raises what `inflated`
+        raises for it, and OverloadedError if bodies of all requests hold too much.
+        """
+        num_bytes = 0
+        parts: list[bytes] = []
+        is_complete = (self._number(b"content-length") or 0) > max_bytes
+        while not is_complete:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+            num_bytes += len(parts[-1])
+            self._hold(len(parts[-1]))
+            is_complete = num_bytes > max_bytes or not message.get("more_body", False)
+        if num_bytes > max_bytes or not parts:
+            raise BodyTooLargeError(max_bytes)
+        whole = b"".join(parts)
+        encoding = self.headers.get(b"content-encoding", b"")
+        content = await inflated(whole, encoding, min(max_bytes, max_inflated_bytes))
+        if content is not whole:
+            self._hold(len(content))
+        return content
+
+    def close(self) -> None:
+        """The request is over: others may have the room of its body."""
+        self._bodies.give_back(self._num_bytes_held)
+        self._num_bytes_held = 0
+
+    def _hold(self, num_bytes: int) -> None:
+        self._bodies.take(num_bytes)
+        self._num_bytes_held += num_bytes
+
+    def check_deadline(self) -> None:
+        """Raise DeadlineError if the client's time limit is over already, before any work is done for it."""
+        if time.monotonic() >= self.deadline_s:
+            raise DeadlineError("the time limit that the request set is over")
+
+    async def result(self, future: "asyncio.Future[T]") -> T:
+        """Wait for a result; cancel it if the client leaves, or raise DeadlineError when its own time limit passes."""
+        watcher = asyncio.ensure_future(self._receive())
+        watcher.add_done_callback(lambda _: future.cancel())
+        is_late = False
+
+        def expire() -> None:
+            nonlocal is_late
+            is_late = future.cancel()
+
+        remaining_s = self.deadline_s - time.monotonic()
+        timer = None if remaining_s == math.inf else future.get_loop().call_later(remaining_s, expire)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if is_late:
+                raise DeadlineError("the time limit that the request set is over") from None
+            if watcher.done():
+                raise ClientDisconnect from None
+            raise
+        finally:
+            watcher.cancel()
+            if timer:
+                timer.cancel()
+
+    def _number(self, header: bytes) -> int | None:
+        value = self.headers.get(header)
+        if value is None:
+            return None
+        if not value.isdigit() or len(value) > 15:
+            raise InputError(f"header {header.decode()} is not a whole number", param=header.decode())
+        return int(value)

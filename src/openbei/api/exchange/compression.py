@@ -1,0 +1,116 @@
+"""Compressed bodies, in and out: zstd and gzip (RFC 8878, RFC 1952). What comes in is bounded while it inflates."""
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+import zstandard
+
+from openbei.api.exchange.accept import weights
+from openbei.api.exchange.decoding import MalformedBodyError
+from openbei.api.exchange.refusals import BodyEncodingError, BodyTooLargeError
+from openbei.api.limits import MAX_FRAMES
+
+LEVEL = 1
+"""Floats hardly get smaller however hard one tries."""
+
+MIN_ZSTD_BYTES, MIN_GZIP_BYTES = 1024, 4096
+"""Smaller answers fit a packet or two as they are; gzip takes longer, so it has to gain more."""
+
+SLICE_BYTES = 1024
+"""How much is inflated at a time. It becomes at most 32 MiB: that far beyond the limit may memory go."""
+
+MAX_WINDOW_BYTES = 1 << 23
+"""What a zstd frame may make the server remember; RFC 8878 asks for as much."""
+
+
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _gzip_inflater() -> _Inflater:
+    return zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+
+def _zstd_inflater() -> _Inflater:
+    return zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+
+
+INFLATERS: dict[bytes, Callable[[], _Inflater]] = {
+    b"zstd": _zstd_inflater,
+    b"gzip": _gzip_inflater,
+    b"x-gzip": _gzip_inflater,
+}
+
+
+async def inflated(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
+    """A request's body, made readable according to its Content-Encoding; always in a thread if that has to inflate.
+
+    Raises BodyEncodingError, MalformedBodyError for a broken stream, BodyTooLargeError as soon as it is too large.
+    """
+    name = encoding.strip().lower()
+    if name in (b"", b"identity"):
+        return body
+    if name not in INFLATERS:
+        raise BodyEncodingError(
+            f"content-encoding {name.decode('latin-1')[:40]!r} is not known here",
+            hint="use zstd or gzip",
+            headers=((b"accept-encoding", b"zstd, gzip"),),
+        )
+    return await asyncio.to_thread(inflate, body, INFLATERS[name], max_bytes)
+
+
+def inflate(body: bytes, start: Callable[[], _Inflater], max_bytes: int) -> bytes:
+    """Inflate frames that lie end to end; raises as `inflated`."""
+    inflater, num_frames = start(), 1
+    parts: list[bytes] = []
+    num_bytes = 0
+    try:
+        for offset in range(0, len(body), SLICE_BYTES):
+            piece = body[offset : offset + SLICE_BYTES]
+            while piece:
+                if inflater.eof:
+                    inflater, num_frames = start(), num_frames + 1
+                if num_frames > MAX_FRAMES:
+                    raise MalformedBodyError(f"the compressed body has more than {MAX_FRAMES} frames")
+                parts.append(inflater.decompress(piece))
+                piece = inflater.unused_data if inflater.eof else b""
+                num_bytes += len(parts[-1])
+                if num_bytes > max_bytes:
+                    raise BodyTooLargeError(max_bytes, is_inflated=True)
+    except (zlib.error, zstandard.ZstdError):
+        raise MalformedBodyError("the body is not in the format that content-encoding names") from None
+    if not inflater.eof:
+        raise MalformedBodyError("the compressed body ends too early")
+    return b"".join(parts)
+
+
+def deflated(body: bytes, accept: bytes | None, *, is_dense: bool = False) -> tuple[bytes, bytes | None]:
+    """An answer's body, compressed if the client accepts it and it pays, and its Content-Encoding.
+
+    Floats as base64 or MessagePack (`is_dense`) lose a quarter at best, for which gzip takes too long.
+    """
+    if not accept or len(body) < MIN_ZSTD_BYTES:
+        return body, None
+    name = _chosen(weights(accept), 0 if is_dense else len(body))
+    if name is None:
+        return body, None
+    return _deflate(body, name), name.encode()
+
+
+def _chosen(wanted: dict[str, float], num_gzip_bytes: int) -> str | None:
+    others = wanted.get("*", 0)
+    if wanted.get("zstd", others) > 0:
+        return "zstd"
+    return "gzip" if wanted.get("gzip", others) > 0 and num_gzip_bytes >= MIN_GZIP_BYTES else None
+
+
+def _deflate(body: bytes, name: str) -> bytes:
+    if name == "zstd":
+        return zstandard.ZstdCompressor(LEVEL).compress(body)
+    return zlib.compress(body, LEVEL, 16 + zlib.MAX_WBITS)

@@ -1,0 +1,17 @@
+"""How the server treats every request, whatever its route. No logic."""
+
+from dataclasses import dataclass, field
+
+from openbei.api.exchange.keys import Guard
+from openbei.api.exchange.tracing import Tracer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edge:
+    """Who may ask, from which web pages, whether answers are compressed, and where requests are recorded."""
+
+    guard: Guard = field(default_factory=Guard)
+    cors_origins: tuple[str, ...] = ()
+    compresses: bool = True
+    logs_requests: bool = False
+    tracer: Tracer | None = None

@@ -1,0 +1,135 @@
+"""Answers to bytes: JSON or MessagePack, whichever the client accepts; rows of float32 without a Python float each."""
+
+import base64
+from typing import cast
+
+import msgspec
+import numpy as np
+
+from openbei.api.exchange.accept import weights
+from openbei.batch import Vectors
+from openbei.errors import EngineError
+from openbei.json_floats import json_row
+
+JSON = b"application/json"
+
+MESSAGE_PACK = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack", "application/messagepack")
+
+
+INLINE_NUMBERS = 8_192
+"""Up to here an answer is written and compressed at once (about a millisecond), a larger one in a thread."""
+
+OBJECT_NUMBERS, TEXT_NUMBERS = 8, 0.1
+"""What an object, and a character of a text, counts for: in time, against a number of an array."""
+
+
+class _Base64:
+    """A float32 row [n] that is written as base64."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, row: Vectors) -> None:
+        self.row = row
+
+
+def floats(row: Vectors) -> list[float]:
+    """A float32 row [n] as a field of a wire struct; it is written as a list of numbers."""
+    return cast(list[float], row)
+
+
+def base64_text(row: Vectors) -> str:
+    """A float32 row [n] as a field of a wire struct; it is written as base64 of its little-endian bytes."""
+    return cast(str, _Base64(row))
+
+
+def is_large(answer: object) -> bool:
+    """Whether an answer holds more than INLINE_NUMBERS. It is looked at no further than that."""
+    room: float = INLINE_NUMBERS
+    parts = [answer]
+    while parts and room >= 0:
+        part = parts.pop()
+        if isinstance(part, _Base64):
+            part = part.row
+        if isinstance(part, np.ndarray):
+            room -= part.size
+        elif isinstance(part, str | bytes):
+            room -= TEXT_NUMBERS * len(part)
+        room -= OBJECT_NUMBERS
+        inner = _parts(part)
+        if len(inner) * OBJECT_NUMBERS > room:
+            return True
+        parts += inner
+    return room < 0
+
+
+def _parts(value: object) -> list[object]:
+    """What a value is made of, if it is a struct, a list or a dict."""
+    if isinstance(value, msgspec.Struct):
+        return [getattr(value, name) for name in value.__struct_fields__]
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def encode(answer: object, accept: bytes | None = None) -> tuple[bytes, bytes]:
+    """An answer in what the client accepts, and its content type. Raises EngineError if a float32 is not finite."""
+    content_type = chosen(accept)
+    try:
+        if content_type == JSON:
+            return msgspec.json.encode(answer, enc_hook=_json), content_type
+        return msgspec.msgpack.encode(answer, enc_hook=_message_pack), content_type
+    except ValueError as error:
+        raise EngineError(f"the answer cannot be written: {error}") from error
+
+
+def chosen(accept: bytes | None) -> bytes:
+    """JSON, unless an Accept header names MessagePack and wants nothing else more: it is cheaper for both sides."""
+    if not accept or b"m" not in accept.replace(b"application/json", b"").lower():
+        return JSON
+    wanted = weights(accept)
+    quality, name = max((wanted.get(name, 0), -place) for place, name in enumerate(MESSAGE_PACK))
+    json = next((wanted[name] for name in ("application/json", "application/*", "*/*") if name in wanted), 0)
+    return MESSAGE_PACK[-name].encode() if quality > 0 and quality >= json else JSON
+
+
+def _json(value: object) -> object:
+    if isinstance(value, _Base64):
+        return _base64(value)
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        return _plain(value)
+    if value.ndim == 1:
+        return msgspec.Raw(json_row(np.ascontiguousarray(value)))
+    return [_json(row) for row in value]
+
+
+def _message_pack(value: object) -> object:
+    if isinstance(value, _Base64):
+        return _base64(value)
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        return _plain(value)
+    if not np.isfinite(value).all():
+        raise ValueError("a number is not finite")
+    return msgspec.Raw(message_pack_row(value)) if value.ndim == 1 else [_message_pack(row) for row in value]
+
+
+def message_pack_row(row: Vectors) -> bytes:
+    """float32 [n] as a MessagePack array: a head, then 0xca and four bytes, the highest first, for each number."""
+    size = len(row)
+    if size < 16:
+        head = bytes([0x90 | size])
+    else:
+        head = b"\xdc" + size.to_bytes(2, "big") if size < 65536 else b"\xdd" + size.to_bytes(4, "big")
+    items = np.empty(size, [("kind", "u1"), ("number", ">f4")])
+    items["kind"] = 0xCA
+    items["number"] = row
+    return head + items.tobytes()
+
+
+def _base64(value: _Base64) -> str:
+    return base64.b64encode(value.row.astype("<f4").tobytes()).decode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in an answer")

@@ -1,0 +1,57 @@
+"""Headers beside the body: ids that a client can find its request by, and what an answer cost."""
+
+import re
+import uuid
+
+from openbei.api.exchange.call import Measured
+from openbei.api.exchange.refusals import Header
+
+REQUEST_ID = b"x-request-id"
+BASETEN_ID = b"x-baseten-request-id"
+CUSTOMER_ID = b"x-baseten-customer-request-id"
+
+EXPOSED = (
+    REQUEST_ID.decode(), BASETEN_ID.decode(), CUSTOMER_ID.decode(), "x-compute-type", "x-compute-time",
+    "x-compute-characters", "x-compute-tokens", "x-total-time", "x-tokenization-time", "x-queue-time",
+    "x-inference-time", "x-truncated-inputs", "retry-after",
+)  # fmt: skip
+"""What a page of another origin may read."""
+
+_ID = re.compile(rb"[ -~]{1,128}")
+
+
+def request_id(headers: dict[bytes, bytes]) -> bytes:
+    """The client's own or Baseten's, if it is printable ASCII of at most 128 characters, or a new one."""
+    return _given(headers, REQUEST_ID) or _given(headers, BASETEN_ID) or uuid.uuid4().hex.encode()
+
+
+def identity(request_id: bytes, headers: dict[bytes, bytes]) -> list[Header]:
+    """The ids of a request, for its answer."""
+    found = [(REQUEST_ID, request_id), (BASETEN_ID, _given(headers, BASETEN_ID) or request_id)]
+    customer = _given(headers, CUSTOMER_ID)
+    return [*found, (CUSTOMER_ID, customer)] if customer else found
+
+
+def _given(headers: dict[bytes, bytes], name: bytes) -> bytes | None:
+    value = headers.get(name, b"")
+    return value if _ID.fullmatch(value) else None
+
+
+def cost(measured: Measured, total_s: float, compute_type: bytes) -> list[Header]:
+    """Headers of text-embeddings-inference; times in whole milliseconds. And how many inputs were cut."""
+    total = _milliseconds(total_s)
+    found = [
+        (b"x-compute-type", compute_type),
+        (b"x-compute-time", total),
+        (b"x-compute-characters", b"%d" % measured.num_characters),
+        (b"x-compute-tokens", b"%d" % measured.num_tokens),
+        (b"x-total-time", total),
+        (b"x-tokenization-time", _milliseconds(measured.tokenization_s)),
+        (b"x-queue-time", _milliseconds(measured.queue_s)),
+        (b"x-inference-time", _milliseconds(measured.inference_s)),
+    ]
+    return [*found, (b"x-truncated-inputs", b"%d" % measured.num_truncated)] if measured.num_truncated else found
+
+
+def _milliseconds(seconds: float) -> bytes:
+    return b"%d" % (seconds * 1000)

@@ -1,0 +1,117 @@
+"""What is recorded of a request when it is over: metrics, a line of the access log, a span. Each request once."""
+
+import logging
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from openbei.api.exchange.call import Measured
+from openbei.api.exchange.tracing import Tracer
+from openbei.serving.metrics import Metrics, TaskMetrics
+
+log = logging.getLogger(__name__)
+
+NO_ROUTE = "none"
+"""The route of a path that is none: what a client made up must not become a label."""
+
+DROPPED = 499
+"""The status of a request whose client left before there was an answer, as web servers log it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request ended.
+
+    `route` is a path of the table, `path` what was sent, percent-encoded and without query; `failure` is the error's
+    code, None after success. Times are in seconds.
+    """
+
+    method: str
+    route: str
+    path: str
+    request_id: str
+    status: int
+    failure: str | None
+    duration_s: float
+    serialization_s: float
+    measured: Measured
+
+    @property
+    def is_inference(self) -> bool:
+        """Whether it counts as work: all that a route answers to POST does."""
+        return self.method == "POST" and self.route != NO_ROUTE
+
+
+class Observer:
+    """Records requests. `task` counts what the served model does."""
+
+    def __init__(
+        self, metrics: Metrics, task: TaskMetrics, *, logs: bool = False, tracer: Tracer | None = None
+    ) -> None:
+        self._metrics = metrics
+        self._task = task
+        self._logs = logs
+        self._tracer = tracer
+
+    def record(self, outcome: Outcome, headers: dict[bytes, bytes]) -> None:
+        """Account for a request; `headers` are the request's."""
+        self._metrics.http_requests.labels(outcome.route, str(outcome.status)).inc()
+        if outcome.is_inference:
+            self._count(outcome)
+            if self._tracer:
+                self._tracer.record(f"POST {outcome.route}", attributes(outcome), outcome.duration_s, headers)
+        if self._logs:
+            line = "%(method)s %(path)s %(status)d %(ms).1f ms %(inputs)d inputs %(tokens)d tokens %(request_id)s"
+            fields = log_fields(outcome)
+            shown = {**fields, "path": quoted(outcome.path), "request_id": quoted(outcome.request_id)}
+            log.info(line, shown, extra={"fields": fields})
+
+    def _count(self, outcome: Outcome) -> None:
+        metrics, measured = self._metrics, outcome.measured
+        method = "batch" if measured.num_inputs > 1 else "single"
+        metrics.request_count.labels(method).inc()
+        self._task.count.inc(measured.num_inputs)
+        metrics.truncated_inputs.inc(measured.num_truncated)
+        if outcome.failure:
+            metrics.request_failure.labels(outcome.failure).inc()
+            return
+        metrics.request_success.labels(method).inc()
+        self._task.success.inc(measured.num_inputs)
+        metrics.serialization_s.observe(outcome.serialization_s)
+        times = (outcome.duration_s, measured.tokenization_s, measured.queue_s, measured.inference_s)
+        metrics.request.observe(*times)
+        self._task.observe(*times)
+
+
+def quoted(text: str) -> str:
+    """What a client made up, as one word of a line of text: it must not look like something that the server says."""
+    return quote(text, safe="!$%&'()*+,/:;=?@[]|")
+
+
+def log_fields(outcome: Outcome) -> dict[str, str | int | float]:
+    """What the access log says of a request. No text, no key, no query."""
+    return {
+        "method": outcome.method,
+        "path": outcome.path,
+        "status": outcome.status,
+        "ms": round(outcome.duration_s * 1000, 3),
+        "inputs": outcome.measured.num_inputs,
+        "tokens": outcome.measured.num_tokens,
+        "request_id": outcome.request_id,
+    }
+
+
+def attributes(outcome: Outcome) -> dict[str, str | int | float]:
+    """What a span says of a request; names of OpenTelemetry's conventions where it has them."""
+    measured = outcome.measured
+    found: dict[str, str | int | float] = {
+        "http.request.method": outcome.method,
+        "http.route": outcome.route,
+        "http.response.status_code": outcome.status,
+        "openbei.request_id": outcome.request_id,
+        "openbei.inputs": measured.num_inputs,
+        "openbei.tokens": measured.num_tokens,
+        "openbei.tokenization_ms": measured.tokenization_s * 1000,
+        "openbei.queue_ms": measured.queue_s * 1000,
+        "openbei.inference_ms": measured.inference_s * 1000,
+    }
+    return found | {"error.type": outcome.failure} if outcome.failure else found

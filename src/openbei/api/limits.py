@@ -1,0 +1,131 @@
+"""What one request may hold and cost: every limit of a request, and the checks that raise where it is exceeded.
+
+Limits of a connection are in `connections.gate`, those of the queue in `serving.scheduler`, and of what /tokenize lists
+in `serving.tokenizer`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from typing import Literal
+
+from openbei.batch import Sequence
+from openbei.errors import EmptyInputError, InputError
+
+RerankOrder = Literal["input", "score"]
+"""How /rerank sorts: as the texts came (BEI), or the highest score first (TEI)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a client may send in one request, what all bodies may hold at once, and what holds where it says nothing.
+
+    A body that comes compressed may inflate to `max_inflated_bytes`, and no more than `max_body_bytes`. Inputs that are
+    too long are cut if `auto_truncate`, else refused, unless the request itself has `truncate`.
+    """
+
+    max_client_batch_size: int = 2048
+    max_body_bytes: int = 100_000_000
+    max_inflated_bytes: int = 32_000_000
+    max_bodies_bytes: int = 300_000_000
+    rerank_order: RerankOrder = "input"
+    auto_truncate: bool = True
+
+
+MAX_ELEMENTS = 1_000_000
+"""Values and brackets of a body, texts and token ids among them; each becomes an object of some 30 to 90 bytes."""
+
+MAX_FRAMES = 1_000
+"""Frames (gzip: members) of a compressed body. Each takes time to begin, though it may hold nothing."""
+
+MAX_TOKEN_NUMBERS = 2**25
+"""What is answered about tokens by vectors: 128 MiB of float32, about three times as much as JSON."""
+
+MAX_ENTITY_NUMBERS = 4_000_000
+"""What is answered about tokens by labels, where each token counts for its raw scores, and for at least ENTITY_SIZE."""
+
+ENTITY_SIZE = 16
+
+
+class Totals:
+    """What a request costs so far. Only an envelope has parts, each of which adds to it."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, what: str, count: int) -> int:
+        """How much of something the request has with these."""
+        self._counts[what] += count
+        return self._counts[what]
+
+
+def check_count(count: int, limits: Limits, param: str) -> None:
+    """Raise EmptyInputError for nothing, InputError for more than a request may hold."""
+    if count == 0:
+        raise EmptyInputError(f"{param} is an empty list", param=param)
+    if count > limits.max_client_batch_size:
+        raise InputError(
+            f"batch size {count} > maximum allowed batch size {limits.max_client_batch_size}",
+            param=param,
+            hint="send it in several requests",
+        )
+
+
+def check_text(text: str, param: str) -> None:
+    """Raise InputError for an empty string."""
+    if not text:
+        raise InputError(f"{param} is an empty string", param=param)
+
+
+def check_pairs(pairs: Items[tuple[str, str]], param: str) -> None:
+    """Raise InputError for a pair of two empty strings; one of them is read as it is."""
+    if ("", "") in pairs:
+        name = f"{param}[{pairs.index(('', ''))}]"
+        raise InputError(f"{name} is an empty string, and so is what it is paired with", param=name)
+
+
+def check_texts(texts: Items[object], limits: Limits, param: str) -> None:
+    """Raise EmptyInputError for an empty list, InputError for an empty string or too many."""
+    check_count(len(texts), limits, param)
+    if "" in texts:
+        check_text("", f"{param}[{texts.index('')}]")
+
+
+def as_texts(given: str | list[str], limits: Limits, param: str) -> list[str]:
+    """A text or a list of texts as a list. Raises as `check_texts` does."""
+    if isinstance(given, str):
+        check_text(given, param)
+        return [given]
+    check_texts(given, limits, param)
+    return given
+
+
+def check_work(totals: Totals, limits: Limits, *, num_inputs: int, num_characters: int) -> None:
+    """Count inputs and characters to read. Raise InputError for too many characters, or inputs of an envelope.
+
+    A query counts for each text that it is read with: a small body must not make more work than a large one.
+    """
+    total = totals.add("characters", num_characters)
+    if total > limits.max_body_bytes:
+        raise InputError(
+            f"there are {total} characters to read, a query once for each text; the limit is {limits.max_body_bytes}",
+            hint="send fewer texts at a time",
+        )
+    total, most = totals.add("inputs", num_inputs), limits.max_client_batch_size
+    if total > max(most, num_inputs):
+        raise InputError(
+            f"the instances have {total} texts and more together, the limit is {most}",
+            param="instances",
+            hint="send them in several requests",
+        )
+
+
+def check_answer(totals: Totals, sequences: list[Sequence], numbers_per_token: int, limit: int, param: str) -> None:
+    """Raise InputError where an answer about each token would have more than `limit` numbers."""
+    num_tokens = totals.add("tokens answered", sum(sequence.num_tokens for sequence in sequences))
+    if num_tokens * numbers_per_token > limit:
+        raise InputError(
+            f"{param} has {num_tokens} tokens; this server answers up to {limit // numbers_per_token} in one request",
+            param=param,
+            hint="send it in several requests",
+        )

@@ -1,0 +1,71 @@
+"""Texts and token ids of a request, with a prompt in front, to what the pipeline tokenizes."""
+
+from collections.abc import Sequence as Items
+from typing import NamedTuple
+
+from openbei.api.limits import Limits, as_texts, check_texts
+from openbei.api.operations.truncation import TruncationOptions
+from openbei.api.pipeline import Tokenization
+from openbei.api.service import Service
+from openbei.batch import Sequence
+from openbei.errors import InputError
+
+Inputs = str | Items[str | int | list[int]]
+
+
+class Prompt(NamedTuple):
+    """What goes in front of each text, and the field that chose it."""
+
+    text: str
+    param: str = "prompt_name"
+
+
+def named_prompt(service: Service, name: str | None) -> Prompt | None:
+    """The prompt of a name; None without one. Raises InputError."""
+    return None if name is None else Prompt(service.manifest.prompts.find(name))
+
+
+def tokenize_texts(
+    service: Service, texts: list[str], truncation: TruncationOptions, *, prompt: str = "", param: str
+) -> Tokenization:
+    """A sequence for each text."""
+    return Tokenization(
+        work=lambda: service.tokenizer.encode(texts, prompt=prompt, param=param, **truncation),
+        num_inputs=len(texts),
+        num_characters=sum(map(len, texts)) + len(prompt) * len(texts),
+    )
+
+
+def tokenize_inputs(
+    service: Service, given: Inputs, truncation: TruncationOptions, *, prompt: Prompt | None, param: str
+) -> Tokenization:
+    """A sequence for each text, with a prompt in front (the default one without `prompt`), or for each list of ids.
+
+    Raises EmptyInputError, InputError.
+    """
+    texts, lists = _split(given, service.limits, param)
+    if texts:
+        before = prompt.text if prompt else service.manifest.prompts.find(None)
+        return tokenize_texts(service, texts, truncation, prompt=before, param=param)
+    if prompt:
+        raise InputError(f"{prompt.param} goes with texts, not with token ids", param=prompt.param)
+    from_ids = service.tokenizer.from_ids
+
+    def work() -> list[Sequence]:
+        return [from_ids(ids, param=name, **truncation) for name, ids in lists.items()]
+
+    return Tokenization(work=work, num_inputs=len(lists), num_ids=sum(map(len, lists.values())))
+
+
+def _split(given: Inputs, limits: Limits, param: str) -> tuple[list[str], dict[str, list[int]]]:
+    """Texts, or lists of token ids by the name of their field; one of them is empty."""
+    if isinstance(given, str):
+        return as_texts(given, limits, param), {}
+    kinds = set(map(type, given))
+    if len(kinds) > 1:
+        raise InputError(f"{param} mixes texts, token ids and lists of token ids", param=param)
+    if kinds == {int}:
+        return [], {param: [item for item in given if isinstance(item, int)]}
+    check_texts(given, limits, param)
+    lists = {f"{param}[{i}]": item for i, item in enumerate(given) if isinstance(item, list)}
+    return [item for item in given if isinstance(item, str)], lists

@@ -1,0 +1,25 @@
+"""Texts cut to a number of tokens of their own, before they are put together to be scored."""
+
+from openbei.api.exchange.call import Call
+from openbei.api.pipeline import off_loop
+from openbei.api.service import Service
+from openbei.errors import InputError
+from openbei.serving.library import INLINE_CHARACTERS
+
+QUERIES, DOCUMENTS = "max_tokens_per_query", "max_tokens_per_doc"
+"""The fields that say how many."""
+
+
+async def shorten(service: Service, call: Call, texts: list[str], max_tokens: int | None, field: str) -> list[str]:
+    """Texts, each without what comes after its first `max_tokens` tokens; all of them where that is None or 0.
+
+    `field` is what holds the number. Raises InputError for a number below 0.
+    """
+    if not max_tokens:
+        return texts
+    if max_tokens < 0:
+        raise InputError(f"{field} is {max_tokens}, it can be 0 (no limit) or more", param=field)
+    call.check_deadline()
+    cut_text = service.tokenizer.cut_text
+    is_long = sum(map(len, texts)) > INLINE_CHARACTERS
+    return await off_loop(call, lambda: [cut_text(text, max_tokens) for text in texts], is_long=is_long)

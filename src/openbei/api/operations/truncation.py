@@ -1,0 +1,76 @@
+"""What a request says of texts that are too long, in words of TEI, vLLM and Cohere, as the tokenizer's arguments."""
+
+from typing import Literal, TypedDict
+
+from openbei.api.fields import TruncationFields
+from openbei.api.service import Service
+from openbei.errors import InputError
+from openbei.serving.truncation import Direction
+
+SIDES: dict[str, Direction] = {"right": "right", "left": "left", "END": "right", "START": "left"}
+
+CohereSide = Literal["NONE", "START", "END"]
+
+
+class TruncationOptions(TypedDict):
+    """The tokenizer's arguments; None is the model's own side, or its limit."""
+
+    truncate: bool
+    direction: Direction | None
+    max_tokens: int | None
+
+
+def truncation_options(service: Service, request: TruncationFields) -> TruncationOptions:
+    """Those of a request in TEI's or vLLM's words. Raises InputError for fields that contradict each other."""
+    side, direction = request.truncation_side, request.truncation_direction
+    if side and direction and side != direction.lower():
+        raise InputError(
+            f"truncation_side is {side} and truncation_direction is {direction}",
+            param="truncation_side",
+            hint="send one of them",
+        )
+    chosen = side or direction
+    most = request.truncate_prompt_tokens
+    if most is not None and request.truncate is False:
+        raise InputError(
+            f"truncate_prompt_tokens is {most} and truncate is false",
+            param="truncate_prompt_tokens",
+            hint="send one of them",
+        )
+    max_tokens = None if most in (None, -1) else _checked(service, most, "truncate_prompt_tokens")
+    return {
+        "truncate": most is not None or _truncates(service, request.truncate),
+        "direction": SIDES[chosen.lower()] if chosen else None,
+        "max_tokens": max_tokens,
+    }
+
+
+def cohere_truncation_options(
+    service: Service, truncate: CohereSide | None, max_tokens: int | None
+) -> TruncationOptions:
+    """Those of Cohere's embeddings. Raises InputError for a number of tokens that cannot be kept."""
+    return {
+        "truncate": _truncates(service, None if truncate is None else truncate != "NONE"),
+        "direction": None if truncate in (None, "NONE") else SIDES[truncate],
+        "max_tokens": None if max_tokens is None else _checked(service, max_tokens, "max_tokens"),
+    }
+
+
+def default_truncation_options(service: Service) -> TruncationOptions:
+    """Those of a request that has no words for it."""
+    return {"truncate": service.limits.auto_truncate, "direction": None, "max_tokens": None}
+
+
+def _truncates(service: Service, given: bool | None) -> bool:
+    return service.limits.auto_truncate if given is None else given
+
+
+def _checked(service: Service, max_tokens: int | None, param: str) -> int:
+    most = service.manifest.max_sequence_tokens
+    if max_tokens is None or not 1 <= max_tokens <= most:
+        raise InputError(
+            f"{param} is {max_tokens}, it can be 1 to {most}, what the model reads",
+            param=param,
+            hint="leave it out to keep as much as the model reads",
+        )
+    return max_tokens

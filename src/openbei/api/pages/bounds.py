@@ -1,0 +1,77 @@
+"""What the OpenAPI document says of fields beyond their types: the limits of this server and this model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from openbei.api.dialects.vertex import native_route
+from openbei.api.service import Service
+from openbei.prompts import INPUT_TYPES, PURPOSES
+
+Schema = dict[str, Any]
+
+
+def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
+    """For each `fields.bound` what its schema says; `schema_of` has the schemas of all requests."""
+    manifest, most = service.manifest, service.limits.max_client_batch_size
+    text = {"type": "string", "minLength": 1}
+    texts = _array(text, most)
+    token_ids = _array({"type": "integer", "minimum": 0, "maximum": manifest.spec.vocab_size - 1})
+    return {
+        "text": text,
+        "texts": {"minItems": 1, "maxItems": most},
+        "sentences": {"minItems": 1, "maxItems": most - 1},
+        "inputs": {"anyOf": [text, texts, token_ids, _array(token_ids, most)]},
+        "predict": {"anyOf": [text, _array(text, 2), _array(_array(text, 2), most)]},
+        "predict_tokens": {"anyOf": [text, texts, _array(texts, most)]},
+        "ids": {"items": {}, "anyOf": [token_ids, _array(token_ids | {"minItems": 0}, most)]},
+        "instances": _array(_native(service, schema_of), most),
+        "dimensions": {"minimum": 1, "maximum": manifest.spec.output_width},
+        "prompt_name": _names(manifest.prompts.by_name),
+        "input_type": _names(INPUT_TYPES),
+        "instruction": {} if (template := manifest.score_template) and template.is_instructed else {"type": "null"},
+        "count": {"minimum": 0},
+        "max_tokens": {"anyOf": [{"const": -1}, {"minimum": 1, "maximum": manifest.max_sequence_tokens}]},
+        "kept": {"minimum": 1, "maximum": manifest.max_sequence_tokens},
+        "task": _names(PURPOSES),
+        "positive": {"minimum": 1},
+        "some": {"minItems": 1},
+        "at_most_one": {"maxItems": 1},
+        "one": {"minItems": 1, "maxItems": 1},
+    }
+
+
+def bounded(schema: Schema, limits: dict[str, Schema]) -> Schema:
+    """A schema with its marks replaced by what they stand for."""
+    plain = {key: _bounded(value, limits) for key, value in schema.items() if key != "x-bound"}
+    return plain | limits[schema["x-bound"]] if "x-bound" in schema else plain
+
+
+def _bounded(value: object, limits: dict[str, Schema]) -> object:
+    if isinstance(value, dict):
+        return bounded(value, limits)
+    return [_bounded(item, limits) for item in value] if isinstance(value, list | tuple) else value
+
+
+def any_of(part: object, schema_of: dict[Any, Schema]) -> Schema:
+    """The schema of a route's request or response."""
+    schemas = [schema_of[kind] for kind in kinds_of(part)]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas} if schemas else {}
+
+
+def kinds_of(part: object) -> tuple[Any, ...]:
+    """The types that a route's request or response may be."""
+    return part if isinstance(part, tuple) else (part,) if part else ()
+
+
+def _array(items: Schema, most: int | None = None) -> Schema:
+    return {"type": "array", "items": items, "minItems": 1} | ({} if most is None else {"maxItems": most})
+
+
+def _names(names: Iterable[str]) -> Schema:
+    """One of the names; where there are none only null is left."""
+    return {"enum": list(names)} if names else {"type": "null"}
+
+
+def _native(service: Service, schema_of: dict[Any, Schema]) -> Schema:
+    """What an instance of /vertex is."""
+    return any_of(native_route(service).request, schema_of)

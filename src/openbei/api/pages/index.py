@@ -1,0 +1,28 @@
+"""GET / and /metrics: which routes there are, and what the server counts."""
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call, Reply
+from openbei.api.service import Service
+
+
+class Index(msgspec.Struct, frozen=True):
+    """What answers here, and at which routes."""
+
+    name: str
+    version: str
+    model: str
+    routes: list[str]
+
+
+async def index(service: Service, call: Call, body: Body) -> Reply:
+    """Name, version, routes."""
+    routes = [f"{route.method} {route.path}" for route in service.routes]
+    return Reply(Index("openbei", service.version, service.manifest.model_name, routes))
+
+
+async def metrics(service: Service, call: Call, body: Body) -> Reply:
+    """Prometheus text format."""
+    return Reply(service.metrics.text(), content_type=CONTENT_TYPE_LATEST.encode())

@@ -1,0 +1,112 @@
+"""The inference pipeline, from a request's body to its answer: read → validate → tokenize → schedule → finish.
+
+A handler calls `read`, checks what the request holds (`limits`), says how that becomes sequences and what becomes of
+their rows, and hands both to `run`. What may take long leaves the event loop, and ends when the client does.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar, cast
+
+import msgspec
+import numpy as np
+
+from openbei.api.exchange.body import Body
+from openbei.api.exchange.call import Call
+from openbei.api.exchange.decisions import Decisions, check
+from openbei.api.limits import check_work
+from openbei.api.service import Service
+from openbei.batch import Output, Rows, Sequence, SparseVectors, Vectors
+from openbei.serving import cancellation
+from openbei.serving.library import INLINE_CHARACTERS
+
+T = TypeVar("T")
+
+INLINE_NUMBERS = 65_536
+"""Up to here rows are finished at once (less than a millisecond); more of them in a thread."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokenization:
+    """How the inputs of a request become sequences, and how much there is to read."""
+
+    work: Callable[[], list[Sequence]]
+    num_inputs: int
+    num_characters: int = 0
+    num_ids: int = 0
+
+    def __add__(self, other: "Tokenization") -> "Tokenization":
+        """Both, one after the other."""
+        return Tokenization(
+            work=lambda: self.work() + other.work(),
+            num_inputs=self.num_inputs + other.num_inputs,
+            num_characters=self.num_characters + other.num_characters,
+            num_ids=self.num_ids + other.num_ids,
+        )
+
+
+async def read(body: Body, decoder: "msgspec.json.Decoder[T]", decisions: Decisions) -> T:
+    """The request. Raises MalformedBodyError, InputError, also for a field that is refused."""
+    check(body.given, decisions)
+    return await body.decode(decoder)
+
+
+async def run(
+    service: Service,
+    call: Call,
+    tokenization: Tokenization,
+    finish: Callable[[Vectors, list[Sequence]], T],
+    *,
+    output: Output = "pooled",
+    check_sequences: Callable[[list[Sequence]], None] | None = None,
+) -> T:
+    """What `finish` makes of the rows of an output and the sequences that they are of.
+
+    Rows are SparseVectors if the model weighs terms. `check_sequences` may refuse sequences that there would be too
+    much to say about. Raises InputError for more than a request may hold; OverloadedError, UnavailableError and
+    EngineError as the scheduler does; ClientDisconnect and DeadlineError where nobody waits any more.
+    """
+    # Validate: nothing is tokenized for a request that would be refused.
+    call.check_deadline()
+    service.scheduler.check_room()
+    num_inputs, num_characters = tokenization.num_inputs, tokenization.num_characters
+    check_work(call.totals, service.limits, num_inputs=num_inputs, num_characters=num_characters)
+
+    # Tokenize.
+    start_s = time.monotonic()
+    is_long = num_characters + tokenization.num_ids > INLINE_CHARACTERS
+    sequences = await off_loop(call, tokenization.work, is_long=is_long)
+    call.measured.add_tokenization(sequences, num_characters, time.monotonic() - start_s)
+    if check_sequences:
+        check_sequences(sequences)
+
+    # Schedule.
+    answer = await call.result(service.scheduler.submit(sequences, output))
+    call.measured.queue_s += answer.queue_s
+    call.measured.inference_s += answer.inference_s
+
+    # Finish.
+    rows = cast(Vectors, answer.rows)
+    return await off_loop(call, lambda: finish(rows, sequences), is_long=_num_numbers(answer.rows) > INLINE_NUMBERS)
+
+
+async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T:
+    """Call a function: at once if it takes less than about a millisecond, else in a thread.
+
+    In a thread it is cancelled when the client leaves or its time limit passes: raises ClientDisconnect, DeadlineError.
+    """
+    if not is_long:
+        return function()
+    return await call.result(asyncio.ensure_future(cancellation.in_thread(function)))
+
+
+def split_by_sequence(rows: Vectors, sequences: list[Sequence]) -> list[Vectors]:
+    """Rows of tokens, one part for each sequence."""
+    return np.split(rows, list(accumulate(sequence.num_tokens for sequence in sequences))[:-1])
+
+
+def _num_numbers(rows: Rows) -> int:
+    return (rows.values if isinstance(rows, SparseVectors) else rows).size
