@@ -105,7 +105,6 @@ ROW = np.zeros(encoding.INLINE_NUMBERS + 1, np.float32)
         ([Embedding([], 0)] * 300, True),
         (np.zeros((3, ROW.size), np.int8), True),
     ],
-    ids=str,
 )
 def test_large_answers(answer: object, is_large: bool) -> None:
     assert encoding.is_large(answer) == is_large
