@@ -1,4 +1,4 @@
-"""A route of the table as an ASGI app: keys are checked, bodies read, answers encoded, errors become answers."""
+"""A route as an ASGI app: check the key, read the body, call the handler, encode the answer or the error, record it."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ class Endpoint:
         self._compute_type = compute_type(service.scheduler.engine_description)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, unless nobody listens any more."""
+        """Answer a request, unless its client has disconnected."""
         call = Call(scope, receive, self._service.bodies)
         try:
             await self._answer(scope, call, send)
@@ -60,7 +60,7 @@ class Endpoint:
         await send({"type": "http.response.body", "body": content})
 
     async def _encoded(self, reply: Reply, call: Call) -> tuple[bytes, list[Header]]:
-        """A reply's body, and the headers that say how to read it; made in a thread if it is large."""
+        """A reply's body and the headers that describe its encoding; in a thread if it is large."""
         if encoding.is_large(reply.answer):
             return await asyncio.to_thread(self._encode, reply, call)
         return self._encode(reply, call)
@@ -96,8 +96,5 @@ class Endpoint:
 
 
 def compute_type(engine_description: str) -> bytes:
-    """What computes, for the header x-compute-type: the device and the backend, whose name the description begins with.
-
-    Every backend runs on the CPU.
-    """
+    """The header x-compute-type: device and backend. The description starts with the backend, which runs on the CPU."""
     return b"cpu+" + engine_description.partition(" ")[0].encode()
