@@ -1,4 +1,4 @@
-"""The application: the table of routes as an ASGI app, with its beginning and end. Answers are made in `endpoint`."""
+"""The ASGI application: finds the route of a request; starts and closes the scheduler."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ EMBEDDING_TASKS = {"embedding", "sparse"}
 
 
 class Dispatch:
-    """Hands a request to the route that it means. What no route means is answered like the rest, keys included."""
+    """Hands a request to the endpoint of its route. Unknown paths need a key, too, and are recorded."""
 
     def __init__(self, service: Service, edge: Edge, observer: Observer) -> None:
         self._paths = Paths({(r.method, r.path): Endpoint(service, r, edge, observer) for r in service.routes})
@@ -91,7 +91,7 @@ def create_app(
 
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
-    """Let pages of other origins ask, with a key; what a browser asks beforehand is answered without one."""
+    """Allow requests from pages of other origins. CORS preflight requests need no key."""
     return CORSMiddleware(
         app,
         allow_origins=origins,

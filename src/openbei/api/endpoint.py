@@ -1,4 +1,4 @@
-"""A route of the table as an ASGI app: keys are checked, bodies read, answers encoded, errors become answers."""
+"""A route as an ASGI app: check the key, read the body, call the handler, encode the answer or the error, record it."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ class Endpoint:
         self._compute_type = f"{engine.device}+{engine.backend}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, unless nobody listens any more."""
+        """Answer a request, unless its client has disconnected."""
         call = Call(scope, receive, self._service.bodies)
         try:
             await self._answer(scope, call, send)
@@ -61,7 +61,7 @@ class Endpoint:
         await send({"type": "http.response.body", "body": content})
 
     async def _encoded(self, reply: Reply, call: Call) -> tuple[bytes, list[Header]]:
-        """A reply's body, and the headers that say how to read it; made in a thread if it is large."""
+        """A reply's body and the headers that describe its encoding; in a thread if it is large."""
         if encoding.is_large(reply.answer):
             return await asyncio.to_thread(self._encode, reply, call)
         return self._encode(reply, call)

@@ -1,7 +1,7 @@
-"""What one request may hold and cost: every limit of a request, and the checks that raise where it is exceeded.
+"""The limits of one request, and the checks that enforce them.
 
-Limits of a connection are in `connections.gate`, those of the queue in `serving.scheduler`, and of what /tokenize lists
-in `serving.tokenizer`.
+Limits of connections are in `connections.gate`, those of the queue in `serving.scheduler`, and those of /tokenize in
+`serving.tokenizer`.
 """
 
 from collections import Counter
@@ -13,15 +13,15 @@ from openbei.batch import Sequence
 from openbei.errors import EmptyInputError, InputError
 
 RerankOrder = Literal["input", "score"]
-"""How /rerank sorts: as the texts came (BEI), or the highest score first (TEI)."""
+"""The order of /rerank's answer: that of the texts (BEI), or the highest score first (TEI)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a client may send in one request, what all bodies may hold at once, and what holds where it says nothing.
+    """Limits of one request, the limit of all bodies together, and defaults for what a request leaves open.
 
-    A body that comes compressed may inflate to `max_inflated_bytes`, and no more than `max_body_bytes`. Inputs that are
-    too long are cut if `auto_truncate`, else refused, unless the request itself has `truncate`.
+    A compressed body may inflate to `max_inflated_bytes`, and to no more than `max_body_bytes`. Inputs that are too
+    long are truncated if `auto_truncate`, else refused; the request's own `truncate` overrides it.
     """
 
     max_client_batch_size: int = 2048
@@ -33,34 +33,34 @@ class Limits:
 
 
 MAX_ELEMENTS = 1_000_000
-"""Values and brackets of a body, texts and token ids among them; each becomes an object of some 30 to 90 bytes."""
+"""Values in a body, including texts, token ids and lists; each becomes an object of 30 to 90 bytes."""
 
 MAX_FRAMES = 1_000
-"""Frames (gzip: members) of a compressed body. Each takes time to begin, though it may hold nothing."""
+"""Frames (gzip: members) of a compressed body. Starting one takes time even if it is empty."""
 
 MAX_TOKEN_NUMBERS = 2**25
-"""What is answered about tokens by vectors: 128 MiB of float32, about three times as much as JSON."""
+"""Numbers in an answer of token vectors: 128 MiB of float32, about three times as much as JSON."""
 
 MAX_ENTITY_NUMBERS = 4_000_000
-"""What is answered about tokens by labels, where each token counts for its raw scores, and for at least ENTITY_SIZE."""
+"""Numbers in an answer of token labels; a token counts as its raw scores, and at least as ENTITY_SIZE."""
 
 ENTITY_SIZE = 16
 
 
 class Totals:
-    """What a request costs so far. Only an envelope has parts, each of which adds to it."""
+    """Counts of a whole request. The requests in an envelope add up."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
 
     def add(self, what: str, count: int) -> int:
-        """How much of something the request has with these."""
+        """Add to a count, and return it."""
         self._counts[what] += count
         return self._counts[what]
 
 
 def check_count(count: int, limits: Limits, param: str) -> None:
-    """Raise EmptyInputError for nothing, InputError for more than a request may hold."""
+    """Raise EmptyInputError for 0, InputError for more than `max_client_batch_size`."""
     if count == 0:
         raise EmptyInputError(f"{param} is an empty list", param=param)
     if count > limits.max_client_batch_size:
@@ -78,7 +78,7 @@ def check_text(text: str, param: str) -> None:
 
 
 def check_pairs(pairs: Items[tuple[str, str]], param: str) -> None:
-    """Raise InputError for a pair of two empty strings; one of them is read as it is."""
+    """Raise InputError for a pair of two empty strings; one empty string is allowed."""
     if ("", "") in pairs:
         name = f"{param}[{pairs.index(('', ''))}]"
         raise InputError(f"{name} is an empty string, and so is what it is paired with", param=name)
@@ -101,9 +101,9 @@ def as_texts(given: str | list[str], limits: Limits, param: str) -> list[str]:
 
 
 def check_work(totals: Totals, limits: Limits, *, num_inputs: int, num_characters: int) -> None:
-    """Count inputs and characters to read. Raise InputError for too many characters, or inputs of an envelope.
+    """Count inputs and characters. Raise InputError for too many characters, or too many inputs in an envelope.
 
-    A query counts for each text that it is read with: a small body must not make more work than a large one.
+    A query counts once for each of its texts: a small body must not cause more work than the largest one.
     """
     total = totals.add("characters", num_characters)
     if total > limits.max_body_bytes:
@@ -121,7 +121,7 @@ def check_work(totals: Totals, limits: Limits, *, num_inputs: int, num_character
 
 
 def check_answer(totals: Totals, sequences: list[Sequence], numbers_per_token: int, limit: int, param: str) -> None:
-    """Raise InputError where an answer about each token would have more than `limit` numbers."""
+    """Raise InputError if an answer with `numbers_per_token` would have more than `limit` numbers."""
     num_tokens = totals.add("tokens answered", sum(sequence.num_tokens for sequence in sequences))
     if num_tokens * numbers_per_token > limit:
         raise InputError(

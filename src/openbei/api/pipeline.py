@@ -1,7 +1,8 @@
 """The inference pipeline, from a request's body to its answer: read → validate → tokenize → schedule → finish.
 
-A handler calls `read`, checks what the request holds (`limits`), says how that becomes sequences and what becomes of
-their rows, and hands both to `run`. What may take long leaves the event loop, and ends when the client does.
+A handler calls `read`, checks the request against `limits`, and calls `run` with two functions: one makes sequences of
+the inputs, the other makes the answer of the engine's rows. Long work runs in a thread and is cancelled if the client
+disconnects.
 """
 
 import asyncio
@@ -26,12 +27,12 @@ from openbei.serving.library import INLINE_CHARACTERS
 T = TypeVar("T")
 
 INLINE_NUMBERS = 65_536
-"""Up to here rows are finished at once (less than a millisecond); more of them in a thread."""
+"""Up to this many, rows are finished on the event loop (less than a millisecond); more of them in a thread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokenization:
-    """How the inputs of a request become sequences, and how much there is to read."""
+    """A function that makes sequences of a request's inputs, and the size of its work."""
 
     work: Callable[[], list[Sequence]]
     num_inputs: int
@@ -49,7 +50,7 @@ class Tokenization:
 
 
 async def read(body: Body, decoder: "msgspec.json.Decoder[T]", decisions: Decisions) -> T:
-    """The request. Raises MalformedBodyError, InputError, also for a field that is refused."""
+    """Decode a body. Raises MalformedBodyError, and InputError, also for a field that is refused."""
     check(body.given, decisions)
     return await body.decode(decoder)
 
@@ -63,13 +64,13 @@ async def run(
     output: Output = "pooled",
     check_sequences: Callable[[list[Sequence]], None] | None = None,
 ) -> T:
-    """What `finish` makes of the rows of an output and the sequences that they are of.
+    """The result of `finish`, which gets the engine's rows for `output` and their sequences.
 
-    Rows are SparseVectors if the model weighs terms. `check_sequences` may refuse sequences that there would be too
-    much to say about. Raises InputError for more than a request may hold; OverloadedError, UnavailableError and
-    EngineError as the scheduler does; ClientDisconnect and DeadlineError where nobody waits any more.
+    Rows are SparseVectors if the model is sparse. `check_sequences` may raise InputError before the engine runs. Raises
+    InputError for a request above its limits; OverloadedError, UnavailableError and EngineError as the scheduler does;
+    ClientDisconnect and DeadlineError if the client no longer waits.
     """
-    # Validate: nothing is tokenized for a request that would be refused.
+    # Validate, before anything is tokenized.
     call.check_deadline()
     service.scheduler.check_room()
     num_inputs, num_characters = tokenization.num_inputs, tokenization.num_characters
@@ -94,9 +95,9 @@ async def run(
 
 
 async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T:
-    """Call a function: at once if it takes less than about a millisecond, else in a thread.
+    """Call a function, in a thread if it takes long (more than about a millisecond).
 
-    In a thread it is cancelled when the client leaves or its time limit passes: raises ClientDisconnect, DeadlineError.
+    In a thread it is cancelled if the client disconnects (ClientDisconnect) or its deadline passes (DeadlineError).
     """
     if not is_long:
         return function()
@@ -104,7 +105,7 @@ async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T
 
 
 def split_by_sequence(rows: Vectors, sequences: list[Sequence]) -> list[Vectors]:
-    """Rows of tokens, one part for each sequence."""
+    """Split rows of tokens into those of each sequence."""
     return np.split(rows, list(accumulate(sequence.num_tokens for sequence in sequences))[:-1])
 
 

@@ -1,4 +1,4 @@
-"""The ROUTES table: every path, what answers there, and what the OpenAPI document says of it."""
+"""The ROUTES table: every path, its handler, and its description for the OpenAPI document."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from openbei.serving.library import Token
 from openbei.tasks.tokens import Entity
 
 _TEXTS = (400, 408, 413, 415, 422)
-"""What a request may be told that does not reach the engine."""
+"""Error statuses of requests that do not use the engine."""
 
 _INFERENCE = (*_TEXTS, 424, 429, 500, 503)
 
@@ -139,7 +139,7 @@ ABOUT: tuple[Route, ...] = (
 ROUTES: tuple[Route, ...] = (*OPENAI, *COHERE, *TEI, *ABOUT)
 
 DEFAULT_PATHS = ("/invocations", "/v1/models/model:predict")
-"""Where the default route answers as well; at `/` it does, and the Hugging Face client is answered."""
+"""Other paths of the default route; it is at `/` as well, which Hugging Face's clients use."""
 
 
 def served(manifest: Manifest) -> tuple[Route, ...]:

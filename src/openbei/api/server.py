@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
             self._drain_s = 0  # a person waits, and no load balancer has to notice
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """Tell load balancers, close the listener, finish the requests that there are, fail what is left too late."""
+        """Announce the end to load balancers, close the listener, finish open requests until the deadline."""
         self._gate.is_draining = True
         self._scheduler.drain()
         if self._drain_s:

@@ -1,4 +1,4 @@
-"""What a handler is given, and what a route of the ROUTES table is. No logic."""
+"""The arguments of a handler, and the fields of a route. No logic."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from openbei.serving.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """Everything behind the routes. `created` is the start time in Unix seconds."""
+    """What handlers work with. `created` is the start time in Unix seconds."""
 
     manifest: Manifest
     version: str
@@ -36,15 +36,15 @@ class Service:
 
 
 Handler = Callable[[Service, Call, Body], Awaitable[Reply]]
-"""What answers a request. The body of a GET is empty."""
+"""Answers a request. The body of a GET is empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route: what answers, and what /openapi.json says of it.
+    """One route: its handler, and its description in /openapi.json.
 
-    `request` and `response` are types, or tuples of those that may come; without a `response` the answer is text of
-    `content_type`, or has no body if that is None too. Errors have the shape of a `dialect`.
+    `request` and `response` are a type or a tuple of alternatives. Without a `response` the answer is text of
+    `content_type`, or empty if that is None, too. Errors have the shape of `dialect`.
     """
 
     method: str

@@ -1,8 +1,7 @@
-"""Paths that clients of several dialects share: the shape of the body says which one is meant.
+"""Paths that several dialects share: the body's fields select the handler.
 
-POST / is the default route, and what Hugging Face's clients ask of a server when an address is all that they know. They
-tell their task only by the body: `inputs`, with `parameters` unless embeddings are wanted. The npm client leaves
-`parameters` out, so it is known by its name.
+POST / is the default route, and the only path that Hugging Face's clients use. Their bodies have `inputs`, and
+`parameters` for every task but embeddings. The npm client omits `parameters`, so its User-Agent identifies it.
 """
 
 from dataclasses import replace
@@ -24,10 +23,10 @@ PIPELINES: dict[Task, Handler] = {
     "classifier": huggingface.classify_texts,
     "token_classifier": huggingface.classify_tokens,
 }
-"""Who answers `parameters`, by task."""
+"""Handlers of bodies with `parameters`, by task."""
 
 NPM = b"@huggingface/inference/"
-"""How the npm client's User-Agent begins."""
+"""The start of the npm client's User-Agent."""
 
 Kinds = tuple[Any, ...]
 
@@ -51,7 +50,7 @@ def at_root(default: Route, task: Task) -> Route:
     """The route of POST /, where `default` is the default route."""
 
     async def root(service: Service, call: Call, body: Body) -> Reply:
-        """Hand a request to who answers its shape."""
+        """Call the handler that the body's fields select."""
         given = body.given
         handler = default.handler
         if bytes(given.get("inputs", b"")).startswith(b"{"):

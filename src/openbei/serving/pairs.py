@@ -34,21 +34,21 @@ class PairTemplate:
     after: Tokens
     types: tuple[int, int]
 
-    def join(self, first: Ids, second: Ids, how: Truncation, param: str) -> tuple[Tokens, int]:
-        """The tokens of a pair, at most `how.limit`, and how many there were before.
+    def join(self, first: Ids, second: Ids, truncation: Truncation, param: str) -> tuple[Tokens, int]:
+        """The tokens of a pair, at most `truncation.limit`, and how many there were before.
 
         Raises InputError, naming `param`, as `Truncation.check` does.
         """
         num_special = len(self.before.ids) + len(self.between.ids) + len(self.after.ids)
         num_tokens = num_special + len(first) + len(second)
-        how.check(num_tokens, param)
-        if num_tokens > how.limit:
-            num_first, num_second = shares(len(first), len(second), max(0, how.limit - num_special))
-            first = one_side(first, num_first, how.direction)
-            second = one_side(second, num_second, how.direction)
+        truncation.check(num_tokens, param)
+        if num_tokens > truncation.limit:
+            num_first, num_second = shares(len(first), len(second), max(0, truncation.limit - num_special))
+            first = one_side(first, num_first, truncation.direction)
+            second = one_side(second, num_second, truncation.direction)
         texts = (_of_type(ids, kind) for ids, kind in zip((first, second), self.types, strict=True))
         parts = (self.before, next(texts), self.between, next(texts), self.after)
-        ids, types = (np.concatenate(columns)[: how.limit] for columns in zip(*parts, strict=True))
+        ids, types = (np.concatenate(columns)[: truncation.limit] for columns in zip(*parts, strict=True))
         return Tokens(ids, types), num_tokens
 
 

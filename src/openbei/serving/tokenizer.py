@@ -103,10 +103,10 @@ class Tokenizer:
         if template := self._text_template:
             frame = Frame(*template.around(prompt), adds_special_tokens=False)
             shown = [text.strip() for text in texts] if template.strips else texts
-            return self._encode_framed(frame, shown, self._how(truncate, direction, max_tokens), param, param)
+            return self._encode_framed(frame, shown, self._truncation(truncate, direction, max_tokens), param, param)
         num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
-        how = self._how(truncate, direction, max_tokens)
-        return self._encode([prompt + text for text in texts], how, param, num_unpooled)
+        truncation = self._truncation(truncate, direction, max_tokens)
+        return self._encode([prompt + text for text in texts], truncation, param, num_unpooled)
 
     def encode_pairs(
         self,
@@ -122,9 +122,9 @@ class Tokenizer:
         `num_tokens_given` is that of both texts, as in `encode`. A text that is the first of many pairs is tokenized
         once, if the tokenizer's post-processor allows it.
         """
-        how = self._how(truncate, direction, max_tokens)
+        truncation = self._truncation(truncate, direction, max_tokens)
         template = self._library.pair_template
-        return self._joined(template, pairs, how, param) if template else self._encode(pairs, how, param)
+        return self._joined(template, pairs, truncation, param) if template else self._encode(pairs, truncation, param)
 
     def encode_framed(
         self,
@@ -141,7 +141,7 @@ class Tokenizer:
 
         Raises InputError, naming the field `blames`, where the frame leaves no room for a text that needs it.
         """
-        return self._encode_framed(frame, texts, self._how(truncate, direction, max_tokens), param, blames)
+        return self._encode_framed(frame, texts, self._truncation(truncate, direction, max_tokens), param, blames)
 
     def encode_texts_for_labels(
         self,
@@ -154,12 +154,12 @@ class Tokenizer:
     ) -> list[TokenizedText]:
         """Tokenize texts as `encode` does, and keep where in the text each token is."""
         tokenized = []
-        how = self._how(truncate, direction, max_tokens)
-        read = [self._readable(text, how, f"{param}[{i}]") for i, text in enumerate(texts)]
+        truncation = self._truncation(truncate, direction, max_tokens)
+        read = [self._readable(text, truncation, f"{param}[{i}]") for i, text in enumerate(texts)]
         encodings = self._library.encodings(read, param, has_offsets=True)
         for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
-            positions = self._cut(encoding, how, f"{param}[{i}]")
-            num_skipped = len(text) - len(read[i]) if how.direction == "left" else 0
+            positions = self._cut(encoding, truncation, f"{param}[{i}]")
+            num_skipped = len(text) - len(read[i]) if truncation.direction == "left" else 0
             tokenized.append(self._tokenized(text, num_skipped, encoding, positions))
         return tokenized
 
@@ -176,16 +176,16 @@ class Tokenizer:
 
         Raises InputError also for an id outside the vocabulary.
         """
-        how = self._how(truncate, direction, max_tokens)
-        how.check(len(ids), param)
+        truncation = self._truncation(truncate, direction, max_tokens)
+        truncation.check(len(ids), param)
         self._check_ids(ids, param)
         token_ids = np.array(ids, np.int32)
-        if len(ids) > how.limit:
+        if len(ids) > truncation.limit:
             library, parts = self._library, np.zeros(len(ids), np.intp)
             for special, at in ((library.opening_ids, 0), (library.closing_ids, len(ids) - len(library.closing_ids))):
                 if ids[at : at + len(special)] == special:
                     parts[at : at + len(special)] = FIXED
-            token_ids = token_ids[kept(parts, how.limit, how.direction)]
+            token_ids = token_ids[kept(parts, truncation.limit, truncation.direction)]
         return Sequence(token_ids, len(ids))
 
     def tokenize(
@@ -225,82 +225,84 @@ class Tokenizer:
         """Tokens of a prompt alone, but for a special one that ends it: as sentence-transformers counts them."""
         if not prompt:
             return 0
-        [encoding] = self._library.encodings([self._readable(prompt, self._how(True, "right", None), param)], param)
+        [encoding] = self._library.encodings(
+            [self._readable(prompt, self._truncation(True, "right", None), param)], param
+        )
         return len(encoding) - (encoding.ids[-1:] != [] and encoding.ids[-1] in self._library.special_ids)
 
     def _encode_framed(
-        self, frame: Frame, texts: list[str], how: Truncation, param: str, blames: str
+        self, frame: Frame, texts: list[str], truncation: Truncation, param: str, blames: str
     ) -> list[Sequence]:
         before, after, adds_special_tokens = frame
         check_frame(blames, len(before) + len(after), "characters", self._max_characters)
         sequences = []
-        read = [self._readable(text, how, f"{param}[{i}]") for i, text in enumerate(texts)]
+        read = [self._readable(text, truncation, f"{param}[{i}]") for i, text in enumerate(texts)]
         encodings = self._library.encodings(
             [before + text + after for text in read], param, has_offsets=True, add_special_tokens=adds_special_tokens
         )
         for i, (text, encoding) in enumerate(zip(read, encodings, strict=True)):
             parts = None
-            if len(encoding) > how.limit:
+            if len(encoding) > truncation.limit:
                 parts = text_parts(encoding, len(before), len(before) + len(text))
-                check_frame(blames, int((parts == FIXED).sum()), "tokens", how.limit - 1)
-            positions = self._cut(encoding, how, f"{param}[{i}]", parts)
+                check_frame(blames, int((parts == FIXED).sum()), "tokens", truncation.limit - 1)
+            positions = self._cut(encoding, truncation, f"{param}[{i}]", parts)
             sequences.append(self._sequence(encoding, positions))
         return sequences
 
-    def _how(self, truncate: bool, direction: Direction | None, max_tokens: int | None) -> Truncation:
+    def _truncation(self, truncate: bool, direction: Direction | None, max_tokens: int | None) -> Truncation:
         limit = min(max_tokens or self.max_sequence_tokens, self.max_sequence_tokens)
         return Truncation(truncate, direction or self._direction, limit)
 
-    def _encode(self, items: Items[Item], how: Truncation, param: str, num_unpooled: int = 0) -> list[Sequence]:
+    def _encode(self, items: Items[Item], truncation: Truncation, param: str, num_unpooled: int = 0) -> list[Sequence]:
         read: list[Item] = []
         for i, item in enumerate(items):
             at = f"{param}[{i}]"
             if isinstance(item, str):
-                read.append(self._readable(item, how, at))
+                read.append(self._readable(item, truncation, at))
             else:
                 first, second = item
-                read.append((self._readable(first, how, at), self._readable(second, how, at)))
+                read.append((self._readable(first, truncation, at), self._readable(second, truncation, at)))
         sequences = []
         for i, encoding in enumerate(self._library.encodings(read, param)):
-            positions = self._cut(encoding, how, f"{param}[{i}]")
-            lost_prompt = how.direction == "left" and read[i] != items[i]
+            positions = self._cut(encoding, truncation, f"{param}[{i}]")
+            lost_prompt = truncation.direction == "left" and read[i] != items[i]
             sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_unpooled))
         return sequences
 
     def _joined(
-        self, template: PairTemplate, pairs: list[tuple[str, str]], how: Truncation, param: str
+        self, template: PairTemplate, pairs: list[tuple[str, str]], truncation: Truncation, param: str
     ) -> list[Sequence]:
         places: dict[str, int] = {}
         for i, (first, _) in enumerate(pairs):
             places.setdefault(first, i)
-        firsts = [self._readable(first, how, f"{param}[{i}]") for first, i in places.items()]
-        seconds = [self._readable(second, how, f"{param}[{i}]") for i, (_, second) in enumerate(pairs)]
+        firsts = [self._readable(first, truncation, f"{param}[{i}]") for first, i in places.items()]
+        seconds = [self._readable(second, truncation, f"{param}[{i}]") for i, (_, second) in enumerate(pairs)]
         ids_of = dict(zip(places, self._library.ids(firsts, param, [*places.values()]), strict=True))
         sequences = []
         for i, second_ids in enumerate(self._library.ids(seconds, param)):
-            tokens, num_tokens = template.join(ids_of[pairs[i][0]], second_ids, how, f"{param}[{i}]")
+            tokens, num_tokens = template.join(ids_of[pairs[i][0]], second_ids, truncation, f"{param}[{i}]")
             has_types = self._has_token_types and tokens.types.any()
             sequences.append(Sequence(tokens.ids, num_tokens, tokens.types if has_types else None))
         return sequences
 
-    def _readable(self, text: str, how: Truncation, param: str) -> str:
+    def _readable(self, text: str, truncation: Truncation, param: str) -> str:
         """The side of a text that may be read."""
         if len(text) <= self._max_characters:
             return text
-        if not how.truncate:
+        if not truncation.truncate:
             raise too_long(param, len(text), "characters", self._max_characters)
-        return text[-self._max_characters :] if how.direction == "left" else text[: self._max_characters]
+        return text[-self._max_characters :] if truncation.direction == "left" else text[: self._max_characters]
 
     def _cut(
-        self, encoding: tokenizers.Encoding, how: Truncation, param: str, parts: NDArray[np.intp] | None = None
+        self, encoding: tokenizers.Encoding, truncation: Truncation, param: str, parts: NDArray[np.intp] | None = None
     ) -> NDArray[np.intp] | None:
         """Positions to keep, by `parts` or else by the texts they are of; None for all."""
-        how.check(len(encoding), param)
-        if len(encoding) <= how.limit:
+        truncation.check(len(encoding), param)
+        if len(encoding) <= truncation.limit:
             return None
         if parts is None:
             parts = np.array([FIXED if text is None else text for text in encoding.sequence_ids], np.intp)
-        return kept(parts, how.limit, how.direction)
+        return kept(parts, truncation.limit, truncation.direction)
 
     def _sequence(
         self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0

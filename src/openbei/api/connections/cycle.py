@@ -1,4 +1,4 @@
-"""One request and its answer on a connection: uvicorn's exchange, which closes when it should. No parsing."""
+"""One request and its answer on a connection: uvicorn's cycle, flow control and transport, adapted. No parsing."""
 
 import asyncio
 import socket
@@ -14,17 +14,17 @@ DROP = struct.pack("ii", 1, 0)
 
 
 class Flow(FlowControl):
-    """Flow control that does not read on while it is held, whoever asks for it."""
+    """Flow control that does not resume reading while it is held."""
 
     is_held = False
 
     def resume_reading(self) -> None:
-        """Read on, unless held."""
+        """Resume reading, unless held."""
         if not self.is_held:
             super().resume_reading()
 
     def hold(self, held: bool) -> None:
-        """Stop reading, or read on."""
+        """Pause reading, or resume it."""
         self.is_held = held
         if held:
             self.pause_reading()
@@ -33,7 +33,7 @@ class Flow(FlowControl):
 
 
 class LingeringTransport:
-    """A transport that closes only when the client has had time to read."""
+    """A transport that closes once the client has had time to read."""
 
     def __init__(self, transport: asyncio.Transport, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
         self.write = write
@@ -42,13 +42,13 @@ class LingeringTransport:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection at once. What its client has not read is dropped, by the kernel too."""
+    """Close a connection with a reset. The kernel drops what the client has not read."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP)
     transport.abort()
 
 
 class Exchange(RequestResponseCycle):
-    """An answer before the whole body has come is the connection's last: what follows is not read as a request."""
+    """A cycle that closes the connection if it answers before the whole body has arrived."""
 
     is_last_answer: Callable[[], bool]
     """Whether the connection closes after this answer anyway."""

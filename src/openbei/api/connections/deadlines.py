@@ -1,4 +1,4 @@
-"""How long a client may take: to send a head and a body, to read an answer. Times only: no parsing, no timer.
+"""Deadlines of a client: for sending a head and a body, and for reading an answer. No parsing, no timer.
 
 All times are in seconds on the event loop's clock.
 """
@@ -9,7 +9,7 @@ from openbei.api.connections.gate import ConnectionLimits
 
 
 class Arrival:
-    """The time that a connection's requests take to arrive: the head that is awaited, or the body that is arriving."""
+    """Times of the request that is arriving on a connection."""
 
     def __init__(self, limits: ConnectionLimits, now_s: float) -> None:
         self._limits = limits
@@ -18,7 +18,7 @@ class Arrival:
         self._num_body_bytes = 0
 
     def begin_head(self, now_s: float) -> None:
-        """The first byte of a head has come; on a new connection it is awaited from the beginning."""
+        """The first byte of a head has arrived. On a new connection the time runs from the start."""
         if self._head_since_s is None:
             self._head_since_s = now_s
 
@@ -29,20 +29,20 @@ class Arrival:
         self._num_body_bytes = 0
 
     def add_body(self, num_bytes: int) -> None:
-        """A part of a body has come."""
+        """A part of a body has arrived."""
         self._num_body_bytes += num_bytes
 
     def is_head_late(self, now_s: float) -> bool:
-        """Whether the head that has begun should be complete by now."""
+        """Whether the head is overdue."""
         return self._head_since_s is not None and now_s - self._head_since_s > self._limits.request_timeout_s
 
     def is_body_late(self, now_s: float) -> bool:
-        """Whether the body that is arriving should be complete by now."""
+        """Whether the body is overdue."""
         return now_s - self._body_since_s > self._limits.transfer_timeout_s(self._num_body_bytes)
 
 
 class Departure:
-    """A transport that knows how fast the client reads what is written to it."""
+    """A transport's write side, with the times of the answer that the client reads."""
 
     def __init__(self, transport: asyncio.Transport, limits: ConnectionLimits, now_s: float) -> None:
         self._transport = transport
@@ -57,14 +57,14 @@ class Departure:
         self._transport.write(data)
 
     def begin(self, now_s: float) -> None:
-        """An answer begins to be written, or nothing is left to read: what follows has its own time, from now on."""
+        """Restart the time: an answer starts, or the client has read everything."""
         self._since_s = now_s
         self._num_sent_before = None
 
     def is_late(self, now_s: float) -> bool:
-        """Whether the client should have read more by now, since the answer began or nothing was left to read.
+        """Whether the client reads too slowly.
 
-        To be called again and again. What the kernel took before the first call is not counted as read.
+        Called periodically. Bytes in the kernel's buffer at the first call are not counted as read.
         """
         if self._transport.get_write_buffer_size() == 0:
             self.begin(now_s)

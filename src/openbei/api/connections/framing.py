@@ -44,7 +44,7 @@ class Pieces:
 
 
 class ReadAhead:
-    """Bytes that have come and are not parsed yet, to be taken piece by piece."""
+    """Received bytes that are not parsed yet. They are taken in pieces."""
 
     def __init__(self) -> None:
         self.pieces = Pieces()
@@ -55,18 +55,18 @@ class ReadAhead:
         return len(self._data) - self._num_taken
 
     def add(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Append received bytes."""
         self._data = self._data[self._num_taken :] + data if len(self) else data
         self._num_taken = 0
 
     def take(self) -> bytes:
-        """The next piece; without a copy if it is all."""
+        """The next piece, without a copy if it is everything."""
         start, self._num_taken = self._num_taken, self.pieces.end(self._data, self._num_taken)
         is_all = self._num_taken - start == len(self._data)
         return self._data if is_all else self._data[start : self._num_taken]
 
     def put_back(self, num_bytes: int) -> None:
-        """The last bytes of the piece that was taken last are to be taken once more."""
+        """Return the last bytes of the last piece."""
         self._num_taken -= num_bytes
 
     def clear(self) -> None:

@@ -52,13 +52,13 @@ class Refusal:
 
 @dataclass(slots=True)
 class Admission:
-    """A connection that is counted until it leaves; `refusal` is for its client, if it is not let in."""
+    """An open connection that is counted until it leaves. `refusal` is set if it exceeds a limit."""
 
     refusal: Refusal | None
     on_leave: Callable[[], None]
 
     def leave(self) -> None:
-        """Forget the connection, once."""
+        """Stop counting the connection. Only the first call has an effect."""
         leave, self.on_leave = self.on_leave, lambda: None
         leave()
 

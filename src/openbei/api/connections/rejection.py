@@ -1,4 +1,4 @@
-"""Answers to what never becomes a request, as bytes of HTTP/1.1."""
+"""Error answers to bytes that are not a valid request, as HTTP/1.1."""
 
 from http import HTTPStatus
 

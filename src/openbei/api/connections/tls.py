@@ -1,4 +1,4 @@
-"""TLS: the server's certificates, and connections that count from their first moment, not after their handshake."""
+"""TLS: the server's certificates, and handshakes that count as connections and have a deadline."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from openbei.config import Secret
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tls:
-    """What the server proves itself with, and whose certificates clients must have; None lets in any client."""
+    """The server's certificate. With `ca_certs`, clients need a certificate of one of these authorities."""
 
     certfile: Path
     keyfile: Path | None = None
@@ -23,7 +23,7 @@ class Tls:
     ca_certs: Path | None = None
 
     def options(self) -> dict[str, Any]:
-        """The same as uvicorn's options."""
+        """Options of uvicorn."""
         return {
             "ssl_certfile": str(self.certfile),
             "ssl_keyfile": str(self.keyfile) if self.keyfile else None,
@@ -35,9 +35,9 @@ class Tls:
 
 
 class Handshake(asyncio.Protocol):
-    """A TCP connection before its handshake. Once that is done, a protocol of `make_protocol` goes on over TLS.
+    """A TCP connection before its TLS handshake. After it, a protocol of `make_protocol` takes over.
 
-    An event loop's own TLS server makes its protocol after the handshake only: what has not got so far is not counted.
+    The event loop's own TLS server creates its protocol after the handshake, so it cannot count those in progress.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Handshake(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the socket over from the transport, which has not read anything yet."""
+        """Take over the socket from the transport, which has not read from it yet."""
         admission = self._gate.admit(transport.get_extra_info("peername"))
         try:
             if not self._gate.is_flooded:

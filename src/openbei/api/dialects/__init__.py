@@ -1,1 +1,1 @@
-"""Dialects: for each kind of client the structs that go over the wire, and beside them the handlers."""
+"""Dialects: request and response structs of each kind of client, and their handlers."""

@@ -1,4 +1,4 @@
-"""Cohere's embeddings, each in all the types that were asked for, and its reranker."""
+"""Cohere's embeddings in one or more types, and its reranker."""
 
 import uuid
 from typing import Annotated, Any, Literal
@@ -35,7 +35,7 @@ class Mixed(msgspec.Struct, frozen=True):
 
 
 class _Embed(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of each input; `truncate` says which side is cut off, `max_tokens` how many are kept."""
+    """Options for every input; `truncate` is the side that is cut off, `max_tokens` how many tokens are kept."""
 
     model: str | None = None
     input_type: Annotated[str, bound("input_type")] | None = None
@@ -58,7 +58,7 @@ class EmbedInputsRequest(_Embed, frozen=True, kw_only=True):
 
 
 class EmbeddingsByType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Embeddings in the order of the texts, for each type that was asked for; base64 is of little-endian float32."""
+    """Embeddings in the order of the texts, for each requested type; base64 is of little-endian float32."""
 
     floats: list[list[float]] | None = msgspec.field(name="float", default=None)
     int8: list[list[int]] | None = None
@@ -69,7 +69,7 @@ class EmbeddingsByType(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 
 class EmbedFloatsResponse(msgspec.Struct, frozen=True):
-    """Cohere's response at /v1/embed where no types were asked for."""
+    """Cohere's response at /v1/embed if no types were requested."""
 
     id: str
     texts: list[str]

@@ -1,6 +1,6 @@
-"""Classifiers as `huggingface_hub.InferenceClient` and npm's client ask them, at a server's address.
+"""Classifiers for `huggingface_hub.InferenceClient` and npm's `@huggingface/inference`, which know an address only.
 
-They send `inputs` with `parameters`, and read what the pipelines of transformers give.
+Requests have `inputs` and `parameters`; answers are those of transformers' pipelines.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class TextParameters(msgspec.Struct, frozen=True):
-    """How many labels are wanted, and what makes scores of logits; by default what the model is made for."""
+    """How many labels to return, and the activation; by default the model's own."""
 
     top_k: Annotated[int, bound("positive")] | None = None
     function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
@@ -41,14 +41,14 @@ class TextRequest(msgspec.Struct, frozen=True):
 
 
 class TokenParameters(msgspec.Struct, frozen=True):
-    """How tokens become entities, and which labels are none."""
+    """How tokens become entities, and which labels to leave out."""
 
     aggregation_strategy: Strategy | None = None
     ignore_labels: list[str] | None = None
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    """Texts whose entities are asked for."""
+    """Texts in which to find entities."""
 
     inputs: OneOrMore
     parameters: TokenParameters | None = None
@@ -86,7 +86,7 @@ async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def classify_tokens(service: Service, call: Call, body: Body) -> Reply:
-    """A list of entities for one text, a list of such lists for several. Neighbours are grouped unless told."""
+    """A list of entities for one text, a list of such lists for several. By default neighbours are grouped."""
     request = await _read(body, _TOKEN, decisions.TOKEN_PARAMETERS)
     texts = as_texts(request.inputs, service.limits, "inputs")
     parameters = request.parameters or TokenParameters()

@@ -106,21 +106,21 @@ def _model(service: Service) -> Model:
 
 
 def _encoding(request: EmbeddingsRequest) -> EncodingFormat:
-    """What `encoding_format` or Jina's `embedding_type` says. Raises InputError for two of them that differ."""
+    """The format in `encoding_format` or Jina's `embedding_type`. Raises InputError if they differ."""
     given = request.embedding_type
     types = [given] if isinstance(given, str) else given or []
-    wanted = {*types, *([request.encoding_format] if request.encoding_format else [])}
-    if len(wanted) > 1:
+    formats = {*types, *([request.encoding_format] if request.encoding_format else [])}
+    if len(formats) > 1:
         raise InputError(
-            f"embeddings are asked for as {', '.join(sorted(wanted))}, an answer has one kind",
+            f"embeddings are asked for as {', '.join(sorted(formats))}, an answer has one kind",
             param="embedding_type",
             hint="ask for one, or ask /v2/embed",
         )
-    return wanted.pop() if wanted else "float"
+    return formats.pop() if formats else "float"
 
 
 def _prompt(service: Service, request: EmbeddingsRequest) -> Prompt | None:
-    """The prompt that is asked for, by its name or by what the embeddings are for. Raises InputError for two."""
+    """The requested prompt, by its name or by the purpose of the embeddings. Raises InputError for two."""
     given = {name: value for name in PROMPTS if (value := getattr(request, name)) is not None}
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} are given, each chooses a prompt", param=[*given][1], hint="send one")

@@ -1,4 +1,4 @@
-"""Documents ranked by their relevance to a query: what the rerankers of Jina, Cohere and vLLM have in common."""
+"""Documents ranked by their relevance to a query: what the rerankers of Jina, Cohere and vLLM share."""
 
 import math
 import uuid
@@ -45,7 +45,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class RerankRequest(RankingFields, frozen=True, kw_only=True):
-    """Documents to be sorted by their relevance to a query. `use_activation` false and `raw_scores` ask for logits."""
+    """Documents to be sorted by relevance to a query. Both `use_activation` false and `raw_scores` request logits."""
 
     documents: Annotated[list[Text | Document], bound("texts")]
     model: str | None = None
@@ -95,7 +95,7 @@ _DECODER = msgspec.json.Decoder(RerankRequest)
 
 
 async def rank_documents(service: Service, call: Call, body: Body, *, returns_documents: bool) -> Reply:
-    """Documents, the best first, with their texts or without where the request does not say."""
+    """Documents, the best first. `returns_documents` is the default of `return_documents`."""
     request = await read(body, _DECODER, decisions.RERANK)
     documents = [item.text if isinstance(item, Document) else item for item in request.documents]
     raw_scores = bool(request.raw_scores) or request.use_activation is False

@@ -1,4 +1,4 @@
-"""Vertex AI's envelope: requests that are each answered as at TEI's route for the model's task."""
+"""Vertex AI's envelope: each instance is a request to TEI's route for the model's task."""
 
 import asyncio
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ NATIVE: dict[Task, str] = {
     "classifier": "/predict",
     "token_classifier": "/predict_tokens",
 }
-"""The route whose requests the instances are, by task, as in TEI."""
+"""The route that answers the instances, by task, as in TEI."""
 
 
 class VertexRequest(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class VertexRequest(msgspec.Struct, frozen=True):
 
 
 class VertexResponse(msgspec.Struct, frozen=True):
-    """What each instance is answered, in their order."""
+    """The answers, in the order of the instances."""
 
     predictions: list[Any]
 

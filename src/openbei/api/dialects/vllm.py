@@ -83,7 +83,7 @@ class ScoreResponse(msgspec.Struct, frozen=True):
 
 
 class ClassifyRequest(TruncationFields, frozen=True, kw_only=True):
-    """Texts to be classified. `use_activation` false and `raw_scores` both ask for logits."""
+    """Texts to be classified. `use_activation` false and `raw_scores` both request logits."""
 
     input: OneOrMore
     model: str | None = None

@@ -1,1 +1,1 @@
-"""What surrounds every request: keys, its body, errors, headers, how answers are written, metrics and traces."""
+"""What every request needs, whatever its route: keys, bodies, errors, headers, encoding, metrics and traces."""

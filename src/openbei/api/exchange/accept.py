@@ -1,8 +1,8 @@
-"""Accept and Accept-Encoding: what a client names, and how much it wants it (RFC 9110, 12.4.2)."""
+"""Accept and Accept-Encoding: the names in them, with their weights (RFC 9110, 12.4.2)."""
 
 
 def weights(header: bytes) -> dict[str, float]:
-    """Lower-case names with their q, 0 to 1; a q that is no such number counts as 0."""
+    """Lower-case names with their q, 0 to 1; an invalid q counts as 0."""
     found: dict[str, float] = {}
     for item in header.decode("latin-1").lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))

@@ -6,14 +6,14 @@ RETRY_AFTER_S = 1.0
 
 
 class Bodies:
-    """Counts what requests hold from the first byte of their body to their answer."""
+    """Counts the bytes that requests hold, from the first byte of a body to its answer."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.num_bytes = 0
 
     def take(self, num_bytes: int) -> None:
-        """Count bytes that came. Raises OverloadedError, and counts nothing, if that is more than there may be."""
+        """Count received bytes. Raises OverloadedError, and counts nothing, if they exceed the limit."""
         if self.num_bytes + num_bytes > self.max_bytes:
             raise OverloadedError(
                 f"the bodies of all requests hold {self.num_bytes} bytes (limit {self.max_bytes})",

@@ -19,7 +19,7 @@ INLINE_BYTES = 262_144
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body, and the fields that it gives."""
+    """A body, and the fields in it that are not null."""
 
     content: bytes
     given: Fields

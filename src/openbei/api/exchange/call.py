@@ -1,4 +1,4 @@
-"""One HTTP exchange over raw ASGI: reading a body within its limit, waiting while the client does, replying.
+"""One HTTP request over raw ASGI: read its body within limits, wait for a result as long as its client does.
 
 Starlette routes; its Request and Response would cost more than the rest of a short request.
 """
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Measured:
-    """What one request cost: for headers, metrics, logs and traces. Times are in seconds."""
+    """The cost of one request, for headers, metrics, logs and traces. Times are in seconds."""
 
     num_inputs: int = 0
     num_characters: int = 0
@@ -36,7 +36,7 @@ class Measured:
     inference_s: float = 0.0
 
     def add_tokenization(self, sequences: list[Sequence], num_characters: int, seconds: float) -> None:
-        """Account for inputs that were tokenized."""
+        """Add tokenized inputs."""
         self.tokenization_s += seconds
         self.num_characters += num_characters
         self.num_inputs += len(sequences)
@@ -46,9 +46,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back: an answer that is encoded as the client accepts it, or bytes with their `content_type`.
+    """A response: an answer to be encoded as the client accepts it, or bytes with their `content_type`.
 
-    An answer is made of structs, lists, dicts and float32 rows. `is_dense` if most of it is base64.
+    An answer consists of structs, lists, dicts and float32 rows. `is_dense` says that most of it is base64.
     """
 
     answer: object = b""
@@ -59,7 +59,7 @@ class Reply:
 
 
 class Call:
-    """A request as a handler sees it. Every wait raises ClientDisconnect when the client has gone."""
+    """A request as a handler sees it. Every wait raises ClientDisconnect once the client has disconnected."""
 
     def __init__(self, scope: Scope, receive: Receive, bodies: Bodies) -> None:
         self._scope = scope
@@ -72,20 +72,20 @@ class Call:
 
     @cached_property
     def headers(self) -> dict[bytes, bytes]:
-        """By lower-case name; of a name that came twice, the last."""
+        """Headers by lower-case name; the last one wins if a name is repeated."""
         return dict(self._scope["headers"])
 
     @property
     def path(self) -> str:
-        """As the client asked for it, a platform's prefix included."""
+        """The path as the client sent it, including a platform's prefix."""
         path: str = self._scope["path"]
         return path
 
     @cached_property
     def deadline_s(self) -> float:
-        """When the client's own time limit is over, on the monotonic clock; infinite if it set none.
+        """The client's deadline on the monotonic clock; infinite if it set none.
 
-        It sets one by `request-timeout-ms` (from arrival) or `request-deadline-ms` (Unix time).
+        Clients set it by `request-timeout-ms` (from arrival) or `request-deadline-ms` (Unix time).
         """
         timeout_ms, deadline_ms = self._number(b"request-timeout-ms"), self._number(b"request-deadline-ms")
         timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000
@@ -93,10 +93,10 @@ class Call:
         return self.arrival_s + min(timeout_s, until_deadline_s)
 
     async def body(self, max_bytes: int, max_inflated_bytes: int) -> bytes:
-        """The whole body, inflated. Raises BodyTooLargeError as soon as it is known to be above `max_bytes`.
+        """The whole body, inflated. Raises BodyTooLargeError as soon as it exceeds `max_bytes`.
 
-        A body that came compressed may not inflate to more than `max_inflated_bytes` either. Raises what `inflated`
-        raises for it, and OverloadedError if bodies of all requests hold too much.
+        A compressed body must not inflate to more than `max_inflated_bytes` either. Also raises the errors of
+        `inflated`, and OverloadedError if the bodies of all requests exceed their limit.
         """
         num_bytes = 0
         parts: list[bytes] = []
@@ -119,7 +119,7 @@ class Call:
         return content
 
     def close(self) -> None:
-        """The request is over: others may have the room of its body."""
+        """Release the bytes of the body: the request is over."""
         self._bodies.give_back(self._num_bytes_held)
         self._num_bytes_held = 0
 
@@ -128,12 +128,12 @@ class Call:
         self._num_bytes_held += num_bytes
 
     def check_deadline(self) -> None:
-        """Raise DeadlineError if the client's time limit is over already, before any work is done for it."""
+        """Raise DeadlineError if the client's deadline has passed, before any work is done."""
         if time.monotonic() >= self.deadline_s:
             raise DeadlineError("the time limit that the request set is over")
 
     async def result(self, future: "asyncio.Future[T]") -> T:
-        """Wait for a result; cancel it if the client leaves, or raise DeadlineError when its own time limit passes."""
+        """Wait for a result. Cancel it if the client disconnects; raise DeadlineError when its deadline passes."""
         watcher = asyncio.ensure_future(self._receive())
         watcher.add_done_callback(lambda _: future.cancel())
         is_late = False

@@ -1,4 +1,4 @@
-"""Compressed bodies, in and out: zstd and gzip (RFC 8878, RFC 1952). What comes in is bounded while it inflates."""
+"""Compression of requests and answers: zstd and gzip (RFC 8878, RFC 1952). Inflating is bounded."""
 
 import asyncio
 import zlib
@@ -13,7 +13,7 @@ from openbei.api.exchange.refusals import BodyEncodingError, BodyTooLargeError
 from openbei.api.limits import MAX_FRAMES
 
 LEVEL = 1
-"""Floats hardly get smaller however hard one tries."""
+"""Higher levels hardly make floats smaller."""
 
 MIN_ZSTD_BYTES, MIN_GZIP_BYTES = 1024, 4096
 """Smaller answers fit a packet or two as they are; gzip takes longer, so it has to gain more."""
@@ -22,7 +22,7 @@ SLICE_BYTES = 1024
 """How much is inflated at a time. It becomes at most 32 MiB: that far beyond the limit may memory go."""
 
 MAX_WINDOW_BYTES = 1 << 23
-"""What a zstd frame may make the server remember; RFC 8878 asks for as much."""
+"""The window of a zstd frame; RFC 8878 recommends to support this much."""
 
 
 class _Inflater(Protocol):

@@ -1,7 +1,7 @@
-"""What is done with each field of a request that a dialect knows: honoured, without effect, or refused by name.
+"""Decisions about the request fields of each dialect: honoured, without effect, or refused by name.
 
-A field that nobody knows is ignored. One that is known and changes an answer is never: it is honoured, or refused with
-what to do instead. The table is `dialects.decisions`.
+Unknown fields are ignored. A known field that would change the answer never is: it is honoured, or refused with a hint.
+The table is `dialects.decisions`.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from openbei.errors import InputError
 
 
 class Decision(NamedTuple):
-    """What is done with a field: `why` it has no effect, or what to do where it is refused.
+    """The decision about a field: `why` it has no effect, or what to do instead if it is refused.
 
-    A refused field is taken where it is one of `unless`: it asks for what is done anyway.
+    A refused field is accepted if its value is one of `unless`, which is what the server does anyway.
     """
 
     effect: Literal["honoured", "none", "refused"]

@@ -8,7 +8,7 @@ from openbei.api.exchange.tracing import Tracer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edge:
-    """Who may ask, from which web pages, whether answers are compressed, and where requests are recorded."""
+    """API keys, allowed origins, compression of answers, and where requests are recorded."""
 
     guard: Guard = field(default_factory=Guard)
     cors_origins: tuple[str, ...] = ()

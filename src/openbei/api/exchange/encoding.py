@@ -20,7 +20,7 @@ INLINE_NUMBERS = 8_192
 """Up to here an answer is written and compressed at once (about a millisecond), a larger one in a thread."""
 
 OBJECT_NUMBERS, TEXT_NUMBERS = 8, 0.1
-"""What an object, and a character of a text, counts for: in time, against a number of an array."""
+"""The time to write an object, and a character of a text, relative to a number of an array."""
 
 
 class _Base64:
@@ -43,7 +43,7 @@ def base64_text(row: Vectors) -> str:
 
 
 def is_large(answer: object) -> bool:
-    """Whether an answer holds more than INLINE_NUMBERS. It is looked at no further than that."""
+    """Whether an answer holds more than INLINE_NUMBERS. Stops counting there."""
     room: float = INLINE_NUMBERS
     parts = [answer]
     while parts and room >= 0:
@@ -63,7 +63,7 @@ def is_large(answer: object) -> bool:
 
 
 def _parts(value: object) -> list[object]:
-    """What a value is made of, if it is a struct, a list or a dict."""
+    """The parts of a struct, a list or a dict."""
     if isinstance(value, msgspec.Struct):
         return [getattr(value, name) for name in value.__struct_fields__]
     if isinstance(value, dict):
@@ -83,7 +83,7 @@ def encode(answer: object, accept: bytes | None = None) -> tuple[bytes, bytes]:
 
 
 def chosen(accept: bytes | None) -> bytes:
-    """JSON, unless an Accept header names MessagePack and wants nothing else more: it is cheaper for both sides."""
+    """JSON, unless an Accept header names MessagePack and prefers nothing else to it."""
     if not accept or b"m" not in accept.replace(b"application/json", b"").lower():
         return JSON
     wanted = weights(accept)

@@ -35,7 +35,7 @@ from openbei.errors import (
 log = logging.getLogger(__name__)
 
 Dialect = Literal["openai", "tei", "cohere"]
-"""Whose shape an error has."""
+"""The clients whose error shape a route has."""
 
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     MalformedBodyError: (400, "malformed"),

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, and which routes need one."""
+"""API keys, and which routes need one."""
 
 import hashlib
 import hmac
@@ -12,13 +12,13 @@ from openbei.config import Secret
 from openbei.errors import ConfigError
 
 Access = Literal["guarded", "health", "metrics", "open"]
-"""What a key is needed for: guarded always, health and metrics as the server was told, open never."""
+"""Whether a route needs a key: guarded always, health and metrics by configuration, open never."""
 
 SCHEMES = (b"bearer", b"api-key")
 
 
 class Guard:
-    """Keeps digests, never keys. Without keys everything is open."""
+    """Checks keys. Keeps their digests only; without keys every route is open."""
 
     def __init__(self, keys: Iterable[str] = (), *, guards_health: bool = False, opens_metrics: bool = False) -> None:
         self._digests = [_digest(key.encode()) for key in dict.fromkeys(keys)]

@@ -1,4 +1,4 @@
-"""What is recorded of a request when it is over: metrics, a line of the access log, a span. Each request once."""
+"""Per-request metrics, access log and spans. Each request is recorded once, when it is over."""
 
 import logging
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from openbei.serving.metrics import Metrics, TaskMetrics
 log = logging.getLogger(__name__)
 
 NO_ROUTE = "none"
-"""The route of a path that is none: what a client made up must not become a label."""
+"""The route of an unknown path, which must not become a label."""
 
 DROPPED = 499
-"""The status of a request whose client left before there was an answer, as web servers log it."""
+"""The status of a request whose client disconnected before its answer, as web servers log it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def is_inference(self) -> bool:
-        """Whether it counts as work: all that a route answers to POST does."""
+        """Whether it counts as inference: every POST to a route does."""
         return self.method == "POST" and self.route != NO_ROUTE
 
 
@@ -53,7 +53,7 @@ class Observer:
         self._tracer = tracer
 
     def record(self, outcome: Outcome, headers: dict[bytes, bytes]) -> None:
-        """Account for a request; `headers` are the request's."""
+        """Record a request; `headers` are the request's."""
         self._metrics.http_requests.labels(outcome.route, str(outcome.status)).inc()
         if outcome.is_inference:
             self._count(outcome)
@@ -83,12 +83,12 @@ class Observer:
 
 
 def quoted(text: str) -> str:
-    """What a client made up, as one word of a line of text: it must not look like something that the server says."""
+    """Percent-encode client input, so that a line of text cannot be forged with it."""
     return quote(text, safe="!$%&'()*+,/:;=?@[]|")
 
 
 def log_fields(outcome: Outcome) -> dict[str, str | int | float]:
-    """What the access log says of a request. No text, no key, no query."""
+    """The access log's fields. No text, no key, no query."""
     return {
         "method": outcome.method,
         "path": outcome.path,
@@ -101,7 +101,7 @@ def log_fields(outcome: Outcome) -> dict[str, str | int | float]:
 
 
 def attributes(outcome: Outcome) -> dict[str, str | int | float]:
-    """What a span says of a request; names of OpenTelemetry's conventions where it has them."""
+    """A span's attributes, named by OpenTelemetry's conventions where it has any."""
     measured = outcome.measured
     found: dict[str, str | int | float] = {
         "http.request.method": outcome.method,

@@ -1,4 +1,4 @@
-"""Spans for an OpenTelemetry collector, over OTLP/HTTP. The libraries are an extra, imported only when asked for.
+"""Spans for an OpenTelemetry collector, over OTLP/HTTP. The libraries are an extra, imported only if enabled.
 
 They read the OTEL_* variables themselves: headers for the collector, limits, attributes of the resource.
 """

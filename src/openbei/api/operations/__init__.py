@@ -1,1 +1,1 @@
-"""What a model does for a request, in any dialect: embed, compare, rank, classify. No wire format of its own."""
+"""Operations that all dialects share: embed, compare, rank, classify. No wire format."""

@@ -1,4 +1,4 @@
-"""Embeddings of texts and token ids, for every dialect that has them, and how they are written."""
+"""Embeddings of texts and token ids, and their encodings."""
 
 from typing import Literal, cast
 
@@ -15,7 +15,7 @@ EncodingFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"
 
 
 def check_embedding(service: Service, dimensions: int | None) -> None:
-    """Raise WrongTaskError unless the model makes embeddings, InputError if it does not make such as are asked for."""
+    """Raise WrongTaskError unless the model makes embeddings, InputError for a size that it does not have."""
     require_embedding(service.manifest)
     check_dimensions(dimensions, service.manifest.spec.output_width)
 

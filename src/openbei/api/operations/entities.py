@@ -1,4 +1,4 @@
-"""Entities in texts, for every dialect that classifies tokens."""
+"""Entities in texts, and labels of their tokens."""
 
 from collections.abc import Collection
 

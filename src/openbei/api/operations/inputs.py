@@ -1,4 +1,4 @@
-"""Texts and token ids of a request, with a prompt in front, to what the pipeline tokenizes."""
+"""Tokenization of a request's texts, with a prompt, or of its token ids."""
 
 from collections.abc import Sequence as Items
 from typing import NamedTuple
@@ -14,7 +14,7 @@ Inputs = str | Items[str | int | list[int]]
 
 
 class Prompt(NamedTuple):
-    """What goes in front of each text, and the field that chose it."""
+    """A prefix of each text, and the field that chose it."""
 
     text: str
     param: str = "prompt_name"

@@ -1,4 +1,4 @@
-"""Labels of texts and pairs of texts, for every dialect that classifies."""
+"""Labels of texts and pairs of texts."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -37,7 +37,7 @@ async def classify(
     activation: ScoreActivation | None = None,
     param: str,
 ) -> T:
-    """The answer made of scores of texts and pairs, float32 [n, num_labels], by an activation or the model's own.
+    """The result of `answer`, which gets scores float32 [n, num_labels]; by default with the model's activation.
 
     Raises WrongTaskError, and what `run` raises.
     """

@@ -1,4 +1,4 @@
-"""The relevance of texts to queries, for the routes that rank and those that score."""
+"""The relevance of texts to queries, by a reranker."""
 
 from openbei.api.exchange.call import Call
 from openbei.api.operations.truncation import TruncationOptions
@@ -54,7 +54,7 @@ async def relevances(
 
 
 def refuse_instruction(manifest: Manifest, instruction: str | None) -> None:
-    """Raise InputError for an instruction that no score template has a place for: it would do nothing."""
+    """Raise InputError for an instruction if the model's template has no place for it."""
     template = manifest.score_template
     if instruction is not None and not (template and template.is_instructed):
         raise InputError("instruction has no place in what this model reads", param="instruction")

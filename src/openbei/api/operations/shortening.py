@@ -1,4 +1,4 @@
-"""Texts cut to a number of tokens of their own, before they are put together to be scored."""
+"""Truncation of queries and documents on their own, before they are joined to pairs."""
 
 from openbei.api.exchange.call import Call
 from openbei.api.pipeline import off_loop
@@ -7,7 +7,7 @@ from openbei.errors import InputError
 from openbei.serving.library import INLINE_CHARACTERS
 
 QUERIES, DOCUMENTS = "max_tokens_per_query", "max_tokens_per_doc"
-"""The fields that say how many."""
+"""Request fields with the number of tokens."""
 
 
 async def shorten(service: Service, call: Call, texts: list[str], max_tokens: int | None, field: str) -> list[str]:

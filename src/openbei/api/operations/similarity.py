@@ -1,4 +1,4 @@
-"""Cosines of embeddings, for the routes that compare texts and those that score pairs."""
+"""Cosine similarity of texts."""
 
 from openbei.api.exchange.call import Call
 from openbei.api.operations.inputs import Inputs, Prompt, tokenize_inputs

@@ -1,4 +1,4 @@
-"""What a request says of texts that are too long, in words of TEI, vLLM and Cohere, as the tokenizer's arguments."""
+"""Truncation options of TEI, vLLM and Cohere as the tokenizer's arguments."""
 
 from typing import Literal, TypedDict
 
@@ -13,7 +13,7 @@ CohereSide = Literal["NONE", "START", "END"]
 
 
 class TruncationOptions(TypedDict):
-    """The tokenizer's arguments; None is the model's own side, or its limit."""
+    """Arguments of the tokenizer; None is the model's own side, or its limit."""
 
     truncate: bool
     direction: Direction | None
@@ -21,7 +21,7 @@ class TruncationOptions(TypedDict):
 
 
 def truncation_options(service: Service, request: TruncationFields) -> TruncationOptions:
-    """Those of a request in TEI's or vLLM's words. Raises InputError for fields that contradict each other."""
+    """Options of a request with TEI's or vLLM's fields. Raises InputError for fields that contradict each other."""
     side, direction = request.truncation_side, request.truncation_direction
     if side and direction and side != direction.lower():
         raise InputError(
@@ -48,7 +48,7 @@ def truncation_options(service: Service, request: TruncationFields) -> Truncatio
 def cohere_truncation_options(
     service: Service, truncate: CohereSide | None, max_tokens: int | None
 ) -> TruncationOptions:
-    """Those of Cohere's embeddings. Raises InputError for a number of tokens that cannot be kept."""
+    """Options of Cohere's embeddings. Raises InputError for `max_tokens` above the model's limit."""
     return {
         "truncate": _truncates(service, None if truncate is None else truncate != "NONE"),
         "direction": None if truncate in (None, "NONE") else SIDES[truncate],
@@ -57,7 +57,7 @@ def cohere_truncation_options(
 
 
 def default_truncation_options(service: Service) -> TruncationOptions:
-    """Those of a request that has no words for it."""
+    """Options of a request that has no such fields."""
     return {"truncate": service.limits.auto_truncate, "direction": None, "max_tokens": None}
 
 

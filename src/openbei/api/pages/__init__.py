@@ -1,1 +1,1 @@
-"""Routes about the server itself: its health, its routes, their description, the page that shows it."""
+"""Routes about the server itself: health, metrics, the list of routes, OpenAPI and the docs page."""

@@ -1,4 +1,4 @@
-"""GET / and /metrics: which routes there are, and what the server counts."""
+"""GET / lists the routes, GET /metrics the server's metrics."""
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST

@@ -34,7 +34,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def info(service: Service, call: Call, body: Body) -> Reply:
-    """What TEI says at this route."""
+    """The model and its limits."""
     manifest, limits = service.manifest, service.limits
     kind, _, place = manifest.source.partition(" ")
     repository, _, commit = place.rpartition(" ") if kind == "HF" else (place, "", None)

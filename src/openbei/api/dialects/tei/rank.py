@@ -31,7 +31,7 @@ _DECODER = msgspec.json.Decoder(RankRequest)
 
 
 async def rerank(service: Service, call: Call, body: Body) -> Reply:
-    """Scores as a bare array, in the order of `texts` unless the server was told otherwise.
+    """Scores as a bare array, in the order of `texts` unless --rerank-order says otherwise.
 
     A body with `documents` in place of `texts` is answered as at /v1/rerank.
     """

@@ -24,13 +24,13 @@ class SimilarityInputs(msgspec.Struct, frozen=True):
 
 
 class SimilarityParameters(TruncationFields, frozen=True, kw_only=True):
-    """How sentences are read."""
+    """Options for reading the sentences."""
 
     prompt_name: PromptName | None = None
 
 
 class SimilarityRequest(msgspec.Struct, frozen=True):
-    """Asks for the cosine of a sentence to each of others."""
+    """A sentence to be compared to others."""
 
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None

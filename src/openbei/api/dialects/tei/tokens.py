@@ -1,4 +1,4 @@
-"""TEI's /tokenize and /decode: what the tokenizer makes of texts and of token ids. The engine is not asked."""
+"""TEI's /tokenize and /decode: tokens of texts, texts of token ids. They do not use the engine."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from openbei.serving.library import INLINE_CHARACTERS
 
 
 class TokenizeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Texts whose tokens are asked for."""
+    """Texts to be tokenized."""
 
     inputs: OneOrMore
     add_special_tokens: bool | None = None
