@@ -19,6 +19,7 @@ from openbei.api.exchange.edge import Edge
 from openbei.api.limits import Limits
 from openbei.api.server import build_server
 from openbei.batch import Vectors
+from openbei.build.storage import choose_storage
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
@@ -112,7 +113,8 @@ def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
     )
     given = {
         "openbei_version": "0", "model_name": "small", "source": "LOCAL a test", "spec": spec, "normalize": True,
-        "dtype": "float32", "max_sequence_tokens": MAX_TOKENS, "max_num_tokens": 8192,
+        "target": "cpu", "storage": choose_storage(spec, "float32", "cpu"), "max_sequence_tokens": MAX_TOKENS,
+        "max_num_tokens": 8192,
         "default_route": "/v1/embeddings", "content_hash": "", "report": (), "has_token_types": True,
     }  # fmt: skip
     return Manifest(**(given | fields))
