@@ -21,8 +21,9 @@ DOWNLOADS_docs := 60 MB of packages
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
 
+# A process per core runs whole files, each on one thread. ARGS="-n 0 -x tests/api" runs some in one process.
 test: $(VENV)/test.stamp $(VENV)/model.stamp checkpoints
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults between them, a minute or two
 	CROWD_REQUESTS=100000 $(BIN)/python -m pytest tests/clients/test_crowd.py $(ARGS)

@@ -100,7 +100,9 @@ def test_frames_are_bounded(encoding: str) -> None:
     assert num_started <= MAX_FRAMES + 1
 
 
-@pytest.mark.parametrize(("body", "encoding"), [(gzip.compress(BODY), "gzip"), (zstd(BODY), "zstd")])
+@pytest.mark.parametrize(
+    ("body", "encoding"), [(gzip.compress(BODY), "gzip"), (zstd(BODY), "zstd")], ids=["gzip", "zstd"]
+)
 def test_what_inflates_has_a_limit_of_its_own(start: Start, body: bytes, encoding: str) -> None:
     """It costs the client little, so it may hold less than a body that comes as it is."""
     served = start(FakeEngine(), limits=Limits(max_inflated_bytes=len(BODY) - 1))
