@@ -1,4 +1,4 @@
-"""Engine directories of random weights, in memory: any shape, no checkpoint, no disk."""
+"""In-memory engine directories with random weights, for any spec."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from openbei.spec import DType, ModelSpec
 
 
 def random_engine_dir(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) -> EngineDir:
-    """Weights by their engine names, packed as a build packs them."""
+    """Random weights, packed as in a build."""
     rng = np.random.default_rng(seed)
     scheme = SCHEMES[dtype]
     tensors = {}
     for name, shape in tensor_shapes(spec).items():
-        # Variance is kept through the layers, so that tokens and texts stay far apart.
+        # Scaled to preserve variance through the layers, so that tokens and texts stay distinct.
         values = rng.standard_normal(shape).astype(np.float32)
         if name == "attention.buckets":
             tensors[name] = values
@@ -31,8 +31,15 @@ def random_engine_dir(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) 
             bias = values / 4
             tensors[name] = bias if "norm" in name else np.pad(bias, (0, padded(len(bias)) - len(bias)))
     manifest = Manifest(
-        openbei_version="0", model_name="random", source="seed", spec=spec,
-        dtype=dtype, max_sequence_tokens=spec.positions.max_positions, max_num_tokens=8192,
-        default_route="/v1/embeddings", content_hash="", report=(),
-    )  # fmt: skip
+        openbei_version="0",
+        model_name="random",
+        source="seed",
+        spec=spec,
+        dtype=dtype,
+        max_sequence_tokens=spec.positions.max_positions,
+        max_num_tokens=8192,
+        default_route="/v1/embeddings",
+        content_hash="",
+        report=(),
+    )
     return EngineDir(Path("random"), manifest, tensors)
