@@ -117,7 +117,7 @@ def test_a_route(bei: Run, checkpoint_copy: Path, tmp_path: Path) -> None:
     ("content", "what"),
     [
         ("{}".encode("utf-16"), "config.json is UTF-16, not UTF-8\nhint: save it as UTF-8"),
-        (b"\xef\xbb\xbf{}", "config.json begins with a byte order mark"),
+        (b"\xef\xbb\xbf{}", "config.json starts with a byte order mark"),
         (b'{"a": "\xe9"}', "config.json is not UTF-8, at byte 7"),
     ],
 )

@@ -12,7 +12,7 @@ from openbei import __version__
 from openbei.build.check import Matched, match_modules, match_tensors, read_checkpoint, tie
 from openbei.build.convert import plan_tensors
 from openbei.build.inspect import Inspection, inspect_checkpoint
-from openbei.build.keys import about_keys
+from openbei.build.keys import check_keys
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
 from openbei.build.tokenizer_file import ConvertedTokenizer, convert_tokenizer
@@ -57,7 +57,7 @@ def build(
         folder, deployment.max_num_tokens, deployment.route,
         converts=deployment.convert is not None, pooling=deployment.pooling,
     )  # fmt: skip
-    warnings = tuple(about_keys(folder, deployment.route))
+    warnings = tuple(check_keys(folder, deployment.route))
     spec = inspection.spec
     _check_base_model(deployment, spec)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype

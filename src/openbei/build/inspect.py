@@ -8,17 +8,23 @@ from typing import Annotated, Any
 import msgspec
 
 from openbei.batch import ScoreActivation
-from openbei.build.about import about_files, about_head, about_model, about_prompts, about_vectors
 from openbei.build.adapters import refuse_adapters
 from openbei.build.architecture import architecture_of
-from openbei.build.cross_encoder import about_predict
+from openbei.build.cross_encoder import predict_decisions
+from openbei.build.decisions import (
+    head_decisions,
+    model_decisions,
+    prompt_decisions,
+    unread_file_decisions,
+    vector_decisions,
+)
 from openbei.build.json_file import read_json, read_optional
 from openbei.build.labels import read_labels
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import SENTENCE_CONFIG, Chain, ModuleStep, read_chain
 from openbei.build.sentence_config import SentenceConfig, read_sentence_config
-from openbei.build.table import table_config
-from openbei.build.templates import Pairs, pairs_of, text_template
+from openbei.build.static_config import static_config
+from openbei.build.templates import PairFormat, pair_format, text_template
 from openbei.build.tokenizer_file import LoadedTokenizer, load_tokenizer
 from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision, PoolingChoice
 from openbei.errors import CheckpointError
@@ -79,7 +85,7 @@ class Inspection:
     prompts: Prompts
     words: Words | None
     text_template: TextTemplate | None
-    pairs: Pairs
+    pairs: PairFormat
     max_terms: int | None
     logs_twice: bool
     decisions: tuple[Decision, ...]
@@ -134,8 +140,9 @@ def inspect_checkpoint(
     chain = read_chain(folder, route, pooling)
     root = chain.root
     refuse_adapters(folder, root)
-    sentence = read_sentence_config(root) if chain.is_listed and not chain.table else SentenceConfig()
-    config = table_config(root, chain.table) if chain.table else read_json(root / "config.json", dict[str, Any])
+    static = chain.static_module
+    sentence = read_sentence_config(root) if chain.has_modules_json and not static else SentenceConfig()
+    config = static_config(root, static) if static else read_json(root / "config.json", dict[str, Any])
     config = {**config, **sentence.config}
     named = architecture_of(config)
     words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
@@ -146,29 +153,29 @@ def inspect_checkpoint(
         raise CheckpointError(
             f"{sentence.name}: transformer_task is {sentence.transformer_task!r}; {named} is built for {task!r}"
         )
-    given = read_optional(folder / SENTENCE_CONFIG, _ModelConfig) if chain.is_listed else _ModelConfig()
+    given = read_optional(folder / SENTENCE_CONFIG, _ModelConfig) if chain.has_modules_json else _ModelConfig()
     prompts = given.named_prompts(are_pooled=kind != "embedding" or chain.pools_prompts() or sentence.is_rendered)
-    tokenizer = load_tokenizer(root, config, sentence, is_plain=chain.table == "StaticEmbedding")
+    tokenizer = load_tokenizer(root, config, sentence, is_plain=static == "StaticEmbedding")
     budget, about_budget = _budget(spec, max_num_tokens)
-    length, about_length = _sequence_length(root, sentence, tokenizer, spec, budget, chain.table)
+    length, about_length = _sequence_length(root, sentence, tokenizer, spec, budget, static)
     template = text_template(root, tokenizer.settings, sentence) if kind in ("embedding", "term_weights") else None
-    pairs = pairs_of(chain, config, spec, labels, prompts, tokenizer.settings, sentence, words is not None)
-    logs_twice = isinstance(spec.head, TermHead) and chain.check_splade()
+    pairs = pair_format(chain, config, spec, labels, prompts, tokenizer.settings, sentence, words is not None)
+    logs_twice = isinstance(spec.head, TermHead) and chain.takes_log_twice()
     max_terms = given.max_active_dims if spec.task == "sparse" else None
     dimensions = given.truncate_dim if kind == "embedding" and (given.truncate_dim or 0) < spec.output_width else None
     decisions = (
         *([words.decision] if words else []),
-        *about_model(config, spec, chain, named),
+        *model_decisions(config, spec, chain, named),
         *chain.decisions,
-        *about_head(spec.head, chain, labels, words.source if words else "id2label of config.json", activation),
-        *(about_predict(folder, config, labels, pairs, activation) if kind == "sequence_labels" else ()),
-        *about_vectors(max_terms, logs_twice, dimensions, given.similarity_fn_name),
+        *head_decisions(spec.head, chain, labels, words.source if words else "id2label of config.json", activation),
+        *(predict_decisions(folder, config, labels, pairs, activation) if kind == "sequence_labels" else ()),
+        *vector_decisions(max_terms, logs_twice, dimensions, given.similarity_fn_name),
         about_length,
         *about_budget,
-        *about_prompts(prompts, spec, pairs),
+        *prompt_decisions(prompts, spec, pairs),
         *([Decision("chat template", "applied to texts", f"modality_config of {sentence.name}")] if template else []),
         *pairs.decisions,
-        *about_files(folder, chain),
+        *unread_file_decisions(folder, chain),
     )
     return Inspection(
         root, family, kind, spec, config, tuple(chain.steps(spec.hidden_size)) if kind == "embedding" else (),
@@ -195,7 +202,7 @@ def _model(
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
     """What to build, of what the architecture allows."""
     path = folder / "modules.json"
-    if chain.table:
+    if chain.static_module:
         return kinds[0]
     if chain.pooling_kind in (None, "LogitScore"):
         if kinds[0] in ("sequence_labels", "token_labels"):
@@ -231,7 +238,7 @@ def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int
         return SequenceHead(num_labels=num_labels, steps=steps)
     if kind == "embedding":
         return EmbeddingHead(poolings=chain.poolings())
-    return TokenTermHead() if chain.table else TermHead(steps=steps)
+    return TokenTermHead() if chain.static_module else TermHead(steps=steps)
 
 
 def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ...]]:
