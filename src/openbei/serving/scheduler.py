@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from openbei.batch import Engine, Output, PackedBatch, Rows, Sequence, concatenate
 from openbei.errors import EmptyInputError, EngineError, InputError, OpenbeiError, OverloadedError, UnavailableError
 from openbei.serving.metrics import Metrics
-from openbei.serving.packing import Batch, FairQueue, Place, Waiting
+from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Speed:
 
 
 @dataclass(slots=True, eq=False)
-class Request(Waiting):
+class Request(QueuedRequest):
     """A request on its way: what waits, what came back, and who waits for it."""
 
     future: "asyncio.Future[Answer]" = field(kw_only=True)
@@ -190,7 +190,7 @@ class Scheduler:
         """Top up the batch that the engine takes next."""
         with self._handover:
             self._queue.fill(self._next)
-            if self._next.places:
+            if self._next.slices:
                 self._handover.notify()
 
     def _receive(self, batch: Batch[Request], result: Rows | BaseException, started_s: float, seconds: float) -> None:
@@ -199,29 +199,29 @@ class Scheduler:
         if isinstance(result, BaseException):
             self._metrics.batch_failures.inc()
             log.error("a batch of %d tokens failed", batch.num_tokens, exc_info=result)
-            self._fail([place.request for place in batch.places], result)
+            self._fail([part.request for part in batch.slices], result)
             self._prefetch()
             return
         self._prefetch()
         self._observe(batch, seconds)
         self._last_success_s = time.monotonic()
         row = 0
-        for place in batch.places:
-            num_rows = place.num_rows
-            self._scatter(place, result[row : row + num_rows], started_s)
+        for part in batch.slices:
+            num_rows = part.num_rows
+            self._scatter(part, result[row : row + num_rows], started_s)
             row += num_rows
 
-    def _scatter(self, place: Place[Request], rows: Rows, started_s: float) -> None:
+    def _scatter(self, part: RequestSlice[Request], rows: Rows, started_s: float) -> None:
         """Give a request its rows. They come in order: a request is taken from the front, and batches run in turn."""
-        request = place.request
+        request = part.request
         if request.future.done():  # cancelled or failed, though perhaps not yet told to `_end`
             return
-        num_tokens = sum(sequence.num_tokens for sequence in place.sequences)
+        num_tokens = sum(sequence.num_tokens for sequence in part.sequences)
         request.num_tokens_left -= num_tokens
         self._num_tokens -= num_tokens
         request.started_s = min(request.started_s, started_s)
         request.parts.append(rows)
-        request.num_done += place.stop - place.start
+        request.num_done += part.stop - part.start
         if request.num_done == len(request.sequences):
             queue_s = max(request.started_s - request.arrival_s, 0)
             inference_s = time.monotonic() - request.started_s
@@ -267,11 +267,11 @@ class Scheduler:
 
     def _take(self) -> Batch[Request] | None:
         with self._handover:
-            if not self._next.places:
-                self._handover.wait_for(lambda: self._next.places or self._is_stopping)
+            if not self._next.slices:
+                self._handover.wait_for(lambda: self._next.slices or self._is_stopping)
                 self._on_loop(self._prefetch)  # after a batch `_receive` does this
             batch, self._next = self._next, Batch()
-        return batch if batch.places else None
+        return batch if batch.slices else None
 
     def _run(self, batch: Batch[Request]) -> Rows | BaseException:
         """Rows of a batch, or whatever was raised: SystemExit of a backend must not end the thread either."""

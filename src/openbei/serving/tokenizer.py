@@ -17,7 +17,7 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import InputError
 from openbei.prompts import TextTemplate
 from openbei.serving.library import Item, Library, Token, text_parts
-from openbei.serving.truncation import FIXED, Direction, Truncation, check_frame, kept, too_long
+from openbei.serving.truncation import FIXED, Direction, Truncation, check_template_length, positions_to_keep, too_long
 from openbei.tasks.tokens import TokenizedText
 
 CHARACTERS_PER_TOKEN = 250
@@ -100,7 +100,7 @@ class Tokenizer:
         template, if the model has one, takes text and prompt. The GIL is free while the library works.
         """
         if template := self._text_template:
-            frame = Frame(*template.around(prompt), adds_special_tokens=False)
+            frame = Frame(*template.prefix_and_suffix(prompt), adds_special_tokens=False)
             shown = [text.strip() for text in texts] if template.strips else texts
             return self._encode_framed(frame, shown, self._how(truncate, direction, max_tokens), param, param)
         num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
@@ -181,7 +181,7 @@ class Tokenizer:
             for special, at in ((library.opening_ids, 0), (library.closing_ids, len(ids) - len(library.closing_ids))):
                 if ids[at : at + len(special)] == special:
                     parts[at : at + len(special)] = FIXED
-            token_ids = token_ids[kept(parts, how.limit, how.direction)]
+            token_ids = token_ids[positions_to_keep(parts, how.limit, how.direction)]
         return Sequence(token_ids, len(ids))
 
     def tokenize(
@@ -228,7 +228,7 @@ class Tokenizer:
         self, frame: Frame, texts: list[str], how: Truncation, param: str, blames: str
     ) -> list[Sequence]:
         before, after, adds_special_tokens = frame
-        check_frame(blames, len(before) + len(after), "characters", self._max_characters)
+        check_template_length(blames, len(before) + len(after), "characters", self._max_characters)
         sequences = []
         read = [self._readable(text, how, f"{param}[{i}]") for i, text in enumerate(texts)]
         encodings = self._library.encodings(
@@ -238,7 +238,7 @@ class Tokenizer:
             parts = None
             if len(encoding) > how.limit:
                 parts = text_parts(encoding, len(before), len(before) + len(text))
-                check_frame(blames, int((parts == FIXED).sum()), "tokens", how.limit - 1)
+                check_template_length(blames, int((parts == FIXED).sum()), "tokens", how.limit - 1)
             positions = self._cut(encoding, how, f"{param}[{i}]", parts)
             sequences.append(self._sequence(encoding, positions))
         return sequences
@@ -280,7 +280,7 @@ class Tokenizer:
             return None
         if parts is None:
             parts = np.array([FIXED if text is None else text for text in encoding.sequence_ids], np.intp)
-        return kept(parts, how.limit, how.direction)
+        return positions_to_keep(parts, how.limit, how.direction)
 
     def _sequence(
         self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0
