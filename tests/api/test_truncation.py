@@ -59,9 +59,9 @@ def test_cut_inputs_are_counted(served: Served) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens is 0, it can be 1 to 64, what the model reads"),
-        ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens is -2, it can be"),
-        ({"truncate_prompt_tokens": 65}, "truncate_prompt_tokens is 65, it can be 1 to 64"),
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens is 0; it must be 1 to 64, what the model reads"),
+        ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens is -2; it must be"),
+        ({"truncate_prompt_tokens": 65}, "truncate_prompt_tokens is 65; it must be 1 to 64"),
         ({"truncate_prompt_tokens": 5, "truncate": False}, "truncate_prompt_tokens is 5 and truncate is false"),
         ({"truncation_side": "left", "truncation_direction": "Right"}, "truncation_side is left and"),
         ({"truncation_side": "up"}, "truncation_side: "),
@@ -97,6 +97,8 @@ def test_cohere(served: Served) -> None:
         answer = served.post("/v2/embed", texts=[LONG], max_tokens=5, truncate=truncate)
         np.testing.assert_allclose(answer["embeddings"]["float"][0], served.expected(kept), atol=1e-6)
     assert served.refused("/v2/embed", texts=[LONG], max_tokens=5, truncate="NONE")[1].startswith(
-        "texts[0] has 7 tokens, the limit is 5"
+        "texts[0] has 7 tokens; the limit is 5"
     )
-    assert served.refused("/v1/embed", texts=[LONG], max_tokens=65)[1].startswith("max_tokens is 65, it can be 1 to 64")
+    assert served.refused("/v1/embed", texts=[LONG], max_tokens=65)[1].startswith(
+        "max_tokens is 65; it must be 1 to 64"
+    )

@@ -25,7 +25,7 @@ from openbei.api.wire.ranking import ApiVersion, BilledUnits, Meta
 from openbei.api.wrong_task import require_embedding
 from openbei.batch import Vectors
 from openbei.errors import EmptyInputError, InputError
-from openbei.tasks.embed import check_dimensions, finish
+from openbei.tasks.embed import check_dimensions, to_embeddings
 
 _TEXTS = msgspec.json.Decoder(EmbedTextsRequest)
 _INPUTS = msgspec.json.Decoder(EmbedInputsRequest)
@@ -63,7 +63,7 @@ async def _vectors(
     how = how_cohere_cuts(service, request.truncate, request.max_tokens)
     sequences = await tokenize_texts(service, call, texts, how, prompt=prompt, param=param)
     dimensions = request.output_dimension or manifest.dimensions
-    return finish(await infer_dense(service, call, sequences), normalize=True, dimensions=dimensions)
+    return to_embeddings(await infer_dense(service, call, sequences), normalize=True, dimensions=dimensions)
 
 
 async def _request(content: Body) -> tuple[EmbedTextsRequest | EmbedInputsRequest, list[str], str]:

@@ -17,7 +17,7 @@ from openbei.api.wire.openai import Embedding, EmbeddingsRequest, EmbeddingsResp
 from openbei.api.wrong_task import require_embedding
 from openbei.batch import Vectors
 from openbei.errors import InputError
-from openbei.tasks.embed import check_dimensions, finish
+from openbei.tasks.embed import check_dimensions, to_embeddings
 from openbei.tasks.precision import quantize
 
 _DECODER = msgspec.json.Decoder(EmbeddingsRequest)
@@ -86,7 +86,7 @@ async def vectors_of(
     check_dimensions(dimensions, service.manifest.spec.output_width)
     sequences = await tokenize_inputs(service, call, inputs, how, prompt=prompt, param=param)
     rows = await infer_dense(service, call, sequences)
-    return finish(rows, normalize=normalize, dimensions=dimensions or service.manifest.dimensions)
+    return to_embeddings(rows, normalize=normalize, dimensions=dimensions or service.manifest.dimensions)
 
 
 def written(vectors: Vectors, encoding: EncodingFormat) -> list[list[float] | str]:

@@ -77,7 +77,7 @@ async def tokenize(
     total, most = call.total("inputs", num_inputs), service.limits.max_client_batch_size
     if total > max(most, num_inputs):
         raise InputError(
-            f"the instances have {total} texts and more together, the limit is {most}",
+            f"the instances have {total} texts and more together; the limit is {most}",
             param="instances",
             hint="send them in several requests",
         )

@@ -16,7 +16,7 @@ from openbei.api.wire.decoding import given_fields
 from openbei.api.wire.fields import How
 from openbei.api.wire.huggingface import Span, TextParameters, TextRequest, TokenParameters, TokenRequest
 from openbei.errors import InputError
-from openbei.tasks.classify import activated
+from openbei.tasks.classify import apply_activation
 from openbei.tasks.tokens import IGNORED, Entity
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ async def classify_texts(service: Service, call: Call) -> Reply:
         raise InputError(f"top_k is {top_k}, it must be at least 1", param="parameters.top_k")
     rows = await numbers(service, call, items, _HOW, raw_scores=function is not None, param="inputs")
     if function is not None:
-        rows = activated(rows, function)
+        rows = apply_activation(rows, function)
     return Reply([labelled(service, row)[:top_k] for row in rows])
 
 

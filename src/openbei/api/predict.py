@@ -14,7 +14,7 @@ from openbei.api.wrong_task import require_classifier
 from openbei.batch import Sequence, Vectors
 from openbei.errors import EmptyInputError, InputError
 from openbei.serving.tokenizer import Tokenizer
-from openbei.tasks.classify import activated, ranked
+from openbei.tasks.classify import apply_activation, sorted_by_score
 
 GRAMMAR = 'inputs is "text", ["text"], ["first of a pair", "second"], or a list of such lists'
 
@@ -59,12 +59,12 @@ async def numbers(
 
     sequences = await tokenize(service, call, work, num_inputs=len(items), num_characters=num_characters)
     logits = await infer_dense(service, call, sequences)
-    return activated(logits, "none" if raw_scores else service.manifest.activation)
+    return apply_activation(logits, "none" if raw_scores else service.manifest.activation)
 
 
 def labelled(service: Service, row: Vectors) -> list[Label]:
     """The labels of one text, the highest number first."""
-    return [Label(label, number) for label, number in ranked(service.manifest.labels, row)]
+    return [Label(label, number) for label, number in sorted_by_score(service.manifest.labels, row)]
 
 
 def _items(inputs: str | list[str | list[str]]) -> tuple[list[Item], bool]:

@@ -19,7 +19,7 @@ async def shortened(
     if not max_tokens:
         return texts
     if max_tokens < 0:
-        raise InputError(f"{field} is {max_tokens}, it can be 0 (no limit) or more", param=field)
+        raise InputError(f"{field} is {max_tokens}; it must be 0 (no limit) or more", param=field)
     call.check_deadline()
     return await off_loop(
         call, lambda: [service.tokenizer.cut_text(text, max_tokens) for text in texts], sum(map(len, texts))
