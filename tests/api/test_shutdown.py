@@ -97,7 +97,9 @@ def process(request: pytest.FixtureRequest, tokenizer_path: Path, tmp_path: Path
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
         try:
             one = Process(started, 0, tmp_path / "gate")
-            ready = re.search(r"ready on http://127\.0\.0\.1:(\d+) \(fake on cpu, float32\)", one.await_line("ready on"))
+            ready = re.search(
+                r"ready on http://127\.0\.0\.1:(\d+) \(fake on cpu, float32\)", one.await_line("ready on")
+            )
             assert ready
             yield replace(one, port=int(ready[1]))
         finally:
