@@ -25,7 +25,7 @@ from openbei.families import find_family
 from openbei.shapes import num_parameters
 from openbei.spec import DType, EmbeddingHead, ModelSpec
 from tests.checkpoint import build_engine, write_chain, write_json
-from tests.families.parity import error, transformers_judge
+from tests.families.parity import relative_error, transformers_model
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_direction
 
@@ -107,10 +107,12 @@ def judge(checkpoint: Path, threads: int) -> tuple[float, float]:
     dtypes: tuple[DType, ...] = ("float32", "bfloat16")
     for dtype in dtypes:
         ours[dtype] = states_of(load_engine(build_engine(checkpoint, checkpoint / dtype, dtype=dtype), threads=threads))
-        peer = transformers_judge(checkpoint, dtype=dtype)
+        peer = transformers_model(checkpoint, dtype=dtype)
         theirs[dtype] = np.concatenate([peer(ids.tolist()) for ids in judged_ids()])
     truth = theirs["float32"]
-    return worst_direction(ours["float32"], truth), error(ours["bfloat16"], truth) / error(theirs["bfloat16"], truth)
+    return worst_direction(ours["float32"], truth), relative_error(ours["bfloat16"], truth) / relative_error(
+        theirs["bfloat16"], truth
+    )
 
 
 def measure(setting: Setting, shape: Shape) -> Measured:

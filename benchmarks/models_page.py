@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from openbei.families import ARCHITECTURES, FAMILIES, find_family
+from openbei.families import FAMILIES, HEADS_BY_SUFFIX, find_family
 
 from .shapes import Shape
 
@@ -43,7 +43,7 @@ def cells(one: Measured) -> tuple[str, ...]:
     """One row."""
     shape = one.shape
     family, _ = find_family(shape.architecture)
-    kinds = {kind for ends in ARCHITECTURES.values() for kind in ends} & set(family.HEADS)
+    kinds = {kind for ends in HEADS_BY_SUFFIX.values() for kind in ends} & set(family.HEADS)
     layers = f", {shape.changes['num_hidden_layers']} of {shape.of_layers} layers" if shape.of_layers else ""
     ratios = [one.ratios.get(f"{who} bf16") for who in ("transformers", "OpenVINO")]
     return (

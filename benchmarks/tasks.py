@@ -13,7 +13,7 @@ from openbei.batch import Engine, Output, PackedBatch, Sequence
 from openbei.embedder import BATCHES_AT_ONCE, batches
 from openbei.engine_dir import EngineDir
 from openbei.serving.tokenizer import Tokenizer
-from openbei.tasks.classify import activated
+from openbei.tasks.classify import apply_activation
 from openbei.tasks.sparse import terms
 from openbei.tasks.tokens import entities
 from tests.checkpoint import build_engine
@@ -63,7 +63,7 @@ def rerank(setting: Setting, texts: list[str]) -> dict[str, Work]:
     pairs = [("how does one write a loop", text) for text in texts]
 
     def score() -> None:
-        take = lambda _, rows: activated(rows, "softmax")  # noqa: E731
+        take = lambda _, rows: apply_activation(rows, "softmax")  # noqa: E731
         run_all(engine, tokenizer.encode_pairs(pairs), "pooled", take)
 
     model = CrossEncoder(str(checkpoint), device="cpu", max_length=512)

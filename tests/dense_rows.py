@@ -1,4 +1,4 @@
-"""Term weights as an array with a column for each word of the vocabulary."""
+"""Conversion of sparse term weights to dense arrays."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from openbei.batch import SparseVectors, Vectors
 
 
 def dense_rows(sparse: SparseVectors) -> Vectors:
-    """float32 [rows, width]."""
+    """Dense term weights, float32 [rows, vocab_size]."""
     dense = np.zeros((len(sparse), sparse.width), np.float32)
     dense[np.repeat(np.arange(len(sparse)), np.diff(sparse.cu_terms)), sparse.indices] = sparse.values
     return dense

@@ -1,4 +1,4 @@
-"""A double for the disk: it writes down what a writer asks of it, in order, and fails where a test wants it to."""
+"""A fake disk that records file operations in order, and fails selected ones."""
 
 import errno
 import io
@@ -19,11 +19,10 @@ from openbei.errors import OpenbeiError
 
 
 class FaultyDisk:
-    """What a folder is asked from now on: write, copy, fsync, rename, exchange, mkdtemp, chmod, and remove, which never
-    fails.
+    """Records write, copy, fsync, rename, exchange, mkdtemp, chmod, and remove, which never fails.
 
-    Calls whose number is in `failing` raise `error`. Names in `calls` are relative to the folder, and of temporary ones
-    only the suffix is kept: "rename partial engine".
+    Calls whose number is in `failing` raise `error`. Names in `calls` are relative to the folder; temporary names are
+    replaced by their suffix, as in "rename partial engine".
     """
 
     def __init__(
@@ -37,75 +36,75 @@ class FaultyDisk:
         self.calls: list[str] = []
         self.has_failed = False
         self._folder, self._failing, self._error = folder, failing, error or OSError(errno.EIO, "it failed")
-        monkeypatch.setattr(Path, "open", self._opening(Path.open))
-        monkeypatch.setattr(Path, "rename", self._watched("rename", Path.rename))
-        monkeypatch.setattr(atomic_folder, "exchange", self._watched("exchange", atomic_folder.exchange))
-        monkeypatch.setattr(Path, "chmod", self._watched("chmod", Path.chmod))
-        monkeypatch.setattr(shutil, "copyfile", self._watched("copy", shutil.copyfile, named=1))
-        monkeypatch.setattr(shutil, "rmtree", self._removing(shutil.rmtree))
-        monkeypatch.setattr(tempfile, "mkdtemp", self._making(tempfile.mkdtemp))
-        monkeypatch.setattr(os, "fsync", self._syncing)  # and nothing is synced: that takes long
+        monkeypatch.setattr(Path, "open", self._wrap_open(Path.open))
+        monkeypatch.setattr(Path, "rename", self._wrap("rename", Path.rename))
+        monkeypatch.setattr(atomic_folder, "exchange", self._wrap("exchange", atomic_folder.exchange))
+        monkeypatch.setattr(Path, "chmod", self._wrap("chmod", Path.chmod))
+        monkeypatch.setattr(shutil, "copyfile", self._wrap("copy", shutil.copyfile, first_path=1))
+        monkeypatch.setattr(shutil, "rmtree", self._wrap_rmtree(shutil.rmtree))
+        monkeypatch.setattr(tempfile, "mkdtemp", self._wrap_mkdtemp(tempfile.mkdtemp))
+        monkeypatch.setattr(os, "fsync", self._fsync)  # a real fsync is slow
 
     @property
     def steps(self) -> list[str]:
-        """The calls, with a run of the same ones as one."""
+        """The calls without consecutive duplicates."""
         return [call for i, call in enumerate(self.calls) if not i or call != self.calls[i - 1]]
 
-    def ask(self, what: str, *paths: Path) -> None:
-        """Writes a call down, and fails if its turn has come."""
+    def record(self, call: str, *paths: Path) -> None:
+        """Record a call, and raise if it is to fail."""
         names = (re.sub(r"\.[^/]*\.(partial|old)\b", r"\1", os.path.relpath(path, self._folder)) for path in paths)
-        self.calls.append(" ".join([what, *names]))
+        self.calls.append(" ".join([call, *names]))
         if len(self.calls) - 1 in self._failing:
             self.has_failed = True
             raise self._error
 
-    def _watched(self, what: str, real: Callable[..., Any], named: int = 0) -> Callable[..., Any]:
-        def call(*given: Any, **options: Any) -> Any:
-            self.ask(what, *(Path(path) for path in given[named:] if isinstance(path, Path)))
-            return real(*given, **options)
+    def _wrap(self, name: str, real: Callable[..., Any], first_path: int = 0) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.record(name, *(Path(path) for path in arguments[first_path:] if isinstance(path, Path)))
+            return real(*arguments, **options)
 
         return call
 
-    def _opening(self, real: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_open(self, real: Callable[..., Any]) -> Callable[..., Any]:
         disk = self
 
         class File(io.FileIO):
             def write(self, data: Any) -> int:
-                disk.ask("write", Path(str(self.name)))
+                disk.record("write", Path(str(self.name)))
                 return super().write(data)
 
-        def call(path: Path, mode: str = "r", *given: Any, **options: Any) -> Any:
-            return io.BufferedWriter(File(str(path), "w")) if mode == "wb" else real(path, mode, *given, **options)
+        def call(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+            return io.BufferedWriter(File(str(path), "w")) if mode == "wb" else real(path, mode, *arguments, **options)
 
         return call
 
-    def _removing(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: Path, *given: Any, **options: Any) -> None:
+    def _wrap_rmtree(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Path, *arguments: Any, **options: Any) -> None:
             if path.exists():
                 self.calls.append("remove " + path.suffix[1:])
-            real(path, *given, **options)
+            real(path, *arguments, **options)
 
         return call
 
-    def _making(self, real: Callable[..., str]) -> Callable[..., str]:
+    def _wrap_mkdtemp(self, real: Callable[..., str]) -> Callable[..., str]:
         def call(*, suffix: str, **options: Any) -> str:
-            self.ask("mkdtemp", self._folder / f".new{suffix}")
+            self.record("mkdtemp", self._folder / f".new{suffix}")
             return real(suffix=suffix, **options)
 
         return call
 
-    def _syncing(self, descriptor: int) -> None:
-        self.ask("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+    def _fsync(self, descriptor: int) -> None:
+        self.record("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")))
 
 
 def each_fault(
-    folder: Path, write: Callable[[], object], error: BaseException, *, for_good: bool = False
+    folder: Path, write: Callable[[], object], error: BaseException, *, persistent: bool = False
 ) -> Iterator[BaseException]:
-    """What `write` raises while one call after the other fails, or all from it on, until none is left to fail."""
+    """Yield the exception of `write` for each failing call; if `persistent`, all later calls fail, too."""
     for number in itertools.count():
         caught: BaseException | None = None
         with pytest.MonkeyPatch.context() as patch:
-            failing = range(number, sys.maxsize if for_good else number + 1)
+            failing = range(number, sys.maxsize if persistent else number + 1)
             disk = FaultyDisk(patch, folder, failing=failing, error=error)
             try:
                 write()
@@ -113,6 +112,6 @@ def each_fault(
                 caught = raised
         if not disk.has_failed:
             break
-        assert caught, f"a fault was passed over: {disk.calls}"
+        assert caught, f"an error was ignored: {disk.calls}"
         yield caught
     assert number > 10

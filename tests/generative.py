@@ -1,4 +1,4 @@
-"""Small generative rerankers with seeded weights, as published: yes and no are tokens, templates show pairs."""
+"""Small generative rerankers with seeded weights, whose vocabulary has the tokens "yes" and "no"."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ SIZES = {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 10
 
 
 def train_word_tokenizer(folder: Path) -> Path:
-    """A byte-level BPE tokenizer of prose without special tokens around a text, which has yes and no as tokens."""
+    """Train a byte-level BPE tokenizer that adds no special tokens and has the tokens "yes" and "no"."""
     from tokenizers import ByteLevelBPETokenizer
 
     tokenizer = ByteLevelBPETokenizer()
@@ -24,14 +24,14 @@ def train_word_tokenizer(folder: Path) -> Path:
 
 
 def save_generative(folder: Path, tokenizer_json: Path, family: str = "Qwen3", **config: Any) -> Path:
-    """A …ForCausalLM as transformers saves it."""
+    """Save a …ForCausalLM model of transformers."""
     return save_model(folder, tokenizer_json, f"{family}ForCausalLM", **SIZES, **config)
 
 
 def save_cross_encoder(
     folder: Path, checkpoint: Path, chat_template: str | None = None, modules: dict[str, int] | None = None
 ) -> Path:
-    """The same as sentence-transformers' CrossEncoder saves it, with LogitScore; `modules` are its token ids."""
+    """Save the model as a CrossEncoder with LogitScore; `modules` are the arguments of LogitScore, token ids."""
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder.modules import LogitScore
 
@@ -45,8 +45,8 @@ def save_cross_encoder(
 
 
 def chat_template(template: ScoreTemplate) -> str:
-    """A Jinja template that shows a pair as a score template does; the system message is the instruction."""
-    text = template.prefix + "{document}" + template.suffix + "\n"  # Jinja drops the last one
+    """A Jinja template equivalent to a score template; the system message is the instruction."""
+    text = template.prefix + "{document}" + template.suffix + "\n"  # Jinja drops the trailing newline
     for role, name in {"system": "instruction", "query": "query", "document": "document"}.items():
         message = f"messages | selectattr('role', 'eq', '{role}') | map(attribute='content') | first"
         default = f" | default('{template.instruction}')" if role == "system" else ""

@@ -1,4 +1,4 @@
-"""Real prose for tests: what Python's own help says, cut into texts of any length."""
+"""English texts of any length for tests, from Python's help topics."""
 
 import itertools
 import random
@@ -8,7 +8,7 @@ WORDS = " ".join(topics[name] for name in sorted(topics)).split()
 
 
 def texts(count: int, *, longest: int, seed: int = 0) -> list[str]:
-    """`count` texts of 1 to `longest` words, short ones more often; the first has one, the last has `longest`."""
+    """`count` texts with log-uniform lengths in words; the first has one word, the last has `longest`."""
     pick = random.Random(seed)
     lengths = [1, *(int(longest ** pick.random()) for _ in range(count - 2)), longest][:count]
     starts = (pick.randrange(len(WORDS) - longest) for _ in itertools.count())

@@ -1,4 +1,4 @@
-"""Engine directories of random weights, in memory: any shape, no checkpoint, no disk."""
+"""In-memory engine directories with random weights, for any spec."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from openbei.spec import DType, ModelSpec
 
 
 def random_engine_dir(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) -> EngineDir:
-    """Weights by their engine names, stored as a build stores them."""
+    """Random weights, stored as in a build."""
     rng = np.random.default_rng(seed)
     numbers = {name: _random(name, shape, rng) for name, shape in tensor_shapes(spec).items()}
     if absorbs(spec):
@@ -25,15 +25,23 @@ def random_engine_dir(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) 
     for name, stored in storage.items():
         tensors |= stored.store(name, numbers[name])
     manifest = Manifest(
-        openbei_version="0", model_name="random", source="seed", spec=spec, target="cpu",
-        storage=storage, max_sequence_tokens=spec.positions.max_positions, max_num_tokens=8192,
-        default_route="/v1/embeddings", content_hash="", report=(),
-    )  # fmt: skip
+        openbei_version="0",
+        model_name="random",
+        source="seed",
+        spec=spec,
+        target="cpu",
+        storage=storage,
+        max_sequence_tokens=spec.positions.max_positions,
+        max_num_tokens=8192,
+        default_route="/v1/embeddings",
+        content_hash="",
+        report=(),
+    )
     return EngineDir(Path("random"), manifest, tensors)
 
 
 def _random(name: str, shape: Shape, rng: np.random.Generator) -> Floats:
-    """Variance is kept through the layers, so that tokens and texts stay far apart."""
+    """Scaled to preserve variance through the layers, so that tokens and texts stay distinct."""
     values = rng.standard_normal(shape).astype(np.float32)
     if name == "attention.buckets" or (name.startswith("embeddings.") and len(shape) == 2):
         return values

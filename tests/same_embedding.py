@@ -1,7 +1,7 @@
-"""The one definition of "the same embedding": the worst cosine, plain and without the set's mean, and ratio of lengths.
+"""How tests compare embeddings: the worst cosine, with and without the mean subtracted, and the ratio of lengths.
 
-Models put all texts into a narrow cone, so that plain cosines are high whatever is wrong. Without the mean they tell.
-No cosine sees an error of scale.
+Embeddings of one model lie in a narrow cone, so cosines are high even for wrong results; subtracting the mean exposes
+them. A cosine cannot detect an error of scale, so lengths are compared as well.
 """
 
 import numpy as np
@@ -10,46 +10,46 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-def worst_cosine(ours: Floats, judge: Floats) -> float:
-    """The lowest cosine of a row [n, D] with the judge's, or less where lengths differ: 1 % counts as 0.999."""
-    return float(np.min([worst_direction(ours, judge), 1 - (1 - worst_ratio(ours, judge)) / 10]))
+def worst_cosine(found: Floats, expected: Floats) -> float:
+    """The lowest cosine of two corresponding rows [n, D], reduced if lengths differ: by 0.001 for each percent."""
+    return float(np.min([worst_direction(found, expected), 1 - (1 - worst_ratio(found, expected)) / 10]))
 
 
-def worst_direction(ours: Floats, judge: Floats) -> float:
-    """The lowest cosine of a row with the judge's; from three rows on also around the judge's mean row."""
-    cosines = [worst_plain_cosine(ours, judge)]
-    if len(ours) > 2:
-        cosines.append(worst_centred_cosine(ours, judge))
-    return float(np.min(cosines))  # NaN stays NaN, which is no agreement
+def worst_direction(found: Floats, expected: Floats) -> float:
+    """The lowest cosine of two corresponding rows; of three or more rows, also with the mean subtracted."""
+    cosines = [worst_plain_cosine(found, expected)]
+    if len(found) > 2:
+        cosines.append(worst_centred_cosine(found, expected))
+    return float(np.min(cosines))  # unlike min(), propagates NaN, which fails comparisons
 
 
-def worst_ratio(ours: Floats, judge: Floats) -> float:
-    """The ratio of the lengths of a row and the judge's, the smaller to the larger, where they differ most."""
-    a, b = (np.linalg.norm(np.asarray(rows, np.float64), axis=1) for rows in (ours, judge))
+def worst_ratio(found: Floats, expected: Floats) -> float:
+    """The lowest ratio of the lengths of two corresponding rows, shorter to longer."""
+    a, b = (np.linalg.norm(np.asarray(rows, np.float64), axis=1) for rows in (found, expected))
     return float((np.minimum(a, b) / np.maximum(a, b)).min())
 
 
-def worst_plain_cosine(ours: Floats, judge: Floats) -> float:
-    """The lowest cosine of a row [n, D] with the judge's."""
-    assert ours.shape == judge.shape
-    assert len(ours)
-    assert np.isfinite(ours).all()
-    return lowest_cosine(unit(ours), unit(judge))
+def worst_plain_cosine(found: Floats, expected: Floats) -> float:
+    """The lowest cosine of two corresponding rows [n, D]."""
+    assert found.shape == expected.shape
+    assert len(found)
+    assert np.isfinite(found).all()
+    return lowest_cosine(unit(found), unit(expected))
 
 
-def worst_centred_cosine(ours: Floats, judge: Floats) -> float:
-    """The same of rows of length one, after the mean of the judge's is subtracted from both."""
-    a, b = unit(ours), unit(judge)
+def worst_centred_cosine(found: Floats, expected: Floats) -> float:
+    """The lowest cosine of two corresponding rows, normalized and with the mean of `expected` subtracted."""
+    a, b = unit(found), unit(expected)
     mean = b.mean(axis=0)
     return lowest_cosine(unit(a - mean), unit(b - mean))
 
 
 def unit(rows: Floats) -> Floats:
-    """Rows of length one, in float64."""
+    """Normalized rows, in float64."""
     rows = np.asarray(rows, np.float64)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def lowest_cosine(a: Floats, b: Floats) -> float:
-    """Of rows of length one."""
+    """The lowest cosine of two corresponding normalized rows."""
     return float((a * b).sum(axis=1).min())

@@ -1,4 +1,4 @@
-"""Chains of sentence-transformers' modules behind a small BERT, saved and judged by sentence-transformers itself."""
+"""Chains of sentence-transformers modules after a small BERT, saved and evaluated by sentence-transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ TEXTS = [*texts(14, longest=150), "a", "of the same length as another", "or of t
 
 
 def transformer(checkpoint: Path) -> Any:
-    """The checkpoint's Transformer."""
+    """A Transformer module that loads the checkpoint."""
     from sentence_transformers.sentence_transformer.modules import Transformer
 
     return Transformer(str(checkpoint), max_seq_length=128)
 
 
-def lively(module: Any, seed: int = 0) -> Any:
-    """A module with seeded weights of enough variance that texts differ, norms and biases included."""
+def randomize(module: Any, seed: int = 0) -> Any:
+    """Give a module seeded weights, norms and biases, with enough variance to make texts differ."""
     import torch
 
     torch.manual_seed(seed)
@@ -34,7 +34,7 @@ def lively(module: Any, seed: int = 0) -> Any:
 
 
 def save(folder: Path, modules: list[Any], **options: Any) -> Any:
-    """Save a SentenceTransformer of the modules; returns it as it is loaded again."""
+    """Save a SentenceTransformer with the modules, and load it again."""
     from sentence_transformers import SentenceTransformer
 
     SentenceTransformer(modules=modules, device="cpu", **options).save_pretrained(str(folder), create_model_card=False)
@@ -44,11 +44,11 @@ def save(folder: Path, modules: list[Any], **options: Any) -> Any:
 def embed(
     engine_dir: EngineDir, given: list[str], *, backend: str = "native", prompt_name: str | None = None
 ) -> Vectors:
-    """What this engine makes of texts."""
+    """Embeddings of texts by the engine, float32 [n, D]."""
     engine = load_engine(engine_dir, backend=backend)
     return Embedder.open(engine_dir, engine, prompt_name=prompt_name).embed(given)
 
 
-def judged(model: Any, given: list[str], **how: Any) -> Vectors:
-    """What sentence-transformers makes of them, one by one: without padding."""
+def encode_each(model: Any, given: list[str], **how: Any) -> Vectors:
+    """Embeddings by sentence-transformers, one text at a time to avoid padding, float32 [n, D]."""
     return np.asarray(model.encode(given, batch_size=1, **how), np.float32)

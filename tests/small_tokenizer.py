@@ -1,4 +1,4 @@
-"""A tokenizer of a thousand words, `w0` to `w999`: one token each, between [CLS] (2) and [SEP] (3)."""
+"""A tokenizer with a token for each of the words `w0` to `w999`, which adds [CLS] (2) and [SEP] (3)."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ UNK, CLS, SEP = 1, 2, 3
 
 
 def words(first: int, count: int) -> str:
-    """`count` words from number `first` on."""
+    """`count` consecutive words from `w{first}`."""
     return " ".join(f"w{(first + i) % 1000}" for i in range(count))
 
 
 def ids(first: int, count: int) -> list[int]:
-    """What that text is tokenized to."""
+    """The token ids of `words(first, count)`."""
     return [CLS, *(NUM_SPECIAL + (first + i) % 1000 for i in range(count)), SEP]
 
 
 def write_tokenizer(path: Path) -> Path:
-    """Write the file. Like those on the Hub it asks for truncation and padding, which must not reach a server."""
+    """Write the tokenizer.json. Like those on the Hub it enables truncation and padding, which a server must ignore."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocab = {word: i for i, word in enumerate([*specials, *(f"w{i}" for i in range(1000))])}
     tokenizer = tokenizers.Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))

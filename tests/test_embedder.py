@@ -107,11 +107,11 @@ def test_prompts_and_truncation(engine: CountingEngine, tmp_path: Path) -> None:
     assert embedder.num_truncated == 1
 
 
-def test_a_model_for_something_else(tiny_engine_dir: EngineDir, engine: CountingEngine) -> None:
+def test_refuses_another_task(tiny_engine_dir: EngineDir, engine: CountingEngine) -> None:
     manifest = tiny_engine_dir.manifest
     spec = msgspec.structs.replace(manifest.spec, head=TokenHead(num_labels=2))
     other = replace(tiny_engine_dir, manifest=msgspec.structs.replace(manifest, spec=spec))
     with pytest.raises(WrongTaskError, match="tiny-bert is for the task token classifier, not for embeddings"):
         Embedder.open(other, engine)
-    with pytest.raises(InputError, match="prompt_name is 'q', the prompts are: this model has none"):
+    with pytest.raises(InputError, match="prompt_name is 'q'; the model's prompts are: none"):
         Embedder.open(tiny_engine_dir, engine, prompt_name="q")

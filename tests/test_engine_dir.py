@@ -47,10 +47,19 @@ SPEC = ModelSpec(
 
 def manifest(**changes: object) -> Manifest:
     fields: dict[str, Any] = {
-        "openbei_version": "0", "model_name": "m", "source": "LOCAL m", "spec": SPEC,
-        "normalize": True, "target": "cpu", "storage": {}, "max_sequence_tokens": 8, "max_num_tokens": 80,
-        "default_route": "/v1/embeddings", "content_hash": "a-b", "report": (),
-    }  # fmt: skip
+        "openbei_version": "0",
+        "model_name": "m",
+        "source": "LOCAL m",
+        "spec": SPEC,
+        "normalize": True,
+        "target": "cpu",
+        "storage": {},
+        "max_sequence_tokens": 8,
+        "max_num_tokens": 80,
+        "default_route": "/v1/embeddings",
+        "content_hash": "a-b",
+        "report": (),
+    }
     return Manifest(**fields | changes)
 
 

@@ -78,7 +78,7 @@ def test_an_earlier_one_outlasts_a_disk_that_fails_for_good(tmp_path: Path) -> N
     """It may not get its name back, but it is not removed."""
     path = tmp_path / "place/engine"
     write(path, model_name="earlier")
-    for _ in each_fault(path.parent, lambda: write(path), OSError(errno.EIO, "it failed"), for_good=True):
+    for _ in each_fault(path.parent, lambda: write(path), OSError(errno.EIO, "it failed"), persistent=True):
         found = [open_engine_dir(entry.parent).manifest.model_name for entry in path.parent.glob("*/engine.json")]
         assert "earlier" in found
         shutil.rmtree(path.parent)
@@ -97,7 +97,7 @@ from openbei import atomic_folder
 from tests.test_engine_dir import manifest, numbers, write_engine_dir
 kill = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
 if {when!r} != "write":
-    atomic_folder.rename_synced = atomic_folder.sync_folder = kill
+    atomic_folder.rename_and_sync = atomic_folder.sync_folder = kill
 if {when!r} == "rename":
     atomic_folder.exchange = lambda one, other: False
 load = kill if {when!r} == "write" else None
@@ -112,7 +112,7 @@ write_engine_dir(Path({str(tmp_path / "engine")!r}), manifest(), numbers(load), 
 
 
 def test_what_a_living_build_writes_is_left(tmp_path: Path) -> None:
-    with atomic_folder.new_folder(tmp_path / "engine") as partial:
+    with atomic_folder.temporary_folder(tmp_path / "engine") as partial:
         write(tmp_path / "engine")
         assert partial.exists()
     assert [entry.name for entry in tmp_path.iterdir()] == ["engine"]

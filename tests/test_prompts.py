@@ -1,4 +1,4 @@
-"""Prompts by name and by Cohere's input type; the texts that rerankers with a template read."""
+"""Prompts by name and by Cohere's input type, and score templates of rerankers."""
 
 import pytest
 from hypothesis import given, settings
@@ -31,9 +31,9 @@ def test_by_name() -> None:
     assert Prompts(default="gone").find(None) == ""
 
 
-@pytest.mark.parametrize(("prompts", "known"), [(PROMPTS, "query, passage, none"), (Prompts(), "this model has none")])
+@pytest.mark.parametrize(("prompts", "known"), [(PROMPTS, "query, passage, none"), (Prompts(), "none")])
 def test_unknown_name(prompts: Prompts, known: str) -> None:
-    with pytest.raises(InputError, match=f"prompt_name is 'other', the prompts are: {known}") as caught:
+    with pytest.raises(InputError, match=f"prompt_name is 'other'; the model's prompts are: {known}") as caught:
         prompts.find("other")
     assert caught.value.param == "prompt_name"
 
@@ -43,7 +43,7 @@ def test_unknown_name(prompts: Prompts, known: str) -> None:
     [
         ("search_query", "query: "),
         ("search_document", "passage: "),
-        ("clustering", "passage: "),  # the default's: the model has none of its own
+        ("clustering", "passage: "),  # the model has none for it, so the default
         (None, "passage: "),
     ],
 )
@@ -51,21 +51,21 @@ def test_by_input_type(input_type: str | None, expected: str) -> None:
     assert PROMPTS.for_input_type(input_type) == expected
 
 
-def test_most_usual_name_wins() -> None:
+def test_most_common_name_wins() -> None:
     prompts = Prompts(by_name={"passage": "second", "document": "first"})
     assert prompts.for_input_type("search_document") == "first"
     assert Prompts().for_input_type("search_query") == ""
 
 
 def test_unknown_input_type() -> None:
-    with pytest.raises(InputError, match="input_type is 'query', it can be search_query, ") as caught:
+    with pytest.raises(InputError, match="input_type is 'query'; it must be search_query, ") as caught:
         PROMPTS.for_input_type("query")
     assert caught.value.param == "input_type"
 
 
 @pytest.mark.parametrize("instruction", [None, "Find {query} in {doc}"])
 def test_qwen3(instruction: str | None) -> None:
-    shown = QWEN3_RERANKER.before("a {query} of {0} {}", instruction) + "the document" + QWEN3_RERANKER.suffix
+    shown = QWEN3_RERANKER.render_prefix("a {query} of {0} {}", instruction) + "the document" + QWEN3_RERANKER.suffix
     default = "Given a web search query, retrieve relevant passages that answer the query"
     head, tail = QWEN3.split("{query}")
     expected = head.replace("{instruction}", instruction or default) + "a {query} of {0} {}"
@@ -73,24 +73,24 @@ def test_qwen3(instruction: str | None) -> None:
 
 
 def test_mxbai() -> None:
-    shown = MXBAI_RERANK_V2.before("a query") + "the document" + MXBAI_RERANK_V2.suffix
+    shown = MXBAI_RERANK_V2.render_prefix("a query") + "the document" + MXBAI_RERANK_V2.suffix
     assert shown == MXBAI.format(query="a query", doc="the document")
-    told = MXBAI_RERANK_V2.before("a query", "Be strict")
-    assert "<|im_start|>user\ninstruction: Be strict \nquery: a query \ndocument: " in told
+    instructed = MXBAI_RERANK_V2.render_prefix("a query", "Be strict")
+    assert "<|im_start|>user\ninstruction: Be strict \nquery: a query \ndocument: " in instructed
 
 
 def test_nvidia() -> None:
-    shown = NVIDIA_RERANK.before("a query") + "the document" + NVIDIA_RERANK.suffix
+    shown = NVIDIA_RERANK.render_prefix("a query") + "the document" + NVIDIA_RERANK.suffix
     assert shown == "question:a query \n \n passage:the document"
     assert (NVIDIA_RERANK.is_instructed, QWEN3_RERANKER.is_instructed) == (False, True)
 
 
 @settings(deadline=None)
 @given(query=st.text("{}queryinstructon \\1", max_size=30), instruction=st.text("{}queryinstructon \\1", max_size=30))
-def test_braces_and_backslashes_mean_nothing(query: str, instruction: str) -> None:
+def test_braces_and_backslashes_are_literal(query: str, instruction: str) -> None:
     template = ScoreTemplate(prefix="A[{instruction}]B{query}C", suffix="", positive=0, plain_prefix="AB{query}C")
     line = f"[{instruction}]" if instruction else ""
-    assert template.before(query, instruction) == f"A{line}B{query}C"
+    assert template.render_prefix(query, instruction) == f"A{line}B{query}C"
 
 
 def test_positive_labels_are_yes_and_one() -> None:

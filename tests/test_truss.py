@@ -1,4 +1,4 @@
-"""The keys of a config.yaml against truss itself: the file that it writes in its verbose form, and its JSON schema."""
+"""The keys of a config.yaml against truss: its verbose output, and its JSON schema."""
 
 import json
 import os
@@ -45,7 +45,7 @@ trt_llm:
   version_overrides: {bei_bert_version: null, bei_version: null}
 weights: []
 """
-"""What truss writes in its verbose form, one line of each kind."""
+"""A config in truss's verbose form."""
 
 SECTIONS = {
     "": "",
@@ -54,11 +54,11 @@ SECTIONS = {
     "trt_llm.build.checkpoint_repository.": "CheckpointRepository",
     "trt_llm.runtime.": "TrussTRTLLMRuntimeConfiguration",
 }
-"""Prefix of ours → its definition in truss's schema."""
+"""Prefix of dotted paths → definition in truss's schema."""
 
 
 def test_the_verbose_form(tmp_path: Path) -> None:
-    """Each key without effect is in the report, with its reason."""
+    """The report has every key without effect, with a reason."""
     (tmp_path / "config.yaml").write_text(VERBOSE)
     assert load_config(tmp_path / "config.yaml").base_model == "encoder_bert"
     (tmp_path / "config.yaml").write_text(VERBOSE.replace("bis_llm: null", "bis_llm: {engine: any}"))
@@ -69,7 +69,7 @@ def test_the_verbose_form(tmp_path: Path) -> None:
 
 
 def schema() -> dict[str, Any]:
-    """Truss's own: of the installed package, or of the file that OPENBEI_TRUSS_SCHEMA names."""
+    """Truss's JSON schema, from OPENBEI_TRUSS_SCHEMA or the installed package."""
     spec = find_spec("truss")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     path = Path(os.environ.get("OPENBEI_TRUSS_SCHEMA") or Path(*folders[:1]) / "config.schema.json")
@@ -78,35 +78,35 @@ def schema() -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
-def ours(section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
+def paths_of_fields(section: type[Section] = Config, prefix: str = "") -> Iterator[str]:
     for field in msgspec.structs.fields(section):
         yield prefix + field.name
         if isinstance(field.type, type) and issubclass(field.type, Section):
-            yield from ours(field.type, f"{prefix}{field.name}.")
+            yield from paths_of_fields(field.type, f"{prefix}{field.name}.")
 
 
 def test_every_key_of_truss_is_known() -> None:
-    """It is read, without effect for a reason, or refused."""
-    read = schema()
-    known = {*ours(), *WITHOUT_EFFECT, *REFUSED}
+    """As read, without effect, or refused."""
+    root = schema()
+    known = {*paths_of_fields(), *WITHOUT_EFFECT, *REFUSED}
     for prefix, name in SECTIONS.items():
-        keys = (read["$defs"][name] if name else read)["properties"]
+        keys = (root["$defs"][name] if name else root)["properties"]
         assert sorted(prefix + key for key in keys if prefix + key not in known) == []
 
 
 def test_enums_of_truss_are_known(tmp_path: Path) -> None:
-    """A value of truss's is never an unknown one here: where it is refused there is a reason."""
-    read = schema()["$defs"]
+    """A value in truss's schema is accepted, or refused for a specific reason."""
+    definitions = schema()["$defs"]
     config = yaml.safe_load(VERBOSE)
     for key, name in (("quantization_type", "TrussTRTLLMQuantizationType"), ("base_model", "TrussTRTLLMModel")):
-        for value in read[name]["enum"]:
+        for value in definitions[name]["enum"]:
             config["trt_llm"]["build"] = {**yaml.safe_load(VERBOSE)["trt_llm"]["build"], key: value}
             (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
             try:
                 load_config(tmp_path / "config.yaml")
             except Exception as error:
                 assert "must be one of" not in str(error), (key, value)  # noqa: PT017
-    for value in read["CheckpointSource"]["enum"]:
+    for value in definitions["CheckpointSource"]["enum"]:
         config = yaml.safe_load(VERBOSE)
         config["trt_llm"]["build"]["checkpoint_repository"]["source"] = value
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))

@@ -1,4 +1,4 @@
-"""Tokenizers trained on prose: WordPiece as BERT's, byte-level BPE as RoBERTa's, Unigram as XLM-R's and DeBERTa's."""
+"""Trained tokenizers: WordPiece like BERT's, byte-level BPE like RoBERTa's, Unigram like XLM-R's and DeBERTa's."""
 
 from pathlib import Path
 
@@ -26,11 +26,11 @@ MANY_SCRIPTS = [
     "a",
     " ",
 ]
-"""Texts that offsets go wrong on."""
+"""Texts with difficult character offsets."""
 
 
 def train(kind: str, path: Path) -> Path:
-    """Train and write a tokenizer.json of a kind."""
+    """Train a tokenizer and write its tokenizer.json."""
     if kind == "wordpiece":
         return train_tokenizer(path.parent, WORDS[:20_000])
     if kind == "unigram of DeBERTa":
@@ -41,7 +41,7 @@ def train(kind: str, path: Path) -> Path:
 
 
 def special_tokens(kind: str) -> dict[str, str]:
-    """What transformers must be told of a tokenizer.json of a kind."""
+    """The special tokens to pass to transformers' tokenizer."""
     return BERT if kind in ("wordpiece", "unigram of DeBERTa") else ROBERTA
 
 

@@ -1,7 +1,7 @@
-"""Folders that are there whole or not at all: filled beside their place under a name of their own, then put there.
+"""Atomic creation and replacement of folders: a folder is filled under a temporary name, then renamed.
 
-What stands there is replaced by an exchange of names (renameat2, Linux). Where the kernel or file system has none, what
-stands there is renamed away first: for a moment nothing is there, and a process killed then leaves `.{name}.….old`.
+An existing folder is replaced by an atomic exchange (renameat2, Linux). Where that is not supported, it is renamed
+first: for a moment the path does not exist, and a process killed then leaves the old folder as `.{name}.….old`.
 """
 
 import contextlib
@@ -16,13 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
-_NOT_OFFERED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+_NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path`, removed at the end if it is still there. What killed processes left goes first."""
-    _remove_left(path, "partial")
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder next to `path`, removed at the end unless it was renamed.
+
+    Also removes the temporary folders of killed processes.
+    """
+    _remove_abandoned(path, "partial")
     partial, lock = _locked_folder(path)
     try:
         yield partial
@@ -33,10 +36,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def put_in_place(partial: Path, path: Path) -> None:
-    """Give a folder the name `path` and sync that; what has it gets it back if that fails, and is removed otherwise."""
+def replace_folder(partial: Path, path: Path) -> None:
+    """Rename a folder to `path`, replacing an existing folder, and sync the parent. Rolled back on failure."""
     if not path.exists():
-        rename_synced(partial, path)
+        rename_and_sync(partial, path)
     elif exchange(partial, path):
         try:
             sync_folder(path.parent)
@@ -46,24 +49,24 @@ def put_in_place(partial: Path, path: Path) -> None:
         shutil.rmtree(partial)
     else:
         _rename_over(partial, path)
-    _remove_left(path, "old")
+    _remove_abandoned(path, "old")
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange the names of two folders at once; False where that is not offered. Raises OSError."""
+    """Exchange two folders atomically; False if that is not supported. Raises OSError."""
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
     if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
     number = ctypes.get_errno()
-    if number in _NOT_OFFERED:
+    if number in _NOT_SUPPORTED:
         return False
     raise OSError(number, os.strerror(number), str(other))
 
 
 def sync_files(folder: Path) -> None:
-    """Write the files that lie in a folder to disk, and its own entries."""
+    """fsync the files in a folder, and the folder."""
     for path in folder.iterdir():
         if path.is_file():
             _sync(path)
@@ -71,12 +74,12 @@ def sync_files(folder: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Write a folder's own entries to disk."""
+    """fsync a folder, which makes its entries durable."""
     _sync(path)
 
 
-def rename_synced(partial: Path, path: Path) -> None:
-    """Give a folder the name `path`, which no file has, and sync that; undone if it fails. Raises OSError."""
+def rename_and_sync(partial: Path, path: Path) -> None:
+    """Rename a folder to `path`, which must not exist, and sync the parent. Rolled back on failure. Raises OSError."""
     partial.rename(path)
     try:
         sync_folder(path.parent)
@@ -99,7 +102,7 @@ def _rename_over(partial: Path, path: Path) -> None:
         _try_lock(lock)
         old = _set_aside(path)
         try:
-            rename_synced(partial, path)
+            rename_and_sync(partial, path)
         except BaseException:
             old.rename(path)
             raise
@@ -118,10 +121,10 @@ def _set_aside(path: Path) -> Path:
 
 
 def _locked_folder(path: Path) -> tuple[Path, int]:
-    """A new folder, and the descriptor that tells others, as long as it is open, that a process works on it."""
+    """A new folder, and an open descriptor whose lock marks the folder as in use."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-        with contextlib.suppress(FileNotFoundError):  # taken for one that was left, before it was locked
+        with contextlib.suppress(FileNotFoundError):  # another process removed it as abandoned before it was locked
             lock = os.open(folder, os.O_RDONLY)
             _try_lock(lock)
             if folder.exists():
@@ -130,7 +133,7 @@ def _locked_folder(path: Path) -> tuple[Path, int]:
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Lock a folder; False where another process has locked it, or the file system knows no locks."""
+    """Lock a folder; False if another process holds the lock, or locks are not supported."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -138,8 +141,8 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _remove_left(path: Path, suffix: str) -> None:
-    """Remove the folders for `path` that no living process has locked."""
+def _remove_abandoned(path: Path, suffix: str) -> None:
+    """Remove the temporary folders for `path` that no process has locked."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.{suffix}")
     for folder in [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)]:
         with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""Configuration: a Truss config.yaml or a model's name -> Deployment, and the process environment -> Environment.
+"""Configuration: a Truss config.yaml or a model's name -> Deployment; the process environment -> Environment.
 
-Every default is in this file, and nothing else reads environment variables; `openbei.variables` has their names.
+Only this file reads environment variables; `openbei.variables` has their names.
 """
 
 import re
@@ -18,21 +18,21 @@ from openbei.truss import CheckpointRepository, Config, Route, read_config
 from openbei.yaml_file import read_yaml
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
-"""By base_model; a model without a config is an `encoder` if it is causal."""
+"""By base_model. Without a config, a causal model is an `encoder`, and any other an `encoder_bert`."""
 DEFAULT_DTYPE: DType = "bfloat16"
 _T = TypeVar("_T")
 
 Conversion = Literal["lm-head"]
-"""What a build can make of a checkpoint first: of a generative reranker a classifier, by the rows of its lm_head."""
+"""Conversions before a build. lm-head: a generative reranker to a classifier, by the rows of its lm_head."""
 
 PoolingChoice = Literal["cls", "mean", "last-token", "splade"]
-"""How to pool a checkpoint without modules.json, in TEI's words."""
+"""The pooling of a checkpoint without modules.json, with TEI's names."""
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of the build report: what was decided about a subject, and why.
+    """One line of the build report: a decision about a subject, and the reason.
 
-    A warning tells what a checkpoint says and nothing follows.
+    A warning is about something in the checkpoint that is not honoured.
     """
 
     subject: str
@@ -42,11 +42,11 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a build and a server need to know of a config, every default applied.
+    """A config with all defaults applied.
 
-    `base_model` is what the config says that the model is; None where there is no config, and then `max_num_tokens`
-    None is the default for what it is. `route` is the route of a Router to build; None for its default. `pooling` is
-    that of a checkpoint without modules.json. `needs_key` says that the config has API keys, which are not kept here.
+    Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`.
+    `route` is the Router's route to build, None for its default. `pooling` is for a checkpoint without modules.json.
+    `needs_key` says that the config sets API keys, which are not stored here.
     """
 
     model_name: str
@@ -69,25 +69,25 @@ def load_config(path: Path) -> Deployment:
 
 
 def load_variables(path: Path) -> dict[str, str]:
-    """The environment variables of a config.yaml that count when it is served, secrets included. Raises ConfigError."""
+    """The environment variables of a config.yaml that `bei serve` reads, including secrets. Raises ConfigError."""
     config, _ = read_config(read_yaml(path))
     return {name: value for name, value in _variables(config).items() if names.is_honoured_when_serving(name)}
 
 
 def with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
-    """The deployment with the dtype that the process's environment asks for, if it does."""
+    """Override the deployment's dtype by that of the environment, if there is one."""
     if dtype is None:
         return deployment
-    told = Decision("dtype", dtype, "the environment variable DTYPE")
-    notes = tuple(told if note.subject == "dtype" else note for note in deployment.notes)
+    override = Decision("dtype", dtype, "the environment variable DTYPE")
+    notes = tuple(override if note.subject == "dtype" else note for note in deployment.notes)
     return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
 
 
 def deployment_for_model(model: str) -> Deployment:
-    """The deployment of a local folder, or else a Hub id, with a config's defaults. Raises ConfigError."""
+    """The deployment of a local folder or a Hub id, with default settings. Raises ConfigError."""
     is_folder = model != "" and Path(model).expanduser().is_dir()
     if not is_folder and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", model):
-        raise ConfigError(f"{model!r} is neither a folder nor the id of a model", hint="such as owner/name")
+        raise ConfigError(f"{model!r} is neither a folder nor a Hub id", hint="Hub ids have the form owner/name")
     repository = {"source": "LOCAL" if is_folder else "HF", "repo": model}
     build = {"base_model": "encoder_bert", "checkpoint_repository": repository}
     as_bert = _deployment({"trt_llm": {"build": build}}, Path())
@@ -96,7 +96,7 @@ def deployment_for_model(model: str) -> Deployment:
 
 
 def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
-    config, idle = read_config(raw)
+    config, without_effect = read_config(raw)
     build, repository = config.trt_llm.build, config.trt_llm.build.checkpoint_repository
     base_model = _check_base_model(config)
     if repository.source == "LOCAL":
@@ -104,7 +104,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         repository = msgspec.structs.replace(repository, repo=str(path))
     name = Path(repository.repo).name if repository.source == "LOCAL" else repository.repo
     variables = _variables(config)
-    dtype_variable = _chosen(variables, "dtype")
+    dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
     dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
@@ -126,15 +126,15 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         example_input=config.model_metadata.get("example_model_input"),
         notes=(
             *notes,
-            *(Decision(path, "no effect", reason) for path, reason in idle.items()),
-            *_about_variables(variables),
+            *(Decision(path, "no effect", reason) for path, reason in without_effect.items()),
+            *_variable_notes(variables),
         ),
     )
 
 
 def _printable(model_name: str | None) -> str | None:
     if model_name and not model_name.isprintable():
-        raise ConfigError(f"model_name is {model_name[:200]!r}; it must not have control characters")
+        raise ConfigError(f"model_name is {model_name[:200]!r}; it must not contain control characters")
     return model_name
 
 
@@ -145,65 +145,65 @@ def _check_base_model(config: Config) -> str:
     if stack != "v1":
         raise ConfigError(
             f"trt_llm.inference_stack is {stack!r}; only 'v1' serves embeddings",
-            hint="'v2' is the stack of text generation" if stack == "v2" else None,
+            hint="'v2' is for text generation" if stack == "v2" else None,
         )
     if base_model is None:
         raise ConfigError(f"trt_llm.build.base_model is missing: {allowed}", hint="for BERT models: encoder_bert")
     if base_model not in DEFAULT_MAX_NUM_TOKENS:
         raise ConfigError(
             f"trt_llm.build.base_model is {base_model!r}; it must be {allowed}",
-            hint="'decoder' generates text; openbei serves embedding models" if base_model == "decoder" else None,
+            hint="'decoder' is for text generation" if base_model == "decoder" else None,
         )
     if quantization != "no_quant":
-        reason = "encoder_bert takes no quantization" if base_model == "encoder_bert" else "not implemented yet"
+        reason = "encoder_bert does not support quantization" if base_model == "encoder_bert" else "not implemented yet"
         raise ConfigError(f"trt_llm.build.quantization_type is {quantization!r}: {reason}", hint="use no_quant")
     return base_model
 
 
 def _variables(config: Config) -> dict[str, str]:
-    """A config's environment variables as a process would have them. Raises ConfigError for a secret that is none."""
+    """A config's environment variables as strings. Raises ConfigError for a secret that is empty or not a string."""
     for name, value in config.environment_variables.items():
         if name in names.SECRETS and not (isinstance(value, str) and value.strip(" ,")):
-            what = "is empty" if isinstance(value, str) else "is a number or a switch; YAML changes how those look"
-            raise ConfigError(f"environment_variables.{name} {what}", hint="put the secret in quotes, or remove it")
+            problem = "is empty" if isinstance(value, str) else "is not a string, so YAML may have changed it"
+            raise ConfigError(f"environment_variables.{name} {problem}", hint="quote the secret, or remove it")
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in config.environment_variables.items()
     }
 
 
-def _chosen(variables: Mapping[str, _T], subject: str) -> tuple[str, _T] | None:
-    """Name and value of the variable that decides a subject of the build."""
+def _find_variable(variables: Mapping[str, _T], subject: str) -> tuple[str, _T] | None:
+    """Name and value of the variable for a setting of the build."""
     return next(((name, variables[name]) for name in names.BUILD[subject] if name in variables), None)
 
 
 def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # noqa: ANN401
-    """One of a literal's values, or None."""
-    found = _chosen(variables, subject)
+    """The value of a setting of the build, one of the Literal `kind`, or None if unset. Raises ConfigError."""
+    found = _find_variable(variables, subject)
     if found is None or found[1] in get_args(kind):
         return found and found[1]
-    raise ConfigError(f"environment_variables.{found[0]} is {found[1]!r}; it can be {' or '.join(get_args(kind))}")
+    raise ConfigError(f"environment_variables.{found[0]} is {found[1]!r}; it must be {' or '.join(get_args(kind))}")
 
 
 def _route(config: Config) -> str | None:
-    if (found := _chosen(config.environment_variables, "route")) is None:
+    if (found := _find_variable(config.environment_variables, "route")) is None:
         return None
     name, value = found
     if isinstance(value, str) and value:
         return value
-    raise ConfigError(f"environment_variables.{name} is {value!r}; it is the name of a Router's route")
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be the name of a Router's route")
 
 
-def _about_variables(variables: Mapping[str, str]) -> list[Decision]:
-    """What becomes of the variables that do not decide the build. No value of a secret is in it."""
+def _variable_notes(variables: Mapping[str, str]) -> list[Decision]:
+    """The effects of variables that are not settings of the build, without their values."""
     for name, value in variables.items():
-        names.refuse(name, value, "environment_variables.")
-    told = {name: names.about(name) for name in variables}
-    return [Decision(f"environment_variables.{name}", *about) for name, about in told.items() if about]
+        names.check_supported(name, value, "environment_variables.")
+    effects = {name: names.effect_of(name) for name in variables}
+    return [Decision(f"environment_variables.{name}", *effect) for name, effect in effects.items() if effect]
 
 
 class Secret(str):
-    """A string that does not show itself in a repr, so in no log."""
+    """A string whose repr does not show it, to keep it out of logs."""
 
     __slots__ = ()
 
@@ -211,18 +211,18 @@ class Secret(str):
         return "Secret()"
 
 
-class Given(NamedTuple):
-    """What a variable says; `name` tells where it is, too."""
+class Variable(NamedTuple):
+    """A variable that is set; `source` is its name with where it is set, for messages."""
 
+    source: str
     name: str
-    variable: str
     value: str
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Every environment variable that openbei honours; None where unset. An empty variable is an unset one.
+    """All environment variables that openbei reads; None if unset or empty.
 
-    `options` are those of `bei serve`, by the option, in the variable's words; keys and passwords are not among them.
+    `options` has the variables for options of `bei serve`, by option, except keys and passwords.
     """
 
     device: DeviceChoice | None
@@ -241,70 +241,70 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     api_keys: tuple[Secret, ...]
     config_api_keys: tuple[Secret, ...]
     ssl_keyfile_password: Secret | None
-    options: dict[str, Given]
+    options: dict[str, Variable]
 
     @classmethod
-    def read(cls, variables: Mapping[str, str], of_config: Mapping[str, str] | None = None) -> "Environment":
-        """Parse a process environment. What `load_variables` gives of a config counts where the process says nothing.
+    def read(cls, variables: Mapping[str, str], config_variables: Mapping[str, str] | None = None) -> "Environment":
+        """Parse a process environment. `config_variables`, from `load_variables`, apply if the process has none.
 
         Raises ConfigError, naming the variable.
         """
-        own, both = _Layers({}, variables), _Layers(of_config or {}, variables)
+        process = _VariableLookup({}, variables)
+        both = _VariableLookup(config_variables or {}, variables)
         for name in names.REFUSED:
             if value := variables.get(name, "").strip():
-                names.refuse(name, value, "the environment variable ")
-        caches = own.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        hf_home = own.get(_path, "HF_HOME") or caches / "huggingface"
+                names.check_supported(name, value, "the environment variable ")
+        caches = process.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        hf_home = process.get(_path, "HF_HOME") or caches / "huggingface"
         return cls(
             device=both.get(_one_of(DeviceChoice), "OPENBEI_DEVICE"),
             isa=both.get(str, "OPENBEI_ISA"),
             threads=both.get(_count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
-            dtype=own.get(_one_of(DType), *names.BUILD["dtype"]),
-            pooling=own.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
-            convert=own.get(_one_of(Conversion), "OPENBEI_CONVERT"),
-            route=own.get(str, "OPENBEI_ROUTE"),
-            cache=own.get(_path, "OPENBEI_CACHE") or caches / "openbei",
-            hf_endpoint=own.get(_url, "HF_ENDPOINT"),
+            dtype=process.get(_one_of(DType), *names.BUILD["dtype"]),
+            pooling=process.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
+            convert=process.get(_one_of(Conversion), "OPENBEI_CONVERT"),
+            route=process.get(str, "OPENBEI_ROUTE"),
+            cache=process.get(_path, "OPENBEI_CACHE") or caches / "openbei",
+            hf_endpoint=process.get(_url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
-            is_offline=own.get(_switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
-            hf_cache=own.get(_path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
+            is_offline=process.get(_switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
+            hf_cache=process.get(_path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
             api_keys=_keys("the environment variable ", variables),
-            config_api_keys=_keys("environment_variables.", of_config or {}),
+            config_api_keys=_keys("environment_variables.", config_variables or {}),
             ssl_keyfile_password=both.get(Secret, names.KEYFILE_PASSWORD),
             options={
-                option: given
-                for option, known in names.OPTIONS.items()
-                if option != "--api-key" and (given := both.find(*known))
+                option: variable
+                for option, aliases in names.OPTIONS.items()
+                if option != "--api-key" and (variable := both.find(*aliases))
             },
         )
 
 
-class _Layers:
-    """Variables of a process over those of a config."""
+class _VariableLookup:
+    """Lookup of variables in the process, then in a config."""
 
-    def __init__(self, of_config: Mapping[str, str], of_process: Mapping[str, str]) -> None:
-        self._layers = (
-            ("the environment variable ", {n: v for n, v in of_process.items() if names.counts(n, v.strip())}),
-            ("environment_variables.", of_config),
-        )
+    def __init__(self, config_variables: Mapping[str, str], process_variables: Mapping[str, str]) -> None:
+        intended = {name: value for name, value in process_variables.items() if names.is_intended(name, value.strip())}
+        self._sources = (("the environment variable ", intended), ("environment_variables.", config_variables))
 
-    def find(self, *known: str) -> Given | None:
-        """The first of the names that says something, in the first layer that has one."""
-        for where, variables in self._layers:
-            for name in known:
-                if (value := variables.get(name, "")).strip():  # a prompt ends in a space
-                    return Given(where + name, name, value if name.endswith("DEFAULT_PROMPT") else value.strip())
+    def find(self, *aliases: str) -> Variable | None:
+        """The first alias that is set, in the process before the config."""
+        for prefix, variables in self._sources:
+            for name in aliases:
+                if (value := variables.get(name, "")).strip():
+                    is_prompt = name.endswith("DEFAULT_PROMPT")  # prompts usually end in a space
+                    return Variable(prefix + name, name, value if is_prompt else value.strip())
         return None
 
-    def get(self, parse: Callable[[str], _T], *known: str) -> _T | None:
-        """The same, parsed. Raises ConfigError, without the value if it is a secret."""
-        if (given := self.find(*known)) is None:
+    def get(self, parse: Callable[[str], _T], *aliases: str) -> _T | None:
+        """The parsed value of the first alias that is set. Raises ConfigError; `parse` never fails for secrets."""
+        if (variable := self.find(*aliases)) is None:
             return None
         try:
-            return parse(given.value)
+            return parse(variable.value)
         except ValueError as error:
-            raise ConfigError(f"{given.name} is {given.value!r}; it must be {error}") from error
+            raise ConfigError(f"{variable.source} is {variable.value!r}; it must be {error}") from error
 
 
 def _one_of(kind: Any) -> Callable[[str], Any]:  # noqa: ANN401
@@ -320,13 +320,13 @@ def _path(value: str) -> Path:
     return Path(value).expanduser()
 
 
-def _keys(where: str, variables: Mapping[str, str]) -> tuple[Secret, ...]:
-    """All keys of all variables that hold some, which are separated by commas."""
+def _keys(prefix: str, variables: Mapping[str, str]) -> tuple[Secret, ...]:
+    """The API keys in all variables, separated by commas. Raises ConfigError; `prefix` precedes the name."""
     keys: list[Secret] = []
     for name in names.API_KEYS:
         parts = [part.strip() for part in variables.get(name, "").split(",")]
         if parts != [""] and not any(parts):
-            raise ConfigError(f"{where}{name} is {variables[name]!r}; it must be keys, separated by commas")
+            raise ConfigError(f"{prefix}{name} is {variables[name]!r}; it must be keys, separated by commas")
         keys += (Secret(part) for part in parts if part)
     return tuple(keys)
 

@@ -14,7 +14,7 @@ from openbei.batch import Engine, PackedBatch, Sequence, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import WrongTaskError
 from openbei.serving.tokenizer import Tokenizer
-from openbei.tasks.embed import check_dimensions, finish
+from openbei.tasks.embed import check_dimensions, to_embeddings
 
 BATCHES_AT_ONCE = 4
 """Nobody waits for a single batch here, so it holds as much as so many of a server's."""
@@ -116,7 +116,7 @@ class Embedder:
                 self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
                 self.num_tokens += sum(sequence.num_tokens for sequence in sequences)
                 vectors = self._run(sequences, progress)
-                yield finish(vectors, normalize=self._normalize, dimensions=dimensions or self._dimensions)
+                yield to_embeddings(vectors, normalize=self._normalize, dimensions=dimensions or self._dimensions)
 
     def _run(self, sequences: list[Sequence], progress: Progress | None) -> Vectors:
         vectors = np.empty((len(sequences), self._width), np.float32)

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from openbei.atomic_folder import new_folder, put_in_place, sync_folder
+from openbei.atomic_folder import replace_folder, sync_folder, temporary_folder
 from openbei.batch import ScoreActivation
 from openbei.config import Decision
 from openbei.device import Device
@@ -210,7 +210,7 @@ def write_engine_dir(
         path.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(path.parent).free) < needed:
             raise OSError(errno.ENOSPC, f"{free} bytes are free")
-        with new_folder(path) as partial:
+        with temporary_folder(path) as partial:
             with _synced(partial / WEIGHTS) as write_to:
                 for done in write_tensors(write_to, tensors):
                     progress(done, needed)
@@ -220,7 +220,7 @@ def write_engine_dir(
                 write_to.write(_sealed(manifest, partial))
             partial.chmod(0o755)  # mkdtemp's 0700 would hide it from a server that runs as another user
             sync_folder(partial)
-            put_in_place(partial, path)
+            replace_folder(partial, path)
 
 
 def _sealed(manifest: Manifest, folder: Path) -> bytes:

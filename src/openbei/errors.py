@@ -1,20 +1,21 @@
-"""Every exception that openbei raises on purpose.
+"""All exceptions that openbei raises.
 
     OpenbeiError
-    ├── ConfigError           config.yaml: unknown key, wrong type, value out of range
+    ├── ConfigError           config.yaml or environment: unknown key, wrong type, value out of range
     ├── CheckpointError       the checkpoint folder: missing file, missing or extra tensor, unknown architecture
-    │   └── DownloadError     a checkpoint could not be brought here
-    ├── EngineDirError        an engine directory: absent, truncated, altered, of another version
-    ├── BackendError          this machine cannot run it: no compiled module, instruction set not offered
-    ├── InputError            what a client sent cannot be answered
-    │   ├── EmptyInputError   a list without texts
-    │   └── WrongTaskError    the model is not one for what was asked
-    ├── EngineError           a batch failed inside the engine
-    ├── OverloadedError       the queue is full; knows when to come back
-    ├── DeadlineError         the client's own time limit passed
+    │   └── DownloadError     the checkpoint could not be downloaded
+    ├── EngineDirError        the engine directory: missing, truncated, modified, another version
+    ├── BackendError          not supported on this machine: no compiled module, unavailable instruction set
+    ├── InputError            invalid request
+    │   ├── EmptyInputError   an empty list of texts
+    │   └── WrongTaskError    the model does not support the task
+    ├── EngineError           a batch failed in the engine
+    ├── OverloadedError       the queue is full; has the time to retry after
+    ├── DeadlineError         the request's deadline has passed
     └── UnavailableError      shutting down, or not started yet
 
-A message says what, the value, and the limit; `hint` says what to do. HTTP codes are the business of `openbei.api`.
+A message has what is wrong, the value, and the limit; `hint` says what to do. `openbei.api` maps errors to HTTP status
+codes.
 """
 
 import collections.abc
@@ -22,7 +23,7 @@ import difflib
 
 
 class OpenbeiError(Exception):
-    """Root of the tree. `str()` gives the message, and the hint on a line of its own."""
+    """Base class. `str()` is the message, followed by the hint on its own line."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -34,34 +35,34 @@ class OpenbeiError(Exception):
 
 
 def did_you_mean(word: str, known: collections.abc.Iterable[str]) -> str | None:
-    """A hint for a word that is almost a known one, or None; `a.b.c` is compared by its last part."""
+    """A hint if a word resembles a known one, else None. Dotted names are compared by their last part."""
     last = {name.rpartition(".")[2].lower(): name for name in known}
     close = difflib.get_close_matches(word.rpartition(".")[2].lower(), last, 1, cutoff=0.8)
     return f"did you mean {last[close[0]]}?" if close else None
 
 
 class ConfigError(OpenbeiError):
-    """A config.yaml that cannot be a deployment."""
+    """An invalid config.yaml or environment variable."""
 
 
 class CheckpointError(OpenbeiError):
-    """A checkpoint folder that cannot be built."""
+    """A checkpoint that cannot be built."""
 
 
 class DownloadError(CheckpointError):
-    """A checkpoint that could not be brought to this machine."""
+    """A checkpoint that could not be downloaded."""
 
 
 class EngineDirError(OpenbeiError):
-    """An engine directory that cannot be trusted or read."""
+    """An engine directory that cannot be read or is corrupt."""
 
 
 class BackendError(OpenbeiError):
-    """A backend or instruction set that this machine does not offer."""
+    """A backend or instruction set that is not available on this machine."""
 
 
 class InputError(OpenbeiError):
-    """Input that cannot be answered; `param` names the request's field."""
+    """An invalid request; `param` is the invalid field."""
 
     def __init__(self, message: str, *, param: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -69,15 +70,15 @@ class InputError(OpenbeiError):
 
 
 class EmptyInputError(InputError):
-    """A request with nothing in it."""
+    """A request without texts."""
 
 
 class WrongTaskError(InputError):
-    """A task that the served model does not do."""
+    """A task that the served model does not support."""
 
 
 class EngineError(OpenbeiError):
-    """A batch failed in the engine; its requests may be retried."""
+    """A batch failed in the engine; its requests can be retried."""
 
 
 class OverloadedError(OpenbeiError):
@@ -89,7 +90,7 @@ class OverloadedError(OpenbeiError):
 
 
 class DeadlineError(OpenbeiError):
-    """The time that the client gave a request is over."""
+    """The request's deadline has passed."""
 
 
 class UnavailableError(OpenbeiError):

@@ -1,4 +1,4 @@
-"""float32 rows as JSON text: by the compiled module, or slower without it."""
+"""Encoding of float32 rows as JSON, by the compiled module if there is one."""
 
 from collections.abc import Callable
 
@@ -9,16 +9,16 @@ from openbei.batch import Vectors
 
 
 def numpy_json_row(row: Vectors) -> bytes:
-    """What `json_row` is where nothing is compiled."""
+    """`json_row` without the compiled module."""
     if not np.isfinite(row).all():
         raise ValueError("a number is not finite")
     return msgspec.json.encode(row.tolist())
 
 
 json_row: Callable[[Vectors], bytes]
-"""float32 [n], contiguous, to a JSON array. Each number reads back as exactly the same float32.
+"""A contiguous float32 [n] as a JSON array. Each number parses back to the same float32.
 
-Raises ValueError for a number that is not finite, which JSON cannot say.
+Raises ValueError for a number that is not finite, which JSON cannot represent.
 """
 try:
     from openbei._native import json_row

@@ -1,4 +1,4 @@
-"""Panics of libraries written in Rust: to Python they are no Exception, and nothing that catches errors sees them."""
+"""Rust panics as exceptions: PyO3's PanicException is not an Exception, so ordinary handlers do not catch it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from openbei.errors import OpenbeiError
 
 @contextlib.contextmanager
 def panics_as(kind: type[OpenbeiError], what: str) -> Iterator[None]:
-    """Make a panic an error of a kind, whose message begins with `what`; also a decorator. All else passes."""
+    """Convert a panic to an error of the given class, whose message starts with `what`. Also a decorator."""
     try:
         yield
     except BaseException as error:

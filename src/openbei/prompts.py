@@ -1,6 +1,6 @@
-"""What is put around a text before the model reads it: prompts of embedding models, score templates of rerankers.
+"""Prompts and chat templates of embedding models, and score templates of rerankers.
 
-Both are data of the engine directory's manifest; applying them is string work, done before the tokenizer.
+All are data in the engine directory's manifest, and are applied to strings before tokenization.
 """
 
 import re
@@ -16,7 +16,7 @@ INPUT_TYPES = {
     "classification": ("classification", "Classification"),
     "clustering": ("clustering", "Clustering"),
 }
-"""Cohere's `input_type` -> the prompt names that mean it, the most usual first."""
+"""Cohere's `input_type` -> equivalent prompt names, the most common first."""
 
 PURPOSES = {
     **INPUT_TYPES,
@@ -28,13 +28,13 @@ PURPOSES = {
     "text-matching": ("STS", "similarity", "sts"),
     "separation": INPUT_TYPES["clustering"],
 }
-"""The same for Jina's `task` and others' `input_type`."""
+"""Jina's `task`, or another API's `input_type` -> equivalent prompt names, the most common first."""
 
 
 class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`prompts` and `default_prompt_name` of config_sentence_transformers.json: what goes in front of a text.
+    """`prompts` and `default_prompt_name` of config_sentence_transformers.json.
 
-    `are_pooled` says whether tokens of a prompt count for the embedding as others do.
+    `are_pooled` says whether the tokens of a prompt are included in pooling.
     """
 
     by_name: dict[str, str] = {}
@@ -42,20 +42,23 @@ class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     are_pooled: bool = True
 
     def find(self, name: str | None) -> str:
-        """The prompt of a name; of the default's without one; "" where there is none. Raises InputError."""
+        """The prompt `name`, or the default prompt for None, which may be "". Raises InputError."""
         if name is None:
             return self.by_name.get(self.default, "") if self.default else ""
         if name not in self.by_name:
-            known = ", ".join(self.by_name) or "this model has none"
-            raise InputError(f"prompt_name is {name!r}, the prompts are: {known}", param="prompt_name")
+            known = ", ".join(self.by_name) or "none"
+            raise InputError(f"prompt_name is {name!r}; the model's prompts are: {known}", param="prompt_name")
         return self.by_name[name]
 
     def for_input_type(self, input_type: str | None) -> str:
-        """The prompt for Cohere's `input_type`; a model that has none for it gets its default. Raises InputError."""
+        """The prompt for Cohere's `input_type`, or else the default prompt. Raises InputError."""
         return self._for(INPUT_TYPES, input_type, "input_type")
 
     def for_purpose(self, purpose: str | None, param: str) -> str:
-        """The same for Jina's `task` and others' `input_type`, whose name `param` is; a prompt of that name is it."""
+        """The prompt for Jina's `task` or another API's `input_type`, or else the default prompt. Raises InputError.
+
+        A prompt with the name `purpose` takes precedence. `param` is the request's field.
+        """
         if purpose in self.by_name and purpose in PURPOSES:
             return self.find(purpose)
         return self._for(PURPOSES, purpose, param)
@@ -64,19 +67,20 @@ class Prompts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if purpose is None:
             return self.find(None)
         if purpose not in names:
-            raise InputError(f"{param} is {purpose!r}, it can be {', '.join(names)}", param=param)
+            raise InputError(f"{param} is {purpose!r}; it must be {', '.join(names)}", param=param)
         return self.find(next((name for name in names[purpose] if name in self.by_name), None))
 
 
 def fill(text: str, parts: Mapping[str, str]) -> str:
-    """A template's text with its places filled, all at once: braces in `parts` mean nothing."""
+    """Replace the placeholders of a template. Braces in `parts` are literal."""
     return re.sub(r"\{(prompt|query|instruction)\}", lambda match: parts.get(match[1], match[0]), text)
 
 
 class TextTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an embedding model's chat template puts around a text: `before` and `after` without a prompt, or with one.
+    """An embedding model's chat template as text before and after the input, without and with a prompt.
 
-    `before_prompted` holds `{prompt}`. Texts and prompts are stripped first if `strips`. No special tokens are added.
+    `before_prompted` contains `{prompt}`. If `strips`, texts and prompts are stripped first. No special tokens are
+    added.
     """
 
     before: str
@@ -85,19 +89,19 @@ class TextTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_prompted: str
     strips: bool = False
 
-    def around(self, prompt: str) -> tuple[str, str]:
-        """What stands before and after a text; "" is no prompt."""
+    def prefix_and_suffix(self, prompt: str) -> tuple[str, str]:
+        """The text before and after an input; "" is no prompt."""
         if not prompt:
             return self.before, self.after
         return fill(self.before_prompted, {"prompt": prompt.strip() if self.strips else prompt}), self.after_prompted
 
 
 class ScoreTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a reranker wants query and document to be shown; of two labels `positive` is the one that means yes.
+    """A reranker's prompt for a query and a document; `positive` is the index of the label for relevant documents.
 
-    `prefix` holds `{query}` and `{instruction}` and ends where the document begins; `suffix` follows the document.
-    `instruction` is the default one; without any, `plain_prefix` stands there instead if there is one. Texts are
-    stripped first if `strips`. Special tokens are put around the whole if `adds_special_tokens`.
+    The document is between `prefix`, which contains `{query}` and `{instruction}`, and `suffix`. `instruction` is the
+    default; if it is empty, `plain_prefix` replaces `prefix`. If `strips`, texts are stripped first. If
+    `adds_special_tokens`, the tokenizer adds special tokens around the prompt.
     """
 
     prefix: str
@@ -108,8 +112,8 @@ class ScoreTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strips: bool = False
     adds_special_tokens: bool = True
 
-    def before(self, query: str, instruction: str | None = None) -> str:
-        """What stands before the document. Braces in query and instruction mean nothing."""
+    def render_prefix(self, query: str, instruction: str | None = None) -> str:
+        """The prompt up to the document. Braces in the query and instruction are literal."""
         instruction = self.instruction if instruction is None else instruction
         prefix = self.prefix if instruction or self.plain_prefix is None else self.plain_prefix
         parts = {"query": query, "instruction": instruction}
@@ -117,7 +121,7 @@ class ScoreTemplate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def is_instructed(self) -> bool:
-        """Whether an instruction has a place in it."""
+        """Whether the prompt has a placeholder for an instruction."""
         return "{instruction}" in self.prefix
 
 
@@ -129,7 +133,7 @@ QWEN3_RERANKER = ScoreTemplate(
     positive=1,
     instruction="Given a web search query, retrieve relevant passages that answer the query",
 )
-"""Of the model card of Qwen/Qwen3-Reranker-0.6B."""
+"""From the model card of Qwen/Qwen3-Reranker-0.6B."""
 
 _MXBAI_SYSTEM = (
     "<|endoftext|><|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.\n"
@@ -143,16 +147,16 @@ MXBAI_RERANK_V2 = ScoreTemplate(
     "judgment (0 for not relevant, 1 for relevant).\nRelevance:<|im_end|>\n<|im_start|>assistant\n",
     positive=1,
 )
-"""Of the model card of mixedbread-ai/mxbai-rerank-base-v2."""
+"""From the model card of mixedbread-ai/mxbai-rerank-base-v2."""
 
 SCORE_TEMPLATES: dict[tuple[str, tuple[str, ...]], ScoreTemplate] = {
     ("qwen3", ("no", "yes")): QWEN3_RERANKER,
     ("qwen2", ("0", "1")): MXBAI_RERANK_V2,
 }
-"""Family and labels of a converted reranker -> its template."""
+"""Family and labels of a converted generative reranker -> template."""
 
 NVIDIA_RERANK = ScoreTemplate(prefix="question:{query} \n \n passage:", suffix="", positive=0)
-"""Of the model card of nvidia/llama-nemotron-rerank-1b-v2."""
+"""From the model card of nvidia/llama-nemotron-rerank-1b-v2."""
 
-OF_ARCHITECTURE: dict[str, ScoreTemplate] = {"LlamaBidirectionalForSequenceClassification": NVIDIA_RERANK}
-"""Architecture of rerankers with one label that are all shown pairs in one way -> the template."""
+TEMPLATE_OF_ARCHITECTURE: dict[str, ScoreTemplate] = {"LlamaBidirectionalForSequenceClassification": NVIDIA_RERANK}
+"""Architecture of rerankers with one label -> template."""

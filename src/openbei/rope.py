@@ -1,4 +1,4 @@
-"""Rotary positions (Su et al., arXiv:2104.09864): the frequencies that a config.json asks for, stretched or plain."""
+"""Rotary embeddings (Su et al., arXiv:2104.09864): the frequencies defined by a config.json, scaled or not."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,15 +9,15 @@ import msgspec
 from openbei.errors import CheckpointError
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-Turns = tuple[tuple[float, ...], float]
-"""Radians by position, one for each pair of columns; and what cosines and sines are multiplied by."""
+Frequencies = tuple[tuple[float, ...], float]
+"""Radians per position, one for each pair of columns; and the factor of cosines and sines."""
 
-_WIDEST = 1 << 16
-_LARGEST = 1e6  # of either, far above what is meant: float32 overflows later
+_MAX_DIM = 1 << 16
+_MAX_FREQUENCY = 1e6  # also of the factor; far above useful values, and float32 cannot overflow
 
 
 class RopeParameters(msgspec.Struct, frozen=True):
-    """`rope_parameters` (transformers 5) or `rope_scaling`, with what stands beside it in older files."""
+    """`rope_parameters` of transformers 5, or `rope_scaling` and the related keys of older files."""
 
     rope_theta: Annotated[float, msgspec.Meta(gt=1)] = 10_000.0
     rope_type: str | None = None
@@ -36,15 +36,15 @@ class RopeParameters(msgspec.Struct, frozen=True):
     truncate: bool = True
 
     @property
-    def stretch(self) -> float:
-        """How many times further than they were trained for positions go. Raises CheckpointError."""
+    def scaling_factor(self) -> float:
+        """The ratio of the extended to the original context length. Raises CheckpointError."""
         if self.factor is None:
             raise CheckpointError(f"config.json: rope type {self.rope_type or self.type!r} needs a factor")
         return self.factor
 
     @property
     def original_length(self) -> float:
-        """Positions of the training before the stretch. Raises CheckpointError."""
+        """The context length before scaling. Raises CheckpointError."""
         length = self.original_max_position_embeddings or self.max_position_embeddings
         if length is None:
             raise CheckpointError("config.json: rope needs original_max_position_embeddings")
@@ -53,110 +53,117 @@ class RopeParameters(msgspec.Struct, frozen=True):
 
 def frequencies(
     config: Mapping[str, object], head_dim: int, *, layer_type: str = "", default_theta: float = 10_000.0
-) -> Turns:
-    """Frequencies of a decoded config.json, for heads of `head_dim`; of one type of layer where it tells them apart.
+) -> Frequencies:
+    """The frequencies of a decoded config.json for heads of `head_dim`, as in transformers' modeling_rope_utils.
 
-    As transformers' modeling_rope_utils computes them. A dynamic stretch begins beyond the model's own length, which no
-    sequence here is. Raises CheckpointError, naming a type that is not implemented.
+    `layer_type` selects the parameters if they differ by layer type. Dynamic scaling only applies beyond the model's
+    context length, so it is the same as no scaling. Raises CheckpointError.
     """
     rope = _read(config, layer_type, default_theta)
     dim = int(head_dim * rope.partial_rotary_factor)
-    if not 2 <= dim <= _WIDEST or dim % 2:
-        raise CheckpointError(f"config.json: {dim} columns of a head turn; it must be an even number, 2 to {_WIDEST}")
+    if not 2 <= dim <= _MAX_DIM or dim % 2:
+        raise CheckpointError(f"config.json: the rotary dimension is {dim}; it must be an even number, 2 to {_MAX_DIM}")
     kind = rope.rope_type or rope.type or "default"
-    if kind not in STRETCHES:
-        raise CheckpointError(f"config.json: rope type is {kind!r}; implemented are: {', '.join(STRETCHES)}")
+    if kind not in ROPE_TYPES:
+        raise CheckpointError(f"config.json: rope type is {kind!r}; supported: {', '.join(ROPE_TYPES)}")
     try:
-        turns, factor = STRETCHES[kind](tuple(rope.rope_theta ** (-2 * i / dim) for i in range(dim // 2)), rope)
+        scaled, factor = ROPE_TYPES[kind](tuple(rope.rope_theta ** (-2 * i / dim) for i in range(dim // 2)), rope)
     except (ArithmeticError, ValueError) as error:
-        raise CheckpointError(f"config.json: rope_parameters cannot be computed with: {error}") from error
-    if not all(abs(each) < _LARGEST for each in (*turns, factor)):
-        raise CheckpointError(f"config.json: rope_parameters turn by up to {max(turns)}, times {factor}")
-    return turns, factor
+        raise CheckpointError(f"config.json: invalid rope_parameters: {error}") from error
+    if not all(abs(value) < _MAX_FREQUENCY for value in (*scaled, factor)):
+        raise CheckpointError(
+            f"config.json: rope_parameters give frequencies up to {max(scaled)} and the factor {factor}; "
+            f"both must be below {_MAX_FREQUENCY:g}"
+        )
+    return scaled, factor
 
 
 def _read(config: Mapping[str, object], layer_type: str, default_theta: float) -> RopeParameters:
-    given = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if isinstance(given, Mapping) and layer_type in given:
-        given = given[layer_type] or {}
-    if not isinstance(given, Mapping):
-        raise CheckpointError(f"config.json: rope_parameters is {given!r}; it must be a mapping")
-    beside = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
-    around = {key: config[key] for key in beside if config.get(key) is not None}
+    parameters = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if isinstance(parameters, Mapping) and layer_type in parameters:
+        parameters = parameters[layer_type] or {}
+    if not isinstance(parameters, Mapping):
+        raise CheckpointError(f"config.json: rope_parameters is {parameters!r}; it must be a mapping")
+    top_level = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
     fields = {
         "rope_theta": default_theta,
-        **around,
-        **{key: value for key, value in given.items() if value is not None},
+        **{key: config[key] for key in top_level if config.get(key) is not None},
+        **{key: value for key, value in parameters.items() if value is not None},
     }
-    if outer := config.get("original_max_position_embeddings"):
-        fields["original_max_position_embeddings"] = outer
+    if original_length := config.get("original_max_position_embeddings"):
+        fields["original_max_position_embeddings"] = original_length
     try:
         return msgspec.convert(fields, RopeParameters)
     except msgspec.ValidationError as error:
         raise CheckpointError(f"config.json: rope_parameters: {error}") from error
 
 
-def _plain(plain: tuple[float, ...], rope: RopeParameters) -> Turns:
-    return plain, 1.0
+def _unscaled(frequencies: tuple[float, ...], rope: RopeParameters) -> Frequencies:
+    return frequencies, 1.0
 
 
-def _linear(plain: tuple[float, ...], rope: RopeParameters) -> Turns:
+def _linear(frequencies: tuple[float, ...], rope: RopeParameters) -> Frequencies:
     """Chen et al., arXiv:2306.15595."""
-    return tuple(each / rope.stretch for each in plain), 1.0
+    return tuple(frequency / rope.scaling_factor for frequency in frequencies), 1.0
 
 
-def _llama3(plain: tuple[float, ...], rope: RopeParameters) -> Turns:
-    """Llama 3.1: slow turns are stretched, fast ones are not, those between partly."""
+def _llama3(frequencies: tuple[float, ...], rope: RopeParameters) -> Frequencies:
+    """Llama 3.1: low frequencies are scaled, high ones are not, those between are interpolated."""
+    low, high = rope.low_freq_factor, rope.high_freq_factor
+    if high <= low:
+        raise CheckpointError(f"config.json: high_freq_factor is {high}; it must be above low_freq_factor, {low}")
 
-    def stretched(each: float) -> float:
-        turns = rope.original_length * each / (2 * math.pi)  # in the whole of the original length
-        share = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
-        return _mixed(each, rope.stretch, min(max(share, 0.0), 1.0))
+    def scale(frequency: float) -> float:
+        rotations = rope.original_length * frequency / (2 * math.pi)  # over the original context
+        ramp = (rotations - low) / (high - low)
+        return _interpolate(frequency, rope.scaling_factor, min(max(ramp, 0.0), 1.0))
 
-    if rope.high_freq_factor <= rope.low_freq_factor:
-        raise CheckpointError("config.json: rope high_freq_factor must be above low_freq_factor")
-    return tuple(stretched(each) for each in plain), 1.0
+    return tuple(scale(frequency) for frequency in frequencies), 1.0
 
 
-def _yarn(plain: tuple[float, ...], rope: RopeParameters) -> Turns:
-    """YaRN (Peng et al., arXiv:2309.00071): the same by a ramp over columns; attention is sharpened."""
-    dim, length = 2 * len(plain), rope.original_length
-    stretch = rope.stretch if rope.factor or not rope.max_position_embeddings else rope.max_position_embeddings / length
+def _yarn(frequencies: tuple[float, ...], rope: RopeParameters) -> Frequencies:
+    """YaRN (Peng et al., arXiv:2309.00071): interpolated by a linear ramp over columns, with an attention factor."""
+    dim, length = 2 * len(frequencies), rope.original_length
+    if rope.factor is None and rope.max_position_embeddings:
+        scaling_factor = rope.max_position_embeddings / length
+    else:
+        scaling_factor = rope.scaling_factor
 
-    def column_of(turns: float) -> float:
-        return dim * math.log(length / (turns * 2 * math.pi)) / (2 * math.log(rope.rope_theta))
+    def column_of(rotations: float) -> float:
+        return dim * math.log(length / (rotations * 2 * math.pi)) / (2 * math.log(rope.rope_theta))
 
     low, high = column_of(rope.beta_fast or 32), column_of(rope.beta_slow or 1)
     if rope.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
     width = high - low or 0.001
-    shares = (1 - min(max((i - low) / width, 0.0), 1.0) for i in range(len(plain)))
-    turned = tuple(_mixed(each, stretch, share) for each, share in zip(plain, shares, strict=True))
-    return turned, _sharpening(stretch, rope)
+    ramps = (1 - min(max((i - low) / width, 0.0), 1.0) for i in range(len(frequencies)))
+    scaled = (_interpolate(each, scaling_factor, ramp) for each, ramp in zip(frequencies, ramps, strict=True))
+    return tuple(scaled), _attention_factor(scaling_factor, rope)
 
 
-def _mixed(frequency: float, stretch: float, share: float) -> float:
-    """A frequency of which a share is kept, and the rest is stretched."""
-    return frequency * share + frequency / stretch * (1 - share)
+def _interpolate(frequency: float, scaling_factor: float, unscaled_share: float) -> float:
+    return frequency * unscaled_share + frequency / scaling_factor * (1 - unscaled_share)
 
 
-def _sharpening(stretch: float, rope: RopeParameters) -> float:
-    def scale(weight: float) -> float:
-        return 0.1 * weight * math.log(stretch) + 1.0 if stretch > 1 else 1.0
+def _attention_factor(scaling_factor: float, rope: RopeParameters) -> float:
+    """YaRN's factor of cosines and sines, which raises attention scores for long contexts."""
+
+    def mscale(weight: float) -> float:
+        return 0.1 * weight * math.log(scaling_factor) + 1.0 if scaling_factor > 1 else 1.0
 
     if rope.attention_factor is not None:
         return rope.attention_factor
     if rope.mscale and rope.mscale_all_dim:
-        return scale(rope.mscale) / scale(rope.mscale_all_dim)
-    return scale(1.0)
+        return mscale(rope.mscale) / mscale(rope.mscale_all_dim)
+    return mscale(1.0)
 
 
-STRETCHES: dict[str, Callable[[tuple[float, ...], RopeParameters], Turns]] = {
-    "default": _plain,
-    "dynamic": _plain,
+ROPE_TYPES: dict[str, Callable[[tuple[float, ...], RopeParameters], Frequencies]] = {
+    "default": _unscaled,
+    "dynamic": _unscaled,
     "linear": _linear,
     "llama3": _llama3,
     "yarn": _yarn,
 }
-"""Type -> what becomes of the plain frequencies."""
+"""rope_type -> the function that scales frequencies."""

@@ -1,6 +1,6 @@
-"""Environment variables: the table of those that set an option of `bei serve`, and what becomes of a config's others.
+"""The names of environment variables: those that set options of `bei serve`, and the effect of others in a config.
 
-Data and questions about it. The variables themselves are read in `openbei.config`.
+Their values are read in `openbei.config`.
 """
 
 import ipaddress
@@ -50,13 +50,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--access-log": ("OPENBEI_ACCESS_LOG",),
     "--otlp-endpoint": ("OPENBEI_OTLP_ENDPOINT", "OTLP_ENDPOINT"),
 }
-"""Option of `bei serve` → variables that set it; the first that is there counts. Short names are TEI's and BEI's."""
+"""Option of `bei serve` → variables that set it, in order of precedence. Names without OPENBEI_ are TEI's and BEI's."""
 
 API_KEYS = OPTIONS["--api-key"]
 KEYFILE_PASSWORD = "OPENBEI_SSL_KEYFILE_PASSWORD"  # noqa: S105
 HUB_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "hf_access_token")
 SECRETS = (*API_KEYS, KEYFILE_PASSWORD, *HUB_TOKENS)
-"""Variables whose values are shown to nobody."""
+"""Variables whose values are never shown or logged."""
 
 BUILD: dict[str, tuple[str, ...]] = {
     "dtype": ("OPENBEI_DTYPE", "DTYPE"),
@@ -64,55 +64,55 @@ BUILD: dict[str, tuple[str, ...]] = {
     "route": ("OPENBEI_ROUTE", "ROUTE"),
     "pooling": ("OPENBEI_POOLING", "POOLING"),
 }
-"""What they decide of a build → variables. Of the process CONVERT and ROUTE do not count: any program may have them."""
+"""Setting of a build → variables. CONVERT and ROUTE are only read from a config: other programs may set them."""
 
-WORDS = {
+VALUE_ALIASES = {
     "JSON_OUTPUT": {"true": "json", "1": "json", "false": "text", "0": "text"},
     "LOG_LEVEL": {"warn": "warning", "trace": "debug"},
 }
-"""Variable → TEI's words for ours."""
+"""Variable → TEI's value → value of the option."""
 
-_PROCESS = "set it for the process of `bei`"
+_PROCESS = "set it in the environment of the `bei` process"
 WITHOUT_EFFECT = {
     **dict.fromkeys(
         ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE"),
-        f"caches belong to the machine; {_PROCESS}",
+        f"caches are a setting of the machine; {_PROCESS}",
     ),
     **dict.fromkeys(
         ("HF_ENDPOINT", "HF_HUB_OFFLINE", "OPENBEI_OFFLINE"),
-        f"what can be reached is the machine's affair; {_PROCESS}",
+        f"access to the Hub is a setting of the machine; {_PROCESS}",
     ),
-    "MAX_BATCH_REQUESTS": "a batch is bounded by its tokens: MAX_BATCH_TOKENS",
-    "TOKENIZATION_WORKERS": "openbei starts as many as it can use",
-    "PROMETHEUS_PORT": "/metrics is at the server's own port",
-    "DISABLE_SPANS": "there are spans where --otlp-endpoint is given",
-    "OTLP_SERVICE_NAME": "the traces' library reads OTEL_SERVICE_NAME of the process",
+    "MAX_BATCH_REQUESTS": "batches are limited by tokens: MAX_BATCH_TOKENS",
+    "TOKENIZATION_WORKERS": "the number of workers is automatic",
+    "PROMETHEUS_PORT": "/metrics uses the server's port",
+    "DISABLE_SPANS": "tracing is only enabled by --otlp-endpoint",
+    "OTLP_SERVICE_NAME": "the service name is OTEL_SERVICE_NAME in the environment of the `bei` process",
     "MODEL_ID": "the model is checkpoint_repository",
     "REVISION": "the revision is checkpoint_repository.revision",
-    "RUST_LOG": "the level of the log is LOG_LEVEL",
+    "RUST_LOG": "the log level is LOG_LEVEL",
 }
-"""Known variables of a config that change nothing here, and why."""
+"""Known variables without effect in a config, and why."""
 
 REFUSED = {
-    "UDS_PATH": "openbei listens on a host and a port",
-    "DENSE_PATH": "modules.json says what follows the pooling",
+    "UDS_PATH": "Unix domain sockets are not supported",
+    "DENSE_PATH": "the modules after pooling are read from modules.json",
 }
-"""Variables of TEI that cannot be honoured."""
+"""Unsupported variables of TEI that would change results, and why they are refused."""
 
-READ = frozenset(
+KNOWN = frozenset(
     name for names in (*OPTIONS.values(), *BUILD.values(), SECRETS, WITHOUT_EFFECT, REFUSED) for name in names
 )
 
 
 def is_honoured_when_serving(name: str) -> bool:
-    """Whether `bei serve` reads a config's variable of that name."""
+    """Whether `bei serve` reads this variable from a config."""
     return name in SECRETS or any(name in names for names in OPTIONS.values())
 
 
-def counts(name: str, value: str) -> bool:
-    """Whether a variable of the process is meant for us.
+def is_intended(name: str, value: str) -> bool:
+    """Whether a variable of the process was set for openbei.
 
-    Shells, containers and compilers put names into HOST and HOSTNAME; Kubernetes puts tcp://… into …_PORT.
+    Shells, containers and compilers set HOST and HOSTNAME to names; Kubernetes sets …_PORT to tcp://….
     """
     if name.endswith("PORT"):
         return not value.startswith("tcp://")
@@ -127,24 +127,24 @@ def _is_address(value: str) -> bool:
     return True
 
 
-def refuse(name: str, value: str, where: str) -> None:
-    """Raise ConfigError for a variable that cannot be honoured; `where` begins its name in the message."""
+def check_supported(name: str, value: str, prefix: str) -> None:
+    """Raise ConfigError for an unsupported variable; `prefix` precedes its name in the message."""
     if name in REFUSED:
-        raise ConfigError(f"{where}{name} is set, but {REFUSED[name]}", hint="remove the variable")
+        raise ConfigError(f"{prefix}{name} is set, but {REFUSED[name]}", hint="remove the variable")
 
 
-def about(name: str) -> tuple[str, str] | None:
-    """What becomes of a config's variable, and why; None for one that decides the build, which is told there.
+def effect_of(name: str) -> tuple[str, str] | None:
+    """The effect of a config's variable, and the reason; None for settings of the build, which are reported there.
 
-    Raises ConfigError for a name that is a slip of the pen.
+    Raises ConfigError for an unknown name that resembles a known one.
     """
     if any(name in names for names in BUILD.values()):
         return None
     if is_honoured_when_serving(name):
-        return "for `bei serve`", "read when this config is served; an engine directory does not keep it"
+        return "for `bei serve`", "read when this config is served; not stored in the engine directory"
     if name in WITHOUT_EFFECT:
         return "no effect", WITHOUT_EFFECT[name]
-    hint = did_you_mean(name, READ)
+    hint = did_you_mean(name, KNOWN)
     if hint or name.startswith("OPENBEI_"):
         raise ConfigError(f"environment_variables.{name} is unknown", hint=hint or "docs/cli.md lists them")
-    return "no effect", f"openbei does not know it; for a library, {_PROCESS}"
+    return "no effect", f"unknown to openbei; for a library, {_PROCESS}"

@@ -1,4 +1,4 @@
-"""A YAML file of a user as a mapping; equal keys, files without end and aliases that explode are refused."""
+"""Safe reading of YAML files: duplicate keys, oversized files and exponential aliases are refused."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +8,11 @@ from openbei.errors import ConfigError
 
 MAX_BYTES = 1 << 20
 MAX_NODES, MAX_DEPTH = 100_000, 50
-"""Keys, values and items, aliases counted as often as they are used; and how deep they may be nested."""
+"""Limits after expansion of aliases: the number of keys, values and items, and the nesting depth."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Raises ConfigError, naming the file, for one that cannot be read or that holds no mapping."""
+    """Read a YAML file whose top level is a mapping. Raises ConfigError, naming the file."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -22,53 +22,53 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} cannot be read: it is not UTF-8: {error}", hint="save it as UTF-8") from error
     if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_BYTES:,} bytes, the limit of a config")
+        raise ConfigError(f"{path} is larger than the limit of {MAX_BYTES:,} bytes")
     return _parse(text, path)
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
-    import yaml  # a server started from an engine directory needs no YAML
+    import yaml  # not needed by a server started from an engine directory
 
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{path} holds no mapping", hint="a config.yaml begins with trt_llm:, among others")
+            raise ConfigError(f"{path} is not a mapping", hint="a config.yaml has the top-level key trt_llm")
         for count, (_, depth) in enumerate(_nodes(node, path)):
             if count >= MAX_NODES or depth > MAX_DEPTH:
-                what = f"more than {MAX_NODES:,} values" if count >= MAX_NODES else f"more than {MAX_DEPTH} levels"
-                raise ConfigError(f"{path} has {what}, aliases (*name) written out", hint="write values, not aliases")
+                excess = f"more than {MAX_NODES:,} values" if count >= MAX_NODES else f"more than {MAX_DEPTH} levels"
+                raise ConfigError(f"{path} has {excess} after expansion of aliases", hint="write values, not aliases")
         return dict(loader.construct_document(node))
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
     except RecursionError:
-        raise ConfigError(f"{path} is nested too deep: more than {MAX_DEPTH} levels") from None
-    except (ValueError, OverflowError) as error:  # such as a date that is none
-        raise ConfigError(f"{path} has a value that is none: {error}") from error
+        raise ConfigError(f"{path} has more than {MAX_DEPTH} levels") from None
+    except (ValueError, OverflowError) as error:  # such as an invalid date
+        raise ConfigError(f"{path} has an invalid value: {error}") from error
     finally:
         loader.dispose()
 
 
 def _nodes(root: Any, path: Path) -> Iterator[tuple[Any, int]]:  # noqa: ANN401
-    """Every node with its depth, level by level. Raises ConfigError for equal keys, of which PyYAML keeps the last."""
+    """All nodes with their depth, in order of the file. Raises ConfigError for duplicate keys, which PyYAML accepts."""
     import yaml
 
-    waiting = [(root, 1)]
-    while waiting:
-        node, depth = waiting.pop()
+    stack = [(root, 1)]
+    while stack:
+        node, depth = stack.pop()
         yield node, depth
         if isinstance(node, yaml.MappingNode):
             _refuse_duplicates(node, path)
-            waiting += [(child, depth + 1) for pair in reversed(node.value) for child in reversed(pair)]
+            stack += [(child, depth + 1) for pair in reversed(node.value) for child in reversed(pair)]
         elif isinstance(node, yaml.SequenceNode):
-            waiting += [(child, depth + 1) for child in reversed(node.value)]
+            stack += [(child, depth + 1) for child in reversed(node.value)]
 
 
 def _refuse_duplicates(node: Any, path: Path) -> None:  # noqa: ANN401
     import yaml
 
     seen = set()
-    for key, _ in node.value:
-        if (name := key.value if isinstance(key, yaml.ScalarNode) else None) in seen and name is not None:
-            raise ConfigError(f"{path} line {key.start_mark.line + 1}: the key {name} is there twice")
-        seen.add(name)
+    for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+        if key.value in seen:
+            raise ConfigError(f"{path} line {key.start_mark.line + 1}: duplicate key {key.value}")
+        seen.add(key.value)

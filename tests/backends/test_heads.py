@@ -12,10 +12,10 @@ from openbei.batch import Output, PackedBatch, SparseVectors
 from openbei.engine_dir import EngineDir
 from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import DType
-from openbei.tasks.embed import finish
+from openbei.tasks.embed import to_embeddings
 from tests.checkpoint import (
     build_engine,
-    judge_logits,
+    expected_logits,
     save_checkpoint,
     save_model,
     train_bpe_tokenizer,
@@ -26,7 +26,7 @@ from tests.checkpoint import (
     write_json,
 )
 from tests.dense_rows import dense_rows
-from tests.families.parity import error
+from tests.families.parity import relative_error
 from tests.prose import WORDS, texts
 from tests.same_embedding import worst_cosine
 
@@ -103,13 +103,13 @@ def test_sequence_classifiers(
     assert engine_dir.manifest.spec.task == "classifier"
     assert engine_dir.manifest.default_route == "/predict"
     logits = run(engine_dir, backend, given)
-    expected = np.array(judge_logits(checkpoint, "ForSequenceClassification", given))
+    expected = np.array(expected_logits(checkpoint, "ForSequenceClassification", given))
     assert expected.std(axis=0).min() > 0.1, "the pairs must differ, or the next line says nothing"
     if dtype == "float32":
         assert np.abs(logits - expected).max() < 2e-4
     else:
-        theirs = np.array(judge_logits(checkpoint, "ForSequenceClassification", given, dtype))
-        assert error(logits, expected) <= 2 * error(theirs, expected) + 1e-3
+        theirs = np.array(expected_logits(checkpoint, "ForSequenceClassification", given, dtype))
+        assert relative_error(logits, expected) <= 2 * relative_error(theirs, expected) + 1e-3
 
 
 @every_backend
@@ -120,7 +120,7 @@ def test_a_reranker(backend: str, make: Callable[..., Path], tmp_path: Path) -> 
     given = pairs(12)
     scores = run(engine_dir, backend, given)
     assert scores.shape == (12, 1)
-    assert np.abs(scores - np.array(judge_logits(checkpoint, "ForSequenceClassification", given))).max() < 2e-4
+    assert np.abs(scores - np.array(expected_logits(checkpoint, "ForSequenceClassification", given))).max() < 2e-4
 
 
 @every_family
@@ -131,7 +131,7 @@ def test_token_classifiers(family: str, backend: str, make: Callable[..., Path],
     assert engine_dir.manifest.default_route == "/predict_tokens"
     given = texts(12, longest=150)
     logits = run(engine_dir, backend, given, "labels")
-    assert np.abs(logits - np.concatenate(judge_logits(checkpoint, "ForTokenClassification", given))).max() < 5e-4
+    assert np.abs(logits - np.concatenate(expected_logits(checkpoint, "ForTokenClassification", given))).max() < 5e-4
 
 
 @every_family
@@ -148,7 +148,7 @@ def test_splade(family: str, backend: str, make: Callable[..., Path], tmp_path: 
     weights = run(engine_dir, backend, given)
     assert isinstance(weights, SparseVectors)
     expected = np.stack(
-        [np.log1p(np.maximum(x, 0)).max(axis=0) for x in judge_logits(checkpoint, "ForMaskedLM", given)]
+        [np.log1p(np.maximum(x, 0)).max(axis=0) for x in expected_logits(checkpoint, "ForMaskedLM", given)]
     )
     dense = dense_rows(weights)
     assert worst_cosine(dense, expected) > 0.99999
@@ -174,7 +174,7 @@ def test_splade_as_sentence_transformers_saves_it(make: Callable[..., Path], tmp
 @pytest.mark.parametrize("family", ["Roberta", "XLMRoberta"])
 @every_backend
 def test_embeddings_of_other_families(family: str, backend: str, make: Callable[..., Path], tmp_path: Path) -> None:
-    from tests.checkpoint import judge_vectors
+    from tests.checkpoint import expected_vectors
 
     tokenizer_json = make(family, "Model") / "tokenizer.json"
     checkpoint = save_checkpoint(
@@ -183,13 +183,13 @@ def test_embeddings_of_other_families(family: str, backend: str, make: Callable[
     write_json(checkpoint / "sentence_bert_config.json", {"max_seq_length": 128})
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     given = texts(16, longest=150)
-    vectors = finish(run(engine_dir, backend, given), normalize=engine_dir.manifest.normalize)
-    assert worst_cosine(vectors, judge_vectors(checkpoint, given)) > 0.99999
+    vectors = to_embeddings(run(engine_dir, backend, given), normalize=engine_dir.manifest.normalize)
+    assert worst_cosine(vectors, expected_vectors(checkpoint, given)) > 0.99999
 
 
 def test_labels_are_needed(make: Callable[..., Path], tmp_path: Path) -> None:
     from openbei.errors import CheckpointError
 
     checkpoint = make("Bert", "ForSequenceClassification", num_labels=2)  # transformers leaves the default names out
-    with pytest.raises(CheckpointError, match="no id2label; a classifier needs the name of each label\nhint: add it"):
+    with pytest.raises(CheckpointError, match="no id2label; a classifier needs a name for each label\nhint: add it"):
         build_engine(checkpoint, tmp_path / "engine")

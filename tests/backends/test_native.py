@@ -16,8 +16,8 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.formats.storage import Storage
 from openbei.spec import DType
-from openbei.tasks.embed import finish
-from tests.checkpoint import build_engine, judge_vectors, tokenize
+from openbei.tasks.embed import to_embeddings
+from tests.checkpoint import build_engine, expected_vectors, tokenize
 from tests.prose import texts
 from tests.same_embedding import worst_cosine
 
@@ -28,11 +28,11 @@ OFFERED = [name for name, compiled, missing in _native.isa_levels() if compiled 
 def test_the_real_model(dtype: DType, at_least: float, minilm: Path, tmp_path: Path) -> None:
     given = texts(30, longest=200)
     engine_dir = build_engine(minilm, tmp_path / "engine", dtype=dtype)
-    judged = judge_vectors(minilm, given)
+    judged = expected_vectors(minilm, given)
     for isa in OFFERED:
         engine = load_engine(engine_dir, backend="native", isa=isa)
         vectors = np.asarray(engine.run(PackedBatch.pack(tokenize(engine_dir, given))))
-        assert worst_cosine(finish(vectors, normalize=True), judged) >= at_least, isa
+        assert worst_cosine(to_embeddings(vectors, normalize=True), judged) >= at_least, isa
 
 
 def test_says_what_runs(tiny_engine_dir: EngineDir) -> None:

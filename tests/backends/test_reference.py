@@ -16,8 +16,8 @@ from openbei.build import storage
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.spec import DType
-from openbei.tasks.embed import finish
-from tests.checkpoint import build_engine, judge_vectors, tokenize
+from openbei.tasks.embed import to_embeddings
+from tests.checkpoint import build_engine, expected_vectors, tokenize
 from tests.prose import texts
 from tests.same_embedding import worst_cosine
 
@@ -37,7 +37,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def embed(engine_dir: EngineDir, given: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
     engine = load_engine(engine_dir, backend="reference")
     pooled = np.asarray(engine.run(PackedBatch.pack(tokenize(engine_dir, given))))
-    return finish(pooled, normalize=engine_dir.manifest.normalize)
+    return to_embeddings(pooled, normalize=engine_dir.manifest.normalize)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -46,7 +46,7 @@ def test_same_as_sentence_transformers(
 ) -> None:
     checkpoint = make_checkpoint(**config)
     given = texts(24, longest=150)  # words; the longest are cut to the model's 128 positions
-    judged = judge_vectors(checkpoint, given)
+    judged = expected_vectors(checkpoint, given)
     assert worst_cosine(judged[1:], judged[:-1]) < 0.9, "the texts must differ, or the next line says nothing"
     assert worst_cosine(embed(build_engine(checkpoint, tmp_path / "engine"), given), judged) >= 0.99999
 
@@ -55,7 +55,7 @@ def test_same_as_sentence_transformers(
 def test_the_real_model(dtype: DType, at_least: float, minilm: Path, tmp_path: Path) -> None:
     given = texts(30, longest=200)
     engine_dir = build_engine(minilm, tmp_path / "engine", dtype=dtype)
-    assert worst_cosine(embed(engine_dir, given), judge_vectors(minilm, given)) >= at_least
+    assert worst_cosine(embed(engine_dir, given), expected_vectors(minilm, given)) >= at_least
 
 
 def test_pooled_is_made_of_tokens(tiny_engine_dir: EngineDir) -> None:

@@ -1,4 +1,4 @@
-"""A small reranker that answers with a word."""
+"""A small generative reranker."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from tests.generative import save_generative, train_word_tokenizer
 
 @pytest.fixture(scope="session")
 def word_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its tokenizer, of which yes and no are tokens."""
+    """A tokenizer with the tokens "yes" and "no"."""
     return train_word_tokenizer(tmp_path_factory.mktemp("words"))
 
 
 @pytest.fixture
 def generative(word_tokenizer: Path, tmp_path: Path) -> Path:
-    """A Qwen3 that generates text. A test may change it."""
+    """A Qwen3ForCausalLM that a test can change."""
     return save_generative(tmp_path / "generative", word_tokenizer)

@@ -1,4 +1,4 @@
-"""Tensors: none missing, none left over, none misshapen; all the ways a checkpoint may hold them."""
+"""Matching of tensors: missing, unexpected and misshapen ones, old names, shards, and 16-bit checkpoints."""
 
 import json
 from collections.abc import Callable
@@ -31,34 +31,42 @@ CHANGES: dict[str, tuple[Callable[[Weights], object], str]] = {
     "of another head": (
         lambda w: w.update({"classifier.weight": w[QUERY][:2], "classifier.bias": np.zeros(2, np.float32)}),
         "no place for: classifier.bias, classifier.weight\nhint: they are those of …ForSequenceClassification, "
-        "…ForTokenClassification; `architectures` in config.json"),
+        "…ForTokenClassification; `architectures` in config.json",
+    ),
     "a layer too many": (
-        lambda w: w.update({QUERY.replace("1", "2"): w[QUERY]}), "no place for: encoder.layer.2.attention"),
+        lambda w: w.update({QUERY.replace("1", "2"): w[QUERY]}),
+        "no place for: encoder.layer.2.attention",
+    ),
     "misshapen": (
-        lambda w: w.update({QUERY: w[QUERY][:-1]}), rf"{QUERY} has the shape \[63, 64\]; config.json says \[64, 64\]"),
+        lambda w: w.update({QUERY: w[QUERY][:-1]}),
+        rf"{QUERY} has the shape \[63, 64\]; config.json says \[64, 64\]",
+    ),
     "transposed": (
         lambda w: w.update({"encoder.layer.0.output.dense.weight": w["encoder.layer.0.output.dense.weight"].T}),
-        r"has the shape \[96, 64\]; config.json says \[64, 96\]"),
+        r"has the shape \[96, 64\]; config.json says \[64, 96\]",
+    ),
     "fewer positions": (
-        lambda w: w.update({"embeddings.position_embeddings.weight": np.zeros((5, 64), np.float32)}), r"\[5, 64\]"),
+        lambda w: w.update({"embeddings.position_embeddings.weight": np.zeros((5, 64), np.float32)}),
+        r"\[5, 64\]",
+    ),
     "integers": (lambda w: w.update({QUERY: w[QUERY].astype(np.int8)}), "is int8; readable: float32"),
     "twice": (lambda w: w.update({f"bert.{QUERY}": w[QUERY]}), f"has {QUERY} twice: "),
     "not finite": (lambda w: w[QUERY].fill(np.inf), "attention.qkv.weight are not all finite in float32"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
-def test_refuses(change: Callable[[Weights], object], message: str, spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    weights = load_file(spoilt_checkpoint / "model.safetensors")
+def test_refuses(change: Callable[[Weights], object], message: str, checkpoint_copy: Path, tmp_path: Path) -> None:
+    weights = load_file(checkpoint_copy / "model.safetensors")
     change(weights)
-    save(weights, spoilt_checkpoint / "model.safetensors")
+    save(weights, checkpoint_copy / "model.safetensors")
     with pytest.raises(CheckpointError, match=message):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")
     assert not (tmp_path / "engine").exists()
 
 
 def old_names(weights: Weights) -> Weights:
-    """As the first BERT checkpoints: a prefix, gamma and beta, and the heads of pre-training."""
+    """The names of early BERT checkpoints: a prefix, gamma and beta, and pre-training heads."""
     renamed = {
         "bert."
         + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
@@ -67,18 +75,18 @@ def old_names(weights: Weights) -> Weights:
     return renamed | {"cls.predictions.bias": np.zeros(3, np.float32), "bert.embeddings.position_ids": np.arange(128)}
 
 
-def test_old_names(spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    before = build_engine(spoilt_checkpoint, tmp_path / "before")
-    save(old_names(load_file(spoilt_checkpoint / "model.safetensors")), spoilt_checkpoint / "model.safetensors")
-    after = build_engine(spoilt_checkpoint, tmp_path / "after")
+def test_old_names(checkpoint_copy: Path, tmp_path: Path) -> None:
+    before = build_engine(checkpoint_copy, tmp_path / "before")
+    save(old_names(load_file(checkpoint_copy / "model.safetensors")), checkpoint_copy / "model.safetensors")
+    after = build_engine(checkpoint_copy, tmp_path / "after")
     assert weights_of(after.path) == weights_of(before.path)
     dropped = {d.subject: d.decision for d in after.manifest.report}["dropped tensors"]
     assert "cls.predictions.bias" in dropped
     assert "bert.embeddings.position_ids" in dropped
 
 
-def test_a_map_to_words_that_is_not_tied(tokenizer_json: Path, tmp_path: Path) -> None:
-    """Embeddings stand for it only where config.json does not say otherwise; its bias may be where it was."""
+def test_a_missing_decoder_weight(tokenizer_json: Path, tmp_path: Path) -> None:
+    """It is tied to the token embeddings unless config.json disables that."""
     folder = save_model(tmp_path / "splade", tokenizer_json, "BertForMaskedLM")
     write_json(folder / "1_SpladePooling/config.json", {"pooling_strategy": "max"})
     write_chain(folder, [("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling")])
@@ -90,8 +98,8 @@ def test_a_map_to_words_that_is_not_tied(tokenizer_json: Path, tmp_path: Path) -
     )
     with pytest.raises(CheckpointError, match=r"no tensor cls\.predictions\.decoder\.weight, and tie"):
         build_engine(folder, tmp_path / "engine")
-    own = weights["bert.embeddings.word_embeddings.weight"]
-    save(weights | {"cls.predictions.decoder.weight": own}, folder / "model.safetensors")
+    embeddings = weights["bert.embeddings.word_embeddings.weight"]
+    save(weights | {"cls.predictions.decoder.weight": embeddings}, folder / "model.safetensors")
     assert weights_of(build_engine(folder, tmp_path / "after").path) == weights_of(before.path)
 
 
@@ -106,41 +114,41 @@ def shard(folder: Path, num_shards: int) -> dict[str, str]:
     return weight_map
 
 
-def test_shards(spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    before = build_engine(spoilt_checkpoint, tmp_path / "before")
-    weight_map = shard(spoilt_checkpoint, 3)
-    assert weights_of(build_engine(spoilt_checkpoint, tmp_path / "after").path) == weights_of(before.path)
-    index = spoilt_checkpoint / "model.safetensors.index.json"
+def test_shards(checkpoint_copy: Path, tmp_path: Path) -> None:
+    before = build_engine(checkpoint_copy, tmp_path / "before")
+    weight_map = shard(checkpoint_copy, 3)
+    assert weights_of(build_engine(checkpoint_copy, tmp_path / "after").path) == weights_of(before.path)
+    index = checkpoint_copy / "model.safetensors.index.json"
     write_json(index, {"weight_map": weight_map | {"ghost": weight_map[QUERY]}})
     with pytest.raises(CheckpointError, match="and its shards disagree about ghost"):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")
     write_json(index, {"weight_map": {QUERY: "../model.safetensors"}})
     with pytest.raises(CheckpointError, match=r"the shard '../model.safetensors' is not beside it"):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")
     write_json(index, {"weight_map": weight_map})
-    (spoilt_checkpoint / weight_map[QUERY]).unlink()
+    (checkpoint_copy / weight_map[QUERY]).unlink()
     with pytest.raises(CheckpointError, match="does not exist; only safetensors"):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
-def test_sixteen_bit_checkpoints(dtype: type, spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    path = spoilt_checkpoint / "model.safetensors"
+def test_sixteen_bit_checkpoints(dtype: type, checkpoint_copy: Path, tmp_path: Path) -> None:
+    path = checkpoint_copy / "model.safetensors"
     rounded = {name: tensor.astype(dtype) for name, tensor in load_file(path).items()}
     save({name: tensor.astype(np.float32) for name, tensor in rounded.items()}, path)
-    before = build_engine(spoilt_checkpoint, tmp_path / "before")
+    before = build_engine(checkpoint_copy, tmp_path / "before")
     save(rounded, path)
-    assert weights_of(build_engine(spoilt_checkpoint, tmp_path / "after").path) == weights_of(before.path)
+    assert weights_of(build_engine(checkpoint_copy, tmp_path / "after").path) == weights_of(before.path)
 
 
-def test_pickles_are_never_opened(spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    (spoilt_checkpoint / "model.safetensors").rename(spoilt_checkpoint / "pytorch_model.bin")
+def test_pickles_are_never_opened(checkpoint_copy: Path, tmp_path: Path) -> None:
+    (checkpoint_copy / "model.safetensors").rename(checkpoint_copy / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=r"model.safetensors does not exist; .*\nhint: pickled .bin weights"):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")
 
 
-def test_truncated_weights(spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    path = spoilt_checkpoint / "model.safetensors"
+def test_truncated_weights(checkpoint_copy: Path, tmp_path: Path) -> None:
+    path = checkpoint_copy / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=r"model\.safetensors is truncated"):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")

@@ -1,4 +1,4 @@
-"""The folder that `bei convert lm-head` writes, on a disk that fails: whatever fails, nothing of it is left."""
+"""Disk errors while `bei convert lm-head` writes a folder leave nothing behind."""
 
 import errno
 from pathlib import Path
@@ -10,15 +10,15 @@ from tests.faulty_disk import FaultyDisk, each_fault
 
 
 def test_each_call_fails_in_turn(generative: Path, tmp_path: Path) -> None:
-    place = tmp_path / "place"
-    place.mkdir()
+    parent = tmp_path / "parent"
+    parent.mkdir()
     error = OSError(errno.ENOSPC, "it failed")
-    for raised in each_fault(place, lambda: write_classifier(generative, place / "classifier"), error):
+    for raised in each_fault(parent, lambda: write_classifier(generative, parent / "classifier"), error):
         assert raised is error
-        assert list(place.iterdir()) == []
+        assert list(parent.iterdir()) == []
 
 
-def test_every_file_is_synced_before_the_folder_gets_its_name(
+def test_every_file_is_synced_before_the_folder_is_renamed(
     generative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = FaultyDisk(monkeypatch, tmp_path)
@@ -27,5 +27,6 @@ def test_every_file_is_synced_before_the_folder_gets_its_name(
     assert (renamed, last) == ("rename partial classifier", "fsync .")
     assert before[-1] == "fsync partial"
     for path in (tmp_path / "classifier").iterdir():
-        made = [f"{how} partial/{path.name}" for how in ("write", "copy")]
-        assert f"fsync partial/{path.name}" in before[max(i for i, step in enumerate(before) if step in made) :]
+        writes = [f"{operation} partial/{path.name}" for operation in ("write", "copy")]
+        last_write = max(i for i, step in enumerate(before) if step in writes)
+        assert f"fsync partial/{path.name}" in before[last_write:]

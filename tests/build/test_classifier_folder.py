@@ -1,4 +1,4 @@
-"""The folder that `bei convert lm-head` writes: read by transformers and by `bei build`, whole or not there."""
+"""The folder written by `bei convert lm-head`, which transformers, sentence-transformers and `bei build` can load."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from openbei.build.classifier_folder import write_classifier
 from openbei.errors import CheckpointError
 from openbei.prompts import QWEN3_RERANKER
 from openbei.safetensors_file import read_tensors
-from tests.checkpoint import build_engine, judge_logits, write_json
+from tests.checkpoint import build_engine, expected_logits, write_json
 from tests.generative import chat_template, save_cross_encoder
 from tests.prose import texts
 
@@ -24,25 +24,28 @@ def weights(engine: Path) -> bytes:
 
 
 def last_logits(checkpoint: Path, texts: list[str]) -> np.ndarray:
-    return np.stack([logits[-1] for logits in judge_logits(checkpoint, "ForCausalLM", texts)])
+    return np.stack([logits[-1] for logits in expected_logits(checkpoint, "ForCausalLM", texts)])
 
 
-def test_transformers_reads_it(generative: Path, tmp_path: Path) -> None:
+def test_transformers_loads_it(generative: Path, tmp_path: Path) -> None:
     words = write_classifier(generative, tmp_path / "out" / "classifier")
     out = tmp_path / "out" / "classifier"
     assert [path.name for path in out.parent.iterdir()] == ["classifier"]
     given = texts(8, longest=60)
-    logits = np.array(judge_logits(out, "ForSequenceClassification", given))
+    logits = np.array(expected_logits(out, "ForSequenceClassification", given))
     assert np.abs(logits - last_logits(generative, given)[:, list(words.ids)]).max() < 1e-5
     config = json.loads((out / "config.json").read_text())
     assert config["architectures"] == ["Qwen3ForSequenceClassification"]
     assert (config["id2label"], config["label2id"], config["num_labels"]) == (
-        {"0": "no", "1": "yes"}, {"no": 0, "yes": 1}, 2)  # fmt: skip
+        {"0": "no", "1": "yes"},
+        {"no": 0, "yes": 1},
+        2,
+    )
     assert config["pad_token_id"] == 1
 
 
-def test_transformers_reads_it_in_batches(generative: Path, tmp_path: Path) -> None:
-    """Where config.json names no padding, tokenizer_config.json does; without it a batch would be an error."""
+def test_transformers_runs_batches(generative: Path, tmp_path: Path) -> None:
+    """If config.json has no pad_token_id, it is added from tokenizer_config.json, because batches need it."""
     import torch
     import transformers
 
@@ -54,14 +57,14 @@ def test_transformers_reads_it_in_batches(generative: Path, tmp_path: Path) -> N
     given = texts(6, longest=60)
     with torch.no_grad():
         batch = tokenizer(given, padding=True, truncation=True, max_length=128, return_tensors="pt")
-        together = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy()
-    alone = np.array(judge_logits(tmp_path / "out", "ForSequenceClassification", given))
-    assert np.abs(together - alone).max() < 1e-5
+        batched = model.eval()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy()
+    single = np.array(expected_logits(tmp_path / "out", "ForSequenceClassification", given))
+    assert np.abs(batched - single).max() < 1e-5
 
 
 @pytest.mark.parametrize("prompt", ["", "Find what defines the term"])
-def test_prompts_and_template_go_along(prompt: str, generative: Path, tmp_path: Path) -> None:
-    """As the build that converts has them; sentence-transformers loads the folder, too."""
+def test_prompts_and_template_are_kept(prompt: str, generative: Path, tmp_path: Path) -> None:
+    """The score template is the same as in a build that converts, and sentence-transformers loads the folder."""
     from sentence_transformers import CrossEncoder
 
     saved = save_cross_encoder(tmp_path / "saved", generative, chat_template(QWEN3_RERANKER))
@@ -69,16 +72,17 @@ def test_prompts_and_template_go_along(prompt: str, generative: Path, tmp_path: 
     prompts = {"prompts": {"web": prompt}, "default_prompt_name": "web"} if prompt else {}
     write_json(path, json.loads(path.read_text()) | prompts)
     write_classifier(saved, tmp_path / "out")
-    ours, theirs = build_engine(saved, tmp_path / "a").manifest, build_engine(tmp_path / "out", tmp_path / "b").manifest
-    assert ours.score_template == theirs.score_template
-    assert ours.score_template is not None
-    assert ours.score_template.instruction == prompt
+    converted_in_build = build_engine(saved, tmp_path / "a").manifest
+    template = build_engine(tmp_path / "out", tmp_path / "b").manifest.score_template
+    assert template == converted_in_build.score_template
+    assert template is not None
+    assert template.instruction == prompt
     assert CrossEncoder(str(tmp_path / "out"), device="cpu", local_files_only=True).num_labels == 2
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
-def test_tensors_are_as_they_were(num_shards: int, dtype: type, generative: Path, tmp_path: Path) -> None:
+def test_tensors_are_unchanged(num_shards: int, dtype: type, generative: Path, tmp_path: Path) -> None:
     path = generative / "model.safetensors"
     before = {name: tensor.astype(dtype) for name, tensor in load_file(path).items()}
     save_file(before, path)
@@ -96,26 +100,26 @@ def test_tensors_are_as_they_were(num_shards: int, dtype: type, generative: Path
     assert done[-1] == (size, size)
 
 
-def test_a_build_of_it_is_the_build_that_converts(generative: Path, tmp_path: Path) -> None:
+def test_engine_equals_that_of_a_build_with_conversion(generative: Path, tmp_path: Path) -> None:
     """The same weights, labels and template, with sentence-transformers' files and without."""
+    expected = build_engine(generative, tmp_path / "a", convert="lm-head")
     write_classifier(generative, tmp_path / "classifier")
-    ours = build_engine(generative, tmp_path / "a", convert="lm-head")
-    theirs = build_engine(tmp_path / "classifier", tmp_path / "b")
     saved = save_cross_encoder(tmp_path / "saved", generative, chat_template(QWEN3_RERANKER))
-    write_classifier(saved, tmp_path / "again")
-    again = build_engine(tmp_path / "again", tmp_path / "c")
-    for other in (theirs, again):
-        assert weights(other.path) == weights(ours.path)
-        assert other.manifest.labels == ours.manifest.labels == ("no", "yes")
-        assert other.manifest.score_template is not None
+    write_classifier(saved, tmp_path / "cross-encoder")
+    for folder in ("classifier", "cross-encoder"):
+        engine_dir = build_engine(tmp_path / folder, tmp_path / "engines" / folder)
+        assert weights(engine_dir.path) == weights(expected.path)
+        assert engine_dir.manifest.labels == expected.manifest.labels == ("no", "yes")
+        template = engine_dir.manifest.score_template
+        assert template is not None
         for instruction in (None, "judge"):
-            shown = other.manifest.score_template.before("a query", instruction)
-            assert shown == QWEN3_RERANKER.before("a query", instruction)
-        assert other.manifest.score_template.suffix == QWEN3_RERANKER.suffix
-        assert other.manifest.spec == ours.manifest.spec
+            prefix = QWEN3_RERANKER.render_prefix("a query", instruction)
+            assert template.render_prefix("a query", instruction) == prefix
+        assert template.suffix == QWEN3_RERANKER.suffix
+        assert engine_dir.manifest.spec == expected.manifest.spec
 
 
-def test_words_of_ones_own(generative: Path, tmp_path: Path) -> None:
+def test_custom_tokens(generative: Path, tmp_path: Path) -> None:
     words = write_classifier(generative, tmp_path / "out", ["0", "1", "2"])
     assert words.labels == ("0", "1", "2")
     assert build_engine(tmp_path / "out", tmp_path / "engine").manifest.labels == ("0", "1", "2")
@@ -126,7 +130,7 @@ def test_words_of_ones_own(generative: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_what_is_there_is_left_as_it_is(generative: Path, tmp_path: Path) -> None:
+def test_refuses_an_existing_folder(generative: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(CheckpointError, match="out exists and is left as it is"):
         write_classifier(generative, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""What CrossEncoder and SparseEncoder of sentence-transformers save: it builds, and gives what they give."""
+"""Models saved by CrossEncoder and SparseEncoder of sentence-transformers: an engine gives the same outputs."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from openbei.errors import CheckpointError
 from openbei.serving.tokenizer import Tokenizer
 from openbei.tasks.rerank import relevance
 from openbei.tasks.sparse import terms
-from tests.checkpoint import build_engine, save_model, train_bpe_tokenizer, write_json
+from tests.checkpoint import build_engine, save_model, train_bpe_tokenizer, update_json, write_json
 from tests.prose import WORDS, texts
 
 FAMILIES = {
@@ -26,46 +26,42 @@ FAMILIES = {
 }
 PAIRS = list(zip(texts(10, longest=12), texts(10, longest=25, seed=1), strict=True))
 MODULES = "torch.nn.modules"
-SAYS = "CrossEncoder.predict"
+SUBJECT = "CrossEncoder.predict"
 
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> Callable[..., Path]:
-    """Saves a small model of a family with a head: `make("Bert", "ForMaskedLM")`."""
+    """Save a small model of a family with a head: `make("Bert", "ForMaskedLM")`."""
     byte_level = train_bpe_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS[:20_000])
 
     def save(family: str, end: str, **config: Any) -> Path:
         tokenizer = byte_level if family == "Roberta" else tokenizer_json
         folder = save_model(tmp_path_factory.mktemp(family), tokenizer, family + end, **FAMILIES[family], **config)
         inputs = ["input_ids", *(["token_type_ids"] if family == "Bert" else []), "attention_mask"]
-        edit(folder / "tokenizer_config.json", model_input_names=inputs, model_max_length=128)
+        update_json(folder / "tokenizer_config.json", model_input_names=inputs, model_max_length=128)
         return folder
 
     return save
 
 
 @pytest.mark.parametrize("names", [[], ["input_ids", "attention_mask"], ["input_ids", "token_type_ids"]], ids=len)
-def test_token_types_are_given_where_the_tokenizer_names_them(
+def test_token_types_are_used_if_they_are_model_inputs(
     names: list[str], make: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Without names BertTokenizer has them."""
+    """They are by default for BertTokenizer."""
     from sentence_transformers import CrossEncoder
 
     checkpoint = make("Bert", "ForSequenceClassification", num_labels=1, seed=3)
     config = json.loads((checkpoint / "tokenizer_config.json").read_text())
     del config["model_input_names"]
-    named = {"model_input_names": names} if names else {"tokenizer_class": "BertTokenizer"}
-    write_json(checkpoint / "tokenizer_config.json", config | named)
+    config |= {"model_input_names": names} if names else {"tokenizer_class": "BertTokenizer"}
+    write_json(checkpoint / "tokenizer_config.json", config)
     expected = CrossEncoder(str(checkpoint), device="cpu", local_files_only=True).predict(PAIRS, batch_size=1)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     assert np.abs(relevance(run(engine_dir, PAIRS), None, False) - expected).max() < 2e-4
-    given = "token_type_ids" in names or not names
-    assert engine_dir.manifest.has_token_types is given
-    assert ("all token types are 0" in {d.decision for d in engine_dir.manifest.report}) is not given
-
-
-def edit(path: Path, **changes: object) -> None:
-    write_json(path, json.loads(path.read_text()) | changes)
+    has_token_types = "token_type_ids" in names or not names
+    assert engine_dir.manifest.has_token_types is has_token_types
+    assert ("all token types are 0" in {d.decision for d in engine_dir.manifest.report}) is not has_token_types
 
 
 def run(engine_dir: EngineDir, given: list[Any], backend: str = "native") -> Any:
@@ -76,80 +72,109 @@ def run(engine_dir: EngineDir, given: list[Any], backend: str = "native") -> Any
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("num_labels", [1, 3])
-def test_what_cross_encoder_saves(family: str, num_labels: int, make: Callable[..., Path], tmp_path: Path) -> None:
-    """One label: our scores are its own by default. Three: our raw scores are."""
+def test_cross_encoder(family: str, num_labels: int, make: Callable[..., Path], tmp_path: Path) -> None:
+    """`predict` returns probabilities for one label, and logits for three."""
     from sentence_transformers import CrossEncoder
 
     checkpoint = make(family, "ForSequenceClassification", num_labels=num_labels, seed=3)
     model = CrossEncoder(str(checkpoint), device="cpu", local_files_only=True)
     model.save_pretrained(str(tmp_path / "saved"))
     expected = model.predict(PAIRS, batch_size=1)
-    assert expected.std(axis=0).min() > 0.01, "the pairs must differ, or the next lines say nothing"
+    assert expected.std(axis=0).min() > 0.01, "the pairs must differ, or the comparison proves nothing"
     engine_dir = build_engine(tmp_path / "saved", tmp_path / "engine")
     assert len(engine_dir.manifest.labels) == num_labels
     logits = run(engine_dir, PAIRS)
     assert np.abs((relevance(logits, None, False) if num_labels == 1 else logits) - expected).max() < 2e-4
-    said = {decision.subject: decision.decision for decision in engine_dir.manifest.report}[SAYS]
-    assert said == ("the scores of /rerank" if num_labels == 1 else "those of /predict with raw_scores: true")
+    decision = {decision.subject: decision.decision for decision in engine_dir.manifest.report}[SUBJECT]
+    assert decision == ("scores of /rerank" if num_labels == 1 else "scores of /predict with raw_scores: true")
 
 
 ACTIVATIONS: dict[str, tuple[dict[str, Any], int, str | None, str]] = {
-    "none": ({}, 1, "the scores of /rerank", "the default; config.json does not say"),
+    "none": ({}, 1, "scores of /rerank", "the default, not set in config.json"),
     "Identity": (
-        {"sentence_transformers": {"activation_fn": f"{MODULES}.linear.Identity", "version": "5.1.0"}}, 1,
-        "those of /rerank with raw_scores: true", f"config.json says {MODULES}.linear.Identity"),
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.linear.Identity", "version": "5.1.0"}},
+        1,
+        "scores of /rerank with raw_scores: true",
+        f"{MODULES}.linear.Identity in config.json",
+    ),
     "older key": (
-        {"sbert_ce_default_activation_function": f"{MODULES}.linear.Identity"}, 1,
-        "those of /rerank with raw_scores: true", f"config.json says {MODULES}.linear.Identity"),
+        {"sbert_ce_default_activation_function": f"{MODULES}.linear.Identity"},
+        1,
+        "scores of /rerank with raw_scores: true",
+        f"{MODULES}.linear.Identity in config.json",
+    ),
     "Sigmoid": (
-        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"}}, 1,
-        "the scores of /rerank", f"config.json says {MODULES}.activation.Sigmoid"),
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"}},
+        1,
+        "scores of /rerank",
+        f"{MODULES}.activation.Sigmoid in config.json",
+    ),
     "another": (
-        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Tanh"}}, 1,
-        "Tanh of those of /rerank with raw_scores: true", f"config.json says {MODULES}.activation.Tanh"),
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Tanh"}},
+        1,
+        "Tanh of the scores of /rerank with raw_scores: true",
+        f"{MODULES}.activation.Tanh in config.json",
+    ),
     "code of the repository": (
-        {"sentence_transformers": {"activation_fn": "modeling.Scale"}}, 1,
-        "the scores of /rerank", "config.json says modeling.Scale"),
-    "a version without": ({"sentence_transformers": {"version": "5.1.0"}}, 1, "the scores of /rerank", "the default; "),
-    "null": ({"sbert_ce_default_activation_function": None}, 1, "the scores of /rerank", "the default; "),
+        {"sentence_transformers": {"activation_fn": "modeling.Scale"}},
+        1,
+        "scores of /rerank",
+        "modeling.Scale in config.json",
+    ),
+    "a version without": ({"sentence_transformers": {"version": "5.1.0"}}, 1, "scores of /rerank", "the default, "),
+    "null": ({"sbert_ce_default_activation_function": None}, 1, "scores of /rerank", "the default, "),
     "classifier": ({}, 3, None, ""),
     "Identity of three": (
-        {"sentence_transformers": {"activation_fn": f"{MODULES}.linear.Identity"}}, 3,
-        "those of /predict with raw_scores: true", "config.json says "),
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.linear.Identity"}},
+        3,
+        "scores of /predict with raw_scores: true",
+        " in config.json",
+    ),
     "Softmax of three": (
-        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Softmax"}}, 3,
-        "the scores of /predict", "config.json says "),
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Softmax"}},
+        3,
+        "scores of /predict",
+        " in config.json",
+    ),
     "Sigmoid of three": (
-        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"}}, 3,
-        "Sigmoid of those of /predict with raw_scores: true", "config.json says "),
+        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"}},
+        3,
+        "Sigmoid of the scores of /predict with raw_scores: true",
+        " in config.json",
+    ),
     "Sigmoid of any of three": (
-        {"sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"},
-         "problem_type": "multi_label_classification"}, 3,
-        "the scores of /predict", "config.json says "),
-}  # fmt: skip
+        {
+            "sentence_transformers": {"activation_fn": f"{MODULES}.activation.Sigmoid"},
+            "problem_type": "multi_label_classification",
+        },
+        3,
+        "scores of /predict",
+        " in config.json",
+    ),
+}
 
 
-@pytest.mark.parametrize(("keys", "num_labels", "said", "why"), ACTIVATIONS.values(), ids=ACTIVATIONS)
+@pytest.mark.parametrize(("keys", "num_labels", "decision", "reason"), ACTIVATIONS.values(), ids=ACTIVATIONS)
 def test_activations(
-    keys: dict[str, Any], num_labels: int, said: str | None, why: str, make: Callable[..., Path]
+    keys: dict[str, Any], num_labels: int, decision: str | None, reason: str, make: Callable[..., Path]
 ) -> None:
     checkpoint = make("Bert", "ForSequenceClassification", num_labels=num_labels)
-    edit(checkpoint / "config.json", **keys)
-    found = {decision.subject: decision for decision in inspect_checkpoint(checkpoint, 8192).decisions}.get(SAYS)
-    assert (found.decision if found else None) == said
-    assert found is None or why in found.reason
+    update_json(checkpoint / "config.json", **keys)
+    found = {decision.subject: decision for decision in inspect_checkpoint(checkpoint, 8192).decisions}.get(SUBJECT)
+    assert (found.decision if found else None) == decision
+    assert found is None or reason in found.reason
 
 
-def test_an_activation_that_is_no_name(make: Callable[..., Path]) -> None:
+def test_an_activation_that_is_not_a_string(make: Callable[..., Path]) -> None:
     checkpoint = make("Bert", "ForSequenceClassification", num_labels=1)
-    edit(checkpoint / "config.json", sentence_transformers={"activation_fn": 3})
+    update_json(checkpoint / "config.json", sentence_transformers={"activation_fn": 3})
     with pytest.raises(CheckpointError, match=r"config.json: .*sentence_transformers.activation_fn"):
         inspect_checkpoint(checkpoint, 8192)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("activation", "max_terms"), [("relu", None), ("relu", 20), ("log1p_relu", 20)])
-def test_what_sparse_encoder_saves(
+def test_sparse_encoder(
     family: str, activation: str, max_terms: int | None, make: Callable[..., Path], tmp_path: Path
 ) -> None:
     from sentence_transformers import SparseEncoder
@@ -181,8 +206,8 @@ def test_what_sparse_encoder_saves(
 @pytest.mark.parametrize(
     ("pooling", "message"),
     [
-        ({"pooling_strategy": "sum"}, "pooling_strategy is 'sum'; only 'max' is implemented"),
-        ({"activation_function": "gelu"}, "activation_function is 'gelu'; known: relu, log1p_relu"),
+        ({"pooling_strategy": "sum"}, "pooling_strategy is 'sum'; supported: max"),
+        ({"activation_function": "gelu"}, "activation_function is 'gelu'; supported: relu, log1p_relu"),
     ],
 )
 def test_refuses_other_poolings(pooling: dict[str, str], message: str, make: Callable[..., Path]) -> None:

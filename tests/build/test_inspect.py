@@ -1,4 +1,4 @@
-"""Which checkpoints are read, which are refused, and what the refusal says."""
+"""Supported checkpoints, and the messages for unsupported ones."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from openbei.build.inspect import inspect_checkpoint
 from openbei.errors import CheckpointError
 from openbei.prompts import Prompts
 from openbei.spec import EmbeddingHead, Pooling
-from tests.checkpoint import build_engine, write_json
+from tests.checkpoint import build_engine, update_json, write_json
 
 ST = "sentence_transformers"
 
@@ -20,10 +20,6 @@ def chain(folder: Path, *types: str) -> None:
     write_json(
         folder / "modules.json", [{"path": path, "type": kind} for path, kind in zip(paths, types, strict=False)]
     )
-
-
-def edit(path: Path, **changes: object) -> None:
-    write_json(path, json.loads(path.read_text()) | changes)
 
 
 @pytest.mark.parametrize(
@@ -44,47 +40,51 @@ def edit(path: Path, **changes: object) -> None:
         ),
     ],
 )
-def test_poolings(pooling: dict[str, object], expected: list[Pooling], spoilt_checkpoint: Path) -> None:
-    write_json(spoilt_checkpoint / "1_Pooling/config.json", pooling)
-    assert inspect_checkpoint(spoilt_checkpoint, 8192).spec.head == EmbeddingHead(poolings=tuple(expected))
+def test_poolings(pooling: dict[str, object], expected: list[Pooling], checkpoint_copy: Path) -> None:
+    write_json(checkpoint_copy / "1_Pooling/config.json", pooling)
+    assert inspect_checkpoint(checkpoint_copy, 8192).spec.head == EmbeddingHead(poolings=tuple(expected))
 
 
 @pytest.mark.parametrize(
     "types",
     [
         (f"{ST}.models.Transformer", f"{ST}.models.Pooling"),
-        (f"{ST}.base.modules.transformer.Transformer", f"{ST}.sentence_transformer.modules.pooling.Pooling",
-         f"{ST}.base.modules.normalize.Normalize"),
+        (
+            f"{ST}.base.modules.transformer.Transformer",
+            f"{ST}.sentence_transformer.modules.pooling.Pooling",
+            f"{ST}.base.modules.normalize.Normalize",
+        ),
     ],
-)  # fmt: skip
-def test_module_paths_of_all_versions(types: tuple[str, ...], spoilt_checkpoint: Path) -> None:
-    chain(spoilt_checkpoint, *types)
-    assert inspect_checkpoint(spoilt_checkpoint, 8192).normalize is (len(types) == 3)
+)
+def test_module_paths_of_all_versions(types: tuple[str, ...], checkpoint_copy: Path) -> None:
+    chain(checkpoint_copy, *types)
+    assert inspect_checkpoint(checkpoint_copy, 8192).normalize is (len(types) == 3)
 
 
-def test_what_sentence_transformers_itself_saves(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_model_saved_by_sentence_transformers(tiny_checkpoint: Path, tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
     SentenceTransformer(str(tiny_checkpoint), device="cpu", local_files_only=True).save(str(tmp_path / "saved"))
-    ours, saved = build_engine(tiny_checkpoint, tmp_path / "a"), build_engine(tmp_path / "saved", tmp_path / "b")
-    assert saved.manifest.spec == ours.manifest.spec
+    original, saved = build_engine(tiny_checkpoint, tmp_path / "a"), build_engine(tmp_path / "saved", tmp_path / "b")
+    assert saved.manifest.spec == original.manifest.spec
     assert saved.manifest.normalize
     assert saved.manifest.max_sequence_tokens == 128
-    assert (saved.path / "weights.safetensors").read_bytes() == (ours.path / "weights.safetensors").read_bytes()
+    assert (saved.path / "weights.safetensors").read_bytes() == (original.path / "weights.safetensors").read_bytes()
 
 
-def test_a_transformer_in_a_folder_of_its_own(spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    (spoilt_checkpoint / "0_BERT").mkdir()
+def test_a_transformer_in_a_subfolder(checkpoint_copy: Path, tmp_path: Path) -> None:
+    (checkpoint_copy / "0_BERT").mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json", "sentence_bert_config.json"):
-        (spoilt_checkpoint / name).rename(spoilt_checkpoint / "0_BERT" / name)
-    write_json(spoilt_checkpoint / "modules.json", [
-        {"path": "0_BERT", "type": f"{ST}.models.Transformer"}, {"path": "1_Pooling", "type": f"{ST}.models.Pooling"}
-    ])  # fmt: skip
-    assert build_engine(spoilt_checkpoint, tmp_path / "engine").manifest.normalize is False
+        (checkpoint_copy / name).rename(checkpoint_copy / "0_BERT" / name)
+    write_json(
+        checkpoint_copy / "modules.json",
+        [{"path": "0_BERT", "type": f"{ST}.models.Transformer"}, {"path": "1_Pooling", "type": f"{ST}.models.Pooling"}],
+    )
+    assert build_engine(checkpoint_copy, tmp_path / "engine").manifest.normalize is False
 
 
 @pytest.mark.parametrize(
-    ("given", "limit", "source"),
+    ("limits", "expected", "source"),
     [
         ({"sentence": 20}, 20, "max_seq_length of sentence_bert_config.json"),
         ({"sentence": 5000}, 128, "max_position_embeddings of config.json"),
@@ -95,11 +95,11 @@ def test_a_transformer_in_a_folder_of_its_own(spoilt_checkpoint: Path, tmp_path:
         ({"budget": 70}, 70, "max_num_tokens, the token budget of a batch"),
     ],
 )
-def test_sequence_length(given: dict[str, int], limit: int, source: str, spoilt_checkpoint: Path) -> None:
-    write_json(spoilt_checkpoint / "sentence_bert_config.json", {"max_seq_length": given.get("sentence")})
-    edit(spoilt_checkpoint / "tokenizer_config.json", model_max_length=given.get("tokenizer"))
-    inspection = inspect_checkpoint(spoilt_checkpoint, given.get("budget", 8192))
-    assert inspection.max_sequence_tokens == limit
+def test_sequence_length(limits: dict[str, int], expected: int, source: str, checkpoint_copy: Path) -> None:
+    write_json(checkpoint_copy / "sentence_bert_config.json", {"max_seq_length": limits.get("sentence")})
+    update_json(checkpoint_copy / "tokenizer_config.json", model_max_length=limits.get("tokenizer"))
+    inspection = inspect_checkpoint(checkpoint_copy, limits.get("budget", 8192))
+    assert inspection.max_sequence_tokens == expected
     assert {d.subject: d.reason for d in inspection.decisions}["max_sequence_tokens"] == source
 
 
@@ -112,21 +112,23 @@ def test_budget_without_a_config(architecture: str, budget: int, make_checkpoint
     assert "max_num_tokens" not in [decision.subject for decision in inspect_checkpoint(checkpoint, 70).decisions]
 
 
-def test_prompts(spoilt_checkpoint: Path) -> None:
-    write_json(spoilt_checkpoint / "config_sentence_transformers.json",
-               {"prompts": {"query": "Q: ", "document": ""}, "default_prompt_name": "query"})  # fmt: skip
-    inspection = inspect_checkpoint(spoilt_checkpoint, 8192)
+def test_prompts(checkpoint_copy: Path) -> None:
+    write_json(
+        checkpoint_copy / "config_sentence_transformers.json",
+        {"prompts": {"query": "Q: ", "document": ""}, "default_prompt_name": "query"},
+    )
+    inspection = inspect_checkpoint(checkpoint_copy, 8192)
     assert inspection.prompts == Prompts({"query": "Q: ", "document": ""}, "query")
     assert "query; default: query" in [decision.decision for decision in inspection.decisions]
 
 
-def test_code_of_a_repository_is_not_needed(spoilt_checkpoint: Path) -> None:
-    edit(spoilt_checkpoint / "config.json", auto_map={"AutoModel": "modeling.BertModel"})
-    decisions = {d.subject: d.decision for d in inspect_checkpoint(spoilt_checkpoint, 8192).decisions}
-    assert decisions["code of the repository"] == "not run"
+def test_remote_code_is_not_needed(checkpoint_copy: Path) -> None:
+    update_json(checkpoint_copy / "config.json", auto_map={"AutoModel": "modeling.BertModel"})
+    decisions = {d.subject: d.decision for d in inspect_checkpoint(checkpoint_copy, 8192).decisions}
+    assert decisions["repository code"] == "not run"
 
 
-def beyond_the_vocabulary(checkpoint: Path) -> None:
+def put_sep_token_outside_vocabulary(checkpoint: Path) -> None:
     tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
     last = json.loads((checkpoint / "config.json").read_text())["vocab_size"]
     tokenizer["added_tokens"].append(tokenizer["added_tokens"][0] | {"id": last, "content": "<end>"})
@@ -134,61 +136,89 @@ def beyond_the_vocabulary(checkpoint: Path) -> None:
     write_json(checkpoint / "tokenizer.json", tokenizer)
 
 
-SPOILERS: dict[str, tuple[Callable[[Path], object], str]] = {
+CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no modules.json": (
         lambda c: (c / "modules.json").unlink(),
-        "modules.json does not exist; BertModel needs it\nhint: bei build .* --pooling mean"),
+        "modules.json does not exist; BertModel needs it\nhint: bei build .* --pooling mean",
+    ),
     "no pooling": (lambda c: (c / "1_Pooling/config.json").unlink(), "1_Pooling/config.json cannot be read: No such"),
     "no config": (lambda c: (c / "config.json").unlink(), "config.json cannot be read"),
-    "config is no JSON": (lambda c: (c / "config.json").write_text("{"), "config.json: "),
+    "config is not JSON": (lambda c: (c / "config.json").write_text("{"), "config.json: "),
     "config is binary": (lambda c: (c / "config.json").write_bytes(b"\xff\xfe{}"), "config.json is UTF-16, not UTF-8"),
     "no tokenizer": (lambda c: (c / "tokenizer.json").unlink(), "tokenizer.json does not exist; .*\nhint: save it"),
-    "closing token beyond the vocabulary": (
-        beyond_the_vocabulary, r"tokenizer.json: a text gets the tokens \[.*; the vocabulary ends at "),
-    "tokenizer is none": (lambda c: (c / "tokenizer.json").write_text("{}"), "tokenizer.json is not a tokenizer"),
-    "small vocabulary": (lambda c: edit(c / "config.json", vocab_size=100), "the model's vocabulary ends at 99"),
+    "special token outside the vocabulary": (
+        put_sep_token_outside_vocabulary,
+        r"tokenizer.json: a text has the token ids \[.*; the model's vocabulary ends at ",
+    ),
+    "invalid tokenizer": (
+        lambda c: (c / "tokenizer.json").write_text("{}"),
+        "tokenizer.json is not a valid tokenizer",
+    ),
+    "small vocabulary": (lambda c: update_json(c / "config.json", vocab_size=100), "the model's vocabulary ends at 99"),
     "unknown pooling": (
-        lambda c: edit(c / "1_Pooling/config.json", pooling_mode=["mean", "median"]),
-        r"the pooling is \['mean', 'median'\]; known: cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken",
+        lambda c: update_json(c / "1_Pooling/config.json", pooling_mode=["mean", "median"]),
+        r"the pooling is \['mean', 'median'\]; supported: cls, max, mean, mean_sqrt_len_tokens, weightedmean, last",
     ),
     "pooling of lists": (
-        lambda c: edit(c / "1_Pooling/config.json", pooling_mode=[["mean"]]), r"is \[\['mean'\]\]; known: "),
-    "pooling of numbers": (lambda c: edit(c / "1_Pooling/config.json", pooling_mode=3), "the pooling is 3; known: "),
+        lambda c: update_json(c / "1_Pooling/config.json", pooling_mode=[["mean"]]),
+        r"is \[\['mean'\]\]; supported: ",
+    ),
+    "pooling of numbers": (
+        lambda c: update_json(c / "1_Pooling/config.json", pooling_mode=3),
+        "the pooling is 3; supported: ",
+    ),
     "no pooling mode": (lambda c: write_json(c / "1_Pooling/config.json", {}), r"the pooling is \[\]"),
-    "other width": (lambda c: edit(c / "1_Pooling/config.json", embedding_dimension=65), "pools vectors of 65"),
+    "other width": (
+        lambda c: update_json(c / "1_Pooling/config.json", embedding_dimension=65),
+        "embedding_dimension is 65",
+    ),
     "another module": (
         lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.models.Pooling", f"{ST}.models.CNN"),
-        "the chain Transformer, Pooling, CNN; implemented are: Transformer; Transformer, SpladePooling; ",
+        "the chain Transformer, Pooling, CNN; supported: Transformer; Transformer, SpladePooling; ",
     ),
     "foreign module": (lambda c: chain(c, "custom.Transformer", f"{ST}.models.Pooling"), "chain custom.Transformer, "),
     "path upwards": (
-        lambda c: write_json(c / "modules.json", [{"path": "..", "type": f"{ST}.models.Transformer"},
-                                                  {"path": "", "type": f"{ST}.models.Pooling"}]),
-        "the path '..' leaves the checkpoint",
+        lambda c: write_json(
+            c / "modules.json",
+            [{"path": "..", "type": f"{ST}.models.Transformer"}, {"path": "", "type": f"{ST}.models.Pooling"}],
+        ),
+        "the path '..' is outside of the checkpoint",
     ),
     "other architecture": (
-        lambda c: edit(c / "config.json", architectures=["T5ForCausalLM"]), "'T5ForCausalLM' is not one that"),
+        lambda c: update_json(c / "config.json", architectures=["T5ForCausalLM"]),
+        "unsupported architecture 'T5ForCausalLM'",
+    ),
     "classifier": (
-        lambda c: edit(c / "config.json", architectures=["BertForSequenceClassification"], id2label={"0": "x"}),
-        "has the module Pooling; BertForSequenceClassification cannot be pooled so"),
+        lambda c: update_json(c / "config.json", architectures=["BertForSequenceClassification"], id2label={"0": "x"}),
+        "has the module Pooling; BertForSequenceClassification cannot be pooled so",
+    ),
     "no module but the transformer": (
-        lambda c: chain(c, f"{ST}.models.Transformer"), "modules.json has no pooling; BertModel needs it"),
+        lambda c: chain(c, f"{ST}.models.Transformer"),
+        "modules.json has no pooling; BertModel needs it",
+    ),
     "SPLADE of a model without vocabulary": (
         lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.sparse_encoder.models.SpladePooling"),
-        "has the module SpladePooling; BertModel cannot be pooled so"),
-    "no architecture": (lambda c: edit(c / "config.json", architectures=[]), r"architectures is \[\]; it must name"),
+        "has the module SpladePooling; BertModel cannot be pooled so",
+    ),
+    "no architecture": (
+        lambda c: update_json(c / "config.json", architectures=[]),
+        r"architectures is \[\]; it must be",
+    ),
     "remote code": (
-        lambda c: edit(c / "config.json", auto_map={"AutoModel": "x.Y"}, architectures=["ChatGLMModel"]),
-        "'ChatGLMModel' is not one that openbei builds"),
-    "quantized": (lambda c: edit(c / "config.json", quantization_config={}), "quantization_config is set"),
+        lambda c: update_json(c / "config.json", auto_map={"AutoModel": "x.Y"}, architectures=["ChatGLMModel"]),
+        "unsupported architecture 'ChatGLMModel'",
+    ),
+    "quantized": (lambda c: update_json(c / "config.json", quantization_config={}), "quantization_config is set"),
     "other task": (
-        lambda c: write_json(c / "sentence_bert_config.json", {"transformer_task": "fill-mask"}), "is 'fill-mask'"),
-}  # fmt: skip
+        lambda c: write_json(c / "sentence_bert_config.json", {"transformer_task": "fill-mask"}),
+        "is 'fill-mask'",
+    ),
+}
 
 
-@pytest.mark.parametrize(("spoil", "message"), SPOILERS.values(), ids=SPOILERS)
-def test_refuses(spoil: Callable[[Path], object], message: str, spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    spoil(spoilt_checkpoint)
+@pytest.mark.parametrize(("corrupt", "message"), CORRUPTIONS.values(), ids=CORRUPTIONS)
+def test_refuses(corrupt: Callable[[Path], object], message: str, checkpoint_copy: Path, tmp_path: Path) -> None:
+    corrupt(checkpoint_copy)
     with pytest.raises(CheckpointError, match=message):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")
     assert not (tmp_path / "engine").exists()

@@ -1,4 +1,4 @@
-"""sentence_bert_config.json under all its names, judged by sentence-transformers; and what is refused."""
+"""sentence_bert_config.json and its older names, against sentence-transformers; and refusals."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from openbei.build.sentence_config import FILES, read_sentence_config
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError
-from tests.checkpoint import build_engine, judge_vectors, save_model, write_chain, write_json
+from tests.checkpoint import build_engine, expected_vectors, save_model, write_chain, write_json
 from tests.prose import texts
 from tests.same_embedding import worst_cosine
 from tests.sentence_chain import embed
@@ -26,23 +26,23 @@ def with_settings(checkpoint: Path, settings: dict[str, Any], name: str = FILES[
 
 def check(checkpoint: Path, out: Path) -> EngineDir:
     engine_dir = build_engine(checkpoint, out)
-    assert worst_cosine(embed(engine_dir, TEXTS), judge_vectors(checkpoint, TEXTS)) > 0.99999
+    assert worst_cosine(embed(engine_dir, TEXTS), expected_vectors(checkpoint, TEXTS)) > 0.99999
     return engine_dir
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_name_counts(name: str, spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    checkpoint = with_settings(spoilt_checkpoint, {"max_seq_length": 17, "do_lower_case": True}, name)
+def test_every_name_is_read(name: str, checkpoint_copy: Path, tmp_path: Path) -> None:
+    checkpoint = with_settings(checkpoint_copy, {"max_seq_length": 17, "do_lower_case": True}, name)
     manifest = check(checkpoint, tmp_path / "engine").manifest
     assert manifest.max_sequence_tokens == 17
     assert any(name in decision.reason for decision in manifest.report)
 
 
-def test_the_first_that_is_not_empty_counts(spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    write_json(spoilt_checkpoint / FILES[0], {})
-    write_json(spoilt_checkpoint / FILES[5], {"max_seq_length": 20})
-    write_json(spoilt_checkpoint / FILES[6], {"max_seq_length": 10})
-    assert check(spoilt_checkpoint, tmp_path / "engine").manifest.max_sequence_tokens == 20
+def test_the_first_non_empty_file_is_read(checkpoint_copy: Path, tmp_path: Path) -> None:
+    write_json(checkpoint_copy / FILES[0], {})
+    write_json(checkpoint_copy / FILES[5], {"max_seq_length": 20})
+    write_json(checkpoint_copy / FILES[6], {"max_seq_length": 10})
+    assert check(checkpoint_copy, tmp_path / "engine").manifest.max_sequence_tokens == 20
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_the_first_that_is_not_empty_counts(spoilt_checkpoint: Path, tmp_path: P
     ],
     ids=str,
 )
-def test_keys(settings: dict[str, Any], length: int, spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    checkpoint = with_settings(spoilt_checkpoint, settings)
+def test_keys(settings: dict[str, Any], length: int, checkpoint_copy: Path, tmp_path: Path) -> None:
+    checkpoint = with_settings(checkpoint_copy, settings)
     assert check(checkpoint, tmp_path / "engine").manifest.max_sequence_tokens == length
 
 
-def test_lower_casing_is_added_where_the_tokenizer_has_none(tmp_path: Path, tokenizer_json: Path) -> None:
+def test_do_lower_case_adds_a_normalizer(tmp_path: Path, tokenizer_json: Path) -> None:
     content = json.loads(tokenizer_json.read_text())
     content["normalizer"]["lowercase"] = False
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
@@ -95,14 +95,14 @@ def test_lower_casing_is_added_where_the_tokenizer_has_none(tmp_path: Path, toke
     ],
     ids=str,
 )
-def test_refusals(settings: dict[str, Any], message: str, spoilt_checkpoint: Path) -> None:
+def test_refusals(settings: dict[str, Any], message: str, checkpoint_copy: Path) -> None:
     with pytest.raises(CheckpointError, match=message) as caught:
-        read_sentence_config(with_settings(spoilt_checkpoint, settings, FILES[2]))
+        read_sentence_config(with_settings(checkpoint_copy, settings, FILES[2]))
     assert FILES[2] in caught.value.message
 
 
-def test_without_modules_it_is_not_read(tokenizer_json: Path, tmp_path: Path) -> None:
-    """CrossEncoder builds its modules anew where there is no modules.json."""
+def test_not_read_without_modules_json(tokenizer_json: Path, tmp_path: Path) -> None:
+    """CrossEncoder creates default modules if there is no modules.json."""
     from sentence_transformers import CrossEncoder
 
     from openbei.backends import load_engine

@@ -1,4 +1,4 @@
-"""Chat templates: texts and pairs as sentence-transformers renders them, and templates that cannot be followed."""
+"""Chat templates of embedding models and rerankers against sentence-transformers, and unsupported templates."""
 
 import json
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from openbei.backends import load_engine
 from openbei.batch import PackedBatch
 from openbei.build.chat_template import render
 from openbei.build.tokenizer_settings import TokenizerSettings
-from openbei.build.wrapping import around
+from openbei.build.wrapping import find_wrapping
 from openbei.errors import CheckpointError, WrongTaskError
 from openbei.serving.tokenizer import Frame, Tokenizer
-from tests.checkpoint import build_engine, judge_vectors, save_checkpoint, save_model, write_json
+from tests.checkpoint import build_engine, expected_vectors, save_checkpoint, save_model, write_json
 from tests.generative import train_word_tokenizer
 from tests.prose import texts
 from tests.same_embedding import worst_cosine
@@ -41,14 +41,14 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def add_template(checkpoint: Path, template: str, message_format: str = "flat", **chat: Any) -> Path:
-    """A checkpoint as sentence-transformers 5.4 and later save one whose texts go through a template."""
+    """Add a chat template to a checkpoint, with the settings of sentence-transformers 5.4 and later."""
     (checkpoint / "chat_template.jinja").write_text(template)
     mode = {"method": "forward", "method_output_name": "last_hidden_state"}
     path = checkpoint / "sentence_bert_config.json"
-    given = json.loads(path.read_text()) if path.exists() else {}
-    given |= {"modality_config": {"text": mode, "message": {**mode, "format": message_format}}}
-    given |= {"module_output_name": "token_embeddings", "processing_kwargs": {"chat_template": chat}}
-    write_json(path, given)
+    settings = json.loads(path.read_text()) if path.exists() else {}
+    settings |= {"modality_config": {"text": mode, "message": {**mode, "format": message_format}}}
+    settings |= {"module_output_name": "token_embeddings", "processing_kwargs": {"chat_template": chat}}
+    write_json(path, settings)
     return checkpoint
 
 
@@ -63,7 +63,7 @@ def add_template(checkpoint: Path, template: str, message_format: str = "flat", 
     ],
 )
 def test_embeddings(template: str, message_format: str, chat: dict[str, Any], words: Path, tmp_path: Path) -> None:
-    """Texts, long texts, and texts with a prompt, which becomes a system message."""
+    """Short and long texts, and texts with a prompt, which is rendered as a system message."""
     from sentence_transformers import SentenceTransformer
 
     checkpoint = save_checkpoint(tmp_path / "model", words, architecture="Qwen2Model", pooling="lasttoken", **SIZES)
@@ -71,53 +71,55 @@ def test_embeddings(template: str, message_format: str, chat: dict[str, Any], wo
     add_template(checkpoint, template, message_format, **chat)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     given = TEXTS + LONG
-    assert worst_cosine(embed(engine_dir, given), judge_vectors(checkpoint, given)) > 0.99999
+    assert worst_cosine(embed(engine_dir, given), expected_vectors(checkpoint, given)) > 0.99999
     model = SentenceTransformer(str(checkpoint), device="cpu", local_files_only=True)
     expected = np.asarray(model.encode(TEXTS, batch_size=1, prompt_name="query"), np.float32)
     assert worst_cosine(embed(engine_dir, TEXTS, prompt_name="query"), expected) > 0.99999
 
 
-def test_older_checkpoints_read_texts_alone(words: Path, tmp_path: Path) -> None:
+def test_no_template_for_older_checkpoints(words: Path, tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "model", words, architecture="Qwen2Model", pooling="lasttoken", **SIZES)
     (checkpoint / "chat_template.jinja").write_text(CHATML)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     assert engine_dir.manifest.text_template is None
-    assert worst_cosine(embed(engine_dir, TEXTS), judge_vectors(checkpoint, TEXTS)) > 0.99999
+    assert worst_cosine(embed(engine_dir, TEXTS), expected_vectors(checkpoint, TEXTS)) > 0.99999
 
 
 HOSTILE = {
     "raises": ("{{ raise_exception('no') }}", "cannot be rendered: ValueError: no"),
     "syntax": ("{% for %}", "cannot be rendered: TemplateSyntaxError"),
-    "leaves out": ("nothing", "shows the text 0 times"),
-    "twice": ("{{ messages[0].content }}{{ messages[0].content }}", "shows the text 2 times"),
-    "changes": ("{{ messages[0].content | upper }}", "shows the text 0 times"),
-    "escapes": ("{{ messages[0].content | e }}", "changes texts"),
+    "text omitted": ("nothing", "includes the text 0 times"),
+    "text repeated": ("{{ messages[0].content }}{{ messages[0].content }}", "includes the text 2 times"),
+    "upper case": ("{{ messages[0].content | upper }}", "includes the text 0 times"),
+    "escapes": ("{{ messages[0].content | e }}", "modifies texts"),
     "date": ("{{ strftime_now('%Y') }}{{ messages[0].content }}", "'strftime_now' is undefined"),
     "attributes": ("{{ ''.__class__.__mro__ }}", "cannot be rendered: SecurityError"),
     "endless": ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "it takes more than"),
-    "memory": ("{% set a = namespace(x='a' * 99999) %}{% for b in range(99) %}{% set a.x = a.x + a.x %}{% endfor %}",
-               "cannot be rendered"),
-}  # fmt: skip
+    "memory": (
+        "{% set a = namespace(x='a' * 99999) %}{% for b in range(99) %}{% set a.x = a.x + a.x %}{% endfor %}",
+        "cannot be rendered",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_templates_that_cannot_be_followed(
-    name: str, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsupported_templates(name: str, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template, message = HOSTILE[name]
     monkeypatch.setattr("openbei.build.chat_template.LIMIT_S", 2)
     settings = TokenizerSettings({}, {}, (), {})
     with pytest.raises(CheckpointError, match=message):
-        around(
-            lambda given: render(template, [[{"role": "user", "content": one["text"]}] for one in given], settings, {}),
+        find_wrapping(
+            lambda texts: render(
+                template, [[{"role": "user", "content": text["text"]}] for text in texts], settings, {}
+            ),
             ("text",),
         )
 
 
-def test_a_template_that_is_not_there(words: Path, tmp_path: Path) -> None:
+def test_a_missing_template(words: Path, tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "model", words, architecture="Qwen2Model", pooling="lasttoken", **SIZES)
     (add_template(checkpoint, CHATML) / "chat_template.jinja").unlink()
-    with pytest.raises(CheckpointError, match="modality_config has message; the checkpoint has no chat template"):
+    with pytest.raises(CheckpointError, match="modality_config has message, but the checkpoint has no chat template"):
         build_engine(checkpoint, tmp_path / "engine")
 
 
@@ -132,13 +134,13 @@ BACKWARDS = (
 
 @pytest.fixture(scope="module")
 def make_reranker(tmp_path_factory: pytest.TempPathFactory, words: Path) -> Callable[..., Path]:
-    """Saves a one-label reranker with a chat template, as CrossEncoder does, or with `is_listed` False plain."""
+    """Save a one-label reranker with a chat template, with or without CrossEncoder's files."""
 
-    def make(template: str, *, is_listed: bool = True, prompts: dict[str, Any] | None = None) -> Path:
+    def make(template: str, *, has_modules_json: bool = True, prompts: dict[str, Any] | None = None) -> Path:
         folder = tmp_path_factory.mktemp("reranker")
         save_model(folder, words, "Qwen3ForSequenceClassification", num_labels=1, **SIZES)
         add_template(folder, template)
-        if is_listed:
+        if has_modules_json:
             write_json(
                 folder / "modules.json",
                 [
@@ -161,27 +163,27 @@ def make_reranker(tmp_path_factory: pytest.TempPathFactory, words: Path) -> Call
     return make
 
 
-@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize("has_modules_json", [True, False])
 @pytest.mark.parametrize("prompts", [{}, {"prompts": {"web": "judge"}, "default_prompt_name": "web"}], ids=len)
 def test_rerankers(
-    is_listed: bool, prompts: dict[str, Any], make_reranker: Callable[..., Path], tmp_path: Path
+    has_modules_json: bool, prompts: dict[str, Any], make_reranker: Callable[..., Path], tmp_path: Path
 ) -> None:
     from sentence_transformers import CrossEncoder
 
-    checkpoint = make_reranker(PAIRS, is_listed=is_listed, prompts=prompts)
+    checkpoint = make_reranker(PAIRS, has_modules_json=has_modules_json, prompts=prompts)
     model = CrossEncoder(str(checkpoint), device="cpu", local_files_only=True)
     expected = model.predict([(TEXTS[0], text) for text in TEXTS], batch_size=1, activation_fn=lambda x: x)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     template = engine_dir.manifest.score_template
     assert template is not None
-    frame = Frame(template.before(TEXTS[0]), template.suffix, template.adds_special_tokens)
+    frame = Frame(template.render_prefix(TEXTS[0]), template.suffix, template.adds_special_tokens)
     sequences = Tokenizer.open(engine_dir).encode_framed(frame, TEXTS)
     logits = np.asarray(load_engine(engine_dir).run(PackedBatch.pack(sequences)))
     assert np.abs(logits[:, 0] - expected).max() < 2e-4
 
 
-def test_a_template_for_pairs_that_cannot_be_followed(make_reranker: Callable[..., Path], tmp_path: Path) -> None:
-    """The build says so, and /rerank is refused; /predict reads what it is sent."""
+def test_an_unsupported_template_for_pairs(make_reranker: Callable[..., Path], tmp_path: Path) -> None:
+    """The report has a warning, and /rerank is refused; /predict works."""
     manifest = build_engine(make_reranker(BACKWARDS), tmp_path / "engine").manifest
     [decision] = [decision for decision in manifest.report if decision.is_warning]
     assert "/rerank is refused" in decision.decision
@@ -191,8 +193,8 @@ def test_a_template_for_pairs_that_cannot_be_followed(make_reranker: Callable[..
         require_reranker(manifest)
 
 
-def test_a_template_without_a_place_for_pairs_is_not_used(make_reranker: Callable[..., Path], tmp_path: Path) -> None:
-    """Where nothing says that texts go through it, a template of the base model means nothing to a classifier."""
-    manifest = build_engine(make_reranker(CHATML, is_listed=False), tmp_path / "engine").manifest
+def test_a_template_without_documents_is_not_used(make_reranker: Callable[..., Path], tmp_path: Path) -> None:
+    """Without sentence_bert_config.json it is assumed to be left over from the base model."""
+    manifest = build_engine(make_reranker(CHATML, has_modules_json=False), tmp_path / "engine").manifest
     assert manifest.score_template is None
     assert is_reranker(manifest)

@@ -1,4 +1,4 @@
-"""Tokenizers as AutoTokenizer loads them: classes, settings and special tokens, one by one and at random."""
+"""Tokenizer classes, settings and special tokens against AutoTokenizer, individually and in random combinations."""
 
 import json
 import random
@@ -23,36 +23,74 @@ from tests.checkpoint import (
 from tests.prose import WORDS
 
 TEXTS = [
-    "The cat sat on the mat.", "An HTTP server — café naïve Größe 東京 Tokyo", "ÉCOLE  double  spaces\n\tand tabs ",
-    "<pad> first", "say [MASK] and <mask> or [SEP] </s> <s>x [CLS]", "new_tok here newtok <|im_start|> extra1extra2",
-    "   leading", "don't it's 123 4567!!!", "",
-]  # fmt: skip
+    "The cat sat on the mat.",
+    "An HTTP server — café naïve Größe 東京 Tokyo",
+    "ÉCOLE  double  spaces\n\tand tabs ",
+    "<pad> first",
+    "say [MASK] and <mask> or [SEP] </s> <s>x [CLS]",
+    "new_tok here newtok <|im_start|> extra1extra2",
+    "   leading",
+    "don't it's 123 4567!!!",
+    "",
+]
 BERT = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
-ROBERTA = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>",
-           "bos_token": "<s>", "eos_token": "</s>"}  # fmt: skip
+ROBERTA = {
+    "cls_token": "<s>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+}
 KINDS: dict[str, tuple[dict[str, str], list[str]]] = {
-    "wordpiece": (BERT, ["BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "MPNetTokenizer",
-                         "PreTrainedTokenizerFast"]),
-    "byte_bpe": (ROBERTA, ["RobertaTokenizer", "GPT2Tokenizer", "Qwen2Tokenizer", "PreTrainedTokenizerFast",
-                           "LlamaTokenizer"]),
+    "wordpiece": (
+        BERT,
+        ["BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "MPNetTokenizer", "PreTrainedTokenizerFast"],
+    ),
+    "byte_bpe": (
+        ROBERTA,
+        ["RobertaTokenizer", "GPT2Tokenizer", "Qwen2Tokenizer", "PreTrainedTokenizerFast", "LlamaTokenizer"],
+    ),
     "unigram": (ROBERTA, ["XLMRobertaTokenizer", "CamembertTokenizer", "PreTrainedTokenizerFast"]),
     "deberta": ({**BERT, "bos_token": "[CLS]", "eos_token": "[SEP]"}, ["DebertaV2Tokenizer", "PreTrainedTokenizer"]),
     "space_bpe": (ROBERTA, ["LlamaTokenizer", "LlamaTokenizerFast", "GemmaTokenizer", "TokenizersBackend"]),
-}  # fmt: skip
-"""Kind of tokenizer.json -> the names of its special tokens, and classes that load such files."""
+}
+"""Kind of tokenizer.json -> its special tokens, and classes that load it."""
 
 SETTINGS: dict[str, list[Any]] = {
-    "do_lower_case": [True, False], "strip_accents": [True, False, None], "tokenize_chinese_chars": [True, False],
-    "add_prefix_space": [True, False], "legacy": [True, False], "split_by_punct": [True, False],
-    "truncation_side": ["left", "right"], "model_input_names": [["input_ids", "token_type_ids"]],
-    "add_bos_token": [True, False], "add_eos_token": [True, False], "trim_offsets": [True, False],
-}  # fmt: skip
-MODEL_TYPES = ["bert", "roberta", "xlm-roberta", "mpnet", "deberta-v2", "modernbert", "llama", "mistral", "qwen2",
-               "qwen3", "gemma3_text", "eurobert", "gte", "of_a_repository"]  # fmt: skip
+    "do_lower_case": [True, False],
+    "strip_accents": [True, False, None],
+    "tokenize_chinese_chars": [True, False],
+    "add_prefix_space": [True, False],
+    "legacy": [True, False],
+    "split_by_punct": [True, False],
+    "truncation_side": ["left", "right"],
+    "model_input_names": [["input_ids", "token_type_ids"]],
+    "add_bos_token": [True, False],
+    "add_eos_token": [True, False],
+    "trim_offsets": [True, False],
+}
+MODEL_TYPES = [
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "mpnet",
+    "deberta-v2",
+    "modernbert",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma3_text",
+    "eurobert",
+    "gte",
+    "of_a_repository",
+]
 
 
 def train_space_bpe(folder: Path, words: list[str]) -> Path:
-    """A BPE with SentencePiece's spaces, as Llama's."""
+    """Train a BPE tokenizer like Llama's, with SentencePiece's representation of spaces."""
     tokenizer = SentencePieceBPETokenizer()
     specials = ["<unk>", "<s>", "</s>", "<pad>", "<bos>", "<eos>", "<mask>"]
     tokenizer.train_from_iterator(words, vocab_size=700, show_progress=False, special_tokens=specials)
@@ -64,9 +102,12 @@ def train_space_bpe(folder: Path, words: list[str]) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """A decoded tokenizer.json of each kind."""
     training: dict[str, Callable[[Path, list[str]], Path]] = {
-        "wordpiece": train_tokenizer, "byte_bpe": train_bpe_tokenizer, "unigram": train_unigram_tokenizer,
-        "deberta": train_deberta_tokenizer, "space_bpe": train_space_bpe,
-    }  # fmt: skip
+        "wordpiece": train_tokenizer,
+        "byte_bpe": train_bpe_tokenizer,
+        "unigram": train_unigram_tokenizer,
+        "deberta": train_deberta_tokenizer,
+        "space_bpe": train_space_bpe,
+    }
     return {
         kind: json.loads(train(tmp_path_factory.mktemp(kind), WORDS[:20_000]).read_text())
         for kind, train in training.items()
@@ -85,19 +126,18 @@ def load(folder: Path, **overrides: Any) -> LoadedTokenizer:
 
 
 def check(folder: Path, **overrides: Any) -> LoadedTokenizer:
-    """Ids of texts and of a pair, the side that is cut and whether there are token types: as transformers has them."""
+    """Compare token ids, truncation side and token types with AutoTokenizer."""
     from transformers import AutoTokenizer
 
-    theirs, ours = AutoTokenizer.from_pretrained(str(folder), **overrides), load(folder, **overrides)
-    ours.tokenizer.no_padding()
-    ours.tokenizer.no_truncation()
+    expected, loaded = AutoTokenizer.from_pretrained(str(folder), **overrides), load(folder, **overrides)
+    loaded.tokenizer.no_padding()
+    loaded.tokenizer.no_truncation()
     for text in TEXTS:
-        assert ours.tokenizer.encode(text).ids == theirs(text)["input_ids"], text
-    pair = ours.tokenizer.encode("a b", "c d")
-    assert pair.ids == theirs("a b", "c d")["input_ids"]
-    assert ours.direction == theirs.truncation_side
-    assert ("token_type_ids" in ours.model_inputs) == ("token_type_ids" in theirs.model_input_names)
-    return ours
+        assert loaded.tokenizer.encode(text).ids == expected(text)["input_ids"], text
+    assert loaded.tokenizer.encode("a b", "c d").ids == expected("a b", "c d")["input_ids"]
+    assert loaded.direction == expected.truncation_side
+    assert ("token_type_ids" in loaded.model_inputs) == ("token_type_ids" in expected.model_input_names)
+    return loaded
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, (_, names) in KINDS.items() for name in names])
@@ -125,13 +165,13 @@ def test_every_class_is_tested() -> None:
     ],
     ids=str,
 )
-def test_a_setting_changes_tokens_as_in_transformers(
+def test_settings(
     kind: str, name: str, settings: dict[str, Any], trained: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     save(tmp_path, trained[kind], {"tokenizer_class": name, **KINDS[kind][0]})
-    plain = [load(tmp_path).tokenizer.encode(text).tokens for text in TEXTS]
+    with_defaults = [load(tmp_path).tokenizer.encode(text).tokens for text in TEXTS]
     save(tmp_path, trained[kind], {"tokenizer_class": name, **KINDS[kind][0], **settings})
-    assert [check(tmp_path).tokenizer.encode(text).tokens for text in TEXTS] != plain
+    assert [check(tmp_path).tokenizer.encode(text).tokens for text in TEXTS] != with_defaults
 
 
 @pytest.mark.parametrize(
@@ -152,10 +192,14 @@ def test_a_setting_changes_tokens_as_in_transformers(
     ids=str,
 )
 @pytest.mark.parametrize(("kind", "name"), [("wordpiece", "BertTokenizer"), ("byte_bpe", "PreTrainedTokenizerFast")])
-def test_a_token_that_only_settings_name_is_one_token(
-    settings: dict[str, Any], files: dict[str, Any], kind: str, name: str, trained: dict[str, dict[str, Any]],
+def test_added_tokens_of_settings(
+    settings: dict[str, Any],
+    files: dict[str, Any],
+    kind: str,
+    name: str,
+    trained: dict[str, dict[str, Any]],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     save(tmp_path, trained[kind], {"tokenizer_class": name, **KINDS[kind][0], **settings})
     for file, content in files.items():
         write_json(tmp_path / file, content)
@@ -165,7 +209,7 @@ def test_a_token_that_only_settings_name_is_one_token(
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_checkpoints(seed: int, trained: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    """Settings, special tokens and files of all versions, mixed. What transformers cannot load says nothing."""
+    """Random combinations of settings, special tokens and files of all versions. Skipped if transformers fails."""
     from transformers import AutoTokenizer
 
     rng = random.Random(seed)
@@ -192,14 +236,14 @@ def test_random_checkpoints(seed: int, trained: dict[str, dict[str, Any]], tmp_p
         write_json(tmp_path / "added_tokens.json", {"newtok": len(content["model"]["vocab"]) + 1})
     overrides = {"add_eos_token": True} if rng.random() < 0.2 else {}
     try:
-        theirs = AutoTokenizer.from_pretrained(str(tmp_path), **overrides)
-        [theirs(text) for text in TEXTS]
+        expected = AutoTokenizer.from_pretrained(str(tmp_path), **overrides)
+        [expected(text) for text in TEXTS]
     except Exception as error:
         pytest.skip(f"transformers does not load it: {error}")
     if any(
-        decision.is_warning and "as it is" in decision.decision for decision in load(tmp_path, **overrides).decisions
+        decision.is_warning and "unchanged" in decision.decision for decision in load(tmp_path, **overrides).decisions
     ):
-        pytest.skip("the class has another kind of vocabulary, which the report warns of")
+        pytest.skip("the class does not support the vocabulary, and the report has a warning")
     check(tmp_path, **overrides)
 
 
@@ -209,12 +253,12 @@ def test_random_checkpoints(seed: int, trained: dict[str, dict[str, Any]], tmp_p
         ({"split_special_tokens": True}, "split_special_tokens is true"),
         ({"fix_mistral_regex": True}, "fix_mistral_regex is true"),
         ({"truncation_side": "middle"}, "truncation_side is 'middle'"),
-        ({"do_lower_case": "yes"}, "do_lower_case is 'yes'; it must be of the type bool"),
+        ({"do_lower_case": "yes"}, "do_lower_case is 'yes'; it must be bool"),
         ({"added_tokens_decoder": [1]}, "added_tokens_decoder is"),
         ({"added_tokens_decoder": {"x": {"content": "y"}}}, "the id of an added token is 'x'"),
         ({"additional_special_tokens": "x"}, "must be a list"),
         ({"mask_token": 3}, "a special token is 3"),
-        ({"cls_token": None}, "make no tokenizer"),
+        ({"cls_token": None}, "no tokenizer can be built from"),
     ],
     ids=str,
 )
@@ -224,7 +268,7 @@ def test_refusals(settings: dict[str, Any], message: str, trained: dict[str, dic
         load(tmp_path)
 
 
-def test_a_class_of_another_kind_of_vocabulary_is_a_warning(trained: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_class_for_another_vocabulary_type_is_a_warning(trained: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     save(tmp_path, trained["unigram"], {"tokenizer_class": "BertTokenizer", **ROBERTA})
     [decision] = load(tmp_path).decisions
     assert decision.is_warning

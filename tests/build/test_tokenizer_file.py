@@ -1,4 +1,4 @@
-"""The tokens around a text: those of transformers' AutoTokenizer on the same folder."""
+"""Special tokens added to texts, against AutoTokenizer."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,12 @@ SMALL = {"architecture": "LlamaModel", "num_key_value_heads": 2}
 SPECIALS = [("<s>", 0), ("</s>", 2)]
 
 
-@pytest.mark.parametrize(("single", "follows"), [("$A", False), ("$A </s>", True), ("<s> $A </s>", True)])
+@pytest.mark.parametrize(("single", "adds_eos"), [("$A", False), ("$A </s>", True), ("<s> $A </s>", True)])
 @pytest.mark.parametrize("tokenizer_class", ["LlamaTokenizerFast", "PreTrainedTokenizerFast"])
-def test_the_post_processor_says_what_is_added(
-    single: str, follows: bool, tokenizer_class: str, tmp_path: Path
+def test_the_post_processor_adds_special_tokens(
+    single: str, adds_eos: bool, tokenizer_class: str, tmp_path: Path
 ) -> None:
-    """Not add_eos_token of tokenizer_config.json, which transformers 5 does not read beside a tokenizer.json."""
+    """As in transformers 5, add_eos_token of tokenizer_config.json has no effect."""
     path = train_bpe_tokenizer(tmp_path, WORDS[:5000])
     tokenizer = tokenizers.Tokenizer.from_file(str(path))
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -29,12 +29,12 @@ def test_the_post_processor_says_what_is_added(
     checkpoint = save_checkpoint(tmp_path / "model", path, **SMALL)
     tokenizer.save(str(checkpoint / "tokenizer.json"))
     config = json.loads((checkpoint / "tokenizer_config.json").read_text())
-    named = {"tokenizer_class": tokenizer_class, "bos_token": "<s>", "eos_token": "</s>", "add_eos_token": True}
-    write_json(checkpoint / "tokenizer_config.json", config | named)
+    settings = {"tokenizer_class": tokenizer_class, "bos_token": "<s>", "eos_token": "</s>", "add_eos_token": True}
+    write_json(checkpoint / "tokenizer_config.json", config | settings)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
-    theirs = transformers.AutoTokenizer.from_pretrained(checkpoint)
-    given = ["the end", "a class of things", "What is it?"]
-    assert [sequence.token_ids.tolist() for sequence in tokenize(engine_dir, given)] == theirs(given).input_ids
-    noted = [d for d in engine_dir.manifest.report if d.decision == "add_eos_token not followed: no </s> is appended"]
-    assert len(noted) == (0 if follows else 1)
-    assert all(decision.is_warning for decision in noted)
+    expected = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    texts = ["the end", "a class of things", "What is it?"]
+    assert [sequence.token_ids.tolist() for sequence in tokenize(engine_dir, texts)] == expected(texts).input_ids
+    decision = "add_eos_token has no effect: </s> is not added"
+    warnings = [d.is_warning for d in engine_dir.manifest.report if d.decision == decision]
+    assert warnings == ([] if adds_eos else [True])

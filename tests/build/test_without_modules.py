@@ -1,4 +1,4 @@
-"""Checkpoints without modules.json, pooled as asked for or as SparseEncoder does; and adapters, which are refused."""
+"""Checkpoints without modules.json: --pooling, models saved by SparseEncoder, and adapters, which are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> Callable[..., Path]:
-    """Saves a small model of a family with a head: `make("Bert", "ForMaskedLM")`."""
+    """Save a small model of a family with a head: `make("Bert", "ForMaskedLM")`."""
     byte_level = train_bpe_tokenizer(tmp_path_factory.mktemp("tokenizer"), WORDS[:20_000])
 
     def save(family: str, end: str, **config: Any) -> Path:
@@ -46,7 +46,7 @@ def weights_of(engine_dir: EngineDir, backend: str = "native") -> np.ndarray[Any
     return dense_rows(load_engine(engine_dir, backend=backend).run(PackedBatch.pack(sequences)))
 
 
-def judged_weights(checkpoint: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+def expected_weights(checkpoint: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
     from sentence_transformers import SparseEncoder
 
     model = SparseEncoder(str(checkpoint), device="cpu", local_files_only=True)
@@ -55,25 +55,25 @@ def judged_weights(checkpoint: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 @pytest.mark.parametrize("backend", ["reference", "native"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_splade_as_asked_for(family: str, backend: str, make: Callable[..., Path], tmp_path: Path) -> None:
-    """Term weights of SparseEncoder, from a tied table that is stored once."""
+def test_pooling_splade(family: str, backend: str, make: Callable[..., Path], tmp_path: Path) -> None:
+    """Term weights match SparseEncoder, and tied weights are stored once."""
     checkpoint = make(family, "ForMaskedLM")
     engine_dir = build_engine(checkpoint, tmp_path / "engine", pooling="splade")
     assert engine_dir.manifest.spec.is_tied
     assert "embeddings.token" not in engine_dir.tensors
-    assert np.abs(weights_of(engine_dir, backend) - judged_weights(checkpoint)).max() < 2e-4
-    assert any(decision.reason == "asked for by --pooling" for decision in engine_dir.manifest.report)
+    assert np.abs(weights_of(engine_dir, backend) - expected_weights(checkpoint)).max() < 2e-4
+    assert any(decision.reason == "--pooling" for decision in engine_dir.manifest.report)
 
 
-def test_splade_that_sparse_encoder_saved(make: Callable[..., Path], tmp_path: Path) -> None:
+def test_splade_saved_by_sparse_encoder(make: Callable[..., Path], tmp_path: Path) -> None:
     checkpoint = make("Bert", "ForMaskedLM")
     write_json(checkpoint / "config_sentence_transformers.json", {"model_type": "SparseEncoder"})
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
-    assert np.abs(weights_of(engine_dir) - judged_weights(checkpoint)).max() < 2e-4
+    assert np.abs(weights_of(engine_dir) - expected_weights(checkpoint)).max() < 2e-4
     assert any("SparseEncoder" in decision.reason for decision in engine_dir.manifest.report)
 
 
-def test_splade_that_nothing_names_is_refused_with_the_command(make: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_hint_has_the_command(make: Callable[..., Path], tmp_path: Path) -> None:
     checkpoint = make("Bert", "ForMaskedLM")
     with pytest.raises(CheckpointError) as caught:
         build_engine(checkpoint, tmp_path / "engine")
@@ -82,10 +82,8 @@ def test_splade_that_nothing_names_is_refused_with_the_command(make: Callable[..
 
 @pytest.mark.parametrize("copy", ["equal", "different", "missing", "embeddings missing"])
 @pytest.mark.parametrize("ties", [True, False])
-def test_a_decoder_that_is_stored_beside_the_embeddings(
-    copy: str, ties: bool, make: Callable[..., Path], tmp_path: Path
-) -> None:
-    """Equal tensors are stored once, different ones are two, and a missing one is the other where they are tied."""
+def test_tied_weights(copy: str, ties: bool, make: Callable[..., Path], tmp_path: Path) -> None:
+    """Equal tensors are stored once, different ones separately, and a missing one is an error unless they are tied."""
     from safetensors.numpy import load_file, save_file
 
     checkpoint = make("Bert", "ForMaskedLM", tie_word_embeddings=ties)
@@ -102,11 +100,11 @@ def test_a_decoder_that_is_stored_beside_the_embeddings(
         return
     engine_dir = build_engine(checkpoint, tmp_path / "engine", pooling="splade")
     assert engine_dir.manifest.spec.is_tied is (copy != "different")
-    assert np.abs(weights_of(engine_dir) - judged_weights(checkpoint)).max() < 2e-4
+    assert np.abs(weights_of(engine_dir) - expected_weights(checkpoint)).max() < 2e-4
 
 
 @pytest.mark.parametrize(("pooling", "module"), [("mean", "mean"), ("cls", "cls"), ("last-token", "lasttoken")])
-def test_embeddings_as_asked_for(pooling: str, module: str, make: Callable[..., Path], tmp_path: Path) -> None:
+def test_pooling_of_embeddings(pooling: str, module: str, make: Callable[..., Path], tmp_path: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
@@ -117,20 +115,20 @@ def test_embeddings_as_asked_for(pooling: str, module: str, make: Callable[..., 
     assert worst_cosine(embed(engine_dir, TEXTS), expected) > 0.99999
 
 
-def test_a_pooling_beside_modules_is_refused(make: Callable[..., Path], tmp_path: Path) -> None:
+def test_refuses_pooling_with_modules_json(make: Callable[..., Path], tmp_path: Path) -> None:
     checkpoint = make("Bert", "Model")
     write_chain(checkpoint, [("", "Transformer"), ("1_Pooling", "Pooling")])
     write_json(checkpoint / "1_Pooling/config.json", {"pooling_mode": "mean"})
-    with pytest.raises(CheckpointError, match=r"modules\.json says how to pool; 'cls' was asked for"):
+    with pytest.raises(CheckpointError, match=r"modules\.json defines the pooling; --pooling is 'cls'"):
         build_engine(checkpoint, tmp_path / "engine", pooling="cls")
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
-def test_adapters_are_refused_by_that_name(name: str, make: Callable[..., Path], tmp_path: Path) -> None:
-    """Beside weights, too: transformers would take the weights of the adapter's base model instead."""
+def test_refuses_adapters(name: str, make: Callable[..., Path], tmp_path: Path) -> None:
+    """Even if there are full weights: transformers would load the adapter's base model instead."""
     checkpoint = make("Bert", "ForSequenceClassification")
     write_json(checkpoint / name, {"peft_type": "LORA"})
-    with pytest.raises(CheckpointError, match="is a PEFT adapter") as caught:
+    with pytest.raises(CheckpointError, match="belongs to a PEFT adapter") as caught:
         build_engine(checkpoint, tmp_path / "engine")
     assert name in str(caught.value)
     assert "merge_and_unload" in str(caught.value)

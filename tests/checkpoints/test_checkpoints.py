@@ -1,4 +1,4 @@
-"""Checkpoint sources: the Hub, by a server of its shape, its cache, and local folders."""
+"""Checkpoint sources: a fake Hub, its cache, and local folders."""
 
 import errno
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ REPO = "owner/tiny-bert"
 
 
 @pytest.fixture
-def hub(spoilt_checkpoint: Path) -> Iterator[Hub]:
-    (spoilt_checkpoint / "pytorch_model.bin").write_bytes(b"a pickle")
-    (spoilt_checkpoint / "modeling.py").write_text("raise SystemExit")
-    with serve_hub(REPO, spoilt_checkpoint) as hub:
+def hub(checkpoint_copy: Path) -> Iterator[Hub]:
+    (checkpoint_copy / "pytorch_model.bin").write_bytes(b"a pickle")
+    (checkpoint_copy / "modeling.py").write_text("raise SystemExit")
+    with serve_hub(REPO, checkpoint_copy) as hub:
         yield hub
 
 
-def reaching(hub: Hub, folder: Path, **variables: str) -> Environment:
+def environment_with(hub: Hub, folder: Path, **variables: str) -> Environment:
     return Environment.read({"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": str(folder / "hub"), **variables})
 
 
@@ -35,64 +35,66 @@ def repository(repo: str = REPO, revision: str | None = None) -> CheckpointRepos
 
 
 def test_download_then_cache(hub: Hub, tmp_path: Path) -> None:
-    environment = reaching(hub, tmp_path)
+    environment = environment_with(hub, tmp_path)
     folder = fetch_checkpoint(repository(), environment)
     assert folder.name == COMMIT
     assert (folder / "1_Pooling/config.json").is_file()
     assert (folder / "model.safetensors").read_bytes() == (hub.folder / "model.safetensors").read_bytes()
-    assert not list(folder.rglob("*.bin")) + list(folder.rglob("*.py")), "neither pickles nor code"
+    assert not list(folder.rglob("*.bin")) + list(folder.rglob("*.py")), "pickles and code are not downloaded"
     fetched = [request for request in hub.requests if "safetensors" in request and "resolve" in request]
     hub.requests.clear()
     assert fetch_checkpoint(repository(), environment) == folder
     assert fetched
-    assert not [request for request in hub.requests if "safetensors" in request], "nothing is fetched twice"
+    assert not [request for request in hub.requests if "safetensors" in request], "a second fetch uses the cache"
 
 
-def test_from_the_cache_when_the_hub_is_gone(spoilt_checkpoint: Path, tmp_path: Path) -> None:
-    with serve_hub(REPO, spoilt_checkpoint) as hub:
-        environment = reaching(hub, tmp_path)
+def test_from_the_cache_when_the_hub_is_gone(checkpoint_copy: Path, tmp_path: Path) -> None:
+    with serve_hub(REPO, checkpoint_copy) as hub:
+        environment = environment_with(hub, tmp_path)
         deployment = deployment_for_model(REPO)
         engine_dir = build(deployment, tmp_path / "engine", environment=environment)
         hub.requests.clear()
         assert why_stale(engine_dir, deployment, environment) is None
-        assert not hub.requests, "serving asks the cache only"
+        assert not hub.requests, "serving only uses the cache"
     assert engine_dir.manifest.source == f"HF {REPO} {COMMIT}"
     assert fetch_checkpoint(repository(), environment).name == COMMIT
-    assert fetch_checkpoint(repository(), reaching(hub, tmp_path, HF_HUB_OFFLINE="1")).name == COMMIT
-    elsewhere = reaching(hub, tmp_path / "other", HF_HUB_OFFLINE="1")
-    assert why_stale(engine_dir, deployment, elsewhere) is None, "a checkpoint that is gone says nothing"
+    assert fetch_checkpoint(repository(), environment_with(hub, tmp_path, HF_HUB_OFFLINE="1")).name == COMMIT
+    elsewhere = environment_with(hub, tmp_path / "other", HF_HUB_OFFLINE="1")
+    assert why_stale(engine_dir, deployment, elsewhere) is None, "a missing checkpoint does not make an engine stale"
     with pytest.raises(DownloadError, match=r"it is not in the cache .*\nhint: .*unset HF_HUB_OFFLINE"):
         fetch_checkpoint(repository(), elsewhere)
     refused = rf"{hub.endpoint} cannot be reached \(.*Connection refused\), and it is not in the cache"
-    with pytest.raises(DownloadError, match=rf"{refused}.*\nhint: if {REPO} is a folder, there is none in"):
-        fetch_checkpoint(repository(), reaching(hub, tmp_path / "other"))
+    with pytest.raises(DownloadError, match=rf"{refused}.*\nhint: there is no folder {REPO} in"):
+        fetch_checkpoint(repository(), environment_with(hub, tmp_path / "other"))
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested", "message"),
     [
         (
             repository("owner/none"),
-            "owner/none cannot be downloaded: no such repository, or a private one\nhint: if owner/none is a folder, "
-            "there is none in .*HF_TOKEN",
+            "owner/none cannot be downloaded: the repository does not exist or is private\n"
+            "hint: there is no folder owner/none in .*HF_TOKEN",
         ),
-        (repository(PRIVATE), "no such repository, or a private one\nhint: .*HF_TOKEN"),
-        (repository(GATED), "access is granted on request\nhint: .*HF_TOKEN"),
+        (repository(PRIVATE), "the repository does not exist or is private\nhint: .*HF_TOKEN"),
+        (repository(GATED), "the repository is gated\nhint: .*HF_TOKEN"),
         (repository(revision="v9"), "at revision v9 cannot be downloaded: the repository has no such revision"),
         (repository("../up"), "is not a Hub id"),
     ],
     ids=["404", "401", "gated", "revision", "id"],
 )
-def test_refusals(asked: CheckpointRepository, message: str, hub: Hub, tmp_path: Path) -> None:
+def test_refusals(requested: CheckpointRepository, message: str, hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=message):
-        fetch_checkpoint(asked, reaching(hub, tmp_path))
+        fetch_checkpoint(requested, environment_with(hub, tmp_path))
 
 
 def test_token(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"answered 401: .*Invalid credentials.*\nhint: .*HF_TOKEN") as refusal:
-        fetch_checkpoint(repository(PRIVATE), reaching(hub, tmp_path, HF_TOKEN="hf_wrong"))
+    with pytest.raises(
+        DownloadError, match=r"responded with status 401: .*Invalid credentials.*\nhint: .*HF_TOKEN"
+    ) as refusal:
+        fetch_checkpoint(repository(PRIVATE), environment_with(hub, tmp_path, HF_TOKEN="hf_wrong"))
     assert "hf_wrong" not in str(refusal.value)
-    assert fetch_checkpoint(repository(GATED), reaching(hub, tmp_path, HF_TOKEN=TOKEN)).name == COMMIT
+    assert fetch_checkpoint(repository(GATED), environment_with(hub, tmp_path, HF_TOKEN=TOKEN)).name == COMMIT
 
 
 def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,13 +103,13 @@ def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", full)
     with pytest.raises(DownloadError, match=r"No space left on device\nhint: .*HF_HUB_CACHE"):
-        fetch_checkpoint(repository(), reaching(hub, tmp_path))
+        fetch_checkpoint(repository(), environment_with(hub, tmp_path))
 
 
 def test_local(tiny_checkpoint: Path, environment: Environment) -> None:
     local = CheckpointRepository(source="LOCAL", repo=str(tiny_checkpoint))
     assert fetch_checkpoint(local, environment) == tiny_checkpoint
-    with pytest.raises(CheckpointError, match="a LOCAL folder has none"):
+    with pytest.raises(CheckpointError, match="it must not be set for a LOCAL folder"):
         fetch_checkpoint(msgspec.structs.replace(local, revision="main"), environment)
     with pytest.raises(CheckpointError, match="does not exist"):
         fetch_checkpoint(msgspec.structs.replace(local, repo="/nowhere"), environment)
@@ -121,34 +123,40 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 908
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "2_Dense/model.safetensors"])
-def test_pointers_of_git_lfs(name: str, spoilt_checkpoint: Path, environment: Environment) -> None:
-    (spoilt_checkpoint / name).parent.mkdir(exist_ok=True)
-    (spoilt_checkpoint / name).write_text(POINTER)
-    with pytest.raises(CheckpointError, match=rf"{name} is a Git LFS pointer, 73 bytes.*\nhint: git lfs install"):
-        fetch_checkpoint(CheckpointRepository(source="LOCAL", repo=str(spoilt_checkpoint)), environment)
+def test_pointers_of_git_lfs(name: str, checkpoint_copy: Path, environment: Environment) -> None:
+    (checkpoint_copy / name).parent.mkdir(exist_ok=True)
+    (checkpoint_copy / name).write_text(POINTER)
+    with pytest.raises(
+        CheckpointError, match=rf"{name} is a Git LFS pointer instead of the file\nhint: git lfs install"
+    ):
+        fetch_checkpoint(CheckpointRepository(source="LOCAL", repo=str(checkpoint_copy)), environment)
 
 
 @pytest.mark.parametrize(
     ("names", "hint"),
     [
-        ((), "a checkpoint is what save_pretrained writes"),
+        ((), "save the model with save_pretrained"),
         (("model.safetensors", "tokenizer.json"), "save_pretrained"),
-        (("model-Q8_0.gguf",), "llama.cpp"),
+        (("model-Q8_0.gguf",), "GGUF"),
         (("model.onnx",), "ONNX"),
-        (("inner/config.json",), r"is it .*/inner\?"),
+        (("inner/config.json",), r"did you mean .*/inner\?"),
     ],
 )
-def test_folders_that_are_no_model(names: tuple[str, ...], hint: str, tmp_path: Path, environment: Environment) -> None:
+def test_folders_that_are_not_a_model(
+    names: tuple[str, ...], hint: str, tmp_path: Path, environment: Environment
+) -> None:
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     with pytest.raises(
-        CheckpointError, match=rf"is no model: it has neither config.json nor modules.json\nhint: .*{hint}"
+        CheckpointError, match=rf"is not a model: it has neither config.json nor modules.json\nhint: .*{hint}"
     ):
         fetch_checkpoint(CheckpointRepository(source="LOCAL", repo=str(tmp_path)), environment)
 
 
 @pytest.mark.parametrize("source", sorted(set(get_args(Source)) - SOURCES.keys()))
-def test_sources_to_come(source: Source, environment: Environment) -> None:
-    with pytest.raises(CheckpointError, match=f"source {source} is not implemented yet\nhint: .*use HF or LOCAL"):
+def test_unsupported_sources(source: Source, environment: Environment) -> None:
+    with pytest.raises(
+        CheckpointError, match=f"source is {source}, which is not implemented yet\nhint: .*use HF or LOCAL"
+    ):
         fetch_checkpoint(CheckpointRepository(source=source, repo="s3://a/b"), environment)

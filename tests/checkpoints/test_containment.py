@@ -1,4 +1,4 @@
-"""Checkpoint folders with links and special files: what leaves the folder, or never ends, is refused unread."""
+"""Checkpoint folders with links out of the folder, and with special files."""
 
 import os
 from collections.abc import Callable
@@ -16,31 +16,31 @@ def fetch(folder: Path, environment: Environment) -> Path:
     return fetch_checkpoint(CheckpointRepository(source="LOCAL", repo=str(folder)), environment)
 
 
-def folder_in(place: Path) -> Path:
-    (place / "folder/1_Pooling").mkdir(parents=True)
-    (place / "folder/config.json").write_text("{}")
-    (place / "outside.json").write_text("{}")
-    (place / "others").mkdir()
-    return place / "folder"
+def folder_in(parent: Path) -> Path:
+    (parent / "folder/1_Pooling").mkdir(parents=True)
+    (parent / "folder/config.json").write_text("{}")
+    (parent / "outside.json").write_text("{}")
+    (parent / "others").mkdir()
+    return parent / "folder"
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "link to a file": (lambda f: (f / "a.json").symlink_to("../outside.json"), "a.json is a link to .*outside.json"),
     "absolute link": (lambda f: (f / "a.safetensors").symlink_to("/etc/passwd"), "a link to /etc/passwd"),
     "link to a folder": (lambda f: (f / "2_Dense").symlink_to("../others"), "2_Dense is a link to .*others, outside"),
-    "further down": (lambda f: (f / "1_Pooling/config.json").symlink_to("../../outside.json"), "is a link to"),
-    "zeros without end": (lambda f: (f / "a.json").symlink_to("/dev/zero"), "a.json is a link to /dev/zero"),
-    "pipe": (lambda f: os.mkfifo(f / "a.json"), "a.json is no file, but a device, a pipe or the like"),
+    "in a subfolder": (lambda f: (f / "1_Pooling/config.json").symlink_to("../../outside.json"), "is a link to"),
+    "device": (lambda f: (f / "a.json").symlink_to("/dev/zero"), "a.json is a link to /dev/zero"),
+    "pipe": (lambda f: os.mkfifo(f / "a.json"), "a.json is not a regular file"),
     "link to nothing": (lambda f: (f / "a.json").symlink_to("b.json"), "a.json cannot be read: No such file"),
     "link to itself": (lambda f: (f / "a.json").symlink_to("a.json"), "a.json"),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("spoil", "message"), BAD.values(), ids=BAD)
-def test_refused(spoil: Callable[[Path], object], message: str, tmp_path: Path, environment: Environment) -> None:
+@pytest.mark.parametrize(("corrupt", "message"), BAD.values(), ids=BAD)
+def test_refused(corrupt: Callable[[Path], object], message: str, tmp_path: Path, environment: Environment) -> None:
     folder = folder_in(tmp_path)
     assert fetch(folder, environment) == folder
-    spoil(folder)
+    corrupt(folder)
     with pytest.raises(CheckpointError, match=message):
         fetch(folder, environment)
 
@@ -49,7 +49,7 @@ def test_links_that_stay_inside(tmp_path: Path, environment: Environment) -> Non
     folder = folder_in(tmp_path)
     (folder / "same.json").symlink_to("config.json")
     (folder / "0_Pooling").symlink_to("1_Pooling")
-    (folder / "notes").symlink_to("../outside.json")  # which no build reads
+    (folder / "notes").symlink_to("../outside.json")  # not read by a build
     (tmp_path / "link").symlink_to("folder")
     assert fetch(tmp_path / "link", environment) == tmp_path / "link"
 

@@ -66,7 +66,7 @@ def of_another_architecture(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "what"),
+    ("corrupt", "what"),
     [
         (without_tokenizer, "tokenizer.json"),
         (without_a_tensor, "encoder.layer.1.output.dense.weight"),
@@ -75,11 +75,11 @@ def of_another_architecture(folder: Path) -> None:
     ],
 )
 def test_a_bad_checkpoint(
-    spoil: Callable[[Path], None], what: str, bei: Run, spoilt_checkpoint: Path, tmp_path: Path
+    corrupt: Callable[[Path], None], what: str, bei: Run, checkpoint_copy: Path, tmp_path: Path
 ) -> None:
-    spoil(spoilt_checkpoint)
+    corrupt(checkpoint_copy)
     out = tmp_path / "engines" / "engine"
-    assert_clear(bei("build", spoilt_checkpoint, "--out", out), 1, what)
+    assert_clear(bei("build", checkpoint_copy, "--out", out), 1, what)
     assert not out.exists()
 
 
@@ -97,17 +97,17 @@ def test_a_bad_config(old: str, new: str, what: str, bei: Run, config: Path) -> 
     assert_clear(bei("build", config), 2, what)
 
 
-def test_a_route(bei: Run, spoilt_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_route(bei: Run, checkpoint_copy: Path, tmp_path: Path) -> None:
     """Each in a directory of its own, unless one is given."""
     routes = {"query": ["a_Normalize"], "document": ["b_Dropout"]}
     types = {name: f"sentence_transformers.models.{name[2:]}" for [name] in routes.values()}
-    (spoilt_checkpoint / "2_Router").mkdir()
-    (spoilt_checkpoint / "2_Router/router_config.json").write_text(json.dumps({"types": types, "structure": routes}))
+    (checkpoint_copy / "2_Router").mkdir()
+    (checkpoint_copy / "2_Router/router_config.json").write_text(json.dumps({"types": types, "structure": routes}))
     chain = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Router", "Router")]
-    write_chain(spoilt_checkpoint, chain)
-    assert_clear(bei("build", spoilt_checkpoint), 1, "query, document")
-    assert_clear(bei("build", spoilt_checkpoint, "--route", "image"), 1, "image")
-    built = {route: bei("build", spoilt_checkpoint, "--route", route).stdout.strip() for route in routes}
+    write_chain(checkpoint_copy, chain)
+    assert_clear(bei("build", checkpoint_copy), 1, "query, document")
+    assert_clear(bei("build", checkpoint_copy, "--route", "image"), 1, "image")
+    built = {route: bei("build", checkpoint_copy, "--route", route).stdout.strip() for route in routes}
     assert {route: open_engine_dir(Path(path)).manifest.normalize for route, path in built.items()} == {
         "query": True, "document": False,
     }  # fmt: skip
@@ -117,21 +117,21 @@ def test_a_route(bei: Run, spoilt_checkpoint: Path, tmp_path: Path) -> None:
     ("content", "what"),
     [
         ("{}".encode("utf-16"), "config.json is UTF-16, not UTF-8\nhint: save it as UTF-8"),
-        (b"\xef\xbb\xbf{}", "config.json begins with a byte order mark"),
+        (b"\xef\xbb\xbf{}", "config.json starts with a byte order mark"),
         (b'{"a": "\xe9"}', "config.json is not UTF-8, at byte 7"),
     ],
 )
-def test_a_wrong_encoding(content: bytes, what: str, bei: Run, spoilt_checkpoint: Path) -> None:
-    (spoilt_checkpoint / "config.json").write_bytes(content)
-    assert_clear(bei("build", spoilt_checkpoint), 1, what)
+def test_a_wrong_encoding(content: bytes, what: str, bei: Run, checkpoint_copy: Path) -> None:
+    (checkpoint_copy / "config.json").write_bytes(content)
+    assert_clear(bei("build", checkpoint_copy), 1, what)
 
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_a_download_shows_a_bar_and_no_requests(
-    watched: bool, spoilt_checkpoint: Path, variables: dict[str, str], tmp_path: Path
+    watched: bool, checkpoint_copy: Path, variables: dict[str, str], tmp_path: Path
 ) -> None:
     """A bar where a person watches; a line that says from where in any case."""
-    with serve_hub("owner/tiny-bert", spoilt_checkpoint) as hub:
+    with serve_hub("owner/tiny-bert", checkpoint_copy) as hub:
         ours = {**variables, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
         reader, writer = pty.openpty() if watched else os.pipe()
         if watched:

@@ -50,7 +50,7 @@ def test_refuses(bei: Run, generative: Path, tiny_checkpoint: Path, tmp_path: Pa
         bei("convert", "lm-head", generative, out, "--tokens", "no,perhaps not"), 1, "'perhaps not' is not one"
     )
     assert_clear(bei("convert", "lm-head", tiny_checkpoint, out), 1, "BertModel with Pooling does not answer")
-    assert_clear(bei("convert", "lm-head", tmp_path / "nothing", out), 2, "neither a folder nor the id of a model")
+    assert_clear(bei("convert", "lm-head", tmp_path / "nothing", out), 2, "neither a folder nor a Hub id")
     assert bei("convert", "lm-head", generative, out, "--tokens", "no,").returncode == 2
     assert not out.exists()
 

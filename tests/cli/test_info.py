@@ -38,14 +38,14 @@ def test_engine_directory(bei: Run, tiny_engine_dir: EngineDir) -> None:
     assert "warnings" not in said
 
 
-def test_warnings(bei: Run, spoilt_checkpoint: Path, tmp_path: Path) -> None:
+def test_warnings(bei: Run, checkpoint_copy: Path, tmp_path: Path) -> None:
     """Of a build, and of what it wrote."""
-    path = spoilt_checkpoint / "config.json"
+    path = checkpoint_copy / "config.json"
     write_json(path, json.loads(path.read_text()) | {"logit_multiplier": 0.5})
     about = "logit_multiplier is 0.5"
-    assert f"warning: config.json: {about}: " in bei("build", spoilt_checkpoint, "--out", tmp_path / "engine").stderr
+    assert f"warning: config.json: {about}: " in bei("build", checkpoint_copy, "--out", tmp_path / "engine").stderr
     said = bei("info", tmp_path / "engine").stdout
-    assert f"\nwarnings\n  config.json  {about}  (an unknown key; the answers may depend on it)\n" in said
+    assert f"\nwarnings\n  config.json  {about}  (unknown key; the model's output may depend on it)\n" in said
 
 
 def test_no_engine_directory(bei: Run, tmp_path: Path, tiny_engine_dir: EngineDir) -> None:

@@ -21,7 +21,7 @@ from openbei.api.exchange.keys import Guard
 from openbei.cli.serving_options import warn_if_open
 from openbei.engine_dir import EngineDir
 
-from ..checkpoint import judge_vectors
+from ..checkpoint import expected_vectors
 from ..prose import WORDS
 from ..same_embedding import worst_cosine
 from .conftest import BEI, Run, serving
@@ -36,7 +36,7 @@ def test_config_to_answers(config: Path, tiny_checkpoint: Path, variables: dict[
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
         answer = client.embeddings.create(model="any", input=TEXTS)
         vectors = np.array([row.embedding for row in answer.data], np.float32)
-        assert worst_cosine(vectors, judge_vectors(tiny_checkpoint, TEXTS)) > 0.999
+        assert worst_cosine(vectors, expected_vectors(tiny_checkpoint, TEXTS)) > 0.999
         assert [row.index for row in answer.data] == list(range(len(TEXTS)))
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=30) == 0
@@ -88,14 +88,14 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-@pytest.mark.parametrize("spoil", [flipped, truncated, Path.unlink])
+@pytest.mark.parametrize("corrupt", [flipped, truncated, Path.unlink])
 @pytest.mark.parametrize("name", ["weights.safetensors", "tokenizer.json"])
 def test_a_spoilt_engine_directory_is_found_before_serving(
-    name: str, spoil: Callable[[Path], None], bei: Run, config: Path, tmp_path: Path
+    name: str, corrupt: Callable[[Path], None], bei: Run, config: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "engine"
     assert bei("build", config, "--out", out).returncode == 0
-    spoil(out / name)
+    corrupt(out / name)
     done = bei("serve", out, "--port", "0")
     assert_clear(done, 1, name)
 

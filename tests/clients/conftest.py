@@ -14,8 +14,8 @@ import pytest
 from openbei.batch import Vectors
 from tests.checkpoint import (
     build_engine,
-    judge_logits,
-    judge_vectors,
+    expected_logits,
+    expected_vectors,
     save_checkpoint,
     save_model,
     write_chain,
@@ -39,11 +39,11 @@ class Server:
 
     def vectors(self, given: list[str]) -> Vectors:
         """What sentence-transformers makes of texts."""
-        return judge_vectors(self.checkpoint, given)
+        return expected_vectors(self.checkpoint, given)
 
     def logits(self, given: list[Any], end: str = "ForSequenceClassification") -> Vectors:
         """What transformers makes of texts or pairs, for a sequence classifier."""
-        return np.stack(judge_logits(self.checkpoint, end, given))
+        return np.stack(expected_logits(self.checkpoint, end, given))
 
     @cached_property
     def name(self) -> str:

@@ -69,7 +69,7 @@ def test_batch_post(prefix: str, tagger: Server, given: list[str]) -> None:
 def test_its_errors(reranker: Server, embedder: Server, given: list[str]) -> None:
     import requests
 
-    with pytest.raises(requests.HTTPError, match="tokens, the limit is 128"):  # it sends truncate: false
+    with pytest.raises(requests.HTTPError, match="tokens; the limit is 128"):  # it sends truncate: false
         PerformanceClient(base_url=reranker.url, api_key=KEY).rerank(query="a", texts=["word " * 2000])
     with pytest.raises(requests.HTTPError) as caught:
         PerformanceClient(base_url=embedder.url, api_key="wrong").embed(input=given, model="any")

@@ -60,7 +60,7 @@ def test_models(client: openai.OpenAI, embedder: Server) -> None:
 def test_errors_are_its_own(client: openai.OpenAI, embedder: Server, reranker: Server) -> None:
     with pytest.raises(openai.BadRequestError, match="empty list"):
         client.embeddings.create(model="any", input=[])
-    with pytest.raises(openai.UnprocessableEntityError, match="dimensions is 65, it can be 1 to 64") as caught:
+    with pytest.raises(openai.UnprocessableEntityError, match="dimensions is 65; it must be 1 to 64") as caught:
         client.embeddings.create(model="any", input="a", dimensions=65)
     assert caught.value.param == "dimensions"
     with pytest.raises(openai.AuthenticationError):

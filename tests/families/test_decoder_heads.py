@@ -1,4 +1,4 @@
-"""Embeddings, classifiers and rerankers of causal models, judged by transformers and sentence-transformers."""
+"""Embeddings, classifiers and rerankers of decoders, against transformers and sentence-transformers."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ from openbei.errors import CheckpointError, ConfigError
 from openbei.prompts import MXBAI_RERANK_V2, NVIDIA_RERANK, QWEN3_RERANKER, ScoreTemplate
 from openbei.serving.tokenizer import Frame, Tokenizer
 from openbei.spec import DType, SequenceHead
-from openbei.tasks.embed import finish
+from openbei.tasks.embed import to_embeddings
 from openbei.tasks.rerank import relevance
 from tests.checkpoint import (
     build_engine,
-    judge_logits,
-    judge_vectors,
+    expected_logits,
+    expected_vectors,
     save_checkpoint,
     save_model,
     train_bpe_tokenizer,
@@ -46,13 +46,13 @@ def run(engine_dir: EngineDir, backend: str, given: list[str], output: Any = "po
 
 @pytest.mark.parametrize("family", ["Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2", "Gemma3Text"])
 def test_sequence_classifiers(family: str, tokenizer_json: Path, tmp_path: Path) -> None:
-    """In bfloat16 the error is at most twice transformers' own; texts that are too long keep their last token."""
+    """In bfloat16 the error is at most twice that of transformers; truncated texts keep their last token."""
     end = "ForSequenceClassification"
     checkpoint = save_model(tmp_path / "model", tokenizer_json, family + end, **SMALL, **THREE)
     given = texts(12, longest=150)
-    expected, narrow = judge(checkpoint, given), judge(checkpoint, given, "bfloat16")
-    assert expected.std(axis=0).min() > 0.1, "the texts must differ, or the next lines say nothing"
-    limits: dict[DType, float] = {"float32": 1e-4, "bfloat16": 2 * np.abs(narrow - expected).max()}
+    expected, bf16_logits = transformers_logits(checkpoint, given), transformers_logits(checkpoint, given, "bfloat16")
+    assert expected.std(axis=0).min() > 0.1, "texts must differ, or the comparison proves nothing"
+    limits: dict[DType, float] = {"float32": 1e-4, "bfloat16": 2 * np.abs(bf16_logits - expected).max()}
     for dtype, limit in limits.items():
         engine_dir = build_engine(checkpoint, tmp_path / dtype, dtype=dtype)
         assert engine_dir.manifest.spec.head == SequenceHead(num_labels=3, pooling="last_token", padding_id=1)
@@ -64,33 +64,39 @@ def test_sequence_classifiers(family: str, tokenizer_json: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("family", ["Llama", "Qwen2", "Gemma2"])
 def test_one_label_and_no_padding_token(family: str, tokenizer_json: Path, tmp_path: Path) -> None:
-    """As reward models are published: the last token's logit."""
+    """A reward model: the logit of the last token."""
     end = "ForSequenceClassification"
     checkpoint = save_model(tmp_path / "model", tokenizer_json, family + end, **SMALL, num_labels=1, pad_token_id=None)
     given = texts(12, longest=60)
-    expected = judge(checkpoint, given)
-    assert expected.std() > 0.1, "the texts must differ, or the next lines say nothing"
+    expected = transformers_logits(checkpoint, given)
+    assert expected.std() > 0.1, "texts must differ, or the comparison proves nothing"
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     assert (engine_dir.manifest.spec.task, engine_dir.manifest.score_template) == ("reranker", None)
     decisions = {d.subject: d.decision for d in engine_dir.manifest.report}
-    assert decisions["score template"].endswith("the halves of one to /rerank, which reads the query and then the text")
+    assert decisions["score template"].endswith("or to /rerank in two parts, as query and text")
     for backend in ("reference", "native"):
         assert np.abs(run(engine_dir, backend, given) - expected).max() < 1e-4, backend
 
 
 @pytest.mark.parametrize(("pooling", "temperature"), [("avg", 0.2), ("cls", 1.0), ("last", 3.0)])
 def test_bidirectional_classifiers(pooling: str, temperature: float, tokenizer_json: Path, tmp_path: Path) -> None:
-    """As NVIDIA's rerankers: transformers' layers with every token visible, then what their config.json names."""
+    """NVIDIA's rerankers: bidirectional attention, and the pooling and temperature of their config.json."""
     import torch
     import transformers
 
     checkpoint = save_model(tmp_path / "model", tokenizer_json, "LlamaForSequenceClassification", **SMALL, num_labels=1)
     model = transformers.LlamaForSequenceClassification.from_pretrained(checkpoint, attn_implementation="eager").eval()
     config = json.loads((checkpoint / "config.json").read_text())
-    write_json(checkpoint / "config.json", config | {
-        "architectures": ["LlamaBidirectionalForSequenceClassification"], "model_type": "llama_bidirec",
-        "pooling": pooling, "temperature": temperature,
-    })  # fmt: skip
+    write_json(
+        checkpoint / "config.json",
+        config
+        | {
+            "architectures": ["LlamaBidirectionalForSequenceClassification"],
+            "model_type": "llama_bidirec",
+            "pooling": pooling,
+            "temperature": temperature,
+        },
+    )
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     assert engine_dir.manifest.score_template == NVIDIA_RERANK
     given = texts(12, longest=60)
@@ -101,7 +107,7 @@ def test_bidirectional_classifiers(pooling: str, temperature: float, tokenizer_j
             states = model.model(ids, attention_mask=torch.zeros(1, 1, ids.shape[1], ids.shape[1])).last_hidden_state[0]
             pooled = {"avg": states.mean(dim=0), "cls": states[0], "last": states[-1]}[pooling]
             expected.append((model.score(pooled) / temperature).numpy())
-    assert np.std(expected) > 0.1, "the texts must differ, or the next lines say nothing"
+    assert np.std(expected) > 0.1, "texts must differ, or the comparison proves nothing"
     for backend in ("reference", "native"):
         assert np.abs(run(engine_dir, backend, given) - np.stack(expected)).max() < 1e-4 / temperature, backend
 
@@ -114,8 +120,8 @@ def test_embeddings(backend: str, architecture: str, pooling: str, tokenizer_jso
     )
     given = texts(16, longest=150)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
-    vectors = finish(run(engine_dir, backend, given), normalize=engine_dir.manifest.normalize)
-    assert worst_cosine(vectors, judge_vectors(checkpoint, given)) > 0.99999
+    vectors = to_embeddings(run(engine_dir, backend, given), normalize=engine_dir.manifest.normalize)
+    assert worst_cosine(vectors, expected_vectors(checkpoint, given)) > 0.99999
 
 
 @every_backend
@@ -124,35 +130,38 @@ def test_token_classifiers(backend: str, tokenizer_json: Path, tmp_path: Path) -
     checkpoint = save_model(tmp_path / "model", tokenizer_json, f"Qwen2{end}", **SMALL, **THREE)
     given = texts(6, longest=100)
     logits = run(build_engine(checkpoint, tmp_path / "engine"), backend, given, "labels")
-    assert np.abs(logits - np.concatenate(judge_logits(checkpoint, end, given))).max() < 5e-4
+    assert np.abs(logits - np.concatenate(expected_logits(checkpoint, end, given))).max() < 5e-4
 
 
 @pytest.mark.parametrize(("family", "template"), [("Qwen3", QWEN3_RERANKER), ("Qwen2", MXBAI_RERANK_V2)])
 def test_rerankers_of_generative_models(
     family: str, template: ScoreTemplate, tokenizer_json: Path, tmp_path: Path
 ) -> None:
-    """P(yes) of the whole prompt as one text, though the engine tokenizes it in parts and may cut the document."""
+    """The score is P(yes) of the whole prompt, although the engine tokenizes its parts separately."""
     names = LABELS[family]
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     end = "ForSequenceClassification"
     checkpoint = save_model(
-        tmp_path / "model", tokenizer_json, family + end, **SMALL, **labels, max_position_embeddings=1024)  # fmt: skip
+        tmp_path / "model", tokenizer_json, family + end, **SMALL, **labels, max_position_embeddings=1024
+    )
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     assert engine_dir.manifest.score_template == template
     query, documents = "what is a class?", texts(8, longest=60)
-    prefix = template.before(query)
+    prefix = template.render_prefix(query)
     sequences = Tokenizer.open(engine_dir).encode_framed(Frame(prefix, template.suffix), documents)
-    logits = judge(checkpoint, [prefix + document + template.suffix for document in documents])
+    logits = transformers_logits(checkpoint, [prefix + document + template.suffix for document in documents])
     expected = np.exp(logits[:, 1]) / np.exp(logits).sum(axis=1)
-    assert expected.std() > 0.01, "the documents must differ, or the next lines say nothing"
+    assert expected.std() > 0.01, "documents must differ, or the comparison proves nothing"
     for backend in ("reference", "native"):
         found = load_engine(engine_dir, backend=backend).run(PackedBatch.pack(sequences))
         assert isinstance(found, np.ndarray)
         assert np.abs(relevance(found, template, False) - expected).max() < 2e-4, backend
 
 
-def judge(checkpoint: Path, given: list[str], dtype: str = "float32") -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Logits of transformers for each text alone, cut to the model's length, float32 [n, labels]."""
+def transformers_logits(
+    checkpoint: Path, given: list[str], dtype: str = "float32"
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Logits of each text alone, truncated to the model's length, float32 [n, labels]."""
     import tokenizers
     import torch
     import transformers
@@ -166,13 +175,17 @@ def judge(checkpoint: Path, given: list[str], dtype: str = "float32") -> np.ndar
     return np.stack([row.float().numpy() for row in rows])
 
 
-def test_base_model_must_be_true(tokenizer_json: Path, tmp_path: Path) -> None:
-    """A causal model under encoder_bert is an error; either way round both ways is fine, and so is no config."""
+def test_base_model_must_match_attention(tokenizer_json: Path, tmp_path: Path) -> None:
+    """A causal model with base_model encoder_bert is an error; every other combination builds."""
     end = "ForSequenceClassification"
     causal = save_model(tmp_path / "causal", tokenizer_json, f"Qwen3{end}", **SMALL, **THREE)
-    both_ways = save_model(tmp_path / "both", tokenizer_json, f"Qwen3{end}", **SMALL, **THREE, is_causal=False)
-    for checkpoint, base_model in [(causal, None), (causal, "encoder"), (both_ways, "encoder"),
-                                   (both_ways, "encoder_bert")]:  # fmt: skip
+    bidirectional = save_model(tmp_path / "both", tokenizer_json, f"Qwen3{end}", **SMALL, **THREE, is_causal=False)
+    for checkpoint, base_model in [
+        (causal, None),
+        (causal, "encoder"),
+        (bidirectional, "encoder"),
+        (bidirectional, "encoder_bert"),
+    ]:
         engine_dir = build_engine(checkpoint, tmp_path / "engine", base_model=base_model)
         assert engine_dir.manifest.spec.attention.is_causal is (checkpoint == causal)
     with pytest.raises(ConfigError, match=r"'encoder_bert', whose .* this qwen3 is causal\nhint: base_model: encoder"):
@@ -180,13 +193,13 @@ def test_base_model_must_be_true(tokenizer_json: Path, tmp_path: Path) -> None:
 
 
 def test_a_generative_checkpoint_with_pooling_is_an_embedding_model(tokenizer_json: Path, tmp_path: Path) -> None:
-    """As Qwen3-Embedding is published: its output map is left out. Without pooling it is told what it could be."""
+    """Like Qwen3-Embedding: lm_head is dropped. Without a pooling the error suggests conversion to a reranker."""
     options = {"pooling": "lasttoken", **SMALL}
     checkpoint = save_checkpoint(tmp_path / "model", tokenizer_json, architecture="Qwen3ForCausalLM", **options)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     given = texts(10, longest=60)
-    vectors = finish(run(engine_dir, "native", given), normalize=engine_dir.manifest.normalize)
-    assert worst_cosine(vectors, judge_vectors(checkpoint, given)) > 0.99999
+    vectors = to_embeddings(run(engine_dir, "native", given), normalize=engine_dir.manifest.normalize)
+    assert worst_cosine(vectors, expected_vectors(checkpoint, given)) > 0.99999
     (checkpoint / "modules.json").unlink()
     with pytest.raises(CheckpointError, match=r"Qwen3ForCausalLM generates text.*\nhint: .* Qwen3ForSequenceClass"):
         build_engine(checkpoint, tmp_path / "other")

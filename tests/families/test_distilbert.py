@@ -1,4 +1,4 @@
-"""DistilBERT against transformers'."""
+"""DistilBERT against transformers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_defaults_are_those_of_transformers() -> None:
 
 
 def test_refuses() -> None:
-    with pytest.raises(CheckpointError, match="'gelu_10'; known: gelu, "):
+    with pytest.raises(CheckpointError, match="'gelu_10'; supported: gelu, "):
         distilbert.parse({"activation": "gelu_10"}, MEAN)
-    with pytest.raises(CheckpointError, match="30 is no multiple of 7 attention heads"):
+    with pytest.raises(CheckpointError, match="hidden_size is 30; it must be a multiple of num_attention_heads, 7"):
         distilbert.parse({"dim": 30, "n_heads": 7}, MEAN)

@@ -1,4 +1,4 @@
-"""ELECTRA against transformers'."""
+"""ELECTRA against transformers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_defaults_are_those_of_transformers() -> None:
     assert electra.parse(given, MEAN) == electra.parse({"embedding_size": 256}, MEAN)
 
 
-def test_refuses_embeddings_of_another_width() -> None:
-    """As those of electra-small are, which a linear map widens."""
-    with pytest.raises(CheckpointError, match="embedding_size is 128; the family electra has only embeddings"):
+def test_refuses_factorized_embeddings() -> None:
+    """As in electra-small, which projects embeddings to hidden_size."""
+    with pytest.raises(CheckpointError, match="embedding_size is 128; the family electra supports only 256"):
         electra.parse({}, MEAN)

@@ -1,4 +1,4 @@
-"""The families, their configs and their tables, against transformers' own."""
+"""Configs and tensor tables of all families against transformers."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from openbei.build.check import match_tensors
 from openbei.build.expand import weights_of
 from openbei.build.stored import read_checkpoint
 from openbei.errors import CheckpointError
-from openbei.families import ARCHITECTURES, FAMILIES, HeadKind, bert, find_family, roberta
+from openbei.families import FAMILIES, HEADS_BY_SUFFIX, HeadKind, bert, find_family, roberta
 from openbei.shapes import linear_shapes, tensor_shapes
 from openbei.spec import Dense, EmbeddingHead, Head, LayerNorm, SequenceHead, TermHead, TokenHead
 
@@ -24,17 +24,27 @@ HEADS: dict[HeadKind, Head] = {
     "term_weights": TermHead(steps=(Dense(out_features=768, activation="gelu"), LayerNorm(eps=1e-12))),
 }
 SMALL: dict[str, Any] = {
-    "num_hidden_layers": 2, "hidden_size": 8, "embedding_size": 8, "num_attention_heads": 2, "head_dim": 4,
-    "num_key_value_heads": 1, "intermediate_size": 4, "vocab_size": 9, "pad_token_id": 0, "classifier_pooling": "mean",
-}  # fmt: skip
-EXISTING = [(family, end) for family in FAMILIES for end in ARCHITECTURES if hasattr(transformers, family + end)]
+    "num_hidden_layers": 2,
+    "hidden_size": 8,
+    "embedding_size": 8,
+    "num_attention_heads": 2,
+    "head_dim": 4,
+    "num_key_value_heads": 1,
+    "intermediate_size": 4,
+    "vocab_size": 9,
+    "pad_token_id": 0,
+    "classifier_pooling": "mean",
+}
+IN_TRANSFORMERS = [
+    prefix + suffix for prefix in FAMILIES for suffix in HEADS_BY_SUFFIX if hasattr(transformers, prefix + suffix)
+]
 
 
-@pytest.mark.parametrize(("beginning", "end"), EXISTING)
-def test_tensors_are_those_of_transformers(beginning: str, end: str, tmp_path: Path) -> None:
-    """Every tensor that transformers saves has a place, and every place its tensor of the right shape."""
-    family, kinds = find_family(beginning + end)
-    model_class = getattr(transformers, beginning + end)
+@pytest.mark.parametrize("architecture", IN_TRANSFORMERS)
+def test_tensors_are_those_of_transformers(architecture: str, tmp_path: Path) -> None:
+    """Checkpoint and engine tensors match, in names and shapes."""
+    family, kinds = find_family(architecture)
+    model_class = getattr(transformers, architecture)
     model_class(model_class.config_class(**SMALL)).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     for kind in kinds:
@@ -60,10 +70,10 @@ def test_defaults_are_those_of_transformers() -> None:
     assert roberta.parse(transformers.RobertaConfig().to_dict(), MEAN) == roberta.parse({}, MEAN)
 
 
-def test_positions_of_roberta_begin_after_the_padding() -> None:
+def test_positions_of_roberta_start_after_the_padding_id() -> None:
     spec = roberta.parse({"max_position_embeddings": 514, "pad_token_id": 1}, MEAN)
     assert (spec.positions.first, spec.positions.max_positions, spec.positions.num_rows) == (2, 512, 514)
-    with pytest.raises(CheckpointError, match="pad_token_id is 600; positions are counted from it on"):
+    with pytest.raises(CheckpointError, match="pad_token_id is 600; positions start after it"):
         roberta.parse({"pad_token_id": 600}, MEAN)
 
 
@@ -78,10 +88,10 @@ def test_spec() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"hidden_act": "gelu_10"}, "hidden_act is 'gelu_10'; known: gelu, "),
+        ({"hidden_act": "gelu_10"}, "hidden_act is 'gelu_10'; supported: gelu, "),
         ({"position_embedding_type": "alibi"}, "position_embedding_type is 'alibi'; .* only 'absolute'"),
-        ({"is_decoder": True}, "is_decoder is True; the family bert has only False"),
-        ({"hidden_size": 30, "num_attention_heads": 7}, "hidden_size 30 is no multiple of 7"),
+        ({"is_decoder": True}, "is_decoder is True; the family bert supports only False"),
+        ({"hidden_size": 30, "num_attention_heads": 7}, "hidden_size is 30; it must be a multiple"),
         ({"num_hidden_layers": 0}, "num_hidden_layers"),
         ({"vocab_size": "many"}, "vocab_size"),
         ({"layer_norm_eps": 0}, "layer_norm_eps"),
@@ -94,5 +104,5 @@ def test_refuses(config: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("name", ["T5ForCausalLM", "BertForQuestionAnswering", "Bert", "RobertaPreLayerNormModel"])
 def test_unknown_architectures(name: str) -> None:
-    with pytest.raises(CheckpointError, match=f"'{name}' is not one that openbei builds: Bert, Roberta, "):
+    with pytest.raises(CheckpointError, match=f"unsupported architecture '{name}'; supported are Bert, Roberta, "):
         find_family(name)

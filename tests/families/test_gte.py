@@ -1,4 +1,4 @@
-"""GTE's encoders against transformers'."""
+"""GTE encoders against transformers."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from openbei.errors import CheckpointError
 from openbei.families import gte
 from openbei.spec import EmbeddingHead
 
-from .parity import check_family, transformers_judge
+from .parity import check_family, transformers_model
 
 MEAN = EmbeddingHead(poolings=("mean",))
 
@@ -22,36 +22,48 @@ MEAN = EmbeddingHead(poolings=("mean",))
     "config",
     [
         {"hidden_act": "gelu"},
-        {"num_attention_heads": 2, "num_hidden_layers": 3, "type_vocab_size": 0, "layer_norm_eps": 1e-3,
-         "rope_parameters": {"rope_type": "linear", "rope_theta": 20.0, "factor": 2.0}},
+        {
+            "num_attention_heads": 2,
+            "num_hidden_layers": 3,
+            "type_vocab_size": 0,
+            "layer_norm_eps": 1e-3,
+            "rope_parameters": {"rope_type": "linear", "rope_theta": 20.0, "factor": 2.0},
+        },
     ],
-)  # fmt: skip
+)
 def test_hidden_states(config: dict[str, Any], make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     check_family(make_checkpoint(architecture="GteModel", **config), tmp_path)
 
 
 def test_a_repository_with_code(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
-    """Its names begin otherwise, and it asks for code that is never run. Frequencies are stretched.
+    """Tensor names have another prefix, the code is never run, and rope_scaling is of type ntk.
 
-    transformers' model has no such stretch, but turns at the same frequencies with another theta and factor.
+    transformers has no such type, but linear scaling with another theta and factor gives the same frequencies.
     """
     theta, factor, dim = 50.0, 4.0, 16
     checkpoint = make_checkpoint(
-        architecture="GteModel", seed=4,
+        architecture="GteModel",
+        seed=4,
         rope_parameters={"rope_type": "linear", "rope_theta": theta * factor, "factor": factor ** (2 / dim)},
-    )  # fmt: skip
-    judges = [transformers_judge(checkpoint, dtype=dtype) for dtype in ("float32", "bfloat16")]
+    )
+    references = [transformers_model(checkpoint, dtype=dtype) for dtype in ("float32", "bfloat16")]
     config = json.loads((checkpoint / "config.json").read_text())
     del config["rope_parameters"]
     config |= {
-        "architectures": ["NewModel"], "auto_map": {"AutoModel": "modeling.NewModel"}, "model_type": "new",
-        "rope_theta": theta, "rope_scaling": {"type": "ntk", "factor": factor}, "position_embedding_type": "rope",
-        "layer_norm_type": "layer_norm", "logn_attention_scale": False, "pack_qkv": True,
-    }  # fmt: skip
+        "architectures": ["NewModel"],
+        "auto_map": {"AutoModel": "modeling.NewModel"},
+        "model_type": "new",
+        "rope_theta": theta,
+        "rope_scaling": {"type": "ntk", "factor": factor},
+        "position_embedding_type": "rope",
+        "layer_norm_type": "layer_norm",
+        "logn_attention_scale": False,
+        "pack_qkv": True,
+    }
     (checkpoint / "config.json").write_text(json.dumps(config))
     tensors = {f"new.{name}": tensor for name, tensor in load_file(checkpoint / "model.safetensors").items()}
     save_file(tensors, checkpoint / "model.safetensors")
-    check_family(checkpoint, tmp_path, judge=judges[0], bf16_judge=judges[1])
+    check_family(checkpoint, tmp_path, reference=references[0], bf16_reference=references[1])
 
 
 def test_defaults_are_those_of_transformers() -> None:
@@ -61,7 +73,10 @@ def test_defaults_are_those_of_transformers() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"position_embedding_type": "absolute"}, "position_embedding_type is 'absolute'; the family gte has only"),
+        (
+            {"position_embedding_type": "absolute"},
+            "position_embedding_type is 'absolute'; the family gte supports only",
+        ),
         ({"layer_norm_type": "rms_norm"}, "layer_norm_type is 'rms_norm'"),
         ({"logn_attention_scale": True}, "logn_attention_scale is True"),
         ({"rope_theta": 10.0, "rope_scaling": {"type": "ntk", "factor": 8.0, "mixed_b": 0.5}}, "mixed_b"),

@@ -1,4 +1,4 @@
-"""JinaBERT v2 against a model that is written here from the papers: no library without remote code has one."""
+"""JinaBERT v2 against a PyTorch implementation in this file, because transformers has none."""
 
 import json
 from collections.abc import Callable
@@ -20,20 +20,28 @@ from openbei.spec import EmbeddingHead
 from tests.checkpoint import build_engine
 from tests.prose import texts
 
-from .parity import Judge, check_family
+from .parity import HiddenStates, check_family
 from .seeded import SeededTensors, write_config
 
 MEAN = EmbeddingHead(poolings=("mean",))
 JINA: dict[str, Any] = {
-    "architectures": ["JinaBertForMaskedLM"], "auto_map": {"AutoModel": "modeling_bert.JinaBertModel"},
-    "position_embedding_type": "alibi", "feed_forward_type": "geglu", "layer_norm_eps": 1e-12, "hidden_act": "gelu",
-    "hidden_size": 96, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 6,
-    "max_position_embeddings": 128, "type_vocab_size": 2,
-}  # fmt: skip
+    "architectures": ["JinaBertForMaskedLM"],
+    "auto_map": {"AutoModel": "modeling_bert.JinaBertModel"},
+    "position_embedding_type": "alibi",
+    "feed_forward_type": "geglu",
+    "layer_norm_eps": 1e-12,
+    "hidden_act": "gelu",
+    "hidden_size": 96,
+    "intermediate_size": 80,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "max_position_embeddings": 128,
+    "type_vocab_size": 2,
+}
 
 
 def save(folder: Path, config: dict[str, Any], num_labels: int = 0) -> None:
-    """Seeded weights by the names of the repositories, over a checkpoint's; with labels also those of a classifier."""
+    """Replace a checkpoint's weights by seeded ones; with `num_labels`, add a classifier."""
     vocab_size, hidden, inner = write_config(folder, config), config["hidden_size"], config["intermediate_size"]
     tensors = SeededTensors(3)
     tensors.add("embeddings.word_embeddings.weight", vocab_size, hidden)
@@ -56,10 +64,10 @@ def save(folder: Path, config: dict[str, Any], num_labels: int = 0) -> None:
     save_file(named, folder / "model.safetensors")
 
 
-def judge_of(folder: Path, slopes: list[float], dtype: torch.dtype) -> Judge:
-    """Hidden states in `dtype`, or a classifier's logits of each token or, behind a pooler, of the first.
+def torch_model(folder: Path, slopes: list[float], dtype: torch.dtype) -> HiddenStates:
+    """A model in `dtype` that returns hidden states, or logits of each token, or logits of the pooled first token.
 
-    Attention with -slope · |distance| added to scores, for each head.
+    Each head's attention scores have -slope · |distance| added.
     """
     config = json.loads((folder / "config.json").read_text())
     tensors = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
@@ -73,7 +81,7 @@ def judge_of(folder: Path, slopes: list[float], dtype: torch.dtype) -> Judge:
         weight, bias = tensors[f"bert.{name}.weight"], tensors[f"bert.{name}.bias"]
         return functional.layer_norm(x, weight.shape, weight, bias, config["layer_norm_eps"])
 
-    def judge(token_ids: list[int], type_ids: list[int] | int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def hidden_states(token_ids: list[int], type_ids: list[int] | int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
         words, types = (tensors[f"bert.embeddings.{kind}_embeddings.weight"] for kind in ("word", "token_type"))
         x = norm("embeddings.LayerNorm", words[token_ids] + types[type_ids])
         positions = torch.arange(len(token_ids))
@@ -96,31 +104,36 @@ def judge_of(folder: Path, slopes: list[float], dtype: torch.dtype) -> Judge:
             x = linear("classifier", x)
         return np.asarray(x.float().numpy(), np.float32)
 
-    return judge
+    return hidden_states
 
 
 @pytest.mark.parametrize(
     ("config", "slopes"),
     [
         ({}, [2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3]),
-        ({"num_attention_heads": 8, "feed_forward_type": "reglu", "layer_norm_eps": 1e-3},
-         [2.0**-i for i in range(1, 9)]),
+        (
+            {"num_attention_heads": 8, "feed_forward_type": "reglu", "layer_norm_eps": 1e-3},
+            [2.0**-i for i in range(1, 9)],
+        ),
     ],
-)  # fmt: skip
+)
 def test_hidden_states(
     config: dict[str, Any], slopes: list[float], make_checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
     checkpoint = make_checkpoint(hidden_size=96)
     save(checkpoint, JINA | config)
-    judges = [judge_of(checkpoint, slopes, dtype) for dtype in (torch.float32, torch.bfloat16)]
-    check_family(checkpoint, tmp_path, judge=judges[0], bf16_judge=judges[1])
+    references = [torch_model(checkpoint, slopes, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    check_family(checkpoint, tmp_path, reference=references[0], bf16_reference=references[1])
 
 
 @pytest.mark.parametrize(
     ("end", "labels", "output"),
-    [("ForSequenceClassification", 1, "pooled"), ("ForSequenceClassification", 3, "pooled"),
-     ("ForTokenClassification", 3, "labels")],
-)  # fmt: skip
+    [
+        ("ForSequenceClassification", 1, "pooled"),
+        ("ForSequenceClassification", 3, "pooled"),
+        ("ForTokenClassification", 3, "labels"),
+    ],
+)
 def test_classifiers(
     end: str, labels: int, output: Output, make_checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -131,16 +144,16 @@ def test_classifiers(
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     queries, passages = texts(8, longest=20), texts(8, longest=90, seed=1)
     given = Tokenizer.open(engine_dir).encode_pairs(list(zip(queries, passages, strict=True)))
-    judge = judge_of(checkpoint, list(jina_bert.slopes(6)), torch.float32)
-    expected = np.concatenate([judge(one.token_ids.tolist(), np.asarray(one.type_ids).tolist()) for one in given])
-    assert expected.std(axis=0).min() > 0.1, "texts must differ, or the next lines say nothing"
+    reference = torch_model(checkpoint, list(jina_bert.slopes(6)), torch.float32)
+    expected = np.concatenate([reference(one.token_ids.tolist(), np.asarray(one.type_ids).tolist()) for one in given])
+    assert expected.std(axis=0).min() > 0.1, "texts must differ, or the comparison proves nothing"
     for backend in ("reference", "native"):
         found = np.asarray(load_engine(engine_dir, backend=backend).run(PackedBatch.pack(given), output))
         assert np.abs(found - expected).max() < 5e-4
 
 
 def test_slopes() -> None:
-    """Those of the paper's examples, and of the 12 heads of the base models: 8, then every other one of 16."""
+    """The paper's example, and the 12 heads of the base models: the slopes for 8, then every other one for 16."""
     assert jina_bert.slopes(8) == tuple(2.0**-i for i in range(1, 9))
     assert jina_bert.slopes(12)[8:] == tuple(2.0**-i for i in (0.5, 1.5, 2.5, 3.5))
 
@@ -149,7 +162,7 @@ def test_slopes() -> None:
     ("config", "message"),
     [
         ({"position_embedding_type": "absolute"}, "position_embedding_type is 'absolute'; .* only 'alibi'"),
-        ({"feed_forward_type": "original"}, "feed_forward_type is 'original'; implemented are: geglu, reglu"),
+        ({"feed_forward_type": "original"}, "feed_forward_type is 'original'; supported: geglu, reglu"),
     ],
 )
 def test_refuses(config: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""JinaBERT of the kind qk-post-norm against a model that is written here: no library without remote code has one."""
+"""JinaBERT with QK-norm against a PyTorch implementation in this file, because transformers has none."""
 
 import json
 from collections.abc import Callable
@@ -14,20 +14,23 @@ from torch.nn import functional
 from openbei.errors import CheckpointError
 from openbei.families import find_family, jina_bert, jina_code
 
-from .parity import Judge, check_family
+from .parity import HiddenStates, check_family
 from .seeded import write_config
 from .test_jina_bert import JINA, MEAN
 
 CODE = "jinaai/jina-bert-v2-qk-post-norm"
 AUTO_MAP = {"auto_map": {"AutoModel": f"{CODE}--modeling_bert.JinaBertModel"}}
 NORMS = (
-    "attention.self.layer_norm_q", "attention.self.layer_norm_k", "attention.output.LayerNorm", "layer_norm_1",
+    "attention.self.layer_norm_q",
+    "attention.self.layer_norm_k",
+    "attention.output.LayerNorm",
+    "layer_norm_1",
     "layer_norm_2",
-)  # fmt: skip
+)
 
 
 def save(folder: Path, config: dict[str, Any]) -> None:
-    """Seeded weights by the names of the repository, over a checkpoint's."""
+    """Replace a checkpoint's weights by seeded ones."""
     vocab_size = write_config(folder, config)
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     random = torch.Generator().manual_seed(5)
@@ -38,8 +41,10 @@ def save(folder: Path, config: dict[str, Any]) -> None:
     def matrix(rows: int, columns: int) -> torch.Tensor:
         return normal(rows, columns, scale=1.5 * columns**-0.5)
 
-    tensors = {f"embeddings.{kind}_embeddings.weight": normal(n, hidden, scale=1.0)
-               for kind, n in (("word", vocab_size), ("token_type", 2))}  # fmt: skip
+    tensors = {
+        f"embeddings.{kind}_embeddings.weight": normal(n, hidden, scale=1.0)
+        for kind, n in (("word", vocab_size), ("token_type", 2))
+    }
     norms = ["embeddings.LayerNorm"]
     for at in (f"encoder.layer.{layer}" for layer in range(config["num_hidden_layers"])):
         norms += [f"{at}.{norm}" for norm in NORMS]
@@ -54,8 +59,8 @@ def save(folder: Path, config: dict[str, Any]) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
-def judge_of(folder: Path, dtype: torch.dtype) -> Judge:
-    """Hidden states in `dtype`. Queries and keys are normed over all heads; the layer's input is added twice."""
+def torch_model(folder: Path, dtype: torch.dtype) -> HiddenStates:
+    """A model in `dtype`. Queries and keys are normalized over all heads; a layer's input is added twice."""
     config = json.loads((folder / "config.json").read_text())
     tensors = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
     gate = {"geglu": functional.gelu, "reglu": functional.relu}[config["feed_forward_type"]]
@@ -79,7 +84,7 @@ def judge_of(folder: Path, dtype: torch.dtype) -> Judge:
         bias = -slopes * (places[None] - places[:, None]).abs().to(dtype)
         return functional.scaled_dot_product_attention(query, key, value, bias).transpose(0, 1).flatten(1)
 
-    def judge(token_ids: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def hidden_states(token_ids: list[int]) -> np.ndarray[Any, np.dtype[np.float32]]:
         words, types = (tensors[f"embeddings.{kind}_embeddings.weight"] for kind in ("word", "token_type"))
         x = norm("embeddings.LayerNorm", words[token_ids] + types[0])
         for layer in range(config["num_hidden_layers"]):
@@ -90,7 +95,7 @@ def judge_of(folder: Path, dtype: torch.dtype) -> Judge:
             x = norm(f"{at}.layer_norm_2", x + linear(f"{at}.mlp.down_layer", up * gate(gated)))
         return np.asarray(x.float().numpy(), np.float32)
 
-    return judge
+    return hidden_states
 
 
 @pytest.mark.parametrize(
@@ -106,25 +111,29 @@ def test_hidden_states(config: dict[str, Any], make_checkpoint: Callable[..., Pa
     config = JINA | config
     checkpoint = make_checkpoint(hidden_size=config["hidden_size"])
     save(checkpoint, config)
-    judges = [judge_of(checkpoint, dtype) for dtype in (torch.float32, torch.bfloat16)]
-    spec = check_family(checkpoint, tmp_path, judge=judges[0], bf16_judge=judges[1]).manifest.spec
+    references = [torch_model(checkpoint, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    spec = check_family(checkpoint, tmp_path, reference=references[0], bf16_reference=references[1]).manifest.spec
     assert spec.family == "jina_code"
 
 
 def test_published_config() -> None:
     """Sizes of jina-embeddings-v2-base-code."""
     config = JINA | {
-        "vocab_size": 61056, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "max_position_embeddings": 8192,
-    }  # fmt: skip
+        "vocab_size": 61056,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 8192,
+    }
     spec = jina_code.parse(config, MEAN)
     assert (spec.positions.max_positions, spec.attention.head_dim, spec.mlp.activation) == (8192, 64, "gelu")
     assert spec.attention.norm == spec.norm
 
 
-@pytest.mark.parametrize("named", [AUTO_MAP, {"_name_or_path": CODE}])
-def test_the_code_tells_the_kinds_apart(named: dict[str, Any]) -> None:
-    assert find_family("JinaBertForMaskedLM", named)[0] is jina_code
+@pytest.mark.parametrize("config", [AUTO_MAP, {"_name_or_path": CODE}])
+def test_the_code_repository_selects_the_family(config: dict[str, Any]) -> None:
+    assert find_family("JinaBertForMaskedLM", config)[0] is jina_code
     assert find_family("JinaBertForMaskedLM", {"_name_or_path": "jinaai/jina-bert-implementation"})[0] is jina_bert
-    with pytest.raises(CheckpointError, match="'JinaBertForQuestionAnswering' is not one"):
-        find_family("JinaBertForQuestionAnswering", named)
+    with pytest.raises(CheckpointError, match="unsupported architecture 'JinaBertForQuestionAnswering'"):
+        find_family("JinaBertForQuestionAnswering", config)

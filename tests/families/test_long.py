@@ -1,4 +1,4 @@
-"""Texts of 8,192 tokens, in the families made for them: local and causal layers, rotary positions far out."""
+"""Sequences of 8,192 tokens in long-context families: local and causal attention, distant rotary positions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from openbei.batch import PackedBatch, Sequence
 from tests.checkpoint import build_engine
 from tests.same_embedding import worst_cosine
 
-from .parity import transformers_judge
+from .parity import transformers_model
 
 LENGTH = 8192
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -29,4 +29,4 @@ def test_the_longest_text(architecture: str, make_checkpoint: Callable[..., Path
     assert engine_dir.manifest.max_sequence_tokens == LENGTH
     ids = np.random.default_rng(0).integers(5, 700, LENGTH).astype(np.int32)
     found = load_engine(engine_dir, backend="native").run(PackedBatch.pack([Sequence(ids, LENGTH)]), "tokens")
-    assert worst_cosine(np.asarray(found), transformers_judge(checkpoint)(ids.tolist())) >= 0.99999
+    assert worst_cosine(np.asarray(found), transformers_model(checkpoint)(ids.tolist())) >= 0.99999

@@ -1,4 +1,4 @@
-"""ModernBERT against transformers'."""
+"""ModernBERT against transformers."""
 
 import json
 from collections.abc import Callable
@@ -19,15 +19,21 @@ MEAN = EmbeddingHead(poolings=("mean",))
 CONFIGS: dict[str, dict[str, Any]] = {
     "as published": {"num_hidden_layers": 4, "local_attention": 16},
     "with biases": {
-        "attention_bias": True, "mlp_bias": True, "norm_bias": True, "hidden_activation": "silu", "norm_eps": 1e-3,
-        "num_attention_heads": 2, "local_attention": 9,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "norm_bias": True,
+        "hidden_activation": "silu",
+        "norm_eps": 1e-3,
+        "num_attention_heads": 2,
+        "local_attention": 9,
     },
     "layer types": {
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "num_hidden_layers": 3,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "num_hidden_layers": 3,
         "rope_parameters": {"full_attention": {"rope_theta": 500.0}, "sliding_attention": {"rope_theta": 30.0}},
         "local_attention": 40,
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -36,18 +42,18 @@ def test_hidden_states(name: str, make_checkpoint: Callable[..., Path], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("says", "message"),
+    ("changes", "message"),
     [
         ({"mlp_bias": True}, "has no tensor layers.0.mlp.W"),
         ({"norm_bias": False}, "no place for: embeddings.norm.bias"),
     ],
 )
-def test_biases_are_those_of_the_config(
-    says: dict[str, bool], message: str, make_checkpoint: Callable[..., Path], tmp_path: Path
+def test_biases_must_match_the_config(
+    changes: dict[str, bool], message: str, make_checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
     checkpoint = make_checkpoint(architecture="ModernBertModel", norm_bias=True)
-    written = json.loads((checkpoint / "config.json").read_text())
-    (checkpoint / "config.json").write_text(json.dumps(written | says))
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | changes))
     with pytest.raises(CheckpointError, match=message):
         build_engine(checkpoint, tmp_path / "engine")
 
@@ -57,7 +63,7 @@ def test_defaults_are_those_of_transformers() -> None:
 
 
 def test_older_files() -> None:
-    """They name two thetas; where the local one is null, it is the global one."""
+    """They have two thetas; a null local theta means the global one."""
     config = {"num_hidden_layers": 4, "global_attn_every_n_layers": 2, "local_rope_theta": None}
     spec = modernbert.parse(config, MEAN)
     assert spec.attention.local is not None
@@ -66,7 +72,7 @@ def test_older_files() -> None:
 
 
 def test_heads() -> None:
-    """Every last map has a dense before it, and a classifier's pooling is in its config."""
+    """Every head has a Dense layer, and a classifier's pooling comes from config.json."""
     config = {"classifier_pooling": "mean", "classifier_activation": "silu"}
     steps = modernbert.steps(config, "token_labels")
     assert steps == (Dense(out_features=768, activation="silu"), LayerNorm(eps=1e-5))
@@ -79,11 +85,11 @@ def test_heads() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"layer_types": ["full_attention"]}, "1 layer_types for 22 layers"),
+        ({"layer_types": ["full_attention"]}, "layer_types has 1 entries, for 22 layers"),
         ({"layer_types": ["linear_attention"]}, "layer_types"),
-        ({"hidden_activation": "gelu_10"}, "hidden_activation is 'gelu_10'; known: gelu, "),
+        ({"hidden_activation": "gelu_10"}, "hidden_activation is 'gelu_10'; supported: gelu, "),
         ({"classifier_pooling": "max"}, "classifier_pooling"),
-        ({"hidden_size": 30}, "hidden_size 30 is no multiple of 12"),
+        ({"hidden_size": 30}, "hidden_size is 30; it must be a multiple of num_attention_heads, 12"),
         ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "rope type is 'longrope'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""MPNet against transformers'."""
+"""MPNet against transformers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ MEAN = EmbeddingHead(poolings=("mean",))
 @pytest.mark.parametrize(
     "config",
     [
-        {"max_position_embeddings": 402},  # distances beyond the last bucket's
+        {"max_position_embeddings": 402},  # distances beyond the last bucket
         {"num_attention_heads": 8, "num_hidden_layers": 3, "hidden_act": "relu", "layer_norm_eps": 1e-5},
     ],
 )
@@ -31,12 +31,14 @@ def test_defaults_are_those_of_transformers() -> None:
     assert mpnet.parse(transformers.MPNetConfig().to_dict(), MEAN) == mpnet.parse({}, MEAN)
 
 
-def test_positions_begin_at_two() -> None:
-    """transformers does so whatever pad_token_id is."""
+def test_positions_start_at_two() -> None:
+    """Whatever pad_token_id is."""
     spec = mpnet.parse({"max_position_embeddings": 514, "pad_token_id": 7}, MEAN)
     assert (spec.positions.max_positions, spec.positions.num_rows) == (512, 514)
 
 
 def test_refuses_other_buckets() -> None:
-    with pytest.raises(CheckpointError, match="relative_attention_num_buckets is 64; the family mpnet has only 32"):
+    with pytest.raises(
+        CheckpointError, match="relative_attention_num_buckets is 64; the family mpnet supports only 32"
+    ):
         mpnet.parse({"relative_attention_num_buckets": 64}, MEAN)

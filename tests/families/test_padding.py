@@ -1,4 +1,4 @@
-"""Padding tokens inside a text: positions that skip them, and classifiers that read the token before."""
+"""Padding tokens inside a text: positions skip them, and classifiers pool the last token that is not padding."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from openbei.batch import PackedBatch, Sequence, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.spec import LearnedPositions, SequenceHead
 from tests.checkpoint import build_engine, save_checkpoint, save_model, train_bpe_tokenizer
-from tests.families.parity import transformers_judge
+from tests.families.parity import transformers_model
 from tests.prose import WORDS
 from tests.same_embedding import worst_cosine
 
@@ -31,7 +31,7 @@ def run(engine_dir: EngineDir, backend: str, ids: list[list[int]], *, tokens: bo
 
 
 def with_padding(pad: int) -> list[list[int]]:
-    """Texts where padding is nowhere, inside, first, last, several times and alone."""
+    """Texts with no padding, and with padding inside, first, last, repeated and alone."""
     plain = [0, 40, 50, 60, 70, 80, 2]
     inside = [[*plain[:3], pad, *plain[3:]], [0, pad, pad, 50, pad, 60, 2]]
     return [plain, *inside, [pad, *plain], [*plain, pad], [*plain, pad, pad, pad], [pad], [pad, pad]]
@@ -40,42 +40,45 @@ def with_padding(pad: int) -> list[list[int]]:
 @pytest.mark.parametrize("pad", [1, 0, 3])
 @pytest.mark.parametrize("architecture", ["RobertaModel", "XLMRobertaModel", "CamembertModel", "MPNetModel"])
 def test_positions_do_not_count_padding(architecture: str, pad: int, byte_level: Path, tmp_path: Path) -> None:
-    """As create_position_ids_from_input_ids of transformers counts them; MPNet takes 1, whatever pad_token_id says."""
+    """As in transformers' create_position_ids_from_input_ids. MPNet's padding id is always 1."""
     sizes: dict[str, Any] = {"type_vocab_size": 1, "max_position_embeddings": 140, "pad_token_id": pad}
     checkpoint = save_checkpoint(tmp_path / "model", byte_level, architecture=architecture, **sizes)
     engine_dir = build_engine(checkpoint, tmp_path / "engine")
     positions = engine_dir.manifest.spec.positions
     assert isinstance(positions, LearnedPositions)
     assert positions.padding_id == (1 if architecture == "MPNetModel" else pad)
-    judge = transformers_judge(checkpoint)
+    hidden_states = transformers_model(checkpoint)
     given = with_padding(positions.padding_id)
-    expected = np.concatenate([judge(ids) for ids in given])
+    expected = np.concatenate([hidden_states(ids) for ids in given])
     for backend in ("reference", "native"):
         assert worst_cosine(run(engine_dir, backend, given, tokens=True), expected) >= 0.99999, backend
 
 
 @pytest.fixture(scope="module")
 def make_classifier(tmp_path_factory: pytest.TempPathFactory, byte_level: Path) -> Callable[..., Path]:
-    """Saves a small causal classifier of three labels."""
+    """Save a small causal classifier with three labels."""
     return lambda architecture, **config: save_model(
         tmp_path_factory.mktemp("model"), byte_level, architecture, **{**DECODER, **config}
     )
 
 
 CLASSIFIERS: list[tuple[str, dict[str, Any]]] = [
-    *((f"{family}ForSequenceClassification", {"pad_token_id": pad})
-      for family in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2") for pad in (None, 2)),
+    *(
+        (f"{family}ForSequenceClassification", {"pad_token_id": pad})
+        for family in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2")
+        for pad in (None, 2)
+    ),
     ("Gemma3TextForSequenceClassification", {"pad_token_id": 2}),
     ("Gemma3TextForSequenceClassification", {"pad_token_id": 2, "use_bidirectional_attention": True}),
-]  # fmt: skip
+]
 
 
 @every_backend
 @pytest.mark.parametrize(("architecture", "config"), CLASSIFIERS, ids=str)
-def test_a_classifier_reads_the_last_token_that_is_no_padding(
+def test_a_classifier_pools_the_last_non_padding_token(
     architecture: str, config: dict[str, Any], backend: str, make_classifier: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """transformers' GenericForSequenceClassification; tokens after it are seen where attention is bidirectional."""
+    """As in transformers' GenericForSequenceClassification. Bidirectional attention still sees later tokens."""
     import torch
     import transformers
 
@@ -91,8 +94,8 @@ def test_a_classifier_reads_the_last_token_that_is_no_padding(
     assert np.abs(run(engine_dir, backend, given) - expected).max() < 3e-4
 
 
-def test_what_gemma_pads_with_by_default(make_classifier: Callable[..., Path], tmp_path: Path) -> None:
-    """0, as its config of transformers has it; null is no token."""
+def test_default_padding_id_of_gemma(make_classifier: Callable[..., Path], tmp_path: Path) -> None:
+    """0, as in transformers' GemmaConfig."""
     import json
 
     checkpoint = make_classifier("GemmaForSequenceClassification")

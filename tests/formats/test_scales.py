@@ -138,11 +138,11 @@ def test_scales_are_checked_like_all_tensors(
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_scales_that_are_not_finite(spoilt_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scales_that_are_not_finite(checkpoint_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "choose_storage", for_mlps)
-    path = spoilt_checkpoint / "model.safetensors"
+    path = checkpoint_copy / "model.safetensors"
     tensors = load_file(path)
     tensors["encoder.layer.0.intermediate.dense.weight"][3, 4] = np.inf
     save_file(tensors, path)
     with pytest.raises(CheckpointError, match=r"layers\.0\.mlp\.up\.weight are not all finite in nibbles"):
-        build_engine(spoilt_checkpoint, tmp_path / "engine")
+        build_engine(checkpoint_copy, tmp_path / "engine")

@@ -11,7 +11,7 @@ from openbei.api.shared_paths import PIPELINES, at_root
 from openbei.backends import BACKENDS
 from openbei.checkpoints import SOURCES
 from openbei.cli import COMMANDS
-from openbei.families import FAMILIES, FAMILY_OF_TABLES
+from openbei.families import FAMILIES, STATIC_FAMILY
 from openbei.formats import FORMATS, LAYOUTS
 from openbei.variables import OPTIONS
 
@@ -40,7 +40,7 @@ def test_sources() -> None:
 
 def test_families() -> None:
     assert files("families", besides={"fields", "computed"}) == {
-        module.rsplit(".", 1)[-1] for module in (*FAMILIES.values(), FAMILY_OF_TABLES)
+        module.rsplit(".", 1)[-1] for module in (*FAMILIES.values(), STATIC_FAMILY)
     }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.same_embedding import Floats, unit, worst_cosine, worst_plain_cosine
-from tests.sentence_chain import judged
+from tests.sentence_chain import encode_each
 
 from .checkpoint import Checkpoint
 from .given import SPELLED_OUT, VARIED
@@ -13,7 +13,7 @@ from .given import SPELLED_OUT, VARIED
 @pytest.fixture(scope="module")
 def expected(checkpoint: Checkpoint) -> Floats:
     """What sentence-transformers makes of VARIED."""
-    return judged(checkpoint.judge, VARIED)
+    return encode_each(checkpoint.judge, VARIED)
 
 
 def lengths(rows: Floats) -> Floats:
@@ -35,7 +35,7 @@ def test_varied_texts(checkpoint: Checkpoint, expected: Floats) -> None:
 
 def test_spelled_out_special_tokens(checkpoint: Checkpoint) -> None:
     """A tokenizer takes them for what they name, also where a text merely mentions them."""
-    found, expected = checkpoint.embed(SPELLED_OUT, "float32"), judged(checkpoint.judge, SPELLED_OUT)
+    found, expected = checkpoint.embed(SPELLED_OUT, "float32"), encode_each(checkpoint.judge, SPELLED_OUT)
     assert differing(SPELLED_OUT, found, expected) == []
 
 

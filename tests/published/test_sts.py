@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from openbei.spec import DType
-from tests.sentence_chain import judged
+from tests.sentence_chain import encode_each
 
 from .checkpoint import STS_SCORES, Checkpoint
 from .conftest import Fetched
@@ -32,7 +32,7 @@ def test_the_score_of_sentence_transformers(checkpoint: Checkpoint, fetched: Fet
 @pytest.mark.parametrize("checkpoint", ["all-mpnet-base-v2"], indirect=True)
 def test_the_score_of_a_sample(checkpoint: Checkpoint, fetched: Fetched) -> None:
     """All pairs take a minute without AVX-512: `make bench ARGS=published` measures the published score."""
-    expected = spearman(fetched("STS-B"), lambda texts: judged(checkpoint.judge, texts), sample=60)
+    expected = spearman(fetched("STS-B"), lambda texts: encode_each(checkpoint.judge, texts), sample=60)
     precise, narrow = (spearman(fetched("STS-B"), partial(checkpoint.embed, dtype=d), sample=60) for d in DTYPES)
     assert precise == pytest.approx(expected, abs=0.1)
     assert narrow == pytest.approx(expected, abs=0.5)  # of 60 pairs, two that change places count for up to 0.3

@@ -1,11 +1,11 @@
-"""The packing policy, by its properties."""
+"""Properties of the scheduling policy."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbei.batch import Sequence
-from openbei.serving.packing import Batch, FairQueue, Waiting, fits
+from openbei.serving.packing import Batch, FairQueue, QueuedRequest, fits
 
 LIMIT = 100
 
@@ -16,45 +16,45 @@ requests_of_lengths = st.lists(
 )
 
 
-def waiting(lengths: list[int]) -> Waiting:
-    return Waiting([Sequence(np.zeros(n, np.int32), n) for n in lengths])
+def waiting(lengths: list[int]) -> QueuedRequest:
+    return QueuedRequest([Sequence(np.zeros(n, np.int32), n) for n in lengths])
 
 
-def queue_of(*requests: Waiting) -> FairQueue[Waiting]:
-    queue: FairQueue[Waiting] = FairQueue(LIMIT)
+def queue_of(*requests: QueuedRequest) -> FairQueue[QueuedRequest]:
+    queue: FairQueue[QueuedRequest] = FairQueue(LIMIT)
     for request in requests:
         queue.push(request)
     return queue
 
 
-def batches(queue: FairQueue[Waiting]) -> list[Batch[Waiting]]:
+def batches(queue: FairQueue[QueuedRequest]) -> list[Batch[QueuedRequest]]:
     made = []
     while len(queue):
-        batch: Batch[Waiting] = Batch()
+        batch: Batch[QueuedRequest] = Batch()
         queue.fill(batch)
         made.append(batch)
     return made
 
 
-def served(queue: FairQueue[Waiting]) -> int:
-    """Tokens of the next batch."""
-    batch: Batch[Waiting] = Batch()
+def run_batch(queue: FairQueue[QueuedRequest]) -> int:
+    """Take the next batch; returns its tokens."""
+    batch: Batch[QueuedRequest] = Batch()
     queue.fill(batch)
     return batch.num_tokens
 
 
 @given(requests_of_lengths)
-def test_every_sequence_runs_once_and_in_the_order_of_its_request(requests: list[Waiting]) -> None:
+def test_every_sequence_runs_once_and_in_order(requests: list[QueuedRequest]) -> None:
     seen: dict[int, list[int]] = {id(request): [] for request in requests}
     for batch in batches(queue_of(*requests)):
-        for place in batch.places:
-            seen[id(place.request)] += range(place.start, place.stop)
+        for part in batch.slices:
+            seen[id(part.request)] += range(part.start, part.stop)
     for request in requests:
         assert seen[id(request)] == list(range(len(request.sequences)))
 
 
 @given(requests_of_lengths)
-def test_batches_keep_the_limit(requests: list[Waiting]) -> None:
+def test_batches_keep_the_limit(requests: list[QueuedRequest]) -> None:
     for batch in batches(queue_of(*requests)):
         sizes = [sequence.num_tokens for sequence in batch.sequences]
         assert sum(sizes) == batch.num_tokens
@@ -64,71 +64,71 @@ def test_batches_keep_the_limit(requests: list[Waiting]) -> None:
 
 
 @given(requests_of_lengths)
-def test_requests_that_wait_together_advance_together(requests: list[Waiting]) -> None:
+def test_waiting_requests_advance_evenly(requests: list[QueuedRequest]) -> None:
     keys = [
-        sum(sequence.num_tokens for sequence in place.request.sequences[: i + 1])
+        sum(sequence.num_tokens for sequence in part.request.sequences[: i + 1])
         for batch in batches(queue_of(*requests))
-        for place in batch.places
-        for i in range(place.start, place.stop)
+        for part in batch.slices
+        for i in range(part.start, part.stop)
     ]
     assert keys == sorted(keys)
 
 
 @given(st.integers(1, 8), st.integers(1, 20), st.integers(0, 30))
-def test_a_short_request_does_not_wait_for_huge_ones(num_huge: int, short_tokens: int, num_served: int) -> None:
+def test_a_short_request_does_not_wait_for_huge_ones(num_huge: int, short_tokens: int, num_batches: int) -> None:
     queue = queue_of(*(waiting([100] * 50) for _ in range(num_huge)))
-    for _ in range(num_served):
-        served(queue)
+    for _ in range(num_batches):
+        run_batch(queue)
     short = waiting([short_tokens])
     queue.push(short)
     for _ in range(3):
-        served(queue)
-    assert short.is_taken
+        run_batch(queue)
+    assert short.is_exhausted
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 100), st.integers(1, 50))
 def test_nothing_starves(num_others: int, short_tokens: int) -> None:
-    """However many short requests wait at any time, each replaced as soon as it is taken."""
+    """Even if every short request is replaced as soon as it is scheduled."""
     huge = waiting([100] * 5)
     queue = queue_of(huge)
-    others: list[Waiting] = []
-    num_tokens_served = 0
-    while not huge.is_taken:
-        others = [other for other in others if not other.is_taken]
+    others: list[QueuedRequest] = []
+    num_tokens_run = 0
+    while not huge.is_exhausted:
+        others = [other for other in others if not other.is_exhausted]
         while len(others) < num_others:
             others.append(waiting([short_tokens]))
             queue.push(others[-1])
-        num_tokens_served += served(queue)
-        assert num_tokens_served <= (num_others + 1) * (500 + short_tokens) + 2 * LIMIT
+        num_tokens_run += run_batch(queue)
+        assert num_tokens_run <= (num_others + 1) * (500 + short_tokens) + 2 * LIMIT
 
 
 def test_a_short_request_overtakes_a_long_one() -> None:
     long, short = waiting([90] * 50), waiting([10])
     first = batches(queue_of(long, short))[0]
-    assert first.places[0].request is short
+    assert first.slices[0].request is short
 
 
 def test_two_huge_requests_share() -> None:
     made = batches(queue_of(waiting([60] * 10), waiting([60] * 10)))
-    order = [id(batch.places[0].request) for batch in made]
+    order = [id(batch.slices[0].request) for batch in made]
     assert all(order[i] != order[i + 1] for i in range(0, len(order), 2))
 
 
 def test_ended_requests_are_dropped() -> None:
-    gone, here = waiting([50] * 3), waiting([50])
-    queue = queue_of(gone, here)
-    gone.is_ended = True
-    assert [batch.places[0].request for batch in batches(queue)] == [here]
+    ended, other = waiting([50] * 3), waiting([50])
+    queue = queue_of(ended, other)
+    ended.is_ended = True
+    assert [batch.slices[0].request for batch in batches(queue)] == [other]
 
 
-def test_a_batch_forgets_a_request() -> None:
-    batch: Batch[Waiting] = Batch()
-    gone, here = waiting([20, 20]), waiting([30])
-    queue_of(gone, here).fill(batch)
-    batch.discard(gone)
+def test_a_batch_discards_a_request() -> None:
+    batch: Batch[QueuedRequest] = Batch()
+    discarded, other = waiting([20, 20]), waiting([30])
+    queue_of(discarded, other).fill(batch)
+    batch.discard(discarded)
     assert batch.num_tokens == 30
-    assert [place.request for place in batch.places] == [here]
+    assert [part.request for part in batch.slices] == [other]
 
 
 def test_fits() -> None:

@@ -28,7 +28,9 @@ def with_charsmap(source: Path, folder: Path, charsmap: bytes) -> Path:
 @pytest.mark.parametrize("charsmap", [UNREADABLE, EMPTY], ids=["unreadable", "empty"])
 def test_at_build_and_load(charsmap: bytes, tokenizer_json: Path, tmp_path: Path) -> None:
     path = with_charsmap(tokenizer_json, tmp_path, charsmap)
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json is not a tokenizer: the tokenizers library failed"):
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer\.json is not a valid tokenizer: the tokenizers library failed"
+    ):
         read_tokenizer(tmp_path)
     with pytest.raises(EngineDirError, match=r"tokenizer\.json is not a tokenizer: the tokenizers library failed"):
         Library(path)

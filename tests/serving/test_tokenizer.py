@@ -37,7 +37,7 @@ def test_cut_text_keeps_special_tokens_and_true_length(tokenizer: Tokenizer, cou
 
 
 def test_without_truncation_the_error_names_length_and_limit(tokenizer: Tokenizer) -> None:
-    with pytest.raises(InputError, match=r"input\[1\] has 42 tokens, the limit is 16") as caught:
+    with pytest.raises(InputError, match=r"input\[1\] has 42 tokens; the limit is 16") as caught:
         tokenizer.encode(["w1", words(0, 40)], truncate=False)
     assert caught.value.param == "input[1]"
     with pytest.raises(InputError, match="has 17 tokens"):
@@ -45,7 +45,7 @@ def test_without_truncation_the_error_names_length_and_limit(tokenizer: Tokenize
 
 
 def test_without_truncation_characters_have_a_limit_too(tokenizer: Tokenizer) -> None:
-    with pytest.raises(InputError, match=r"texts\[0\] has 4001 characters, the limit is 4000"):
+    with pytest.raises(InputError, match=r"texts\[0\] has 4001 characters; the limit is 4000"):
         tokenizer.encode([" " * (CHARACTERS_PER_TOKEN * LIMIT + 1)], truncate=False, param="texts")
 
 
@@ -154,12 +154,12 @@ def test_listed_tokens(tokenizer: Tokenizer) -> None:
 
 
 def test_too_much_to_list(tokenizer: Tokenizer) -> None:
-    with pytest.raises(InputError, match=f"inputs has {MAX_LISTED_CHARACTERS + 1} characters, the limit is"):
+    with pytest.raises(InputError, match=f"inputs has {MAX_LISTED_CHARACTERS + 1} characters; the limit is"):
         tokenizer.tokenize(["a" * MAX_LISTED_CHARACTERS, "b"])
     few = MAX_LISTED_TOKENS // 2
-    with pytest.raises(InputError, match=f"inputs has {3 * few} tokens and more, the limit is {MAX_LISTED_TOKENS}"):
+    with pytest.raises(InputError, match=f"inputs has {3 * few} tokens and more; the limit is {MAX_LISTED_TOKENS}"):
         tokenizer.tokenize([". " * few] * 4, add_special_tokens=False)
-    with pytest.raises(InputError, match=f"ids has {MAX_LISTED_TOKENS + 2} token ids, the limit is"):
+    with pytest.raises(InputError, match=f"ids has {MAX_LISTED_TOKENS + 2} token ids; the limit is"):
         tokenizer.decode([[5] * (few + 1)] * 2)
 
 
@@ -170,7 +170,7 @@ def test_fewer_tokens_than_the_limit(tokenizer: Tokenizer) -> None:
         assert (sequence.num_tokens_given, sequence.is_truncated) == (42, True)
         assert tokenizer.from_ids(ids(0, 40), max_tokens=5, direction=direction).token_ids.tolist() == kept
     assert tokenizer.encode([words(0, 40)], max_tokens=LIMIT + 9)[0].num_tokens == LIMIT
-    with pytest.raises(InputError, match=r"input\[0\] has 5 tokens, the limit is 4"):
+    with pytest.raises(InputError, match=r"input\[0\] has 5 tokens; the limit is 4"):
         tokenizer.encode([words(0, 3)], max_tokens=4, truncate=False)
 
 

@@ -140,7 +140,7 @@ def test_token_types_where_the_model_has_some(tokenizer_json: Path) -> None:
 
 
 def test_pair_that_is_too_long(subject: Subject) -> None:
-    with pytest.raises(InputError, match=r"texts\[1\] has \d+ tokens, the limit is 24"):
+    with pytest.raises(InputError, match=r"texts\[1\] has \d+ tokens; the limit is 24"):
         subject.ours.encode_pairs([("a", "b"), ("a", "the " * 30)], truncate=False, param="texts")
     [sequence] = subject.ours.encode_pairs([("the " * 100_000, "a " * 100_000)])
     assert sequence.num_tokens == LIMIT
@@ -229,11 +229,11 @@ def test_an_empty_template_is_like_none(subject: Subject) -> None:
 
 def test_a_template_that_is_too_long(subject: Subject) -> None:
     ours = Tokenizer(subject.path, ROOM, len(subject.theirs))
-    with pytest.raises(InputError, match=r"query has \d+ tokens with the model's template, the limit is 59") as caught:
+    with pytest.raises(InputError, match=r"query has \d+ tokens with the model's template; the limit is 59") as caught:
         ours.encode_framed(Frame("how " * 70, SUFFIX), ["a"])
     assert caught.value.param == "query"
     with pytest.raises(InputError, match="query has 40000016 characters with the model's template") as caught:
         ours.encode_framed(Frame("how " * 10_000_000, SUFFIX), ["a"])
-    with pytest.raises(InputError, match=r"texts\[1\] has \d+ tokens, the limit is 60") as caught:
+    with pytest.raises(InputError, match=r"texts\[1\] has \d+ tokens; the limit is 60") as caught:
         ours.encode_framed(Frame(PREFIX, SUFFIX), ["a", "the " * 100], truncate=False)
     assert caught.value.param == "texts[1]"

@@ -1,4 +1,4 @@
-"""Prompts that are left out of pooling (include_prompt: false), judged by sentence-transformers."""
+"""Prompts that are left out of pooling (include_prompt: false), against sentence-transformers."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from openbei.serving.tokenizer import Tokenizer
 from tests.checkpoint import build_engine, save_checkpoint, train_bpe_tokenizer
 from tests.prose import WORDS
 from tests.same_embedding import worst_cosine
-from tests.sentence_chain import TEXTS, embed, judged, save, transformer
+from tests.sentence_chain import TEXTS, embed, encode_each, save, transformer
 
 PROMPTS = {
     "query": "query: ",
@@ -37,10 +37,10 @@ def test_prompts_are_not_pooled(name: str, instructed: tuple[Path, Any], tmp_pat
     folder, model = instructed
     engine_dir = build_engine(folder, tmp_path / "engine")
     assert not engine_dir.manifest.prompts.are_pooled
-    expected = judged(model, TEXTS, prompt_name=name)
+    expected = encode_each(model, TEXTS, prompt_name=name)
     if PROMPTS[name]:
         model[1].include_prompt = True
-        assert worst_cosine(judged(model, TEXTS, prompt_name=name), expected) < 0.999, "or the next lines say nothing"
+        assert worst_cosine(encode_each(model, TEXTS, prompt_name=name), expected) < 0.999, "prompts must matter"
         model[1].include_prompt = False
     for backend in ("reference", "native"):
         assert worst_cosine(embed(engine_dir, TEXTS, backend=backend, prompt_name=name), expected) >= 0.99999
@@ -49,9 +49,9 @@ def test_prompts_are_not_pooled(name: str, instructed: tuple[Path, Any], tmp_pat
 def test_the_default_prompt(instructed: tuple[Path, Any], tmp_path: Path) -> None:
     folder, model = instructed
     engine_dir = build_engine(folder, tmp_path / "engine")
-    assert worst_cosine(embed(engine_dir, TEXTS), judged(model, TEXTS)) >= 0.99999
+    assert worst_cosine(embed(engine_dir, TEXTS), encode_each(model, TEXTS)) >= 0.99999
     decisions = {decision.subject: decision.decision for decision in engine_dir.manifest.report}
-    assert decisions["pooling of prompts"] == "no"
+    assert decisions["prompts in pooling"] == "excluded"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_tokenizers_without_a_closing_token(prompt: str, without_closing_token: 
         prompts={"query": prompt},
     )  # fmt: skip
     engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
-    expected = judged(model, TEXTS, prompt_name="query")
+    expected = encode_each(model, TEXTS, prompt_name="query")
     assert worst_cosine(embed(engine_dir, TEXTS, prompt_name="query"), expected) >= 0.99999
 
 

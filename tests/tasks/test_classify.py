@@ -1,4 +1,4 @@
-"""Scores of labels."""
+"""Activations of logits, and the order of labels."""
 
 from typing import get_args
 
@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from openbei.batch import ScoreActivation
 from openbei.errors import EngineError
-from openbei.tasks.classify import activated, ranked
+from openbei.tasks.classify import apply_activation, sorted_by_score
 
 some_logits = arrays(
     np.float32,
@@ -21,10 +21,10 @@ some_logits = arrays(
 
 @settings(deadline=None)
 @given(some_logits, st.sampled_from(get_args(ScoreActivation)))
-def test_like_torch(logits: np.ndarray, activation: ScoreActivation) -> None:
+def test_activations_match_torch(logits: np.ndarray, activation: ScoreActivation) -> None:
     import torch
 
-    found = activated(logits, activation)
+    found = apply_activation(logits, activation)
     exact = torch.tensor(logits, dtype=torch.float64)
     expected = {"sigmoid": exact.sigmoid(), "softmax": exact.softmax(dim=1), "none": exact}[activation]
     assert found.dtype == np.float32
@@ -33,14 +33,14 @@ def test_like_torch(logits: np.ndarray, activation: ScoreActivation) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=8))
-def test_ranked_as_python_sorts(scores: list[float]) -> None:
+def test_sorted_by_score(scores: list[float]) -> None:
     labels = [f"label {i}" for i in range(len(scores))]
     expected = sorted(zip(labels, scores, strict=True), key=lambda row: -row[1])
-    assert ranked(labels, np.array(scores, np.float32)) == expected
+    assert sorted_by_score(labels, np.array(scores, np.float32)) == expected
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("activation", get_args(ScoreActivation))
 def test_not_finite(bad: float, activation: ScoreActivation) -> None:
     with pytest.raises(EngineError, match="the engine returned values that are not finite"):
-        activated(np.array([[0, 1], [0, bad]], np.float32), activation)
+        apply_activation(np.array([[0, 1], [0, bad]], np.float32), activation)

@@ -1,4 +1,4 @@
-"""Relevance of one logit, or of two."""
+"""Relevance scores from one or two logits."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from openbei.errors import EngineError
 from openbei.prompts import ScoreTemplate
-from openbei.tasks.classify import activated
+from openbei.tasks.classify import apply_activation
 from openbei.tasks.rerank import relevance
 
 logits_of = {
@@ -22,7 +22,7 @@ template_of = {positive: ScoreTemplate(prefix="", suffix="", positive=positive) 
 @given(logits_of[1], st.sampled_from([None, template_of[0]]))
 def test_one_label(logits: np.ndarray, template: ScoreTemplate | None) -> None:
     np.testing.assert_array_equal(relevance(logits, template, True), logits[:, 0])
-    expected = activated(logits, "sigmoid")[:, 0]
+    expected = apply_activation(logits, "sigmoid")[:, 0]
     np.testing.assert_array_equal(relevance(logits, template, False), expected)
 
 
@@ -30,7 +30,7 @@ def test_one_label(logits: np.ndarray, template: ScoreTemplate | None) -> None:
 @given(logits_of[2], st.sampled_from([0, 1]))
 def test_two_labels(logits: np.ndarray, positive: int) -> None:
     template = template_of[positive]
-    expected = activated(logits, "softmax")[:, positive]
+    expected = apply_activation(logits, "softmax")[:, positive]
     np.testing.assert_allclose(relevance(logits, template, False), expected, rtol=1e-4)
     difference = logits[:, positive] - logits[:, 1 - positive]
     np.testing.assert_array_equal(relevance(logits, template, True), difference)

@@ -1,4 +1,4 @@
-"""Cosines."""
+"""Cosine similarity."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ def exact(left: np.ndarray, right: np.ndarray) -> float:
 
 @settings(deadline=None)
 @given(some_vectors)
-def test_by_definition(vectors: np.ndarray) -> None:
-    turned = vectors[::-1]
-    found = pairwise(vectors, turned)
+def test_matches_float64(vectors: np.ndarray) -> None:
+    reversed_rows = vectors[::-1]
+    found = pairwise(vectors, reversed_rows)
     assert found.dtype == np.float32
     assert (np.abs(found) <= 1).all()
-    np.testing.assert_allclose(found, [exact(a, b) for a, b in zip(vectors, turned, strict=True)], atol=1e-6)
+    np.testing.assert_allclose(found, [exact(a, b) for a, b in zip(vectors, reversed_rows, strict=True)], atol=1e-6)
     np.testing.assert_allclose(cosine(vectors[0], vectors), [exact(vectors[0], b) for b in vectors], atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Entities against transformers' own pipeline, span for span; the numbers of `raw_scores` by hand."""
+"""Entities against transformers' TokenClassificationPipeline, and raw scores against values computed by hand."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +47,7 @@ some_text = st.lists(st.sampled_from([*PIECES, "\U0001d4d0", "ﬁ", "İ", "[SEP]
 
 @dataclass
 class Subject:
-    """One tokenizer, as ours and in transformers' pipeline."""
+    """A tokenizer, and transformers' pipeline with the same tokenizer."""
 
     tokenizer: Tokenizer
     pipeline: Any
@@ -63,25 +63,25 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     import transformers
 
     path = train(request.param, tmp_path_factory.mktemp("tokenizer") / "tokenizer.json")
-    theirs = transformers.PreTrainedTokenizerFast(
+    their_tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_file=str(path), model_max_length=LIMIT, **special_tokens(request.param)
     )
     name = "Bert" if request.param == "wordpiece" else "Roberta"
     config = getattr(transformers, f"{name}Config")(
-        vocab_size=len(theirs),
+        vocab_size=len(their_tokenizer),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=LIMIT + 8,
-        pad_token_id=theirs.pad_token_id,
+        pad_token_id=their_tokenizer.pad_token_id,
         id2label=dict(enumerate(LABELS)),
     )
     torch.manual_seed(1)
     model = getattr(transformers, f"{name}ForTokenClassification")(config).eval()
     model.classifier.weight.data.normal_(0, 1)
-    ours = Tokenizer(path, LIMIT, len(theirs), unk_token_id=theirs.unk_token_id)
-    return Subject(ours, transformers.pipeline("ner", model=model, tokenizer=theirs, device="cpu"))
+    tokenizer = Tokenizer(path, LIMIT, len(their_tokenizer), unk_token_id=their_tokenizer.unk_token_id)
+    return Subject(tokenizer, transformers.pipeline("ner", model=model, tokenizer=their_tokenizer, device="cpu"))
 
 
 def same(found: list[Entity], expected: list[dict[str, Any]], text: str) -> None:
@@ -94,7 +94,7 @@ def same(found: list[Entity], expected: list[dict[str, Any]], text: str) -> None
 
 
 @pytest.mark.parametrize("strategy", AGGREGATING)
-def test_spans_of_a_model_are_those_of_the_pipeline(subject: Subject, strategy: str) -> None:
+def test_entities_of_a_model_match_the_pipeline(subject: Subject, strategy: str) -> None:
     import torch
 
     labels = set()
@@ -113,7 +113,7 @@ def test_spans_of_a_model_are_those_of_the_pipeline(subject: Subject, strategy: 
 @given(
     text=some_text, seed=st.integers(0, 2**32), strategy=st.sampled_from(AGGREGATING), spread=st.sampled_from([1, 8])
 )
-def test_spans_of_any_logits_are_those_of_the_pipeline(
+def test_entities_of_random_logits_match_the_pipeline(
     subject: Subject, text: str, seed: int, strategy: str, spread: float
 ) -> None:
     import torch
@@ -123,17 +123,17 @@ def test_spans_of_any_logits_are_those_of_the_pipeline(
     logits = logits.astype(np.float32)
     [inputs] = subject.pipeline.preprocess(text, is_split_into_words=False)
     assert inputs["input_ids"][0].tolist() == tokenized.sequence.token_ids.tolist()
-    judged = subject.pipeline.postprocess(
+    expected = subject.pipeline.postprocess(
         [inputs | {"logits": torch.tensor(logits)[None]}],
         subject.pipeline._sanitize_parameters(aggregation_strategy=strategy)[2]["aggregation_strategy"],
     )
-    same(entities(tokenized, logits, LABELS, strategy, raw_scores=False), judged, text)
+    same(entities(tokenized, logits, LABELS, strategy, raw_scores=False), expected, text)
     raw = entities(tokenized, logits, LABELS, strategy, raw_scores=True)
-    assert [(e.start, e.end, *e.results) for e in raw] == [(e["start"], e["end"], e["entity_group"]) for e in judged]
+    assert [(e.start, e.end, *e.results) for e in raw] == [(e["start"], e["end"], e["entity_group"]) for e in expected]
 
 
-def test_without_aggregation_every_token_is_there(subject: Subject) -> None:
-    theirs = subject.pipeline.tokenizer
+def test_without_aggregation_every_token_is_an_entity(subject: Subject) -> None:
+    tokenizer = subject.pipeline.tokenizer
     for text in MANY_SCRIPTS:
         tokenized = subject.tokenized(text)
         [inputs] = subject.pipeline.preprocess(text, is_split_into_words=False)
@@ -143,12 +143,12 @@ def test_without_aggregation_every_token_is_there(subject: Subject) -> None:
         assert [(entity.start, entity.end) for entity in found] == [
             tuple(o) for o in inputs["offset_mapping"][0].tolist()
         ]
-        assert [found[0].token, found[-1].token] == [theirs.cls_token, theirs.sep_token]
+        assert [found[0].token, found[-1].token] == [tokenizer.cls_token, tokenizer.sep_token]
         assert (found[0].start, found[0].end, found[-1].start, found[-1].end) == (0, 0, 0, 0)
-        judged = subject.pipeline.gather_pre_entities(
+        expected = subject.pipeline.gather_pre_entities(
             text, inputs["input_ids"][0], logits, None, inputs["special_tokens_mask"][0].numpy(), None
         )
-        assert [entity.token for entity in found[1:-1]] == [entity["word"] for entity in judged]
+        assert [entity.token for entity in found[1:-1]] == [entity["word"] for entity in expected]
         exponentials = np.exp(logits.astype(np.float64))
         best = logits.argmax(axis=1)
         for row, entity in enumerate(found):
@@ -160,7 +160,7 @@ def test_without_aggregation_every_token_is_there(subject: Subject) -> None:
         np.testing.assert_array_equal([list(entity.results.values()) for entity in raw], logits)
 
 
-HAND = TokenizedText(
+EXAMPLE = TokenizedText(
     text="Unaided Bob",
     sequence=Sequence(np.array([1, 7, 8, 9, 2], np.int32), 5),
     tokens=["[CLS]", "un", "##aided", "bob", "[SEP]"],
@@ -168,8 +168,8 @@ HAND = TokenizedText(
     is_special=[True, False, False, False, True],
     marks_subwords=True,
 )
-HAND_LABELS = ["O", "B-PER", "I-PER"]
-HAND_LOGITS = np.array([[9, 0, 0], [1, 2, 0], [5, 0, -5], [0, 1, 3], [0, 9, 0]], np.float32)
+EXAMPLE_LABELS = ["O", "B-PER", "I-PER"]
+EXAMPLE_LOGITS = np.array([[9, 0, 0], [1, 2, 0], [5, 0, -5], [0, 1, 3], [0, 9, 0]], np.float32)
 
 
 @pytest.mark.parametrize(
@@ -181,27 +181,27 @@ HAND_LOGITS = np.array([[9, 0, 0], [1, 2, 0], [5, 0, -5], [0, 1, 3], [0, 9, 0]],
         ("max", [("Bob", 3.0)]),
     ],
 )
-def test_raw_scores_are_logits_of_the_same_groups(strategy: str, expected: list[tuple[str, float]]) -> None:
-    found = entities(HAND, HAND_LOGITS, HAND_LABELS, strategy, raw_scores=True)
+def test_raw_scores_of_the_same_groups(strategy: str, expected: list[tuple[str, float]]) -> None:
+    found = entities(EXAMPLE, EXAMPLE_LOGITS, EXAMPLE_LABELS, strategy, raw_scores=True)
     assert [(entity.token, entity.results) for entity in found] == [(token, {"PER": n}) for token, n in expected]
 
 
-def test_mean_of_logits_belongs_to_the_label_of_the_mean_probability() -> None:
+def test_average_strategy_selects_the_label_by_probabilities() -> None:
     logits = np.array([[0, 0, 0], [0, 4, 0], [0, 1, 2], [0, 0, 9], [0, 0, 0]], np.float32)
-    [entity] = entities(HAND, logits, HAND_LABELS, "average", raw_scores=True)
+    [entity] = entities(EXAMPLE, logits, EXAMPLE_LABELS, "average", raw_scores=True)
     assert entity == Entity("Unaided Bob", 0, 0, 11, {"PER": (2.5 + 9) / 2})
 
 
 def test_unknown_token_never_continues_a_word() -> None:
     logits = np.array([[0, 0, 0], [0, 4, 0], [0, 4, 0], [9, 0, 0], [0, 0, 0]], np.float32)
-    assert len(entities(HAND, logits, HAND_LABELS, "first", raw_scores=False)) == 1
-    unknown = replace(HAND, unk_token_id=8)
-    assert len(entities(unknown, logits, HAND_LABELS, "first", raw_scores=False)) == 2
+    assert len(entities(EXAMPLE, logits, EXAMPLE_LABELS, "first", raw_scores=False)) == 1
+    unknown = replace(EXAMPLE, unk_token_id=8)
+    assert len(entities(unknown, logits, EXAMPLE_LABELS, "first", raw_scores=False)) == 2
 
 
 @pytest.mark.parametrize("strategy", ["none", *AGGREGATING])
 def test_not_finite(strategy: str) -> None:
-    logits = HAND_LOGITS.copy()
+    logits = EXAMPLE_LOGITS.copy()
     logits[0, 1] = np.nan
     with pytest.raises(EngineError, match="not finite"):
-        entities(HAND, logits, HAND_LABELS, strategy, raw_scores=False)
+        entities(EXAMPLE, logits, EXAMPLE_LABELS, strategy, raw_scores=False)

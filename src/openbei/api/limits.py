@@ -114,7 +114,7 @@ def check_work(totals: Totals, limits: Limits, *, num_inputs: int, num_character
     total, most = totals.add("inputs", num_inputs), limits.max_client_batch_size
     if total > max(most, num_inputs):
         raise InputError(
-            f"the instances have {total} texts and more together, the limit is {most}",
+            f"the instances have {total} texts and more together; the limit is {most}",
             param="instances",
             hint="send them in several requests",
         )

@@ -13,7 +13,7 @@ from openbei.build.check import Matched, match_modules, match_tensors
 from openbei.build.convert import plan_tensors
 from openbei.build.expand import tie
 from openbei.build.inspect import Inspection, inspect_checkpoint
-from openbei.build.keys import about_keys
+from openbei.build.keys import check_keys
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
 from openbei.build.storage import choose_storage
@@ -68,7 +68,7 @@ def build(
         pooling=deployment.pooling,
     )
     files, model, spec = inspection.files, inspection.model, inspection.spec
-    warnings = tuple(about_keys(folder, deployment.route))
+    warnings = tuple(check_keys(folder, deployment.route))
     _check_base_model(deployment, spec)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
     tokenizer = convert_tokenizer(files.root, spec, inspection.tokenizer, files.sentence)

@@ -1,4 +1,4 @@
-"""PEFT adapters: found, and refused by name."""
+"""Detection of PEFT adapters, which are not supported."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def refuse_adapters(folder: Path, root: Path) -> None:
-    """Raise CheckpointError where a checkpoint is an adapter, or has one beside its weights."""
-    for path in (place / name for place in (root, folder) for name in FILES):
+    """Raise CheckpointError if a checkpoint is or contains an adapter."""
+    for path in (parent / name for parent in (root, folder) for name in FILES):
         if path.is_file():
             raise CheckpointError(
-                f"{path} is a PEFT adapter, which transformers adds to the weights of its base model",
-                hint="merge it once with peft: model.merge_and_unload().save_pretrained(...)",
+                f"{path} belongs to a PEFT adapter, which is not supported",
+                hint="merge it into its base model: model.merge_and_unload().save_pretrained(...)",
             )

@@ -1,4 +1,4 @@
-"""The architecture that a config.json names."""
+"""The architecture in a config.json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from openbei.errors import CheckpointError
 
 
 def architecture_of(config: Mapping[str, Any]) -> str:
-    """The one architecture. Raises CheckpointError where there is not one, or weights are quantized."""
+    """The only entry of `architectures`. Raises CheckpointError, also for quantized weights."""
     if "quantization_config" in config:
-        raise CheckpointError("config.json: quantization_config is set; only unquantized weights are read")
+        raise CheckpointError("config.json: quantization_config is set; quantized checkpoints are not supported")
     match config.get("architectures"):
         case [str(architecture)]:
             return architecture
-        case found:
-            raise CheckpointError(f"config.json: architectures is {found!r}; it must name one")
+        case architectures:
+            raise CheckpointError(f"config.json: architectures is {architectures!r}; it must be a list with one name")

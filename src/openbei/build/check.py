@@ -7,7 +7,7 @@ from openbei.build.expand import PARTS, TRANSPOSED, Expected, expand, found_name
 from openbei.build.modules import ModuleStep
 from openbei.build.stored import SINGLE_FILE, read_file, some
 from openbei.errors import CheckpointError
-from openbei.families import ARCHITECTURES, Family, HeadKind
+from openbei.families import HEADS_BY_SUFFIX, Family, HeadKind
 from openbei.families.computed import Computed
 from openbei.safetensors_file import Array, Shape
 from openbei.shapes import step_name, tensor_shapes
@@ -126,7 +126,7 @@ def _other_architectures(names: Collection[str], family: Family) -> str | None:
     """A hint, where these tensors are those of another head that the family has."""
     suffixes = ("", *(f".{part}" for part in PARTS))
     known = {kind: {f"{name}{end}" for name in head for end in suffixes} for kind, head in family.HEADS.items()}
-    ends = [end for end, kinds in ARCHITECTURES.items() if any({*names} <= known.get(kind, set()) for kind in kinds)]
+    ends = [end for end, kinds in HEADS_BY_SUFFIX.items() if any({*names} <= known.get(kind, set()) for kind in kinds)]
     if not ends:
         return None
     return f"they are those of …{', …'.join(ends)}; `architectures` in config.json says which head a model has"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from openbei.atomic_folder import new_folder, rename_synced, sync_files
+from openbei.atomic_folder import rename_and_sync, sync_files, temporary_folder
 from openbei.build.chat_template import FILE as CHAT_TEMPLATE
 from openbei.build.json_file import read_json
 from openbei.build.lm_head import Words, find_words
@@ -72,17 +72,17 @@ def write_classifier(
     if made.get("pad_token_id") is None:  # by which transformers finds the last token of a text in a batch
         made["pad_token_id"] = pad_token_id(load_tokenizer(chain.root, made, SentenceConfig()))
     out.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(out) as partial_folder:
+    with temporary_folder(out) as partial_folder:
         for file in (place / name for place in dict.fromkeys([folder, chain.root]) for name in COPIED):
             if file.is_file():
                 shutil.copyfile(file, partial_folder / file.name)
         _write_weights(partial_folder / SINGLE_FILE, tensors, progress)
         _write_json(partial_folder / "config.json", made)
-        if chain.is_listed:
+        if chain.has_modules_json:
             _write_modules(chain.root, partial_folder)
         partial_folder.chmod(0o755)  # mkdtemp's 0700 would hide it from other users
         sync_files(partial_folder)
-        rename_synced(partial_folder, out)
+        rename_and_sync(partial_folder, out)
     return words
 
 

@@ -1,6 +1,6 @@
-"""The activation that a CrossEncoder of sentence-transformers puts on logits: said in the report, not followed.
+"""A report line on how to get the scores of CrossEncoder.predict, whose activation the server does not apply.
 
-Scores are what BEI's and TEI's clients expect: probabilities, unless `raw_scores` is set, whatever a checkpoint says.
+As in BEI and TEI, scores are always probabilities unless `raw_scores` is set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ import msgspec
 from openbei.batch import ScoreActivation
 from openbei.build.json_file import read_optional
 from openbei.build.modules import SENTENCE_CONFIG
-from openbei.build.templates import Pairs
+from openbei.build.templates import PairFormat
 from openbei.config import Decision
-from openbei.families.fields import fields_of
+from openbei.families.fields import parse_fields
 
 
 class _Model(msgspec.Struct, frozen=True):
@@ -24,38 +24,41 @@ class _Model(msgspec.Struct, frozen=True):
 
 
 class _Config(msgspec.Struct, frozen=True):
-    """The keys of config.json, the second as older versions write it."""
+    """The keys of config.json; the second is that of older versions."""
 
     sentence_transformers: _Model | None = None
     sbert_ce_default_activation_function: str | None = None
 
 
-def about_predict(
-    folder: Path, config: Mapping[str, Any], labels: tuple[str, ...], pairs: Pairs, activation: ScoreActivation
+def predict_decisions(
+    folder: Path, config: Mapping[str, Any], labels: tuple[str, ...], pairs: PairFormat, activation: ScoreActivation
 ) -> Iterator[Decision]:
-    """What `CrossEncoder.predict` gives, and how to get it here; nothing of a plain classifier that says nothing.
+    """How to get the result of `CrossEncoder.predict`; nothing for a plain classifier without an activation.
 
-    `activation` is what the scores of a server are. Raises CheckpointError where a key is no text.
+    `activation` is that of the server's scores. Raises CheckpointError if an activation is not a string.
     """
     is_reranker = len(labels) == 1 or pairs.template is not None
-    path, where = _activation(folder, config)
+    path, file = _activation(folder, config)
     if path is None and not is_reranker:
         return
     name = (path or "").rpartition(".")[2]
-    if path is None or not path.startswith("torch."):  # what it would have to be trusted for is not run there either
+    if path is None or not path.startswith("torch."):  # without trust_remote_code, CrossEncoder uses its default
         name = "Sigmoid" if is_reranker else "Identity"
-    ours = "Sigmoid" if pairs.template else {"sigmoid": "Sigmoid", "softmax": "Softmax", "none": "Identity"}[activation]
+    served = {"sigmoid": "Sigmoid", "softmax": "Softmax", "none": "Identity"}[activation]
+    if pairs.template:
+        served = "Sigmoid"
     route = "/rerank" if is_reranker else "/predict"
-    gives = {ours: f"the scores of {route}", "Identity": f"those of {route} with raw_scores: true"}
-    why = f"{where} says {path}" if path else f"the default; {where} does not say"
-    yield Decision("CrossEncoder.predict", gives.get(name, f"{name} of {gives['Identity']}"), why)
+    raw = f"scores of {route} with raw_scores: true"
+    equivalent = {served: f"scores of {route}", "Identity": raw}.get(name, f"{name} of the {raw}")
+    reason = f"{path} in {file}" if path else f"the default, not set in {file}"
+    yield Decision("CrossEncoder.predict", equivalent, reason)
 
 
 def _activation(folder: Path, config: Mapping[str, Any]) -> tuple[str | None, str]:
-    """Dotted name of the activation, and the file that says so, in the order in which CrossEncoder looks."""
-    saved = read_optional(folder / SENTENCE_CONFIG, _Model).activation_fn
-    if saved and (folder / "modules.json").exists():
-        return saved, SENTENCE_CONFIG
-    given = fields_of(config, _Config)
-    named = given.sentence_transformers and given.sentence_transformers.activation_fn
-    return named or given.sbert_ce_default_activation_function, "config.json"
+    """The activation's dotted name and its file, with CrossEncoder's order of precedence."""
+    activation = read_optional(folder / SENTENCE_CONFIG, _Model).activation_fn
+    if activation and (folder / "modules.json").exists():
+        return activation, SENTENCE_CONFIG
+    fields = parse_fields(config, _Config)
+    model = fields.sentence_transformers or _Model()
+    return model.activation_fn or fields.sbert_ce_default_activation_function, "config.json"

@@ -13,7 +13,7 @@ from openbei.build.json_file import read_json, read_optional
 from openbei.build.lm_head import Words, find_words
 from openbei.build.modules import SENTENCE_CONFIG, Chain, read_chain
 from openbei.build.sentence_config import SentenceConfig, read_sentence_config
-from openbei.build.table import table_config
+from openbei.build.static_config import static_config
 from openbei.config import PoolingChoice
 from openbei.prompts import Prompts
 
@@ -60,8 +60,9 @@ def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *
     chain = read_chain(folder, route, pooling)
     root = chain.root
     refuse_adapters(folder, root)
-    sentence = read_sentence_config(root) if chain.is_listed and not chain.table else SentenceConfig()
-    config = table_config(root, chain.table) if chain.table else read_json(root / "config.json", dict[str, Any])
+    static = chain.static_module
+    sentence = read_sentence_config(root) if chain.has_modules_json and not static else SentenceConfig()
+    config = static_config(root, static) if static else read_json(root / "config.json", dict[str, Any])
     config = {**config, **sentence.config}
     words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
     return Files(
@@ -70,6 +71,6 @@ def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *
         config=words.config(config) if words else config,
         architecture=architecture_of(config),
         sentence=sentence,
-        settings=read_optional(folder / SENTENCE_CONFIG, ModelSettings) if chain.is_listed else ModelSettings(),
+        settings=read_optional(folder / SENTENCE_CONFIG, ModelSettings) if chain.has_modules_json else ModelSettings(),
         words=words,
     )

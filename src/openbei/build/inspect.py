@@ -8,15 +8,21 @@ from typing import Annotated
 import msgspec
 
 from openbei.batch import ScoreActivation, Vectors
-from openbei.build.about import about_files, about_head, about_model, about_prompts, about_vectors
 from openbei.build.architecture import architecture_of
-from openbei.build.cross_encoder import about_predict
+from openbei.build.cross_encoder import predict_decisions
+from openbei.build.decisions import (
+    head_decisions,
+    model_decisions,
+    prompt_decisions,
+    unread_file_decisions,
+    vector_decisions,
+)
 from openbei.build.files import Files, read_files
 from openbei.build.json_file import read_optional
 from openbei.build.labels import read_labels
 from openbei.build.modules import Chain, ModuleStep
 from openbei.build.sentence_config import SentenceConfig
-from openbei.build.templates import Pairs, pairs_of, text_template
+from openbei.build.templates import PairFormat, pair_format, text_template
 from openbei.build.tokenizer_file import LoadedTokenizer, load_tokenizer
 from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision, PoolingChoice
 from openbei.errors import CheckpointError
@@ -72,7 +78,7 @@ class Inspection:
     tokenizer: LoadedTokenizer
     prompts: Prompts
     text_template: TextTemplate | None
-    pairs: Pairs
+    pairs: PairFormat
     max_sequence_tokens: int
     max_num_tokens: int
     decisions: tuple[Decision, ...]
@@ -106,7 +112,7 @@ class Inspection:
     @property
     def logs_twice(self) -> bool:
         """Whether the logarithm of term weights is taken twice. Raises CheckpointError for another activation."""
-        return isinstance(self.spec.head, TermHead) and self.files.chain.check_splade()
+        return isinstance(self.spec.head, TermHead) and self.files.chain.takes_log_twice()
 
     @property
     def module_steps(self) -> tuple[ModuleStep, ...]:
@@ -159,9 +165,9 @@ def inspect_checkpoint(
     prompts = files.settings.named_prompts(
         are_pooled=model.kind != "embedding" or chain.pools_prompts() or sentence.is_rendered
     )
-    tokenizer = load_tokenizer(files.root, files.config, sentence, is_plain=chain.table == "StaticEmbedding")
+    tokenizer = load_tokenizer(files.root, files.config, sentence, is_plain=chain.static_module == "StaticEmbedding")
     budget, about_budget = _budget(spec, max_num_tokens)
-    length, about_length = _sequence_length(files.root, sentence, tokenizer, spec, budget, chain.table)
+    length, about_length = _sequence_length(files.root, sentence, tokenizer, spec, budget, chain.static_module)
     takes_texts = model.kind in ("embedding", "term_weights")
     inspection = Inspection(
         files=files,
@@ -169,7 +175,7 @@ def inspect_checkpoint(
         tokenizer=tokenizer,
         prompts=prompts,
         text_template=text_template(files.root, tokenizer.settings, sentence) if takes_texts else None,
-        pairs=pairs_of(
+        pairs=pair_format(
             chain, files.config, spec, model.labels, prompts, tokenizer.settings, sentence, files.words is not None
         ),
         max_sequence_tokens=length,
@@ -189,26 +195,26 @@ def _check_task(files: Files, model: Model) -> None:
         )
 
 
-def _decisions(inspection: Inspection, about_sizes: Iterable[Decision]) -> Iterator[Decision]:
+def _decisions(inspection: Inspection, size_decisions: Iterable[Decision]) -> Iterator[Decision]:
     """What the build report says of it."""
     files, model, spec = inspection.files, inspection.model, inspection.spec
     labels_source = files.words.source if files.words else "id2label of config.json"
     if files.words:
         yield files.words.decision
-    yield from about_model(files.config, spec, files.chain, files.architecture)
+    yield from model_decisions(files.config, spec, files.chain, files.architecture)
     yield from files.chain.decisions
-    yield from about_head(spec.head, files.chain, model.labels, labels_source, model.activation)
+    yield from head_decisions(spec.head, files.chain, model.labels, labels_source, model.activation)
     if model.kind == "sequence_labels":
-        yield from about_predict(files.folder, files.config, model.labels, inspection.pairs, model.activation)
-    yield from about_vectors(
+        yield from predict_decisions(files.folder, files.config, model.labels, inspection.pairs, model.activation)
+    yield from vector_decisions(
         inspection.max_terms, inspection.logs_twice, inspection.dimensions, files.settings.similarity_fn_name
     )
-    yield from about_sizes
-    yield from about_prompts(inspection.prompts, spec, inspection.pairs)
+    yield from size_decisions
+    yield from prompt_decisions(inspection.prompts, spec, inspection.pairs)
     if inspection.text_template:
         yield Decision("chat template", "applied to texts", f"modality_config of {files.sentence.name}")
     yield from inspection.pairs.decisions
-    yield from about_files(files.folder, files.chain)
+    yield from unread_file_decisions(files.folder, files.chain)
 
 
 def _model(files: Files) -> Model:
@@ -228,7 +234,7 @@ def _model(files: Files) -> Model:
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
     """What to build, of what the architecture allows."""
     path = folder / "modules.json"
-    if chain.table:
+    if chain.static_module:
         return kinds[0]
     if chain.pooling_kind in (None, "LogitScore"):
         if kinds[0] in ("sequence_labels", "token_labels"):
@@ -264,7 +270,7 @@ def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int
         return SequenceHead(num_labels=num_labels, steps=steps)
     if kind == "embedding":
         return EmbeddingHead(poolings=chain.poolings())
-    return TokenTermHead() if chain.table else TermHead(steps=steps)
+    return TokenTermHead() if chain.static_module else TermHead(steps=steps)
 
 
 def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ...]]:

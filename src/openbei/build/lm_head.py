@@ -18,7 +18,7 @@ from openbei.build.modules import Chain
 from openbei.build.tokenizer_file import read_tokenizer
 from openbei.config import Decision
 from openbei.errors import CheckpointError
-from openbei.families.fields import fields_of
+from openbei.families.fields import parse_fields
 from openbei.prompts import SCORE_TEMPLATES
 from openbei.safetensors_file import Array
 
@@ -141,7 +141,7 @@ def _maps(config: Mapping[str, Any], beginning: str) -> tuple[str, ...]:
 
     Raises CheckpointError where logits are more than a linear map.
     """
-    output = fields_of({"final_logit_softcapping": 30.0 if beginning == "Gemma2" else None, **config}, _OutputConfig)
+    output = parse_fields({"final_logit_softcapping": 30.0 if beginning == "Gemma2" else None, **config}, _OutputConfig)
     if output.final_logit_softcapping:
         raise CheckpointError(
             f"config.json: final_logit_softcapping is {output.final_logit_softcapping}; a classifier has none"

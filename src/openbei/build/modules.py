@@ -1,6 +1,6 @@
-"""modules.json: the chain of sentence-transformers' modules, and what follows of it for a head.
+"""modules.json: the chain of sentence-transformers modules, and the head that it describes.
 
-Routes are resolved in `openbei.build.router`; tensors of modules are checked in `openbei.build.check`.
+`openbei.build.router` resolves routes; `openbei.build.check` matches the modules' tensors.
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from openbei.build.json_file import read_json, read_optional
-from openbei.build.router import Module, routed
+from openbei.build.router import Module, resolve_routes
 from openbei.config import Decision, PoolingChoice
 from openbei.errors import CheckpointError
-from openbei.families import TABLES
+from openbei.families import STATIC_MODULES
 from openbei.families.fields import Size
 from openbei.spec import Activation, Dense, LayerNorm, Pooling, Step, UnitNorm
 
@@ -26,7 +26,7 @@ POOLINGS: dict[str, Pooling] = {
     "weightedmean": "weighted_mean",
     "lasttoken": "last_token",
 }
-"""sentence-transformers' pooling modes -> ours."""
+"""Pooling mode in sentence-transformers -> pooling in a spec."""
 
 OLD_POOLING_KEYS = {
     "pooling_mode_cls_token": "cls",
@@ -45,14 +45,14 @@ ACTIVATIONS: dict[str, Activation | None] = {
     "Sigmoid": "sigmoid",
     "SiLU": "silu",
 }
-"""Classes of torch.nn that a Dense may name -> ours."""
+"""Class of torch.nn in the config.json of a Dense -> activation in a spec."""
 
 SPLADE_ACTIVATIONS = {"relu": False, "log1p_relu": True}
-"""What comes before the logarithm of a term's weight -> whether that is another one."""
+"""activation_function of SpladePooling, which is followed by log1p -> whether it takes another logarithm."""
 
 TRANSFORMERS = ("Transformer", "MLMTransformer")
 SENTENCE_CONFIG = "config_sentence_transformers.json"
-"""What sentence-transformers keeps of a model as a whole, beside modules.json."""
+"""sentence-transformers' settings of the whole model."""
 
 CHOICES: dict[PoolingChoice, tuple[str, dict[str, Any]]] = {
     "cls": ("Pooling", {"pooling_mode": "cls"}),
@@ -60,20 +60,20 @@ CHOICES: dict[PoolingChoice, tuple[str, dict[str, Any]]] = {
     "last-token": ("Pooling", {"pooling_mode": "lasttoken"}),
     "splade": ("SpladePooling", {"pooling_strategy": "max"}),
 }
-"""Pooling that is asked for, where there is no modules.json -> the module, and its config.json."""
+"""Value of --pooling, for a checkpoint without modules.json -> module and its config.json."""
 
 AFTER_POOLING = ("Dense", "LayerNorm", "Normalize", "Dropout")
-"""Modules that may follow a Pooling, in any order and number."""
+"""Modules that can follow a Pooling, in any order and number."""
 
-_IMPLEMENTED = (
+_SUPPORTED = (
     "Transformer; Transformer, SpladePooling; Transformer, LogitScore; SparseStaticEmbedding; "
     "StaticEmbedding or Transformer, Pooling, then any of " + ", ".join(AFTER_POOLING)
 )
-_LAYER_NORM_EPS = 1e-5  # torch's default, which the module keeps
+_LAYER_NORM_EPS = 1e-5  # torch's default
 
 
-class _Saved(msgspec.Struct, frozen=True):
-    """config_sentence_transformers.json: the class that saved it."""
+class _SentenceConfig(msgspec.Struct, frozen=True):
+    """config_sentence_transformers.json; `model_type` is the class that saved the model."""
 
     model_type: str | None = None
 
@@ -97,7 +97,7 @@ class LayerNormConfig(msgspec.Struct, frozen=True):
 
 
 class NormalizeConfig(msgspec.Struct, frozen=True):
-    """config.json of a Normalize, which need not be there."""
+    """config.json of a Normalize, which is optional."""
 
     module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
     module_output_name: Literal["sentence_embedding"] | None = None
@@ -105,7 +105,7 @@ class NormalizeConfig(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ModuleStep:
-    """A step of the head that is a module of the chain: its folder, and which tensors are there as engine tensors."""
+    """A step of the head, with the module's folder and its tensors: checkpoint name -> engine name."""
 
     step: Step
     folder: Path
@@ -114,11 +114,11 @@ class ModuleStep:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What follows the transformer, whose files are in `root`.
+    """The modules after the transformer, whose files are in `root`.
 
-    A `Pooling` and more, a `SpladePooling`, a `LogitScore`, or nothing. Where there is no transformer, `pooling_kind`
-    is the module of TABLES that is there instead. Without a modules.json it may be one of CHOICES, and `pooling_source`
-    says why.
+    `pooling_kind` is Pooling, SpladePooling, LogitScore, one of STATIC_MODULES if there is no transformer, or None.
+    `choice` is the value of --pooling for a checkpoint without modules.json. `pooling_source` is the reason for the
+    report.
     """
 
     root: Path
@@ -126,52 +126,53 @@ class Chain:
     pooling_file: Path
     pooling_source: str = ""
     choice: PoolingChoice | None = None
-    is_listed: bool = True
+    has_modules_json: bool = True
     after: tuple[Module, ...] = ()
     normalizes: bool = False
     decisions: tuple[Decision, ...] = ()
 
     @property
-    def table(self) -> str | None:
-        """The module that is there instead of a transformer."""
-        return self.pooling_kind if self.pooling_kind in TABLES else None
+    def static_module(self) -> str | None:
+        """The module of STATIC_MODULES, if there is one instead of a transformer."""
+        return self.pooling_kind if self.pooling_kind in STATIC_MODULES else None
 
-    def check_splade(self) -> bool:
-        """Whether SPLADE takes the logarithm of weights twice. Raises CheckpointError for what is not implemented."""
+    def takes_log_twice(self) -> bool:
+        """Whether SPLADE weights are log1p of log1p. Raises CheckpointError for unsupported settings."""
         config = self._config()
         if (strategy := config.get("pooling_strategy", "max")) != "max":
-            raise CheckpointError(f"{self.pooling_file}: pooling_strategy is {strategy!r}; only 'max' is implemented")
+            raise CheckpointError(f"{self.pooling_file}: pooling_strategy is {strategy!r}; supported: max")
         if (activation := str(config.get("activation_function", "relu"))) not in SPLADE_ACTIVATIONS:
-            raise CheckpointError(
-                f"{self.pooling_file}: activation_function is {activation!r}; known: {', '.join(SPLADE_ACTIVATIONS)}"
-            )
+            supported = ", ".join(SPLADE_ACTIVATIONS)
+            raise CheckpointError(f"{self.pooling_file}: activation_function is {activation!r}; supported: {supported}")
         return SPLADE_ACTIVATIONS[activation]
 
     def poolings(self) -> tuple[Pooling, ...]:
-        """The ways of pooling, in order. Raises CheckpointError for one that is not implemented."""
+        """The pooling modes, whose outputs are concatenated. Raises CheckpointError."""
         config = self._config()
-        found = config.get("pooling_mode", [mode for key, mode in OLD_POOLING_KEYS.items() if config.get(key)])
-        modes = [found] if isinstance(found, str) else found
+        modes = config.get("pooling_mode", [mode for key, mode in OLD_POOLING_KEYS.items() if config.get(key)])
+        modes = [modes] if isinstance(modes, str) else modes
         if not isinstance(modes, list) or not modes or not all(str(mode) in POOLINGS for mode in modes):
-            raise CheckpointError(f"{self.pooling_file}: the pooling is {modes!r}; known: {', '.join(POOLINGS)}")
+            raise CheckpointError(f"{self.pooling_file}: the pooling is {modes!r}; supported: {', '.join(POOLINGS)}")
         return tuple(POOLINGS[mode] for mode in modes)
 
     def pools_prompts(self) -> bool:
-        """Whether tokens of a prompt are pooled as others are."""
+        """Whether the tokens of a prompt are included in pooling."""
         return bool(self._config().get("include_prompt", True))
 
     def _config(self) -> dict[str, Any]:
-        """The Pooling's; a table does what it does by default."""
+        """The config.json of the pooling module."""
         if self.choice:
             return CHOICES[self.choice][1]
-        return {"pooling_mode": "mean"} if self.table else read_json(self.pooling_file, dict[str, Any])
+        return {"pooling_mode": "mean"} if self.static_module else read_json(self.pooling_file, dict[str, Any])
 
     def steps(self, hidden_size: int) -> Iterator[ModuleStep]:
-        """What is done with pooled vectors. Raises CheckpointError for a module that does not fit the one before."""
+        """The steps after pooling. Raises CheckpointError if a module's input size does not match."""
         config = self._config()
         size = config.get("embedding_dimension", config.get("word_embedding_dimension", hidden_size))
         if size != hidden_size:
-            raise CheckpointError(f"{self.pooling_file}: it pools vectors of {size}; the model's have {hidden_size}")
+            raise CheckpointError(
+                f"{self.pooling_file}: embedding_dimension is {size}; it must be the model's hidden_size, {hidden_size}"
+            )
         width = hidden_size * len(self.poolings())
         for module in self.after:
             path = module.folder / "config.json"
@@ -193,17 +194,17 @@ class Chain:
 
 
 def read_chain(folder: Path, route: str | None = None, pooling: PoolingChoice | None = None) -> Chain:
-    """Read modules.json, or find none, for which there may be a `pooling`; `route` is that of a Router with several.
+    """Read modules.json. `route` selects a Router's route; `pooling` is for a checkpoint without modules.json.
 
-    Raises CheckpointError for a chain that is not implemented, for a route that is not there or has to be chosen, and
-    for a pooling that is asked for beside a modules.json.
+    Raises CheckpointError for an unsupported chain, a missing or ambiguous route, and for a `pooling` that is given
+    although there is a modules.json.
     """
     path = folder / "modules.json"
     if not path.exists():
-        return _chosen_chain(folder, path, route, pooling)
+        return _chain_without_modules(folder, path, route, pooling)
     if pooling is not None:
-        raise CheckpointError(f"{path} says how to pool; {pooling!r} was asked for", hint="leave --pooling out")
-    modules, decisions = routed(folder, route)
+        raise CheckpointError(f"{path} defines the pooling; --pooling is {pooling!r}", hint="omit --pooling")
+    modules, decisions = resolve_routes(folder, route)
     kinds = [module.kind for module in modules]
     match kinds:
         case [transformer] if transformer in TRANSFORMERS:
@@ -216,45 +217,45 @@ def read_chain(folder: Path, route: str | None = None, pooling: PoolingChoice | 
             return _embedding_chain(folder, modules[0], path, modules[1:], decisions)
         case ["Transformer", "Pooling", *after] if set(after) <= set(AFTER_POOLING):
             return _embedding_chain(folder, modules[0], modules[1].folder / "config.json", modules[2:], decisions)
-    raise CheckpointError(f"{path} is the chain {', '.join(kinds)}; implemented are: {_IMPLEMENTED}")
+    raise CheckpointError(f"{path} is the chain {', '.join(kinds)}; supported: {_SUPPORTED}")
 
 
-def _chosen_chain(folder: Path, path: Path, route: str | None, pooling: PoolingChoice | None) -> Chain:
-    """A checkpoint without modules.json: pooled as asked for, or as by the SparseEncoder that saved it, or not."""
+def _chain_without_modules(folder: Path, path: Path, route: str | None, pooling: PoolingChoice | None) -> Chain:
+    """The chain of --pooling, or of a SparseEncoder saved without modules.json, or none."""
     if route is not None:
-        raise CheckpointError(f"{path} has no Router; the route {route!r} was asked for", hint="leave --route out")
-    why = "asked for by --pooling"
-    if pooling is None and read_optional(folder / SENTENCE_CONFIG, _Saved).model_type == "SparseEncoder":
-        pooling, why = "splade", f"{SENTENCE_CONFIG} says SparseEncoder, whose default it is without a modules.json"
+        raise CheckpointError(f"{path} has no Router; --route is {route!r}", hint="omit --route")
+    source = "--pooling"
+    if pooling is None and read_optional(folder / SENTENCE_CONFIG, _SentenceConfig).model_type == "SparseEncoder":
+        pooling, source = "splade", f"the default of SparseEncoder, model_type of {SENTENCE_CONFIG}"
     if pooling is None:
-        return Chain(folder, None, path, is_listed=False)
+        return Chain(folder, None, path, has_modules_json=False)
     kind = CHOICES[pooling][0]
-    decisions = (Decision("pooling", "splade", why),) if pooling == "splade" else ()
-    return Chain(folder, kind, path, why, pooling, is_listed=False, decisions=decisions)
+    decisions = (Decision("pooling", "splade", source),) if pooling == "splade" else ()
+    return Chain(folder, kind, path, source, pooling, has_modules_json=False, decisions=decisions)
 
 
 def _embedding_chain(
     folder: Path, first: Module, pooling_file: Path, after: list[Module], decisions: tuple[Decision, ...]
 ) -> Chain:
-    counting = [module for module in after if module.kind != "Dropout"]
-    normalizes = bool(counting) and counting[-1].kind == "Normalize"
+    steps = [module for module in after if module.kind != "Dropout"]
+    normalizes = bool(steps) and steps[-1].kind == "Normalize"
     if normalizes:
-        read_optional(counting.pop().folder / "config.json", NormalizeConfig)
-    kind = first.kind if first.kind in TABLES else "Pooling"
+        read_optional(steps.pop().folder / "config.json", NormalizeConfig)
+    kind = first.kind if first.kind in STATIC_MODULES else "Pooling"
     source = str(pooling_file.relative_to(folder))
     return Chain(
-        first.folder, kind, pooling_file, source, after=tuple(counting), normalizes=normalizes, decisions=decisions
+        first.folder, kind, pooling_file, source, after=tuple(steps), normalizes=normalizes, decisions=decisions
     )
 
 
-def _check_width(path: Path, key: str, given: int, width: int) -> None:
-    if given != width:
-        raise CheckpointError(f"{path}: {key} is {given}; what comes before it gives {width} columns")
+def _check_width(path: Path, key: str, value: int, width: int) -> None:
+    if value != width:
+        raise CheckpointError(f"{path}: {key} is {value}; it must be the output size of the module before, {width}")
 
 
 def _activation(path: Path, name: str) -> Activation | None:
     package, _, kind = name.rpartition(".")
     if not f"{package}.".startswith("torch.nn.") or kind not in ACTIVATIONS:
-        known = ", ".join(f"torch.nn.{one}" for one in ACTIVATIONS)
-        raise CheckpointError(f"{path}: activation_function is {name!r}; known: {known}")
+        supported = ", ".join(f"torch.nn.{activation}" for activation in ACTIVATIONS)
+        raise CheckpointError(f"{path}: activation_function is {name!r}; supported: {supported}")
     return ACTIVATIONS[kind]

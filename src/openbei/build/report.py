@@ -1,4 +1,4 @@
-"""Report: what a build decided and why, as text for a person."""
+"""The build report as text."""
 
 from openbei.config import Decision
 from openbei.engine_dir import Manifest
@@ -6,20 +6,17 @@ from openbei.shapes import num_parameters
 
 
 def render_report(manifest: Manifest) -> str:
-    """A line a decision, in columns: subject, decision, reason. Warnings come last, and say that they are."""
-    size = sum(record.bytes for record in manifest.files.values())
-    head = f"{manifest.model_name}: {num_parameters(manifest.spec):,} parameters, {size:,} bytes"
-    made = [decision for decision in manifest.report if not decision.is_warning]
-    subjects = max((len(decision.subject) for decision in made), default=0)
-    decisions = max((len(decision.decision) for decision in made), default=0)
-    warnings = [f"  warning: {render_warning(one)}" for one in manifest.report if one.is_warning]
-    return "\n".join([head, *(_line(decision, subjects, decisions) for decision in made), *warnings])
+    """A summary, a table of decisions with the columns subject, decision and reason, and the warnings."""
+    num_bytes = sum(record.bytes for record in manifest.files.values())
+    summary = f"{manifest.model_name}: {num_parameters(manifest.spec):,} parameters, {num_bytes:,} bytes"
+    decisions = [decision for decision in manifest.report if not decision.is_warning]
+    subject_width = max((len(decision.subject) for decision in decisions), default=0)
+    decision_width = max((len(decision.decision) for decision in decisions), default=0)
+    table = [f"  {d.subject:{subject_width}}  {d.decision:{decision_width}}  {d.reason}" for d in decisions]
+    warnings = [f"  warning: {render_warning(decision)}" for decision in manifest.report if decision.is_warning]
+    return "\n".join([summary, *table, *warnings])
 
 
 def render_warning(warning: Decision) -> str:
-    """A warning as a sentence."""
+    """A warning as one line."""
     return f"{warning.subject}: {warning.decision}: {warning.reason}"
-
-
-def _line(decision: Decision, subjects: int, decisions: int) -> str:
-    return f"  {decision.subject:{subjects}}  {decision.decision:{decisions}}  {decision.reason}"

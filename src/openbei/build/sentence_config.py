@@ -1,6 +1,6 @@
-"""sentence_bert_config.json, under any of its seven names: settings of sentence-transformers' Transformer module.
+"""sentence_bert_config.json, or one of its six older names: settings of sentence-transformers' Transformer module.
 
-Read as sentence_transformers.base.modules.Transformer.load_config does: the first file that is not empty counts.
+As in sentence_transformers.base.modules.Transformer.load_config, the first non-empty file is read.
 """
 
 from collections.abc import Mapping
@@ -17,16 +17,22 @@ FILES = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-"""Names of the file, in the order in which they are looked for."""
+"""File names in order of precedence."""
 
 OLDER_KEYS = {"model_args": "model_kwargs", "tokenizer_args": "processor_kwargs", "config_args": "config_kwargs"}
-"""Keys of versions 3 to 5.3 -> their names now; the older one wins where both are there."""
+"""Key of versions 3 to 5.3, which takes precedence -> current key."""
 
 HUB_KEYS = (
-    "trust_remote_code", "token", "cache_dir", "revision", "local_files_only", "subfolder", "code_revision",
+    "trust_remote_code",
+    "token",
+    "cache_dir",
+    "revision",
+    "local_files_only",
+    "subfolder",
+    "code_revision",
     "use_fast",
-)  # fmt: skip
-"""Keys of *_kwargs that say how files are found. They change no answer, and are never followed here."""
+)
+"""Keys of *_kwargs for loading files. They have no effect."""
 
 _TEXT = {"max_length", "add_special_tokens", "logits_to_keep", "padding", "truncation", "return_tensors"}
 _ALLOWED: dict[str, tuple[object, ...]] = {"padding": (True, "longest"), "truncation": (True, "longest_first")}
@@ -35,7 +41,7 @@ Length = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class _Modality(msgspec.Struct, frozen=True):
-    """One entry of modality_config."""
+    """An entry of modality_config."""
 
     method: str
     method_output_name: str | None
@@ -43,7 +49,7 @@ class _Modality(msgspec.Struct, frozen=True):
 
 
 class _File(msgspec.Struct, frozen=True):
-    """The file. Keys whose values are passed on as they are, are mappings."""
+    """The file. Mappings are keyword arguments that are passed on."""
 
     max_seq_length: Length | None = None
     do_lower_case: bool = False
@@ -59,10 +65,10 @@ class _File(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SentenceConfig:
-    """What the file says; without one, what sentence-transformers takes then.
+    """The settings in the file, or sentence-transformers' defaults.
 
-    `tokenizer` and `config` override tokenizer_config.json and config.json. `message_format` is the form of the
-    messages that the chat template renders texts from, "flat", "structured" or "auto"; None where it is not used.
+    `tokenizer` and `config` override tokenizer_config.json and config.json. `message_format` is the format of messages
+    for the chat template, "flat", "structured" or "auto"; None if texts are not rendered.
     """
 
     name: str = FILES[0]
@@ -77,17 +83,17 @@ class SentenceConfig:
 
     @property
     def is_rendered(self) -> bool:
-        """Whether texts go through the chat template."""
+        """Whether texts are rendered by the chat template."""
         return self.message_format is not None
 
 
 def sentence_config_file(root: Path) -> Path | None:
-    """The file that counts in the folder of a Transformer module, None where there is none."""
+    """The file to read in the folder of a Transformer module, or None."""
     return next((path for path in (root / name for name in FILES) if read_optional(path, dict[str, Any])), None)
 
 
 def read_sentence_config(root: Path) -> SentenceConfig:
-    """Read the file. Raises CheckpointError for what changes answers and is not implemented."""
+    """Read the file. Raises CheckpointError, also for unsupported settings that would change the output."""
     path = sentence_config_file(root)
     if path is None:
         return SentenceConfig()
@@ -120,26 +126,36 @@ def read_sentence_config(root: Path) -> SentenceConfig:
 
 
 def _message_format(path: Path, modalities: Mapping[str, _Modality] | None) -> str | None:
-    """The format of messages, if texts are rendered by a chat template."""
+    """The format of messages, or None if texts are not rendered."""
     for name, modality in (modalities or {}).items():
         if name in ("text", "message") and modality.method != "forward":
-            raise CheckpointError(
-                f"{path}: modality_config.{name}.method is {modality.method!r}; only 'forward' is implemented"
-            )
+            raise CheckpointError(f"{path}: modality_config.{name}.method is {modality.method!r}; supported: forward")
     return modalities["message"].format if modalities and "message" in modalities else None
 
 
-def _check_model_kwargs(path: Path, given: Mapping[str, Any]) -> None:
-    harmless = {*HUB_KEYS, "torch_dtype", "dtype", "attn_implementation", "device_map", "add_pooling_layer",
-                "low_cpu_mem_usage", "use_safetensors", "variant", "file_name", "provider", "export"}  # fmt: skip
-    if unknown := sorted(given.keys() - harmless):
-        raise CheckpointError(f"{path}: model_kwargs has {', '.join(unknown)}, which is not implemented")
+def _check_model_kwargs(path: Path, model_kwargs: Mapping[str, Any]) -> None:
+    without_effect = {
+        *HUB_KEYS,
+        "torch_dtype",
+        "dtype",
+        "attn_implementation",
+        "device_map",
+        "add_pooling_layer",
+        "low_cpu_mem_usage",
+        "use_safetensors",
+        "variant",
+        "file_name",
+        "provider",
+        "export",
+    }
+    if unsupported := sorted(model_kwargs.keys() - without_effect):
+        raise CheckpointError(f"{path}: model_kwargs has {', '.join(unsupported)}, which is not supported")
 
 
-def _text_kwargs(path: Path, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How the tokenizer is called: `common` and `text` of processing_kwargs."""
-    text = {**given.get("common", {}), **given.get("text", {})}
+def _text_kwargs(path: Path, processing_kwargs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The arguments of the tokenizer: `common` and `text` of processing_kwargs."""
+    text = {**processing_kwargs.get("common", {}), **processing_kwargs.get("text", {})}
     for key, value in text.items():
         if key not in _TEXT or value not in _ALLOWED.get(key, (value,)):
-            raise CheckpointError(f"{path}: processing_kwargs.text.{key} is {value!r}, which is not implemented")
+            raise CheckpointError(f"{path}: processing_kwargs.text.{key} is {value!r}, which is not supported")
     return text

@@ -1,7 +1,7 @@
-"""How texts are shown to the model: by the checkpoint's chat template where sentence-transformers renders it.
+"""Chat templates as data: text templates of embedding models, and score templates of rerankers.
 
-An embedding model's texts go through it if the sentence config has the modality "message"; a reranker's pairs as well,
-or where there is no modules.json and the template has places for a query and a document.
+As in sentence-transformers, texts are rendered by the chat template if sentence_bert_config.json has the modality
+"message". A reranker's template is also used without a modules.json if it mentions a document.
 """
 
 import re
@@ -17,61 +17,61 @@ from openbei.build.chat_template import find_chat_template, message, render
 from openbei.build.modules import Chain
 from openbei.build.sentence_config import SentenceConfig
 from openbei.build.tokenizer_settings import TokenizerSettings
-from openbei.build.wrapping import around
+from openbei.build.wrapping import find_wrapping
 from openbei.config import Decision
 from openbei.errors import CheckpointError
-from openbei.prompts import OF_ARCHITECTURE, SCORE_TEMPLATES, Prompts, ScoreTemplate, TextTemplate
+from openbei.prompts import SCORE_TEMPLATES, TEMPLATE_OF_ARCHITECTURE, Prompts, ScoreTemplate, TextTemplate
 from openbei.spec import ModelSpec, SequenceHead
 
 ROLES = {"prompt": "system", "instruction": "system", "query": "query", "document": "document", "text": "user"}
-"""Place -> the role of its message, as sentence-transformers names them."""
+"""Placeholder -> role of its message in sentence-transformers."""
 
-PROMPTS = "none: send whole prompts to /predict"
-HALVES = f"{PROMPTS}, or the halves of one to /rerank, which reads the query and then the text"
+PREDICT_ONLY = "none: send complete prompts to /predict"
+PREDICT_OR_RERANK = f"{PREDICT_ONLY}, or to /rerank in two parts, as query and text"
 
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate:
-    """The chat template of a checkpoint, "" if it has none, and how it is rendered."""
+    """A checkpoint's chat template, "" if it has none, and the settings for rendering it."""
 
     source: str
     settings: TokenizerSettings
     sentence: SentenceConfig
 
     def render(self, texts: Sequence[Mapping[str, str]]) -> list[str]:
-        """Conversations of texts by their place, each a message, as text. Raises CheckpointError."""
+        """Render conversations, each a mapping of placeholder -> text of the message. Raises CheckpointError."""
         message_format = self.sentence.message_format or "auto"
         conversations = [
-            [message(ROLES[place], text, self.source, message_format) for place, text in given.items()]
-            for given in texts
+            [message(ROLES[placeholder], text, self.source, message_format) for placeholder, text in messages.items()]
+            for messages in texts
         ]
         return render(self.source, conversations, self.settings, self.sentence.chat_template)
 
 
 def text_template(root: Path, settings: TokenizerSettings, sentence: SentenceConfig) -> TextTemplate | None:
-    """What is put around the texts of an embedding model. Raises CheckpointError where that cannot be told."""
+    """The template of an embedding model, or None. Raises CheckpointError if it is not a plain prefix and suffix."""
     if sentence.message_format is None:
         return None
     chat = ChatTemplate(find_chat_template(root, settings), settings, sentence)
     if not chat.source:
-        raise CheckpointError(f"{sentence.name}: modality_config has message; the checkpoint has no chat template")
-    before, after, strips = around(chat.render, ("text",))
-    before_prompted, after_prompted, strips_prompted = around(chat.render, ("prompt", "text"))
+        raise CheckpointError(f"{sentence.name}: modality_config has message, but the checkpoint has no chat template")
+    before, after, strips = find_wrapping(chat.render, ("text",))
+    before_prompted, after_prompted, strips_prompted = find_wrapping(chat.render, ("prompt", "text"))
     if strips != strips_prompted:
-        raise CheckpointError("the chat template strips texts only with a system message, or only without one")
+        raise CheckpointError("the chat template strips texts with a system message but not without, or vice versa")
     return TextTemplate(before, after, before_prompted, after_prompted, strips)
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """How a reranker is shown pairs; `is_unknown` where it has a template of its own that cannot be followed."""
+class PairFormat:
+    """A reranker's template for pairs; `is_unknown` if the checkpoint has one that is not supported."""
 
     template: ScoreTemplate | None = None
     is_unknown: bool = False
     decisions: tuple[Decision, ...] = ()
 
 
-def pairs_of(
+def pair_format(
     chain: Chain,
     config: Mapping[str, Any],
     spec: ModelSpec,
@@ -80,48 +80,54 @@ def pairs_of(
     settings: TokenizerSettings,
     sentence: SentenceConfig,
     is_converted: bool,
-) -> Pairs:
-    """The template for pairs, and what was decided about it; `is_converted` if labels are words of a generative one."""
+) -> PairFormat:
+    """The template for pairs, with the report; `is_converted` if the labels are words of a generative reranker."""
     architecture = architecture_of(config)
-    has_one, known = spec.task == "reranker", SCORE_TEMPLATES.get((spec.family, labels))
-    if not isinstance(spec.head, SequenceHead) or not (has_one or known or (is_converted and len(labels) == 2)):
-        return Pairs()
+    has_one_label, template = spec.task == "reranker", SCORE_TEMPLATES.get((spec.family, labels))
+    is_candidate = has_one_label or template or (is_converted and len(labels) == 2)
+    if not isinstance(spec.head, SequenceHead) or not is_candidate:
+        return PairFormat()
     chat = ChatTemplate(find_chat_template(chain.root, settings), settings, sentence)
-    names_document = re.search(r"""["']document["']""", chat.source.replace("\\", "")) is not None
-    if sentence.message_format is not None or (names_document and not chain.is_listed):
-        return _own(chat, prompts, has_one)
-    if known is None and has_one:
-        known = OF_ARCHITECTURE.get(architecture)
-    if known is None:
-        unsaid = Decision(
-            "score template", HALVES if has_one else PROMPTS, "nothing in the checkpoint says how a pair is shown"
-        )
-        return Pairs(decisions=(unsaid,) if has_one and spec.attention.is_causal else ())
-    named = f"{architecture} with one label" if has_one else f"family {spec.family} with the labels {', '.join(labels)}"
-    if known.is_instructed and (instruction := prompts.find(None)):
-        known = msgspec.structs.replace(known, instruction=instruction)
-        return Pairs(
-            known, decisions=(Decision("score template", "applied at /rerank, with the default prompt", named),)
-        )
-    return Pairs(known, decisions=(Decision("score template", "applied at /rerank", named),))
+    has_document = re.search(r"""["']document["']""", chat.source.replace("\\", "")) is not None
+    if sentence.message_format is not None or (has_document and not chain.has_modules_json):
+        return _from_chat_template(chat, prompts, has_one_label)
+    if template is None and has_one_label:
+        template = TEMPLATE_OF_ARCHITECTURE.get(architecture)
+    if template is None:
+        decision = PREDICT_OR_RERANK if has_one_label else PREDICT_ONLY
+        missing = Decision("score template", decision, "the checkpoint does not define one")
+        return PairFormat(decisions=(missing,) if has_one_label and spec.attention.is_causal else ())
+    if has_one_label:
+        reason = f"{architecture} with one label"
+    else:
+        reason = f"family {spec.family} with the labels {', '.join(labels)}"
+    usage = "applied at /rerank"
+    if template.is_instructed and (instruction := prompts.find(None)):
+        template = msgspec.structs.replace(template, instruction=instruction)
+        usage += ", with the default prompt"
+    return PairFormat(template, decisions=(Decision("score template", usage, reason),))
 
 
-def _own(chat: ChatTemplate, prompts: Prompts, has_one: bool) -> Pairs:
-    """The checkpoint's own template."""
+def _from_chat_template(chat: ChatTemplate, prompts: Prompts, has_one_label: bool) -> PairFormat:
     try:
-        plain, suffix, strips = around(chat.render, ("query", "document"))
-        prefix, instructed_suffix, _ = around(chat.render, ("instruction", "query", "document"))
+        plain, suffix, strips = find_wrapping(chat.render, ("query", "document"))
+        prefix, instructed_suffix, _ = find_wrapping(chat.render, ("instruction", "query", "document"))
         if "{query}" not in plain:
-            raise CheckpointError("the chat template does not show the query")
+            raise CheckpointError("the chat template does not include the query")
         if suffix != instructed_suffix:
-            raise CheckpointError("the chat template ends in another way where there is a system message")
+            raise CheckpointError("the chat template has a different suffix with a system message")
     except CheckpointError as error:
-        refused = Decision("score template", f"{PROMPTS}; /rerank is refused", error.message, is_warning=True)
-        return Pairs(None, is_unknown=True, decisions=(refused,))
+        refused = Decision("score template", f"{PREDICT_ONLY}; /rerank is refused", error.message, is_warning=True)
+        return PairFormat(None, is_unknown=True, decisions=(refused,))
     instruction = prompts.find(None) if "{instruction}" in prefix else ""
     template = ScoreTemplate(
-        prefix, suffix, positive=0 if has_one else 1, instruction=instruction, plain_prefix=plain, strips=strips,
+        prefix,
+        suffix,
+        positive=0 if has_one_label else 1,
+        instruction=instruction,
+        plain_prefix=plain,
+        strips=strips,
         adds_special_tokens=False,
-    )  # fmt: skip
-    how = "applied at /rerank" + (", with the default prompt" if instruction else "")
-    return Pairs(template, decisions=(Decision("score template", how, "the checkpoint's chat template"),))
+    )
+    usage = "applied at /rerank" + (", with the default prompt" if instruction else "")
+    return PairFormat(template, decisions=(Decision("score template", usage, "the checkpoint's chat template"),))

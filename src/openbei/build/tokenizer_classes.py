@@ -1,7 +1,7 @@
-"""Tokenizer classes of transformers 5: most rebuild the tokenizer from the vocabulary of tokenizer.json and settings.
+"""Tokenizer classes of transformers 5, most of which build a tokenizer from their settings and a vocabulary.
 
-What tokenizer.json says of normalizer and pre-tokenizer then has no effect, and for some classes neither has its
-post-processor (TokenizersBackend.convert_to_native_format, and each class's tokenization_*.py).
+They ignore the normalizer and pre-tokenizer in tokenizer.json, and some also its post-processor
+(TokenizersBackend.convert_to_native_format, and tokenization_*.py of each class).
 """
 
 import base64
@@ -15,39 +15,51 @@ from openbei.build.tokenizer_settings import Special, TokenizerSettings, text_of
 Content = Mapping[str, Any]
 """A decoded tokenizer.json."""
 
-BERT_NAMES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]",
-              "mask_token": "[MASK]"}  # fmt: skip
-ROBERTA_NAMES = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>",
-                 "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}  # fmt: skip
+BERT_NAMES = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+ROBERTA_NAMES = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
 ENDOFTEXT = "<|endoftext|>"
 SPACE = "▁"
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-"""What Qwen2Tokenizer splits a text into."""
+"""The pre-tokenization regex of Qwen2Tokenizer."""
 
 
-class Rebuilt(NamedTuple):
-    """How a class makes a tokenizer: from the file's content and the settings, which have the class's defaults.
+class TokenizerClass(NamedTuple):
+    """A tokenizer class: `build` makes a tokenizer from the decoded tokenizer.json and the settings.
 
-    `frame` makes the post-processor once all tokens have ids; None keeps the file's. `names` are the special tokens
-    that the class has by default, and `extra` those that have no name.
+    `post_processor` is called after all tokens have been added; None keeps that of the file. `special_tokens` are
+    defaults by name, `extra` the default unnamed special tokens.
     """
 
     build: Callable[[Content, TokenizerSettings], Tokenizer]
-    names: Mapping[str, Special]
-    frame: Callable[[Tokenizer, TokenizerSettings], processors.PostProcessor] | None = None
+    special_tokens: Mapping[str, Special]
+    post_processor: Callable[[Tokenizer, TokenizerSettings], processors.PostProcessor] | None = None
     model_inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     extra: tuple[str, ...] = ()
 
     @property
     def needs_merges(self) -> bool:
-        """Whether it makes a BPE."""
+        """Whether the model is BPE."""
         return self.build in (_byte_level, _qwen2, _llama, _gemma)
 
     @property
-    def vocabulary(self) -> type:
-        """What the vocabulary of tokenizer.json must be: a list of a Unigram, or a mapping."""
+    def vocabulary_type(self) -> type:
+        """The type of the vocabulary in tokenizer.json: a list for Unigram, else a mapping."""
         return list if self.build in (_xlm_roberta, _camembert, _deberta_v2) else dict
 
 
@@ -65,7 +77,7 @@ def _bert(content: Content, settings: TokenizerSettings) -> Tokenizer:
 
 
 def _byte_level(content: Content, settings: TokenizerSettings) -> Tokenizer:
-    tokenizer = Tokenizer(_pairs(content, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False))
+    tokenizer = Tokenizer(_bpe(content, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False))
     adds_space = settings.get("add_prefix_space", bool, False)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=adds_space)
     tokenizer.decoder = decoders.ByteLevel()
@@ -83,7 +95,7 @@ def _qwen2(content: Content, settings: TokenizerSettings) -> Tokenizer:
 
 
 def _llama(content: Content, settings: TokenizerSettings) -> Tokenizer:
-    tokenizer = Tokenizer(_pairs(content, fuse_unk=True, byte_fallback=True))
+    tokenizer = Tokenizer(_bpe(content, fuse_unk=True, byte_fallback=True))
     adds_space = settings.get("add_prefix_space", bool, True)
     scheme = ("always" if settings.get("legacy", bool, False) else "first") if adds_space else "never"
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme, split=False)
@@ -93,8 +105,8 @@ def _llama(content: Content, settings: TokenizerSettings) -> Tokenizer:
 
 
 def _gemma(content: Content, settings: TokenizerSettings) -> Tokenizer:
-    unknown = text_of(settings.special["unk_token"])
-    tokenizer = Tokenizer(_pairs(content, fuse_unk=True, byte_fallback=True, unk_token=unknown))
+    unk_token = text_of(settings.special["unk_token"])
+    tokenizer = Tokenizer(_bpe(content, fuse_unk=True, byte_fallback=True, unk_token=unk_token))
     tokenizer.normalizer = normalizers.Replace(" ", SPACE)
     tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", behavior="merged_with_previous", invert=False)
     tokenizer.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -106,8 +118,8 @@ def _xlm_roberta(content: Content, settings: TokenizerSettings) -> Tokenizer:
 
 
 def _camembert(content: Content, settings: TokenizerSettings) -> Tokenizer:
-    unknown = text_of(settings.special["unk_token"])
-    found = (i for i, (token, _) in enumerate(_pieces(content)) if token == unknown)
+    unk_token = text_of(settings.special["unk_token"])
+    found = (i for i, (token, _) in enumerate(_pieces(content)) if token == unk_token)
     return _sentencepiece(content, settings, unk_id=next(found, 0))
 
 
@@ -123,26 +135,26 @@ def _sentencepiece(content: Content, settings: TokenizerSettings, unk_id: int) -
 
 
 def _deberta_v2(content: Content, settings: TokenizerSettings) -> Tokenizer:
-    pieces, unknown = _pieces(content), (text_of(settings.special["unk_token"]), 0.0)
-    unk_id = pieces.index(unknown) if unknown in pieces else settings.get("unk_id", int, 1)
+    pieces, unk_token = _pieces(content), (text_of(settings.special["unk_token"]), 0.0)
+    unk_id = pieces.index(unk_token) if unk_token in pieces else settings.get("unk_id", int, 1)
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unk_id, byte_fallback=False))
-    steps = [normalizers.Lowercase()] if settings.get("do_lower_case", bool, False) else []
-    spaces = normalizers.Replace(Regex(r"\s{2,}|[\n\r\t]"), " ")
-    ends = normalizers.Strip(left=False, right=True)
-    tokenizer.normalizer = normalizers.Sequence([*steps, spaces, normalizers.NFC(), ends])
+    lowercase = [normalizers.Lowercase()] if settings.get("do_lower_case", bool, False) else []
+    collapse_spaces = normalizers.Replace(Regex(r"\s{2,}|[\n\r\t]"), " ")
+    strip_right = normalizers.Strip(left=False, right=True)
+    tokenizer.normalizer = normalizers.Sequence([*lowercase, collapse_spaces, normalizers.NFC(), strip_right])
     scheme = "always" if settings.get("add_prefix_space", bool, True) else "first"
     splits = settings.get("split_by_punct", bool, False)
-    marks = [pre_tokenizers.Punctuation(behavior="isolated")] if splits else []
-    words = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*marks, words])
+    punctuation = [pre_tokenizers.Punctuation(behavior="isolated")] if splits else []
+    metaspace = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*punctuation, metaspace])
     tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme=scheme)
     return tokenizer
 
 
-def _pairs(content: Content, **how: str | bool) -> models.BPE:
+def _bpe(content: Content, **options: str | bool) -> models.BPE:
     pairs = (pair.split(" ", 1) if isinstance(pair, str) else pair for pair in content["model"]["merges"])
     merges = [(str(left), str(right)) for left, right in pairs]
-    return models.BPE(vocab=content["model"]["vocab"], merges=merges, dropout=None, **how)
+    return models.BPE(vocab=content["model"]["vocab"], merges=merges, dropout=None, **options)
 
 
 def _pieces(content: Content) -> list[tuple[str, float]]:
@@ -150,7 +162,7 @@ def _pieces(content: Content) -> list[tuple[str, float]]:
 
 
 def _charsmap(normalizer: dict[str, Any] | None) -> str | None:
-    """The character map of SentencePiece in a normalizer, or in a sequence of them."""
+    """The character map of SentencePiece in a normalizer or a sequence of normalizers."""
     steps = (normalizer or {}).get("normalizers", [normalizer or {}])
     return next((step["precompiled_charsmap"] for step in steps if step.get("type") == "Precompiled"), None)
 
@@ -164,12 +176,12 @@ def _cls_sep(tokenizer: Tokenizer, settings: TokenizerSettings) -> processors.Po
     )
 
 
-def _roberta_frame(tokenizer: Tokenizer, settings: TokenizerSettings) -> processors.PostProcessor:
+def _roberta_post_processor(tokenizer: Tokenizer, settings: TokenizerSettings) -> processors.PostProcessor:
     trims, adds_space = settings.get("trim_offsets", bool, True), settings.get("add_prefix_space", bool, False)
     return _two_seps(tokenizer, settings, trims, adds_space)
 
 
-def _mpnet_frame(tokenizer: Tokenizer, settings: TokenizerSettings) -> processors.PostProcessor:
+def _mpnet_post_processor(tokenizer: Tokenizer, settings: TokenizerSettings) -> processors.PostProcessor:
     return _two_seps(tokenizer, settings, True, False)
 
 
@@ -181,8 +193,9 @@ def _two_seps(
 
 
 def _ids(tokenizer: Tokenizer, settings: TokenizerSettings, *names: str) -> list[tuple[str, int]]:
-    """Special tokens and their ids, by name. Raises KeyError for one that is not there."""
-    vocabulary, tokens = tokenizer.get_vocab(), [text_of(settings.special[name]) for name in names]
+    """The texts and ids of named special tokens. Raises KeyError if one is missing."""
+    vocabulary = tokenizer.get_vocab()
+    tokens = (text_of(settings.special[name]) for name in names)
     return [(token, vocabulary[token]) for token in tokens]
 
 
@@ -197,60 +210,78 @@ def _bos_eos(tokenizer: Tokenizer, settings: TokenizerSettings) -> processors.Po
 _TYPED = ("input_ids", "token_type_ids", "attention_mask")
 _MASK = AddedToken("<mask>", lstrip=True, special=True)
 _MPNET: dict[str, Special] = {
-    name: AddedToken(token, lstrip=name == "mask_token", normalized=True) for name, token in
-    {**ROBERTA_NAMES, "unk_token": "[UNK]"}.items()
-}  # fmt: skip
+    name: AddedToken(token, lstrip=name == "mask_token", normalized=True)
+    for name, token in {**ROBERTA_NAMES, "unk_token": "[UNK]"}.items()
+}
 
-CLASSES: dict[str, Rebuilt] = {
-    "BertTokenizer": Rebuilt(_bert, BERT_NAMES, _cls_sep, _TYPED),
-    "DistilBertTokenizer": Rebuilt(_bert, BERT_NAMES, _cls_sep),
-    "MPNetTokenizer": Rebuilt(_bert, _MPNET, _mpnet_frame),
-    "RobertaTokenizer": Rebuilt(_byte_level, ROBERTA_NAMES, _roberta_frame),
-    "XLMRobertaTokenizer": Rebuilt(_xlm_roberta, ROBERTA_NAMES, _bos_eos),
-    "CamembertTokenizer": Rebuilt(
-        _camembert, {**ROBERTA_NAMES, "mask_token": _MASK}, _bos_eos,
-        extra=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED")),
-    "DebertaV2Tokenizer": Rebuilt(
-        _deberta_v2, {**BERT_NAMES, "bos_token": "[CLS]", "eos_token": "[SEP]"}, _cls_sep, _TYPED),
-    "GPT2Tokenizer": Rebuilt(_byte_level, dict.fromkeys(("unk_token", "bos_token", "eos_token"), ENDOFTEXT)),
-    "Qwen2Tokenizer": Rebuilt(_qwen2, dict.fromkeys(("unk_token", "eos_token", "pad_token"), ENDOFTEXT)),
-    "LlamaTokenizer": Rebuilt(_llama, {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}),
-    "GemmaTokenizer": Rebuilt(
-        _gemma, {"unk_token": "<unk>", "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>",
-                 "mask_token": "<mask>"}),
-}  # fmt: skip
-"""Class -> how it rebuilds; classes that are not here take tokenizer.json as it is."""
+CLASSES: dict[str, TokenizerClass] = {
+    "BertTokenizer": TokenizerClass(_bert, BERT_NAMES, _cls_sep, _TYPED),
+    "DistilBertTokenizer": TokenizerClass(_bert, BERT_NAMES, _cls_sep),
+    "MPNetTokenizer": TokenizerClass(_bert, _MPNET, _mpnet_post_processor),
+    "RobertaTokenizer": TokenizerClass(_byte_level, ROBERTA_NAMES, _roberta_post_processor),
+    "XLMRobertaTokenizer": TokenizerClass(_xlm_roberta, ROBERTA_NAMES, _bos_eos),
+    "CamembertTokenizer": TokenizerClass(
+        _camembert,
+        {**ROBERTA_NAMES, "mask_token": _MASK},
+        _bos_eos,
+        extra=("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"),
+    ),
+    "DebertaV2Tokenizer": TokenizerClass(
+        _deberta_v2, {**BERT_NAMES, "bos_token": "[CLS]", "eos_token": "[SEP]"}, _cls_sep, _TYPED
+    ),
+    "GPT2Tokenizer": TokenizerClass(_byte_level, dict.fromkeys(("unk_token", "bos_token", "eos_token"), ENDOFTEXT)),
+    "Qwen2Tokenizer": TokenizerClass(_qwen2, dict.fromkeys(("unk_token", "eos_token", "pad_token"), ENDOFTEXT)),
+    "LlamaTokenizer": TokenizerClass(_llama, {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}),
+    "GemmaTokenizer": TokenizerClass(
+        _gemma,
+        {
+            "unk_token": "<unk>",
+            "bos_token": "<bos>",
+            "eos_token": "<eos>",
+            "pad_token": "<pad>",
+            "mask_token": "<mask>",
+        },
+    ),
+}
+"""Class name without `Fast` -> class. Other classes use tokenizer.json unchanged."""
 
-PLAIN = ("TokenizersBackend", "PreTrainedTokenizer")
-"""Classes that take tokenizer.json as it is, in transformers, too; names are without their `Fast`."""
+UNCHANGED = ("TokenizersBackend", "PreTrainedTokenizer")
+"""Classes that use tokenizer.json unchanged in transformers, too."""
 
-OF_MODEL_TYPE: dict[str, str] = {
+CLASS_OF_MODEL_TYPE: dict[str, str] = {
     **dict.fromkeys(("bert", "distilbert", "electra", "nomic_bert"), "BertTokenizer"),
     **dict.fromkeys(("xlm-roberta", "gte", "jina_embeddings_v3"), "XLMRobertaTokenizer"),
     **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), "GemmaTokenizer"),
     **dict.fromkeys(("qwen2", "qwen3"), "Qwen2Tokenizer"),
     **dict.fromkeys(("modernbert", "mistral"), "TokenizersBackend"),
-    "roberta": "RobertaTokenizer", "camembert": "CamembertTokenizer", "mpnet": "MPNetTokenizer",
+    "roberta": "RobertaTokenizer",
+    "camembert": "CamembertTokenizer",
+    "mpnet": "MPNetTokenizer",
     "deberta-v2": "DebertaV2Tokenizer",
-}  # fmt: skip
-"""model_type of config.json -> its class (TOKENIZER_MAPPING_NAMES of transformers)."""
+}
+"""model_type of config.json -> default class (TOKENIZER_MAPPING_NAMES of transformers)."""
 
-DISTRUSTED = ("modernbert", "qwen2")
-"""Model types whose own class is taken, whatever a checkpoint names."""
+OVERRIDING_MODEL_TYPES = ("modernbert", "qwen2")
+"""Model types whose default class overrides tokenizer_class."""
 
 
-def class_of(config: Mapping[str, Any], named: str | None, has_code: bool, is_byte_level: bool) -> str:
-    """The tokenizer class that AutoTokenizer takes for a config.json and `tokenizer_class` of tokenizer_config.json.
+def resolve_class(config: Mapping[str, Any], configured: str | None, has_code: bool, is_byte_level: bool) -> str:
+    """The class that AutoTokenizer would use, without `Fast`; `configured` is tokenizer_class of tokenizer_config.json.
 
-    `has_code` if tokenizer_config.json names code, which is not run. `is_byte_level` if tokenizer.json is.
+    `has_code` says whether tokenizer_config.json has an auto_map, `is_byte_level` whether tokenizer.json is byte-level.
     """
-    model_type, given = str(config.get("model_type", "")), named or config.get("tokenizer_class")
-    wanted, own = str(given or "").removesuffix("Fast"), OF_MODEL_TYPE.get(model_type)
-    if not given:
-        return own or PLAIN[0]
-    if not has_code:
-        if wanted == "LlamaTokenizer" and model_type not in DISTRUSTED and is_byte_level:
-            return PLAIN[0]
-        if own is not None and own != wanted:
-            return PLAIN[0] if own in PLAIN else own if model_type in DISTRUSTED else wanted
-    return wanted
+    model_type = str(config.get("model_type", ""))
+    configured = configured or config.get("tokenizer_class")
+    default = CLASS_OF_MODEL_TYPE.get(model_type)
+    if not configured:
+        return default or UNCHANGED[0]
+    name = str(configured).removesuffix("Fast")
+    if has_code:
+        return name
+    if name == "LlamaTokenizer" and model_type not in OVERRIDING_MODEL_TYPES and is_byte_level:
+        return UNCHANGED[0]
+    if default in UNCHANGED and default != name:
+        return UNCHANGED[0]
+    if default is not None and model_type in OVERRIDING_MODEL_TYPES:
+        return default
+    return name

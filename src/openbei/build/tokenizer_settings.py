@@ -1,8 +1,8 @@
-"""What a checkpoint says of its tokenizer beside tokenizer.json, merged as transformers 5 merges it.
+"""Settings of a tokenizer outside of tokenizer.json, merged as in transformers 5.
 
-tokenizer_config.json comes first, then `tokenizer_args` of the sentence-transformers config, which override it.
-special_tokens_map.json, added_tokens.json and the added tokens of tokenizer.json are read only where
-tokenizer_config.json has no `added_tokens_decoder` (PreTrainedTokenizerBase._from_pretrained).
+`tokenizer_args` of the sentence-transformers config override tokenizer_config.json. special_tokens_map.json,
+added_tokens.json and the added tokens of tokenizer.json are read only if tokenizer_config.json has no
+`added_tokens_decoder` (PreTrainedTokenizerBase._from_pretrained).
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from openbei.errors import CheckpointError
 
 CONFIG = "tokenizer_config.json"
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-"""Special tokens that every tokenizer class knows by name, in the order in which they are added."""
+"""Named special tokens of every tokenizer class, in the order in which they are added."""
 
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
@@ -26,9 +26,9 @@ Special = str | AddedToken
 
 @dataclass(frozen=True, slots=True)
 class TokenizerSettings:
-    """Settings by key; special tokens by name, the named ones first, then others; `added` tokens by id.
+    """The merged settings: values by key, special tokens by name, unnamed special tokens, and added tokens by id.
 
-    `overridden` are the keys that the sentence-transformers config sets.
+    `overridden` are the keys set by the sentence-transformers config.
     """
 
     values: Mapping[str, Any]
@@ -38,36 +38,41 @@ class TokenizerSettings:
     overridden: frozenset[str] = field(default=frozenset())
 
     def get(self, key: str, kind: type, default: Any = None) -> Any:  # noqa: ANN401
-        """A value of one type, `default` where the key is absent or null. Raises CheckpointError for another type."""
+        """A value, or `default` if it is missing or null. Raises CheckpointError unless it is a `kind`."""
         value = self.values.get(key)
         if value is None:
             return default
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise CheckpointError(f"{CONFIG}: {key} is {value!r}; it must be of the type {kind.__name__}")
+            raise CheckpointError(f"{CONFIG}: {key} is {value!r}; it must be {kind.__name__}")
         return value
 
 
 def read_settings(root: Path, content: Mapping[str, Any], overrides: Mapping[str, Any]) -> TokenizerSettings:
-    """The settings of a checkpoint; `content` is the decoded tokenizer.json. Raises CheckpointError."""
+    """Read the settings of a checkpoint; `content` is the decoded tokenizer.json. Raises CheckpointError."""
     path = root / CONFIG
     values: dict[str, Any] = {**read_optional(path, dict[str, Any]), **overrides}
     if values.get("additional_special_tokens") is not None and not values.get("extra_special_tokens"):
         values["extra_special_tokens"] = values.pop("additional_special_tokens")
     added: dict[int, AddedToken] = {}
     if "added_tokens_decoder" in values:
-        added = {_id(path, at): _added(path, token) for at, token in _mapping(path, values, "added_tokens_decoder")}
+        decoder = values["added_tokens_decoder"]
+        if not isinstance(decoder, dict):
+            raise CheckpointError(f"{path}: added_tokens_decoder is {decoder!r}; it must be a mapping")
+        added = {_id(path, token_id): _added(path, token) for token_id, token in decoder.items()}
     else:
         _add_special_tokens_map(root, values, overrides)
         added = _added_tokens(root, values)
-        added |= {_id(path, token.get("id")): _added(root / "tokenizer.json", token)
-                  for token in content.get("added_tokens") or []}  # fmt: skip
-    by_text = {token.content: token for token in added.values()}
-    named = {key: values.get(key) for key in NAMED}
-    others = {key: value for key, value in values.items() if key.endswith("_token") and _is_token(value)}
+        added |= {
+            _id(path, token.get("id")): _added(root / "tokenizer.json", token)
+            for token in content.get("added_tokens") or []
+        }
+    tokens = {key: values.get(key) for key in NAMED}
+    tokens |= {key: value for key, value in values.items() if key.endswith("_token") and _is_token(value)}
     if isinstance(model_specific := values.get("extra_special_tokens"), dict):
-        others |= model_specific
-    special = {key: _special(path, value) for key, value in {**named, **others}.items() if value is not None}
-    special = {key: by_text.get(str(token), token) if key in NAMED else token for key, token in special.items()}
+        tokens |= model_specific
+    special = {key: _special(path, value) for key, value in tokens.items() if value is not None}
+    added_by_text = {token.content: token for token in added.values()}
+    special |= {key: added_by_text.get(str(token), token) for key, token in special.items() if key in NAMED}
     extra = tuple(_special(path, token) for token in _unnamed(path, values))
     return TokenizerSettings(values, special, extra, added, frozenset(overrides))
 
@@ -78,7 +83,7 @@ def text_of(token: Special) -> str:
 
 
 def _add_special_tokens_map(root: Path, values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Merge special_tokens_map.json into the settings, which it overrides unless the caller did."""
+    """Merge special_tokens_map.json into `values`; it overrides all but `overrides`."""
     path = root / "special_tokens_map.json"
     for key, value in read_optional(path, dict[str, Any]).items():
         if overrides.get(key):
@@ -90,26 +95,27 @@ def _add_special_tokens_map(root: Path, values: dict[str, Any], overrides: Mappi
 
 
 def _added_tokens(root: Path, values: Mapping[str, Any]) -> dict[int, AddedToken]:
-    """added_tokens.json: text -> id."""
+    """The tokens of added_tokens.json, by id."""
     path = root / "added_tokens.json"
     if not path.is_file():
         return {}
-    listed = _unnamed(path, values)
-    special = {str(_special(path, value)) for value in [*map(values.get, NAMED), *listed] if _is_token(value)}
-    given = read_json(path, dict[str, int])
+    candidates = [*map(values.get, NAMED), *_unnamed(path, values)]
+    special = {str(_special(path, value)) for value in candidates if _is_token(value)}
     return {
         token_id: AddedToken(text, normalized=text not in special, special=text in special)
-        for text, token_id in given.items()
+        for text, token_id in read_json(path, dict[str, int]).items()
     }
 
 
 def _unnamed(path: Path, values: Mapping[str, Any]) -> list[Any]:
-    """Special tokens without names: those of the newer key, if it lists any, else those of the older one."""
-    given = values.get("extra_special_tokens")
-    given = values.get("additional_special_tokens") if not given or isinstance(given, dict) else given
-    if not isinstance(given or [], list):
-        raise CheckpointError(f"{path}: the special tokens without names are {given!r}; they must be a list")
-    return given or []
+    """The unnamed special tokens, from the newer key if it has a non-empty list, else from the older key."""
+    key = "extra_special_tokens"
+    if not values.get(key) or isinstance(values[key], dict):
+        key = "additional_special_tokens"
+    tokens = values.get(key) or []
+    if not isinstance(tokens, list):
+        raise CheckpointError(f"{path}: {key} is {tokens!r}; it must be a list")
+    return tokens
 
 
 def _is_token(value: object) -> bool:
@@ -136,9 +142,3 @@ def _id(path: Path, value: object) -> int:
         return int(str(value))
     except ValueError as error:
         raise CheckpointError(f"{path}: the id of an added token is {value!r}") from error
-
-
-def _mapping(path: Path, values: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
-    if not isinstance(given := values[key], dict):
-        raise CheckpointError(f"{path}: {key} is {given!r}; it must be a mapping")
-    return list(given.items())

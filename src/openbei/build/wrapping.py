@@ -1,39 +1,39 @@
-"""What a chat template puts around texts, found by rendering it: as data, if a text's place is all that changes."""
+"""The prefix and suffix that a chat template adds to a text, found by rendering it with markers."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from openbei.errors import CheckpointError
 from openbei.prompts import fill
 
-PLAIN = {name: f"uvqz{name}" for name in ("prompt", "instruction", "query", "text", "document")}
-"""Texts that no template has, by the name of their place."""
+MARKERS = {name: f"uvqz{name}" for name in ("prompt", "instruction", "query", "text", "document")}
+"""Placeholder -> a text that does not occur in templates."""
 
-ODD = {name: f"\n {text} {{x}} 'q' \"d\" <b> é東 \\ \t\n" for name, text in PLAIN.items()}
-"""The same with what a template could escape or strip."""
+PROBES = {name: f"\n {text} {{x}} 'q' \"d\" <b> é東 \\ \t\n" for name, text in MARKERS.items()}
+"""Placeholder -> a text that a template could escape or strip."""
 
 Render = Callable[[Sequence[Mapping[str, str]]], list[str]]
-"""Renders conversations of such texts, each by its place."""
+"""Renders conversations, each a mapping of placeholder -> text."""
 
 
-def around(render: Render, places: Sequence[str]) -> tuple[str, str, bool]:
-    """What stands before and after the last place, `{place}` for the others in it, and whether ends are stripped.
+def find_wrapping(render: Render, names: Sequence[str]) -> tuple[str, str, bool]:
+    """The text before and after the last placeholder, with `{name}` for the others, and whether texts are stripped.
 
-    Raises CheckpointError for a template that leaves the last place out, has it twice or before another, or changes
-    texts in another way.
+    Raises CheckpointError if the template does not include the last placeholder exactly once and after the others, or
+    changes texts in another way than stripping them.
     """
-    *others, last = places
-    plain, odd = ({place: texts[place] for place in places} for texts in (PLAIN, ODD))
-    shown, found = render([plain, odd])
-    pieces = shown.split(plain[last])
-    if len(pieces) != 2:
-        raise CheckpointError(f"the chat template shows the {last} {len(pieces) - 1} times, which must be once")
-    before, after = pieces
-    for place in others:
-        if plain[place] in after:
-            raise CheckpointError(f"the chat template shows the {place} after the {last}")
-        before = before.replace(plain[place], f"{{{place}}}")
+    *others, last = names
+    markers, probes = ({name: texts[name] for name in names} for texts in (MARKERS, PROBES))
+    rendered_markers, rendered_probes = render([markers, probes])
+    parts = rendered_markers.split(markers[last])
+    if len(parts) != 2:
+        raise CheckpointError(f"the chat template includes the {last} {len(parts) - 1} times; it must be once")
+    before, after = parts
+    for name in others:
+        if markers[name] in after:
+            raise CheckpointError(f"the chat template includes the {name} after the {last}")
+        before = before.replace(markers[name], f"{{{name}}}")
     for strips in (False, True):
-        given = {place: text.strip() if strips else text for place, text in odd.items()}
-        if found == fill(before, given) + given[last] + after:
+        texts = {name: text.strip() if strips else text for name, text in probes.items()}
+        if rendered_probes == fill(before, texts) + texts[last] + after:
             return before, after, strips
-    raise CheckpointError("the chat template changes texts, not only what stands around them")
+    raise CheckpointError("the chat template modifies texts")

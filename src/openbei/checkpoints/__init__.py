@@ -1,4 +1,4 @@
-"""Checkpoint sources: each brings a checkpoint to a local folder. One file a source; this table names them."""
+"""Checkpoint sources, one per file, and the checks of a fetched checkpoint."""
 
 from pathlib import Path
 
@@ -15,14 +15,16 @@ SOURCES: dict[Source, CheckpointSource] = {
     "LOCAL": LocalFolder(),
 }
 
-MARKS = ("config.json", "modules.json", "adapter_config.json")
-"""A folder with none of these is no model; one with the last alone is told so in a build."""
+MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
+"""Every model has one of these. Adapters are refused later, with their own message."""
 
+_READS = "openbei reads safetensors with a config.json"
 OTHER_FORMATS = {
-    ".gguf": "GGUF is the format of llama.cpp; openbei reads safetensors with their config.json",
-    ".onnx": "ONNX is not read; openbei reads safetensors with their config.json",
-    "engine.plan": "a TensorRT engine is not read; openbei reads safetensors with their config.json",
+    ".gguf": f"GGUF is not supported; {_READS}",
+    ".onnx": f"ONNX is not supported; {_READS}",
+    "engine.plan": f"TensorRT engines are not supported; {_READS}",
 }
+"""File name ending -> hint."""
 
 LFS_POINTER, MAX_POINTER_BYTES = b"version https://git-lfs", 1024
 
@@ -30,15 +32,15 @@ LFS_POINTER, MAX_POINTER_BYTES = b"version https://git-lfs", 1024
 def fetch_checkpoint(
     repository: CheckpointRepository, environment: Environment, *, is_offline: bool | None = None
 ) -> Path:
-    """The folder of a checkpoint, downloaded if need be; `is_offline` None is what the environment says of this run.
+    """The local folder of a checkpoint, downloaded if necessary; `is_offline` None is the environment's setting.
 
-    Raises CheckpointError for a source that is not there, and for a folder with links that leave it or special files,
-    DownloadError where it cannot be brought here.
+    Raises DownloadError, and CheckpointError for an unsupported source or a folder that is not a model, has links out
+    of it, special files or Git LFS pointers.
     """
     source = SOURCES.get(repository.source)
     if source is None:
         raise CheckpointError(
-            f"checkpoint_repository.source {repository.source} is not implemented yet",
+            f"checkpoint_repository.source is {repository.source}, which is not implemented yet",
             hint=f"download the checkpoint and use {' or '.join(SOURCES)}",
         )
     is_offline = environment.is_offline if is_offline is None else is_offline
@@ -55,22 +57,23 @@ def fingerprint(repository: CheckpointRepository, folder: Path) -> str:
 
 
 def _check_model(folder: Path) -> None:
-    """Raise CheckpointError for a folder that holds something else than a model of transformers."""
-    if any((folder / name).exists() for name in MARKS):
+    """Raise CheckpointError if the folder is not a model of transformers or sentence-transformers."""
+    if any((folder / name).exists() for name in MODEL_FILES):
         return
-    inner = sorted(path.parent.name for name in MARKS[:2] for path in folder.glob(f"*/{name}"))
-    found = next((why for ending, why in OTHER_FORMATS.items() if any(folder.glob(f"*{ending}"))), None)
-    hint = found or (f"is it {folder / inner[0]}?" if inner else "a checkpoint is what save_pretrained writes")
-    raise CheckpointError(f"{folder} is no model: it has neither config.json nor modules.json", hint=hint)
+    subfolders = sorted(path.parent for name in MODEL_FILES[:2] for path in folder.glob(f"*/{name}"))
+    hint = next((hint for ending, hint in OTHER_FORMATS.items() if any(folder.glob(f"*{ending}"))), None)
+    if hint is None:
+        hint = f"did you mean {subfolders[0]}?" if subfolders else "save the model with save_pretrained"
+    raise CheckpointError(f"{folder} is not a model: it has neither config.json nor modules.json", hint=hint)
 
 
 def _check_pointers(folder: Path) -> None:
-    """Raise CheckpointError where git left pointers in place of files."""
+    """Raise CheckpointError for Git LFS pointers."""
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".safetensors", ".json") and path.is_file() and path.stat().st_size < MAX_POINTER_BYTES:
             with path.open("rb") as file:
                 if file.read(len(LFS_POINTER)) == LFS_POINTER:
                     raise CheckpointError(
-                        f"{path} is a Git LFS pointer, {path.stat().st_size} bytes that stand for the file",
+                        f"{path} is a Git LFS pointer instead of the file",
                         hint=f"git lfs install && git -C {folder} lfs pull",
                     )

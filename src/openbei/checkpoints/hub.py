@@ -1,4 +1,4 @@
-"""HF: the Hugging Face Hub's cache and download, through huggingface_hub, whose errors become ours here."""
+"""Source HF: download from the Hugging Face Hub by huggingface_hub, with its errors as DownloadError."""
 
 import contextlib
 import errno
@@ -15,11 +15,11 @@ from openbei.truss import CheckpointRepository
 _log = logging.getLogger(__name__)
 
 ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
-"""All that a build reads: never pickled weights, never code."""
+"""The files that a build reads: no pickled weights, no code."""
 
 
 class Hub:
-    """The Hub's cache, and the Hub where it has something newer and is in reach."""
+    """The Hub, and its cache, which is used if it is current or the Hub cannot be reached."""
 
     def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
         """See `CheckpointSource`. The snapshot folder in the cache."""
@@ -29,8 +29,7 @@ class Hub:
         if not sys.stderr.isatty():
             disable_progress_bars()
         if not is_offline:
-            host, cache = _host(environment), environment.hf_cache
-            _log.info("fetching %s from %s, as far as it is not in %s", repository.repo, host, cache)
+            _log.info("fetching %s from %s, cache %s", repository.repo, _host(environment), environment.hf_cache)
         with _hub_errors(repository, environment, is_offline=is_offline):
             return Path(
                 snapshot_download(
@@ -53,19 +52,19 @@ def _host(environment: Environment) -> str:
     return environment.hf_endpoint or "https://huggingface.co"
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    """Where a chain of exceptions began: what the operating system said."""
+def _root_cause(error: BaseException) -> BaseException:
+    """The first exception of a chain, usually from the operating system."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return error
 
 
-_ACCESS_HINT = "set HF_TOKEN to a token that may read it"
+_ACCESS_HINT = "set HF_TOKEN to a token with read access"
 
 
-def _folder_hint(repository: CheckpointRepository, hint: str) -> str:
-    """The hint, and that there is no such folder: what looks like an id may be meant as one."""
-    return f"if {repository.repo} is a folder, there is none in {Path.cwd()}; else {hint}"
+def _hint_with_folder(repository: CheckpointRepository, hint: str) -> str:
+    """The hint, preceded by one for a mistyped local folder."""
+    return f"there is no folder {repository.repo} in {Path.cwd()}; for a Hub id, {hint}"
 
 
 @contextlib.contextmanager
@@ -78,30 +77,31 @@ def _hub_errors(repository: CheckpointRepository, environment: Environment, *, i
         yield
     except errors.HFValidationError as error:
         raise DownloadError(
-            f"{repository.repo!r} is not a Hub id: {error}", hint="owner/name; for a folder, source: LOCAL"
+            f"{repository.repo!r} is not a Hub id: {error}", hint="use owner/name, or source: LOCAL for a folder"
         ) from error
     except errors.GatedRepoError as error:
-        raise DownloadError(f"{what}: access is granted on request", hint=_ACCESS_HINT) from error
+        raise DownloadError(f"{what}: the repository is gated", hint=_ACCESS_HINT) from error
     except errors.RevisionNotFoundError as error:
         raise DownloadError(f"{what}: the repository has no such revision") from error
     except errors.RepositoryNotFoundError as error:
         raise DownloadError(
-            f"{what}: no such repository, or a private one", hint=_folder_hint(repository, _ACCESS_HINT)
+            f"{what}: the repository does not exist or is private", hint=_hint_with_folder(repository, _ACCESS_HINT)
         ) from error
     except errors.LocalEntryNotFoundError as error:
-        absent = f"it is not in the cache {environment.hf_cache}"
+        not_cached = f"it is not in the cache {environment.hf_cache}"
         if is_offline:
-            why, hint = f"{absent}, and this run is offline", "unset HF_HUB_OFFLINE and OPENBEI_OFFLINE to download it"
+            reason = f"{not_cached}, and this run is offline"
+            hint = "unset HF_HUB_OFFLINE and OPENBEI_OFFLINE to download it"
         else:
-            why = f"{_host(environment)} cannot be reached ({_first_cause(error)}), and {absent}"
+            reason = f"{_host(environment)} cannot be reached ({_root_cause(error)}), and {not_cached}"
             hint = "check the network, HTTPS_PROXY and HF_ENDPOINT"
-        raise DownloadError(f"{what}: {why}", hint=_folder_hint(repository, hint)) from error
+        raise DownloadError(f"{what}: {reason}", hint=_hint_with_folder(repository, hint)) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         raise DownloadError(
-            f"{what}: the Hub answered {status}: {error.server_message or 'no reason given'}",
+            f"{what}: the Hub responded with status {status}: {error.server_message or 'no message'}",
             hint=_ACCESS_HINT if status in (401, 403) else None,
         ) from error
     except OSError as error:
-        room = "free some space, or set HF_HUB_CACHE to a larger disk" if error.errno == errno.ENOSPC else None
-        raise DownloadError(f"{what}: {error}", hint=room) from error
+        space_hint = "free some space, or set HF_HUB_CACHE to a larger disk" if error.errno == errno.ENOSPC else None
+        raise DownloadError(f"{what}: {error}", hint=space_hint) from error

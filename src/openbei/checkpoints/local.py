@@ -1,4 +1,4 @@
-"""LOCAL: a checkpoint folder that is here already."""
+"""Source LOCAL: a checkpoint folder on this machine."""
 
 from pathlib import Path
 
@@ -9,16 +9,18 @@ from openbei.truss import CheckpointRepository
 
 
 class LocalFolder:
-    """The folder itself."""
+    """A local folder."""
 
     def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
-        """See `CheckpointSource`. Raises CheckpointError for a revision, too, which folders do not have."""
+        """See `CheckpointSource`. The folder itself. Raises CheckpointError if a revision is set."""
         folder = Path(repository.repo)
         if repository.revision is not None:
-            raise CheckpointError(f"checkpoint_repository.revision is {repository.revision!r}; a LOCAL folder has none")
+            raise CheckpointError(
+                f"checkpoint_repository.revision is {repository.revision!r}; it must not be set for a LOCAL folder"
+            )
         if not folder.is_dir():
-            what = "is a file, not a folder" if folder.exists() else "does not exist"
-            raise CheckpointError(f"the checkpoint folder {folder} {what}", hint=similar_folder(folder))
+            problem = "is a file, not a folder" if folder.exists() else "does not exist"
+            raise CheckpointError(f"the checkpoint folder {folder} {problem}", hint=_similar_folder(folder))
         return folder
 
     def fingerprint(self, folder: Path) -> str:
@@ -26,8 +28,8 @@ class LocalFolder:
         return fingerprint_of(folder, time_stamp)
 
 
-def similar_folder(folder: Path) -> str | None:
-    """A hint for a folder that is almost there."""
+def _similar_folder(folder: Path) -> str | None:
+    """A hint if there is a folder with a similar name."""
     try:
         return did_you_mean(str(folder), [str(other) for other in folder.parent.iterdir() if other.is_dir()])
     except OSError:

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from openbei import variables
 from openbei.cli import targets
-from openbei.config import Given
+from openbei.config import Variable
 from openbei.errors import ConfigError
 
 
@@ -24,9 +24,9 @@ def options_from_environment(command: Callable[..., None]) -> Callable[..., None
         context = click.get_current_context()
         environment = targets.read_environment(options["target"])
         for option in context.command.params:
-            name, given = option.name or "", environment.options.get(option.opts[0])
-            if given and context.get_parameter_source(name) is ParameterSource.DEFAULT:
-                options[name] = _converted(option, given, context)
+            name, variable = option.name or "", environment.options.get(option.opts[0])
+            if variable and context.get_parameter_source(name) is ParameterSource.DEFAULT:
+                options[name] = _converted(option, variable, context)
         command(**options, environment=environment)
 
     for option in getattr(filled, "__click_params__", ()):
@@ -35,14 +35,16 @@ def options_from_environment(command: Callable[..., None]) -> Callable[..., None
     return filled
 
 
-def _converted(option: click.Parameter, given: Given, context: click.Context) -> object:
+def _converted(option: click.Parameter, variable: Variable, context: click.Context) -> object:
     """The variable's words as the option's value. Raises ConfigError."""
-    words = variables.WORDS.get(given.variable, {})
-    value = words.get(given.value.lower(), given.value)
+    words = variables.VALUE_ALIASES.get(variable.name, {})
+    value = words.get(variable.value.lower(), variable.value)
     parts = [part.strip() for part in value.split(",") if part.strip()] if option.multiple else [value]
     try:
         values = tuple(option.type.convert(part, option, context) for part in parts)
     except click.BadParameter as error:
         problem = error.message.rstrip(".")
-        raise ConfigError(f"{given.name} is {given.value!r}: {problem}", hint=f"it sets {option.opts[0]}") from error
+        raise ConfigError(
+            f"{variable.source} is {variable.value!r}: {problem}", hint=f"it sets {option.opts[0]}"
+        ) from error
     return values if option.multiple else values[0]

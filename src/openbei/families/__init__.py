@@ -1,18 +1,19 @@
-"""Families: architectures as data. A file a family; this table says which file an architecture name leads to.
+"""Model families: architectures as data, one family per file, and the table from architecture name to family.
 
-A family file has
-    parse(config, head) -> ModelSpec   from the decoded config.json; raises CheckpointError for what the spec cannot say
-    steps(config, kind) -> tuple       what a head of that kind does before its last linear map
-    WEIGHTS                            checkpoint tensor name -> engine tensor name, a linear map or norm without its
-                                       `.weight` and `.bias`; `{}` is the layer; names that share an engine tensor are
-                                       stacked by rows, in order; a tuple of engine tensors shares a tensor's rows, as
-                                       all experts do, which a second `{}` stands for; `.T` transposes each share
-    HEADS                              the same of each kind of head it can have
-    TIED                               checkpoint tensor that may be missing -> the one that it is then the same as
-    DROPPED                            tensors that are left out on purpose
-    PREFIX, OLD_SUFFIXES               what may stand before a name, and older spellings of its end
-    computed(config, spec)             engine tensors that are computed from several of the checkpoint, if there are any
-    adjusted(config, spec)             engine tensors that are stored otherwise than the checkpoint has them, if any
+A family file defines
+    parse(config, head) -> ModelSpec   from the decoded config.json; raises CheckpointError for unsupported values
+    steps(config, kind) -> tuple       the layers of a head before its final linear layer
+    WEIGHTS                            checkpoint tensor name -> engine tensor name. Linear layers and norms are listed
+                                       without `.weight` and `.bias`; `{}` is the layer index. Checkpoint tensors with
+                                       the same engine tensor are concatenated by rows, in order. A checkpoint tensor
+                                       with a tuple of engine tensors is split into equal row blocks; a second `{}` is
+                                       the expert index; `.T` transposes each block.
+    HEADS                              the same table for each supported head
+    TIED                               checkpoint tensor that may be missing -> the tensor it is tied to
+    DROPPED                            checkpoint tensors that are ignored
+    PREFIX, OLD_SUFFIXES               optional prefixes of tensor names; old suffix -> current suffix
+    computed(config, spec)             engine tensors computed from several checkpoint tensors (optional)
+    adjusted(config, spec)             engine tensor name -> how its values are changed when stored (optional)
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -55,12 +56,12 @@ FAMILIES: dict[str, str] = {
     "Gemma3Text": "openbei.families.gemma2",
     "Gemma3Bidirectional": "openbei.families.gemma2",
 }
-"""Beginning of an architecture's name -> file."""
+"""Architecture prefix -> module."""
 
-OF_CODE: dict[str, tuple[str, str]] = {"jina-bert-v2-qk-post-norm": ("JinaBert", "JinaCodeBert")}
-"""Repository of the code that a config.json is for -> the beginning that it writes, and which of FAMILIES that is."""
+RENAMED_BY_REPOSITORY: dict[str, tuple[str, str]] = {"jina-bert-v2-qk-post-norm": ("JinaBert", "JinaCodeBert")}
+"""Code repository in config.json -> the architecture prefix in config.json, and the key of FAMILIES to use instead."""
 
-ARCHITECTURES: dict[str, tuple[HeadKind, ...]] = {
+HEADS_BY_SUFFIX: dict[str, tuple[HeadKind, ...]] = {
     "Model": ("embedding",),
     "ForCausalLM": ("embedding",),
     "ForPreTraining": ("embedding",),
@@ -68,17 +69,16 @@ ARCHITECTURES: dict[str, tuple[HeadKind, ...]] = {
     "ForSequenceClassification": ("sequence_labels",),
     "ForTokenClassification": ("token_labels",),
 }
-"""Its end -> what it can be built as. Where there are two, modules.json decides."""
+"""Architecture suffix -> supported heads. If there are two, modules.json decides."""
 
+STATIC_MODULES: dict[str, HeadKind] = {"StaticEmbedding": "embedding", "SparseStaticEmbedding": "term_weights"}
+"""sentence-transformers modules that look up a static table instead of running a transformer -> their head."""
 
-TABLES: dict[str, HeadKind] = {"StaticEmbedding": "embedding", "SparseStaticEmbedding": "term_weights"}
-"""Modules of sentence-transformers that are no transformer -> what they are built as."""
-
-FAMILY_OF_TABLES = "openbei.families.static"
+STATIC_FAMILY = "openbei.families.static"
 
 
 class Family(Protocol):
-    """The face of a family file."""
+    """The interface of a family file; see the module's docstring."""
 
     WEIGHTS: Mapping[str, str | tuple[str, ...]]
     HEADS: Mapping[HeadKind, Mapping[str, str]]
@@ -88,53 +88,53 @@ class Family(Protocol):
     OLD_SUFFIXES: Mapping[str, str]
 
     def parse(self, config: Mapping[str, object], head: Head) -> ModelSpec:
-        """The spec of a decoded config.json. Raises CheckpointError."""
+        """Convert a decoded config.json. Raises CheckpointError."""
         ...
 
     def steps(self, config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-        """What comes between the layers and the last linear map of a head."""
+        """The layers of a head before its final linear layer."""
         ...
 
     def computed(self, config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Computed]:
-        """Engine tensor name -> how it is computed, `{}` being the layer in all names. Most families do without."""
+        """Engine tensor name -> how it is computed; `{}` is the layer index in all names. Optional."""
         ...
 
     def adjusted(self, config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Callable[[Vectors], Vectors]]:
-        """Engine tensor name -> what is done to its numbers, float32, before they are stored. Most do without."""
+        """Engine tensor name -> function of its float32 values, applied before they are stored. Optional."""
         ...
 
 
 def find_family(
     architecture: str, config: Mapping[str, object] = MappingProxyType({})
 ) -> tuple[Family, tuple[HeadKind, ...]]:
-    """The family of an architecture name of config.json, or of a module of TABLES, and what it can be.
+    """The family of an architecture or of one of STATIC_MODULES, and the heads it supports.
 
-    Raises CheckpointError, naming all.
+    Raises CheckpointError for an unknown architecture.
     """
-    if architecture in TABLES:
-        return cast(Family, import_module(FAMILY_OF_TABLES)), (TABLES[architecture],)
-    if beginning := beginning_of(architecture, config):
-        family = cast(Family, import_module(FAMILIES[beginning]))
-        kinds = ARCHITECTURES[_by_code(architecture, config).removeprefix(beginning)]
-        if offered := tuple(kind for kind in kinds if kind in family.HEADS):
-            return family, offered
+    if architecture in STATIC_MODULES:
+        return cast(Family, import_module(STATIC_FAMILY)), (STATIC_MODULES[architecture],)
+    if prefix := architecture_prefix(architecture, config):
+        family = cast(Family, import_module(FAMILIES[prefix]))
+        kinds = HEADS_BY_SUFFIX[_resolve_architecture(architecture, config).removeprefix(prefix)]
+        if supported := tuple(kind for kind in kinds if kind in family.HEADS):
+            return family, supported
     raise CheckpointError(
-        f"config.json: the architecture {architecture!r} is not one that openbei builds: {', '.join(FAMILIES)}, "
-        f"followed by one of {', '.join(ARCHITECTURES)}"
+        f"config.json: unsupported architecture {architecture!r}; supported are {', '.join(FAMILIES)}, "
+        f"each followed by one of {', '.join(HEADS_BY_SUFFIX)}"
     )
 
 
-def beginning_of(architecture: str, config: Mapping[str, object] = MappingProxyType({})) -> str:
-    """Which of FAMILIES an architecture name begins with, by the code that its config.json asks for; else nothing."""
-    name = _by_code(architecture, config)
-    known = (beginning for beginning in FAMILIES if name.startswith(beginning))
-    return next((beginning for beginning in known if name.removeprefix(beginning) in ARCHITECTURES), "")
+def architecture_prefix(architecture: str, config: Mapping[str, object] = MappingProxyType({})) -> str:
+    """The key of FAMILIES for an architecture, or "" if there is none."""
+    name = _resolve_architecture(architecture, config)
+    prefixes = (prefix for prefix in FAMILIES if name.startswith(prefix))
+    return next((prefix for prefix in prefixes if name.removeprefix(prefix) in HEADS_BY_SUFFIX), "")
 
 
-def _by_code(architecture: str, config: Mapping[str, object]) -> str:
-    """An architecture's name, told apart from that of other code."""
+def _resolve_architecture(architecture: str, config: Mapping[str, object]) -> str:
+    """The architecture's name after RENAMED_BY_REPOSITORY."""
     code = f"{config.get('auto_map')} {config.get('_name_or_path')}"
-    for repository, (written, meant) in OF_CODE.items():
-        if repository in code and architecture.startswith(written):
-            return meant + architecture.removeprefix(written)
+    for repository, (prefix, renamed) in RENAMED_BY_REPOSITORY.items():
+        if repository in code and architecture.startswith(prefix):
+            return renamed + architecture.removeprefix(prefix)
     return architecture

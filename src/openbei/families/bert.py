@@ -1,12 +1,21 @@
-"""BERT (Devlin et al., arXiv:1810.04805), as transformers' modeling_bert.py names and computes it."""
+"""BERT (Devlin et al., arXiv:1810.04805); transformers' modeling_bert.py."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import msgspec
 
 from openbei.families import HeadKind
-from openbei.families.fields import ACTIVATIONS, Layers, Size, activation, allow_only, fields_of, head_size, transform
+from openbei.families.fields import (
+    ACTIVATIONS,
+    Epsilon,
+    Layers,
+    Size,
+    activation,
+    check_fixed,
+    checked_head_dim,
+    dense_steps,
+    parse_fields,
+)
 from openbei.spec import MLP, Attention, Head, LayerNorm, LearnedPositions, ModelSpec, Step
 
 PREFIX = "bert."
@@ -40,14 +49,19 @@ TIED = {
     "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
-DROPPED = ("embeddings.position_ids", "cls.predictions.bias", "cls.seq_relationship", "pooler.dense",
-           *HEADS["term_weights"])  # fmt: skip
+DROPPED = (
+    "embeddings.position_ids",
+    "cls.predictions.bias",
+    "cls.seq_relationship",
+    "pooler.dense",
+    *HEADS["term_weights"],
+)
 
-ONLY = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
+FIXED = {"position_embedding_type": "absolute", "is_decoder": False, "add_cross_attention": False}
 
 
 class BertConfig(msgspec.Struct, frozen=True):
-    """The fields of config.json that decide what is computed, with the defaults of transformers' BertConfig."""
+    """The fields of config.json that affect inference, with the defaults of transformers' BertConfig."""
 
     vocab_size: Size = 30522
     hidden_size: Size = 768
@@ -57,23 +71,23 @@ class BertConfig(msgspec.Struct, frozen=True):
     hidden_act: str = "gelu"
     max_position_embeddings: Size = 512
     type_vocab_size: Size = 2
-    layer_norm_eps: Annotated[float, msgspec.Meta(gt=0)] = 1e-12
+    layer_norm_eps: Epsilon = 1e-12
 
 
-def read(config: Mapping[str, object]) -> BertConfig:
-    """The fields that count. Raises CheckpointError: what, the value, what is allowed."""
-    allow_only(config, "bert", ONLY)
-    bert = fields_of(config, BertConfig)
+def parse_config(config: Mapping[str, object]) -> BertConfig:
+    """Parse and validate a config.json. Raises CheckpointError."""
+    check_fixed(config, "bert", FIXED)
+    bert = parse_fields(config, BertConfig)
     activation("hidden_act", bert.hidden_act)
-    head_size(bert.hidden_size, bert.num_attention_heads)
+    checked_head_dim(bert.hidden_size, bert.num_attention_heads)
     return bert
 
 
 def parse(
     config: Mapping[str, object], head: Head, *, family: str = "bert", padding_id: int | None = None
 ) -> ModelSpec:
-    """The spec of a config.json, with positions that begin after `padding_id`. Raises CheckpointError."""
-    bert = read(config)
+    """Convert a config.json; with a `padding_id`, positions start at padding_id + 1. Raises CheckpointError."""
+    bert = parse_config(config)
     num_heads, first = bert.num_attention_heads, 0 if padding_id is None else padding_id + 1
     return ModelSpec(
         family=family,
@@ -93,7 +107,7 @@ def parse(
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
     """BertPooler for sequences, BertPredictionHeadTransform for the vocabulary."""
-    bert = read(config)
+    bert = parse_config(config)
     if kind == "term_weights":
-        return transform(bert.hidden_size, ACTIVATIONS[bert.hidden_act], bert.layer_norm_eps)
-    return transform(bert.hidden_size, "tanh") if kind == "sequence_labels" else ()
+        return dense_steps(bert.hidden_size, ACTIVATIONS[bert.hidden_act], bert.layer_norm_eps)
+    return dense_steps(bert.hidden_size, "tanh") if kind == "sequence_labels" else ()

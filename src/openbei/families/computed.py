@@ -1,4 +1,4 @@
-"""Engine tensors that follow from others of a checkpoint: tables of `Disentangled` attention, and a convolution."""
+"""Engine tensors computed from several checkpoint tensors: relative position tables of DeBERTa, and its convolution."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,7 +11,7 @@ from openbei.spec import Disentangled, ModelSpec
 
 
 class Computed(NamedTuple):
-    """An engine tensor as `function` of checkpoint tensors in float32, which have these names and shapes."""
+    """An engine tensor as a `function` of float32 checkpoint tensors; `sources` are their names and shapes."""
 
     function: Callable[..., Vectors]
     sources: Mapping[str, tuple[int, ...]]
@@ -20,40 +20,41 @@ class Computed(NamedTuple):
 EMBEDDINGS, NORM = "encoder.rel_embeddings.weight", "encoder.LayerNorm"
 
 
-def relative_tables(spec: ModelSpec, maps: str, *, has_norm: bool) -> dict[str, Computed]:
-    """How a layer's tables are computed; `maps` is how its maps' names begin, before `key_proj` and `query_proj`."""
+def relative_position_tables(spec: ModelSpec, prefix: str, *, has_norm: bool) -> dict[str, Computed]:
+    """A layer's tables of projected relative positions; `prefix` comes before `key_proj` and `query_proj`."""
     bias, hidden = spec.attention.bias, spec.hidden_size
     if not isinstance(bias, Disentangled):
         return {}
     rows = {EMBEDDINGS: (2 * bias.span, hidden)}
     norm = {f"{NORM}.{part}": (hidden,) for part in ("weight", "bias")} if has_norm else {}
-    made = {}
-    for term, ours, theirs in (("c2p", "relative_keys", "key_proj"), ("p2c", "relative_queries", "query_proj")):
+    tables = {}
+    for term, table, projection in (("c2p", "relative_keys", "key_proj"), ("p2c", "relative_queries", "query_proj")):
         if term in bias.terms:
-            linear = {f"{maps}{theirs}.weight": (hidden, hidden), f"{maps}{theirs}.bias": (hidden,)}
+            linear = {f"{prefix}{projection}.weight": (hidden, hidden), f"{prefix}{projection}.bias": (hidden,)}
             sources: Mapping[str, tuple[int, ...]] = {**linear, **rows, **norm}
-            made[f"layers.{{}}.attention.{ours}.weight"] = Computed(partial(_table, spec, bias.num_rows), sources)
-    return made
+            tables[f"layers.{{}}.attention.{table}.weight"] = Computed(partial(_table, spec, bias.num_rows), sources)
+    return tables
 
 
-def convolution(spec: ModelSpec, theirs: str) -> dict[str, Computed]:
-    """The map of a convolution from the weight `theirs` [out, in, width] of torch's Conv1d."""
+def convolution(spec: ModelSpec, name: str) -> dict[str, Computed]:
+    """The convolution as a linear layer, from the checkpoint tensor `name`: a Conv1d weight [out, in, width]."""
     if spec.convolution is None:
         return {}
     shape = (spec.hidden_size, spec.hidden_size, spec.convolution.width)
-    return {"layers.0.convolution.weight": Computed(_side_by_side, {theirs: shape})}
+    return {"layers.0.convolution.weight": Computed(_flatten_kernel, {name: shape})}
 
 
-def _side_by_side(weight: Vectors) -> Vectors:
+def _flatten_kernel(weight: Vectors) -> Vectors:
+    """[out, in, width] to [out, width · in]."""
     return weight.transpose(0, 2, 1).reshape(len(weight), -1)
 
 
 def _table(spec: ModelSpec, num_rows: int, weight: Vectors, bias: Vectors, rows: Vectors, *norm: Vectors) -> Vectors:
-    """One layer's table [num_heads · num_rows, head_dim]: x · Wᵀ + b of rows that are perhaps normed."""
+    """One layer's table [num_heads · num_rows, head_dim]: x · Wᵀ + b, x the position embeddings after the norm."""
     if norm:
-        centred = rows - rows.mean(axis=1, keepdims=True)
-        variance = np.square(centred).mean(axis=1, keepdims=True)
-        rows = centred / np.sqrt(variance + np.float32(spec.norm.eps)) * norm[0] + norm[1]
+        centered = rows - rows.mean(axis=1, keepdims=True)
+        variance = np.square(centered).mean(axis=1, keepdims=True)
+        rows = centered / np.sqrt(variance + np.float32(spec.norm.eps)) * norm[0] + norm[1]
     heads = (rows @ weight.T + bias).reshape(len(rows), spec.attention.num_heads, spec.attention.head_dim)
     padded = np.pad(heads.transpose(1, 0, 2), ((0, 0), (0, num_rows - len(rows)), (0, 0)))
     table: Vectors = padded.reshape(-1, spec.attention.head_dim)

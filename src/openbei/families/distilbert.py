@@ -1,14 +1,11 @@
-"""DistilBERT (Sanh et al., arXiv:1910.01108): BERT's layers without token types, under other names.
-
-transformers' modeling_distilbert.py.
-"""
+"""DistilBERT (Sanh et al., arXiv:1910.01108): BERT without token types; transformers' modeling_distilbert.py."""
 
 from collections.abc import Mapping
 
 import msgspec
 
 from openbei.families import HeadKind, bert
-from openbei.families.fields import allow_only, transform
+from openbei.families.fields import check_fixed, dense_steps
 from openbei.spec import Head, ModelSpec, Step
 
 PREFIX = "distilbert."
@@ -40,7 +37,7 @@ TIED = {"vocab_projector.weight": "embeddings.word_embeddings.weight"}
 DROPPED = ("embeddings.position_ids", *HEADS["term_weights"])
 
 DEFAULTS = {"num_hidden_layers": 6, "activation": "gelu", "hidden_dim": 3072}
-"""Those of DistilBertConfig that are not BertConfig's."""
+"""Defaults of DistilBertConfig that differ from BertConfig's."""
 
 FIELDS = {
     "dim": "hidden_size",
@@ -49,26 +46,27 @@ FIELDS = {
     "hidden_dim": "intermediate_size",
     "activation": "hidden_act",
 }
-"""Fields of config.json -> BERT's names of them."""
+"""Field of DistilBertConfig -> the same field of BertConfig."""
 
 ALIASES = ("dim", "n_layers", "n_heads")
-"""Those that a config.json may have under BERT's names instead."""
+"""Keys of FIELDS that a config.json may have under BERT's name."""
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
+    """Convert a config.json. Raises CheckpointError."""
     return msgspec.structs.replace(bert.parse(_as_bert(config), head, family="distilbert"), type_vocab_size=0)
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """pre_classifier for sequences, vocab_transform for the vocabulary."""
+    """pre_classifier for sequence labels, vocab_transform and vocab_layer_norm for term weights."""
     if kind == "sequence_labels":
-        return transform(bert.read(_as_bert(config)).hidden_size, "relu")
+        return dense_steps(bert.parse_config(_as_bert(config)).hidden_size, "relu")
     return bert.steps(_as_bert(config), kind)
 
 
 def _as_bert(config: Mapping[str, object]) -> dict[str, object]:
-    """The same in BERT's words. The epsilon of norms is no field. Raises CheckpointError for two that disagree."""
-    allow_only(config, "distilbert", {FIELDS[name]: config[name] for name in ALIASES if name in config})
-    given = {**DEFAULTS, **config, "layer_norm_eps": 1e-12, "type_vocab_size": 1}
-    return {**given, **{ours: given[theirs] for theirs, ours in FIELDS.items() if theirs in given}}
+    """The config with BERT's field names. Raises CheckpointError if a field and its alias disagree."""
+    check_fixed(config, "distilbert", {FIELDS[name]: config[name] for name in ALIASES if name in config})
+    distilbert = {**DEFAULTS, **config, "layer_norm_eps": 1e-12, "type_vocab_size": 1}
+    renamed = {bert_name: distilbert[name] for name, bert_name in FIELDS.items() if name in distilbert}
+    return {**distilbert, **renamed}

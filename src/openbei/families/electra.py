@@ -1,10 +1,9 @@
-"""ELECTRA (Clark et al., arXiv:2003.10555): BERT's layers with other heads; transformers' modeling_electra.py."""
+"""ELECTRA (Clark et al., arXiv:2003.10555): BERT with different heads; transformers' modeling_electra.py."""
 
 from collections.abc import Mapping
 
-from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.fields import transform
+from openbei.families.fields import check_fixed, dense_steps
 from openbei.spec import Head, ModelSpec, Step
 
 PREFIX = "electra."
@@ -21,27 +20,27 @@ HEADS: dict[HeadKind, dict[str, str]] = {
     },
 }
 TIED = {"generator_lm_head.weight": "embeddings.word_embeddings.weight"}
-DROPPED = ("embeddings.position_ids", "discriminator_predictions.dense", "discriminator_predictions.dense_prediction",
-           *HEADS["term_weights"])  # fmt: skip
+DROPPED = (
+    "embeddings.position_ids",
+    "discriminator_predictions.dense",
+    "discriminator_predictions.dense_prediction",
+    *HEADS["term_weights"],
+)
 
 DEFAULTS = {"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
-"""Those of ElectraConfig that are not BertConfig's."""
+"""Defaults of ElectraConfig that differ from BertConfig's."""
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError, also for embeddings of another width than the layers'."""
+    """Convert a config.json. Raises CheckpointError, also if embedding_size is not hidden_size."""
     config = {**DEFAULTS, **config}
-    if config["embedding_size"] != config["hidden_size"]:
-        raise CheckpointError(
-            f"config.json: embedding_size is {config['embedding_size']!r}; the family electra has only embeddings "
-            f"of hidden_size, which is {config['hidden_size']!r}"
-        )
+    check_fixed(config, "electra", {"embedding_size": config["hidden_size"]})
     return bert.parse(config, head, family="electra")
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """ElectraClassificationHead for sequences, ElectraGeneratorPredictions for the vocabulary."""
-    it = bert.read({**DEFAULTS, **config})
+    """ElectraClassificationHead for sequence labels, ElectraGeneratorPredictions for term weights."""
+    electra = bert.parse_config({**DEFAULTS, **config})
     if kind == "term_weights":
-        return transform(it.hidden_size, "gelu", it.layer_norm_eps)
-    return transform(it.hidden_size, "gelu") if kind == "sequence_labels" else ()
+        return dense_steps(electra.hidden_size, "gelu", electra.layer_norm_eps)
+    return dense_steps(electra.hidden_size, "gelu") if kind == "sequence_labels" else ()

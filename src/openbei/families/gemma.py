@@ -1,4 +1,4 @@
-"""Gemma (arXiv:2403.08295): Llama's layers; norms are of 1 + weight, embeddings are scaled; modeling_gemma.py."""
+"""Gemma (arXiv:2403.08295): Llama with scaled embeddings and norms that multiply by 1 + weight; modeling_gemma.py."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,30 +15,31 @@ PREFIX, TIED, OLD_SUFFIXES = llama.PREFIX, llama.TIED, llama.OLD_SUFFIXES
 WEIGHTS, HEADS, DROPPED, steps = llama.WEIGHTS, llama.HEADS, llama.DROPPED, llama.steps
 
 DEFAULTS: dict[str, object] = {"hidden_activation": "gelu_pytorch_tanh", "head_dim": 256, "pad_token_id": 0}
-BITS = {"bfloat16": 8, "float16": 11}
-"""Significant bits of a checkpoint's dtype, where they are fewer than float32's."""
+SIGNIFICANT_BITS = {"bfloat16": 8, "float16": 11, "float32": 24}
 
 
 def parse(config: Mapping[str, object], head: Head, *, family: str = "gemma") -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError.
+    """Convert a config.json. Raises CheckpointError.
 
-    "gelu" is the old spelling of gelu_tanh; only the first Gemma has hidden_act. Sliding windows are not its.
+    Only the first Gemma reads hidden_act, and its "gelu" means the tanh approximation.
     """
-    older = config.get("hidden_act") if family == "gemma" else None
-    named = config.get("hidden_activation") or older or DEFAULTS["hidden_activation"]
-    named = "gelu_pytorch_tanh" if named == "gelu" and family == "gemma" else named
-    spec = llama.parse({**DEFAULTS, **config, "hidden_act": named}, head, family=family)
-    scale = rounded(spec.hidden_size**0.5, config.get("dtype") or config.get("torch_dtype"))
+    activation = config.get("hidden_activation")
+    if family == "gemma":
+        activation = activation or config.get("hidden_act")
+        activation = "gelu_pytorch_tanh" if activation == "gelu" else activation
+    activation = activation or DEFAULTS["hidden_activation"]
+    spec = llama.parse({**DEFAULTS, **config, "hidden_act": activation}, head, family=family)
+    scale = round_to_dtype(spec.hidden_size**0.5, config.get("dtype") or config.get("torch_dtype"))
     return msgspec.structs.replace(spec, embedding_scale=scale)
 
 
 def adjusted(config: Mapping[str, object], spec: ModelSpec) -> dict[str, Callable[[Vectors], Vectors]]:
-    """Norms, which a checkpoint has without the 1."""
+    """The norms multiply by 1 + weight; engines store the sum."""
     return {f"{name}.weight": lambda weight: weight + np.float32(1) for name in norms(spec)}
 
 
-def rounded(value: float, dtype: object) -> float:
-    """A number as the checkpoint's dtype holds it, as transformers keeps it."""
+def round_to_dtype(value: float, dtype: object) -> float:
+    """Round to the checkpoint's dtype, as transformers rounds the embedding scale."""
     mantissa, exponent = math.frexp(value)
-    scale = 2 ** BITS.get(str(dtype), 24)
+    scale = 2 ** SIGNIFICANT_BITS.get(str(dtype), SIGNIFICANT_BITS["float32"])
     return math.ldexp(round(mantissa * scale) / scale, exponent)

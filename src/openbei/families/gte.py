@@ -1,6 +1,6 @@
-"""GTE's encoders (Zhang et al., arXiv:2407.19669): BERT's layers with rotary positions and a gated MLP.
+"""GTE encoders (Zhang et al., arXiv:2407.19669): BERT with rotary embeddings and a gated MLP.
 
-Tensors as the repositories of Alibaba-NLP name them, whose architectures are called New; transformers saves its
+Tensor names are those of Alibaba-NLP's repositories, whose architectures start with "New". transformers saves its
 GteModel with the same names.
 """
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from openbei.families import HeadKind, bert
-from openbei.families.fields import allow_only, fields_of, rotary, transform
+from openbei.families.fields import check_fixed, dense_steps, parse_fields, rotary
 from openbei.spec import GatedMLP, Head, ModelSpec, NoPositions, Rotary, Step
 
 PREFIX = ("gte.", "new.")
@@ -36,23 +36,27 @@ TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight"}
 DROPPED = ("classifier", "pooler.dense", *HEADS["term_weights"])
 
 DEFAULTS = {"vocab_size": 250048, "max_position_embeddings": 8192, "type_vocab_size": 1}
-"""Those of transformers' GteConfig that are not BertConfig's."""
+"""Defaults of transformers' GteConfig that differ from BertConfig's."""
 
-ONLY = {"position_embedding_type": "rope", "layer_norm_type": "layer_norm", "logn_attention_scale": False,
-        "pack_qkv": True}  # fmt: skip
+FIXED = {
+    "position_embedding_type": "rope",
+    "layer_norm_type": "layer_norm",
+    "logn_attention_scale": False,
+    "pack_qkv": True,
+}
 
 
-class Stretch(msgspec.Struct, frozen=True):
-    """rope_scaling of the type ntk, which only these repositories have."""
+class NtkScaling(msgspec.Struct, frozen=True):
+    """`rope_scaling` of type "ntk", which only these repositories use."""
 
     factor: Annotated[float, msgspec.Meta(ge=1)]
     mixed_b: None = None
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
+    """Convert a config.json. Raises CheckpointError."""
     spec = bert.parse(_as_bert(config), head, family="gte")
-    allow_only(config, "gte", {**ONLY, "head_dim": spec.attention.head_dim})
+    check_fixed(config, "gte", {**FIXED, "head_dim": spec.attention.head_dim})
     attention = msgspec.structs.replace(spec.attention, rotary=_rotary(config, spec.attention.head_dim))
     return msgspec.structs.replace(
         spec,
@@ -65,24 +69,24 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """GtePooler for sequences, GteLMHead for the vocabulary."""
-    it = bert.read(_as_bert(config))
+    """GtePooler for sequence labels, GteLMHead for term weights."""
+    gte = bert.parse_config(_as_bert(config))
     if kind == "term_weights":
-        return transform(it.hidden_size, "gelu", it.layer_norm_eps)
-    return transform(it.hidden_size, "tanh") if kind == "sequence_labels" else ()
+        return dense_steps(gte.hidden_size, "gelu", gte.layer_norm_eps)
+    return dense_steps(gte.hidden_size, "tanh") if kind == "sequence_labels" else ()
 
 
 def _as_bert(config: Mapping[str, object]) -> dict[str, object]:
-    """What BERT's config says, too: no tables of positions, and one of types even where there is none."""
-    given = {**DEFAULTS, **config, "position_embedding_type": "absolute"}
-    return {**given, "type_vocab_size": given["type_vocab_size"] or 1}
+    """The config with values that BertConfig accepts for position_embedding_type and type_vocab_size."""
+    defaulted = {**DEFAULTS, **config, "position_embedding_type": "absolute"}
+    return {**defaulted, "type_vocab_size": defaulted["type_vocab_size"] or 1}
 
 
 def _rotary(config: Mapping[str, object], head_dim: int) -> Rotary:
-    """A stretch of the type ntk is one of the base, at all lengths (kexue.fm/archives/9706)."""
-    given, theta = config.get("rope_scaling"), config.get("rope_theta")
-    if not isinstance(given, Mapping) or given.get("type") != "ntk" or not isinstance(theta, int | float):
+    """The type "ntk" scales rope_theta, whatever the sequence length (kexue.fm/archives/9706)."""
+    scaling, theta = config.get("rope_scaling"), config.get("rope_theta")
+    if not isinstance(scaling, Mapping) or scaling.get("type") != "ntk" or not isinstance(theta, int | float):
         return rotary(config, head_dim, theta=160_000.0)
-    factor = fields_of(given, Stretch).factor
-    plain = rotary({"rope_theta": theta * factor}, head_dim).frequencies
-    return Rotary(frequencies=tuple(each / factor ** (2 / head_dim) for each in plain))
+    factor = parse_fields(scaling, NtkScaling).factor
+    unscaled = rotary({"rope_theta": theta * factor}, head_dim).frequencies
+    return Rotary(frequencies=tuple(frequency / factor ** (2 / head_dim) for frequency in unscaled))

@@ -1,6 +1,6 @@
-"""JinaBERT v2 (Günther et al., arXiv:2310.19923): BERT's layers with ALiBi and a gated MLP.
+"""JinaBERT v2 (Günther et al., arXiv:2310.19923): BERT with ALiBi and a gated MLP.
 
-Tensors as the repositories of jinaai name them; those of the kind qk-post-norm are in jina_code.py.
+Tensor names are those of jinaai's repositories. jina_code.py is the variant with QK-norm.
 """
 
 from collections.abc import Mapping
@@ -31,17 +31,17 @@ TIED = dict[str, str]()
 DROPPED = bert.DROPPED
 
 GATES: dict[str, Activation] = {"geglu": "gelu", "reglu": "relu"}
-"""feed_forward_type -> the activation of the gate."""
+"""feed_forward_type -> activation of the gate."""
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
+    """Convert a config.json. Raises CheckpointError."""
     if (positions := config.get("position_embedding_type")) != "alibi":
         raise CheckpointError(
-            f"config.json: position_embedding_type is {positions!r}; the family jina_bert has only 'alibi'"
+            f"config.json: position_embedding_type is {positions!r}; the family jina_bert supports only 'alibi'"
         )
     if (gate := str(config.get("feed_forward_type"))) not in GATES:
-        raise CheckpointError(f"config.json: feed_forward_type is {gate!r}; implemented are: {', '.join(GATES)}")
+        raise CheckpointError(f"config.json: feed_forward_type is {gate!r}; supported: {', '.join(GATES)}")
     spec = bert.parse(_as_bert(config), head, family="jina_bert")
     bias = DistanceBias(slopes=slopes(spec.attention.num_heads))
     return msgspec.structs.replace(
@@ -54,18 +54,18 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
 
 
 def slopes(num_heads: int) -> tuple[float, ...]:
-    """ALiBi's (arXiv:2108.12409): powers of 2^(-8 / n) for n heads, a power of two.
+    """The ALiBi slopes (arXiv:2108.12409): powers of 2^(-8 / n) for n heads if n is a power of two.
 
-    For another number, those of the next smaller power of two, then every other one of twice as many heads.
+    Otherwise the slopes for the next smaller power of two, then every other slope for twice as many heads.
     """
     power = 1 << (num_heads.bit_length() - 1)
-    own = [2 ** (-8 * i / power) for i in range(1, power + 1)]
-    between = [2 ** (-4 * i / power) for i in range(1, 2 * power, 2)]
-    return tuple((own + between)[:num_heads])
+    base = [2 ** (-8 * i / power) for i in range(1, power + 1)]
+    extra = [2 ** (-4 * i / power) for i in range(1, 2 * power, 2)]
+    return tuple((base + extra)[:num_heads])
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """BERT's."""
+    """BertPooler for sequence labels."""
     return bert.steps(_as_bert(config), kind)
 
 

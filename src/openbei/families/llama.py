@@ -1,4 +1,4 @@
-"""Llama (arXiv:2302.13971), and what has its shape: Mistral, Qwen2, Qwen3. Causal, unless they say bidirectional."""
+"""Llama (arXiv:2302.13971), Mistral, Qwen2 and Qwen3, and their bidirectional variants."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -7,7 +7,20 @@ import msgspec
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, fields
-from openbei.families.fields import BIASES, Layers, Size, activation, fields_of, head_size, pooled, rotary, unbiased
+from openbei.families.fields import (
+    BIASES,
+    Epsilon,
+    Layers,
+    Size,
+    activation,
+    check_layer_types,
+    checked_head_dim,
+    maps_without_bias,
+    parse_fields,
+    rotary,
+    with_last_token_pooling,
+    with_pooling,
+)
 from openbei.spec import Attention, GatedMLP, Head, LocalLayers, ModelSpec, NoPositions, RMSNorm, SequenceHead
 
 PREFIX, TIED, OLD_SUFFIXES = "model.", dict[str, str](), dict[str, str]()
@@ -21,7 +34,7 @@ LAYER = {
     "mlp.up_proj": "mlp.up",
     "mlp.down_proj": "mlp.down",
 }
-WEIGHTS = {f"layers.{{}}.{theirs}": f"layers.{{}}.{ours}" for theirs, ours in LAYER.items()}
+WEIGHTS = {f"layers.{{}}.{name}": f"layers.{{}}.{engine_name}" for name, engine_name in LAYER.items()}
 WEIGHTS |= {"embed_tokens.weight": "embeddings.token", "norm": "final.norm"}
 LABELS = {"score": "head.out"}
 HEADS: dict[HeadKind, dict[str, str]] = {"embedding": {}, "sequence_labels": LABELS, "token_labels": LABELS}
@@ -30,17 +43,19 @@ DROPPED = ("lm_head", "rotary_emb.inv_freq", "layers.{}.self_attn.rotary_emb.inv
 
 _QWEN: dict[str, object] = {"sliding_window": 4096, "use_sliding_window": False, "max_window_layers": 28}
 DEFAULTS: dict[str, dict[str, object]] = {
-    "llama": {}, "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
-    "qwen2": _QWEN, "qwen3": {**_QWEN, "head_dim": 128},
-}  # fmt: skip
-"""Family, lower-case beginning of its architectures' names -> what a config may leave out and Llama has not."""
+    "llama": {},
+    "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
+    "qwen2": _QWEN,
+    "qwen3": {**_QWEN, "head_dim": 128},
+}
+"""Family, which is also the lower-case architecture prefix -> defaults that Llama does not have."""
 
-UNBIASED = {"qwen2": ("attention.out", *BIASES["mlp_bias"]), "mistral": unbiased({})}
-"""Linear maps without biases in families that have no field for it."""
+UNBIASED = {"qwen2": ("attention.out", *BIASES["mlp_bias"]), "mistral": maps_without_bias({})}
+"""Linear layers without biases, in families that have no config field for it."""
 
 
-class Decoder(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of config.json that decide what is computed."""
+class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of config.json that affect inference."""
 
     architectures: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     vocab_size: Size
@@ -52,7 +67,7 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
     head_dim: Size | None = None
     hidden_act: str = "silu"
     max_position_embeddings: Size
-    rms_norm_eps: Annotated[float, msgspec.Meta(gt=0)] = 1e-6
+    rms_norm_eps: Epsilon = 1e-6
     sliding_window: Size | None = None
     use_sliding_window: bool = True
     max_window_layers: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -61,36 +76,63 @@ class Decoder(msgspec.Struct, frozen=True, kw_only=True):
     use_bidirectional_attention: bool | None = None
 
     def local(self, is_causal: bool) -> LocalLayers | None:
-        """The layers with a sliding window, which both ways includes the token at its end."""
+        """The layers with a sliding window: distances below sliding_window if causal, else up to and including it."""
         layers = tuple(range(self.max_window_layers, self.num_hidden_layers))
         if self.layer_types:
             layers = tuple(i for i, kind in enumerate(self.layer_types) if kind == "sliding_attention")
-        width = self.sliding_window if self.use_sliding_window else None
-        return LocalLayers(layers=layers, reach=width - is_causal) if layers and width else None
+        window = self.sliding_window if self.use_sliding_window else None
+        return LocalLayers(layers=layers, reach=window - is_causal) if layers and window else None
 
 
 def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
-    name = fields_of(config, Decoder).architectures[0]
-    family = family or next(known for known in DEFAULTS if name.lower().startswith(known))
-    it = fields_of({**DEFAULTS.get(family, {}), **config}, Decoder)
-    num_heads, num_kv_heads = it.num_attention_heads, it.num_key_value_heads or it.num_attention_heads
-    head_dim = it.head_dim or head_size(it.hidden_size, num_heads)
-    if num_heads % num_kv_heads:
-        raise CheckpointError(f"config.json: {num_heads} attention heads are no multiple of {num_kv_heads} for keys")
-    if len(it.layer_types or range(it.num_hidden_layers)) != it.num_hidden_layers:
-        raise CheckpointError(f"config.json: layer_types is {it.layer_types}, for {it.num_hidden_layers} layers")
+    """Convert a config.json. Raises CheckpointError."""
+    architecture = parse_fields(config, DecoderConfig).architectures[0]
+    family = family or next(prefix for prefix in DEFAULTS if architecture.lower().startswith(prefix))
+    decoder = parse_fields({**DEFAULTS.get(family, {}), **config}, DecoderConfig)
+    if decoder.layer_types is not None:
+        check_layer_types(decoder.layer_types, decoder.num_hidden_layers)
+    is_bidirectional = "Bidirectional" in architecture
+    unbiased = UNBIASED.get(family, maps_without_bias(config))
     if isinstance(head, SequenceHead):
-        head = pooled(config, head) if "Bidirectional" in name else fields.last_token(config, head)
-    is_causal = not ("Bidirectional" in name or it.is_causal is False or it.use_bidirectional_attention)
-    norm = RMSNorm(eps=it.rms_norm_eps)
+        head = (with_pooling if is_bidirectional else with_last_token_pooling)(config, head)
+        unbiased = (*unbiased, "head.out")
+    is_causal = not (is_bidirectional or decoder.is_causal is False or decoder.use_bidirectional_attention)
+    norm = RMSNorm(eps=decoder.rms_norm_eps)
     return ModelSpec(
-        family=family, vocab_size=it.vocab_size, type_vocab_size=0, hidden_size=it.hidden_size,
-        num_layers=it.num_hidden_layers, positions=NoPositions(max_positions=it.max_position_embeddings),
-        attention=Attention(num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim, is_causal=is_causal,
-                            rotary=rotary(config, head_dim, layer_type="full_attention"), local=it.local(is_causal),
-                            norm=norm if family in ("qwen3", "gemma3") else None),
-        mlp=GatedMLP(intermediate_size=it.intermediate_size, activation=activation("hidden_act", it.hidden_act)),
-        norm=norm, head=head, placement="pre", normalizes_embeddings=False,
-        unbiased=UNBIASED.get(family, unbiased(config)) + ("head.out",) * isinstance(head, SequenceHead),
-    )  # fmt: skip
+        family=family,
+        vocab_size=decoder.vocab_size,
+        type_vocab_size=0,
+        hidden_size=decoder.hidden_size,
+        num_layers=decoder.num_hidden_layers,
+        positions=NoPositions(max_positions=decoder.max_position_embeddings),
+        attention=_attention(config, decoder, is_causal, norm if family in ("qwen3", "gemma3") else None),
+        mlp=GatedMLP(
+            intermediate_size=decoder.intermediate_size, activation=activation("hidden_act", decoder.hidden_act)
+        ),
+        norm=norm,
+        head=head,
+        placement="pre",
+        normalizes_embeddings=False,
+        unbiased=unbiased,
+    )
+
+
+def _attention(
+    config: Mapping[str, object], decoder: DecoderConfig, is_causal: bool, qk_norm: RMSNorm | None
+) -> Attention:
+    num_heads, num_kv_heads = decoder.num_attention_heads, decoder.num_key_value_heads or decoder.num_attention_heads
+    if num_heads % num_kv_heads:
+        raise CheckpointError(
+            f"config.json: num_attention_heads is {num_heads}; it must be a multiple of num_key_value_heads, "
+            f"{num_kv_heads}"
+        )
+    head_dim = decoder.head_dim or checked_head_dim(decoder.hidden_size, num_heads)
+    return Attention(
+        num_heads=num_heads,
+        num_kv_heads=num_kv_heads,
+        head_dim=head_dim,
+        is_causal=is_causal,
+        rotary=rotary(config, head_dim, layer_type="full_attention"),
+        norm=qk_norm,
+        local=decoder.local(is_causal),
+    )

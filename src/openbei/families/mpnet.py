@@ -1,14 +1,14 @@
-"""MPNet (Song et al., arXiv:2004.09297): BERT's layers with scores bent by learned distances; modeling_mpnet.py.
+"""MPNet (Song et al., arXiv:2004.09297): BERT with a learned relative position bias; modeling_mpnet.py.
 
-Positions are counted as RoBERTa's are; there are no token types.
+Positions are numbered as in RoBERTa. There are no token types.
 """
 
 from collections.abc import Mapping
 
 import msgspec
 
-from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert, roberta
+from openbei.families.fields import check_fixed
 from openbei.spec import BucketBias, Head, ModelSpec, Step
 
 PREFIX = "mpnet."
@@ -32,25 +32,21 @@ TIED = roberta.TIED
 DROPPED = roberta.DROPPED
 
 DEFAULTS = {"vocab_size": 30527, "relative_attention_num_buckets": 32}
-"""Those of MPNetConfig that are not BertConfig's."""
+"""Defaults of MPNetConfig that differ from BertConfig's."""
 
-_PADDING = 1  # what MPNetEmbeddings takes for the padding token, whatever pad_token_id says
+_PADDING_ID = 1  # hard-coded in MPNetEmbeddings; pad_token_id has no effect
 _BUCKETS = BucketBias(num_buckets=32, max_distance=128)
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
+    """Convert a config.json. Raises CheckpointError."""
     config = {**DEFAULTS, **config, "type_vocab_size": 1}
-    if (count := config["relative_attention_num_buckets"]) != _BUCKETS.num_buckets:
-        raise CheckpointError(
-            f"config.json: relative_attention_num_buckets is {count!r}; the family mpnet has only "
-            f"{_BUCKETS.num_buckets}, which are those that transformers looks at"
-        )
-    spec = bert.parse(config, head, family="mpnet", padding_id=_PADDING)
+    check_fixed(config, "mpnet", {"relative_attention_num_buckets": _BUCKETS.num_buckets})
+    spec = bert.parse(config, head, family="mpnet", padding_id=_PADDING_ID)
     attention = msgspec.structs.replace(spec.attention, bias=_BUCKETS)
     return msgspec.structs.replace(spec, type_vocab_size=0, attention=attention)
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """MPNetClassificationHead for sequences, MPNetLMHead for the vocabulary: RoBERTa's."""
+    """MPNetClassificationHead for sequence labels, MPNetLMHead for term weights."""
     return roberta.steps({"layer_norm_eps": 1e-12, **config, "type_vocab_size": 1}, kind)

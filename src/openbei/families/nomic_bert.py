@@ -1,7 +1,8 @@
-"""Nomic BERT (Nussbaum et al., arXiv:2402.01613): BERT's layers with rotary positions and a gated MLP, without biases.
+"""Nomic BERT (Nussbaum et al., arXiv:2402.01613): BERT with rotary embeddings and a gated MLP, without biases.
 
-Or with plain MLPs and mixtures of them by turns, and biases (Nussbaum & Duderstadt, arXiv:2502.07972). Tensors as its
-own repositories name them, which is also how transformers saves its NomicBertModel; config.json in either's words.
+Version 2 has biases, plain MLPs, and a mixture of experts in every other layer (Nussbaum & Duderstadt,
+arXiv:2502.07972). config.json may have the field names of Nomic's repositories or of transformers; tensor names are the
+same in both.
 """
 
 from collections.abc import Mapping
@@ -9,11 +10,11 @@ from collections.abc import Mapping
 import msgspec
 
 from openbei.families import HeadKind, bert
-from openbei.families.fields import Mixture, allow_only, fields_of, rotary, unbiased
+from openbei.families.fields import ExpertFields, check_fixed, maps_without_bias, parse_fields, rotary
 from openbei.spec import MLP, GatedMLP, Head, ModelSpec, NoPositions, Step
 
 PREFIX = "nomic_bert."
-OLD_SUFFIXES = {f"mlp.fc1.{part}": f"mlp.fc11.{part}" for part in ("weight", "bias")}  # fc1 where there is no gate
+OLD_SUFFIXES = {f"mlp.fc1.{part}": f"mlp.fc11.{part}" for part in ("weight", "bias")}  # without a gate
 WEIGHTS = {
     "embeddings.word_embeddings.weight": "embeddings.token",
     "embeddings.token_type_embeddings.weight": "embeddings.type",
@@ -42,56 +43,73 @@ TIED = bert.TIED
 DROPPED = ("cls.predictions.bias", "pooler.dense", *HEADS["term_weights"])
 
 DEFAULTS = {"vocab_size": 30528, "hidden_act": "silu", "max_position_embeddings": 2048}
-"""Those of transformers' NomicBertConfig that are not BertConfig's."""
+"""Defaults of transformers' NomicBertConfig that differ from BertConfig's."""
 
 FIELDS = {
-    "n_embd": "hidden_size", "n_layer": "num_hidden_layers", "n_head": "num_attention_heads",
-    "n_inner": "intermediate_size", "n_positions": "max_position_embeddings", "layer_norm_epsilon": "layer_norm_eps",
-    "activation_function": "hidden_act", "rotary_emb_base": "rope_theta",
-}  # fmt: skip
-"""Fields of the repositories' config.json -> transformers' names of them."""
+    "n_embd": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_inner": "intermediate_size",
+    "n_positions": "max_position_embeddings",
+    "layer_norm_epsilon": "layer_norm_eps",
+    "activation_function": "hidden_act",
+    "rotary_emb_base": "rope_theta",
+}
+"""Field in the config.json of Nomic's repositories -> the same field in transformers."""
 
 GATED = {"swiglu": "silu", "geglu": "gelu"}
-"""What the repositories call gated MLPs -> the activation of the gate. transformers' MLPs are all gated."""
+"""activation_function of a gated MLP in Nomic's repositories -> activation of the gate."""
 
 BIASES = {
-    "qkv_proj_bias": ("attention.qkv", "attention.out"), "mlp_fc1_bias": ("mlp.gate", "mlp.up"),
+    "qkv_proj_bias": ("attention.qkv", "attention.out"),
+    "mlp_fc1_bias": ("mlp.gate", "mlp.up"),
     "mlp_fc2_bias": ("mlp.down",),
-}  # fmt: skip
-"""Fields that say whether there are biases: true by default in the repositories' words, and unknown to transformers."""
+}
+"""Field that enables biases -> linear layers. True by default in Nomic's repositories; transformers has no biases."""
 
-ONLY = {
-    "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "rotary_emb_scale_base": None, "prenorm": False,
-    "parallel_block": False, "use_rms_norm": False, "causal": False, "expert_choice_router": False,
-    "num_shared_experts": 0, "ffn_div": 1,
-}  # fmt: skip
+FIXED = {
+    "rotary_emb_fraction": 1.0,
+    "rotary_emb_interleaved": False,
+    "rotary_emb_scale_base": None,
+    "prenorm": False,
+    "parallel_block": False,
+    "use_rms_norm": False,
+    "causal": False,
+    "expert_choice_router": False,
+    "num_shared_experts": 0,
+    "ffn_div": 1,
+}
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
+    """Convert a config.json. Raises CheckpointError."""
     mlp = GatedMLP if str(config.get("activation_function", "swiglu")) in GATED else MLP
     config = _as_bert(config)
     spec = bert.parse(config, head, family="nomic_bert")
-    allow_only(config, "nomic_bert", {**ONLY, "head_dim": spec.attention.head_dim})
-    turning = rotary(config, spec.attention.head_dim, theta=1000.0)
+    check_fixed(config, "nomic_bert", {**FIXED, "head_dim": spec.attention.head_dim})
+    rotary_embedding = rotary(config, spec.attention.head_dim, theta=1000.0)
     return msgspec.structs.replace(
         spec,
         positions=NoPositions(max_positions=spec.positions.max_positions),
-        attention=msgspec.structs.replace(spec.attention, rotary=turning),
+        attention=msgspec.structs.replace(spec.attention, rotary=rotary_embedding),
         mlp=mlp(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
-        experts=fields_of(config, Mixture).experts(spec.num_layers),
-        unbiased=unbiased({**dict.fromkeys(BIASES, "n_embd" in config), **config}, BIASES),
+        experts=parse_fields(config, ExpertFields).experts(spec.num_layers),
+        unbiased=maps_without_bias({**dict.fromkeys(BIASES, "n_embd" in config), **config}, BIASES),
     )
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """NomicBertPooler for sequences, NomicBertPredictionHeadTransform for the vocabulary: BERT's."""
+    """NomicBertPooler for sequence labels, NomicBertPredictionHeadTransform for term weights."""
     return bert.steps(_as_bert(config), kind)
 
 
 def _as_bert(config: Mapping[str, object]) -> dict[str, object]:
-    """The same in transformers' words. A stretch of rotary_scaling_factor begins beyond max_trained_positions."""
-    given = {**DEFAULTS, **config, **{ours: config[theirs] for theirs, ours in FIELDS.items() if theirs in config}}
+    """The config with BERT's field names.
+
+    rotary_scaling_factor only affects positions beyond max_trained_positions, so sequences are limited to those.
+    """
+    renamed = {bert_name: config[name] for name, bert_name in FIELDS.items() if name in config}
+    nomic = {**DEFAULTS, **config, **renamed}
     if config.get("rotary_scaling_factor"):
-        given["max_position_embeddings"] = config.get("max_trained_positions", DEFAULTS["max_position_embeddings"])
-    return {**given, "hidden_act": GATED.get(str(given["hidden_act"]), given["hidden_act"])}
+        nomic["max_position_embeddings"] = config.get("max_trained_positions", DEFAULTS["max_position_embeddings"])
+    return {**nomic, "hidden_act": GATED.get(str(nomic["hidden_act"]), nomic["hidden_act"])}

@@ -1,14 +1,13 @@
-"""RoBERTa (Liu et al., arXiv:1907.11692) and what has its shape: XLM-RoBERTa, CamemBERT; modeling_roberta.py.
+"""RoBERTa (Liu et al., arXiv:1907.11692), XLM-RoBERTa and CamemBERT: BERT's layers; modeling_roberta.py.
 
-BERT's layers; positions are counted from the id of the padding token on, without padding tokens, and heads have other
-names.
+Positions start at pad_token_id + 1 and skip padding tokens. The heads have different tensor names.
 """
 
 from collections.abc import Mapping
 
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.families.fields import transform
+from openbei.families.fields import dense_steps
 from openbei.spec import Head, ModelSpec, Step
 
 PREFIX = "roberta."
@@ -28,24 +27,25 @@ TIED = {"lm_head.decoder.weight": "embeddings.word_embeddings.weight", "lm_head.
 DROPPED = ("embeddings.position_ids", "lm_head.bias", "pooler.dense", *HEADS["term_weights"])
 
 DEFAULTS = {"vocab_size": 50265, "pad_token_id": 1}
-"""Those of RobertaConfig that are not BertConfig's."""
+"""Defaults of RobertaConfig that differ from BertConfig's."""
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a config.json. Raises CheckpointError."""
+    """Convert a config.json. Raises CheckpointError."""
     config = {**DEFAULTS, **config}
     padding = config["pad_token_id"]
     positions = config.get("max_position_embeddings", 512)
     if not isinstance(padding, int) or not isinstance(positions, int) or not 0 <= padding < positions - 1:
         raise CheckpointError(
-            f"config.json: pad_token_id is {padding!r}; positions are counted from it on, and there are {positions!r}"
+            f"config.json: pad_token_id is {padding!r}; positions start after it, and max_position_embeddings is "
+            f"{positions!r}"
         )
     return bert.parse(config, head, family="roberta", padding_id=padding)
 
 
 def steps(config: Mapping[str, object], kind: HeadKind) -> tuple[Step, ...]:
-    """RobertaClassificationHead for sequences, RobertaLMHead for the vocabulary."""
+    """RobertaClassificationHead for sequence labels, RobertaLMHead for term weights."""
     if kind == "term_weights":
-        it = bert.read({**DEFAULTS, **config})
-        return transform(it.hidden_size, "gelu", it.layer_norm_eps)
+        roberta = bert.parse_config({**DEFAULTS, **config})
+        return dense_steps(roberta.hidden_size, "gelu", roberta.layer_norm_eps)
     return bert.steps(config, kind)

@@ -1,6 +1,6 @@
-"""Tables without a layer: of tokens' vectors, of which a text's is the mean, or of their weights, which a text has.
+"""Static models without transformer layers: sentence-transformers' StaticEmbedding and SparseStaticEmbedding.
 
-sentence-transformers' StaticEmbedding, as which model2vec's models are published, and SparseStaticEmbedding.
+StaticEmbedding averages a vector per token; model2vec's models use it. SparseStaticEmbedding has a weight per token.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from openbei.batch import Vectors
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind
 from openbei.families.computed import Computed
-from openbei.families.fields import Size, fields_of, no_steps
+from openbei.families.fields import Size, no_steps, parse_fields
 from openbei.spec import MLP, Attention, Head, LayerNorm, ModelSpec, NoPositions, TokenTermHead
 
 PREFIX = ""
@@ -25,18 +25,18 @@ DROPPED = ()
 steps = no_steps
 
 
-class _Table(msgspec.Struct, frozen=True):
-    """What `openbei.build.table` finds."""
+class _StaticConfig(msgspec.Struct, frozen=True):
+    """The config made by `openbei.build.static_config`."""
 
     vocab_size: Size
     hidden_size: Size
     num_rows: Size
-    of_tokens: tuple[str, ...]
+    per_token: tuple[str, ...]
 
 
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
-    """The spec of a table's shape. What it says of layers is for none."""
-    table = fields_of(config, _Table)
+    """The spec of a static model; its attention, MLP and norm are placeholders."""
+    table = parse_fields(config, _StaticConfig)
     return ModelSpec(
         family="static",
         vocab_size=table.vocab_size,
@@ -53,28 +53,28 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
 
 
 def computed(config: Mapping[str, object], spec: ModelSpec) -> Mapping[str, Computed]:
-    """Weights as a table of one column, and a row for each token of what several tokens share."""
+    """The token table: term weights as one column, or the rows of model2vec expanded to one per token."""
     if isinstance(spec.head, TokenTermHead):
         return {"embeddings.token": Computed(_column, {"weight": (spec.vocab_size,)})}
-    table = fields_of(config, _Table)
-    if not table.of_tokens:
+    table = parse_fields(config, _StaticConfig)
+    if not table.per_token:
         return {}
     sources: dict[str, tuple[int, ...]] = {"embedding.weight": (table.num_rows, table.hidden_size)}
-    sources |= dict.fromkeys(table.of_tokens, (table.vocab_size,))
-    return {"embeddings.token": Computed(partial(_unfold, table.of_tokens), sources)}
+    sources |= dict.fromkeys(table.per_token, (table.vocab_size,))
+    return {"embeddings.token": Computed(partial(_row_per_token, table.per_token), sources)}
 
 
 def _column(weights: Vectors) -> Vectors:
     return weights[:, None]
 
 
-def _unfold(names: tuple[str, ...], rows: Vectors, *given: Vectors) -> Vectors:
-    """weights[token] · rows[mapping[token]], each where it is given."""
-    of_tokens = dict(zip(names, given, strict=True))
-    if (mapping := of_tokens.get("mapping")) is not None:
+def _row_per_token(names: tuple[str, ...], rows: Vectors, *tensors: Vectors) -> Vectors:
+    """weights[token] · rows[mapping[token]]; `names` says which of the two tensors there are."""
+    per_token = dict(zip(names, tensors, strict=True))
+    if (mapping := per_token.get("mapping")) is not None:
         if not np.all((mapping >= 0) & (mapping < len(rows))):
             raise CheckpointError(
-                f"mapping has numbers from {mapping.min():.0f} to {mapping.max():.0f}; the table has {len(rows)} rows"
+                f"mapping has indices from {mapping.min():.0f} to {mapping.max():.0f}; the table has {len(rows)} rows"
             )
         rows = rows[mapping.astype(np.int64)]
-    return rows * of_tokens["weights"][:, None] if "weights" in of_tokens else rows
+    return rows * per_token["weights"][:, None] if "weights" in per_token else rows

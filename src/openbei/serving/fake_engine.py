@@ -1,4 +1,4 @@
-"""An engine without a model, for tests and for measuring what is around the engine."""
+"""An engine without a model, for tests and for benchmarks of the server."""
 
 import time
 from functools import partial
@@ -10,11 +10,10 @@ from openbei.errors import EngineError
 
 
 class FakeEngine:
-    """Vectors that say which token ids they came from, so that a mixed-up answer shows.
+    """Returns vectors that are a function of the token ids, so tests can detect mixed-up responses.
 
-    Each row is normally distributed, seeded by the ids: those of its sequence, or the one of its token. With
-    `is_sparse` pooled rows are term weights. `delay_s` is slept in each run; a batch that holds `failing_token_id`
-    raises EngineError.
+    Each row is normally distributed and seeded by the ids of its sequence, or by the id of its token. With `is_sparse`
+    pooled rows are term weights. Each run sleeps `delay_s`; a batch with `failing_token_id` raises EngineError.
     """
 
     def __init__(
@@ -53,12 +52,12 @@ class FakeEngine:
         """Rows of `hidden_size` columns, whatever the output."""
         time.sleep(self.delay_s)
         if self.failing_token_id is not None and self.failing_token_id in batch.token_ids:
-            raise EngineError(f"token id {self.failing_token_id} is the one that fails")
-        cuts = range(1, batch.num_tokens) if output in PER_TOKEN else batch.cu_seqlens[1:-1]
-        rows = np.stack([self.vector(ids) for ids in np.split(batch.token_ids, cuts)])
+            raise EngineError(f"the batch has the failing token id {self.failing_token_id}")
+        boundaries = range(1, batch.num_tokens) if output in PER_TOKEN else batch.cu_seqlens[1:-1]
+        rows = np.stack([self.vector(ids) for ids in np.split(batch.token_ids, boundaries)])
         return SparseVectors.of(rows) if self.is_sparse and output == "pooled" else rows
 
     def vector(self, token_ids: np.ndarray) -> Vectors:
-        """What a sequence with these ids gets, float32 [hidden_size]."""
+        """The row for these ids, float32 [hidden_size]."""
         seed = np.asarray(token_ids, np.uint32)
         return np.random.default_rng(seed).standard_normal(self.hidden_size, dtype=np.float32)

@@ -1,7 +1,7 @@
-"""What the server counts about itself, for Prometheus. Names `te_*` are those of text-embeddings-inference.
+"""Prometheus metrics of the server. Names with `te_` are those of text-embeddings-inference.
 
-TEI's counters have no `_total` at the end, which prometheus_client adds to every Counter. So they are gauges that only
-rise, and are called counters where they are written.
+TEI's counters have no `_total` suffix, which prometheus_client adds to every Counter. They are therefore
+gauges that only increase, and are declared as counters in the output.
 """
 
 import re
@@ -13,11 +13,11 @@ from openbei.batch import Sequence
 
 SECONDS = tuple(1.5e-5 * 1.5**i for i in range(35))
 TOKENS = tuple(float(2**i) for i in range(18))
-SHARES = tuple(i / 20 for i in range(1, 21))
+FRACTIONS = tuple(i / 20 for i in range(1, 21))
 
 
 class StageMetrics:
-    """Where the time of requests that succeeded went."""
+    """Durations of successful requests, by stage."""
 
     def __init__(self, metrics: "Metrics", prefix: str) -> None:
         def histogram(name: str, text: str) -> Histogram:
@@ -25,11 +25,11 @@ class StageMetrics:
 
         self.duration_s = histogram("duration", "Whole request, seconds")
         self.tokenization_s = histogram("tokenization_duration", "Tokenization, seconds")
-        self.queue_s = histogram("queue_duration", "Wait for the first batch, seconds")
-        self.inference_s = histogram("inference_duration", "First batch to last, seconds")
+        self.queue_s = histogram("queue_duration", "Time until the first batch starts, seconds")
+        self.inference_s = histogram("inference_duration", "Time from first to last batch, seconds")
 
     def observe(self, duration_s: float, tokenization_s: float, queue_s: float, inference_s: float) -> None:
-        """Account for a request."""
+        """Record a request."""
         self.duration_s.observe(duration_s)
         self.tokenization_s.observe(tokenization_s)
         self.queue_s.observe(queue_s)
@@ -37,7 +37,7 @@ class StageMetrics:
 
 
 class TaskMetrics(StageMetrics):
-    """The same for what one task does, and how many inputs it had."""
+    """Durations and input counts of a task."""
 
     def __init__(self, metrics: "Metrics", prefix: str) -> None:
         super().__init__(metrics, prefix)
@@ -46,7 +46,7 @@ class TaskMetrics(StageMetrics):
 
 
 class Metrics:
-    """All series, in a registry of their own unless one is passed."""
+    """All metrics, by default in a new registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -59,48 +59,48 @@ class Metrics:
         self.request = StageMetrics(self, "te_request")
         self.embed = TaskMetrics(self, "te_embed")
         self.predict = TaskMetrics(self, "te_predict")
-        self.serialization_s = histogram("openbei_serialization_duration", "Writing an answer, seconds", SECONDS)
+        self.serialization_s = histogram("openbei_serialization_duration", "Response serialization, seconds", SECONDS)
         self.input_length = histogram("te_request_input_length", "Tokens of an input before truncation", TOKENS)
-        self.truncated_inputs = counter("openbei_truncated_inputs", "Inputs that were cut to the model's limit")
-        self.queue_size = gauge("te_queue_size", "Requests admitted and not yet answered")
-        self.queue_tokens = gauge("openbei_queue_tokens", "Tokens admitted and not yet through the engine")
-        self.load = gauge("openbei_load", "Seconds of work that wait: tokens in the queue by tokens per second")
-        self.tokens_per_s = gauge("openbei_engine_tokens_per_second", "What the engine achieves lately")
+        self.truncated_inputs = counter("openbei_truncated_inputs", "Inputs truncated to the model's limit")
+        self.queue_size = gauge("te_queue_size", "Requests queued or running")
+        self.queue_tokens = gauge("openbei_queue_tokens", "Tokens queued or running")
+        self.load = gauge("openbei_load", "Estimated seconds to process the queue: queued tokens / tokens per second")
+        self.tokens_per_s = gauge("openbei_engine_tokens_per_second", "Recent engine throughput, tokens per second")
         self.batch_size = histogram("te_batch_next_size", "Sequences in a batch", TOKENS)
         self.batch_tokens = histogram("te_batch_next_tokens", "Tokens in a batch", TOKENS)
-        self.batch_fill = histogram("openbei_batch_fill", "Tokens in a batch, as a share of its limit", SHARES)
-        self.batch_s = histogram("openbei_batch_duration", "One batch in the engine, seconds", SECONDS)
+        self.batch_fill = histogram("openbei_batch_fill", "Tokens in a batch, as a fraction of the limit", FRACTIONS)
+        self.batch_s = histogram("openbei_batch_duration", "Engine run of one batch, seconds", SECONDS)
         self.batch_failures = counter("openbei_batch_failures", "Batches that failed in the engine")
-        self.padding_saved = counter("openbei_padding_saved_tokens", "Tokens of padding that padded batches would have")
-        self.cancelled_requests = counter("openbei_cancelled_requests", "Requests whose client left or ran out of time")
+        self.padding_saved = counter("openbei_padding_saved_tokens", "Padding tokens avoided by packing")
+        self.cancelled_requests = counter("openbei_cancelled_requests", "Requests cancelled by disconnect or deadline")
 
     def gauge(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
-        """A new series."""
+        """Create a gauge."""
         return Gauge(name, text, labels, registry=self.registry)
 
     def counter(self, name: str, text: str, labels: Items[str] = ()) -> Counter:
-        """A new series that only rises. Its name gets `_total`."""
+        """Create a counter. Its name gets the suffix `_total`."""
         return Counter(name, text, labels, registry=self.registry)
 
     def tei_counter(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
-        """The same with the name as it is."""
+        """Create a counter without the suffix."""
         self._tei_counters.add(name)
         return self.gauge(name, text, labels)
 
     def text(self) -> bytes:
         """All series as Prometheus reads them."""
 
-        def typed(line: "re.Match[str]") -> str:
+        def declare(line: "re.Match[str]") -> str:
             return f"# TYPE {line[1]} counter" if line[1] in self._tei_counters else line[0]
 
-        return re.sub(r"^# TYPE (\S+) gauge$", typed, generate_latest(self.registry).decode(), flags=re.M).encode()
+        return re.sub(r"^# TYPE (\S+) gauge$", declare, generate_latest(self.registry).decode(), flags=re.M).encode()
 
     def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        """A new histogram; `buckets` are upper bounds."""
+        """Create a histogram; `buckets` are upper bounds."""
         return Histogram(name, text, buckets=buckets, registry=self.registry)
 
     def observe_batch(self, sequences: Items[Sequence], max_batch_tokens: int, seconds: float) -> None:
-        """Account for a batch that succeeded."""
+        """Record a successful batch."""
         lengths = [sequence.num_tokens for sequence in sequences]
         num_tokens = sum(lengths)
         self.batch_size.observe(len(lengths))

@@ -1,9 +1,9 @@
-"""Which sequences run next, and how many at once. Pure policy: no thread, no asyncio, no wall time.
+"""Scheduling policy: which sequences form the next batch. No threads, no asyncio, no wall time.
 
-Weighted fair queueing (Demers, Keshav & Shenker, 1989), every request being a flow: the clock tells how many tokens
-each waiting request would have had by now if all had shared the engine evenly. A sequence's key, fixed when its request
-arrives, is the clock at which it would be done, and batches take sequences by key. So a short request overtakes long
-ones, huge ones share the engine, and nothing starves: the clock always moves on, and later arrivals get later keys.
+Weighted fair queueing (Demers, Keshav & Shenker, 1989) with one flow per request. The virtual clock counts the tokens
+each waiting request would have run if all shared the engine evenly. A sequence's key is the clock at which it would
+finish; it is fixed when the request arrives, and batches take sequences by key. Short requests therefore overtake long
+ones, large requests share the engine, and nothing starves, because later arrivals get later keys.
 """
 
 import heapq
@@ -15,38 +15,38 @@ from openbei.batch import Output, Sequence
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
-    """The sequences of one request, taken from the front. `clock` is the queue's at arrival."""
+class QueuedRequest:
+    """The sequences of one request, scheduled in order. `clock` is the queue's clock at arrival."""
 
     sequences: list[Sequence]
     output: Output = "pooled"
     clock: float = 0.0
-    num_taken: int = 0
-    num_tokens_taken: int = 0
+    num_scheduled: int = 0
+    num_tokens_scheduled: int = 0
     is_ended: bool = False
 
     @property
     def next_tokens(self) -> int:
-        """Tokens of the sequence that is next."""
-        return self.sequences[self.num_taken].num_tokens
+        """Tokens of the next sequence."""
+        return self.sequences[self.num_scheduled].num_tokens
 
     @property
     def key(self) -> float:
-        """When the sequence that is next should be done, on the queue's clock, in tokens."""
-        return self.clock + self.num_tokens_taken + self.next_tokens
+        """The virtual finish time of the next sequence, in tokens."""
+        return self.clock + self.num_tokens_scheduled + self.next_tokens
 
     @property
-    def is_taken(self) -> bool:
-        """Whether no sequence is left here."""
-        return self.num_taken == len(self.sequences)
+    def is_exhausted(self) -> bool:
+        """Whether all sequences have been scheduled."""
+        return self.num_scheduled == len(self.sequences)
 
 
-R = TypeVar("R", bound=Waiting)
+R = TypeVar("R", bound=QueuedRequest)
 
 
 @dataclass(slots=True)
-class Place(Generic[R]):
-    """Sequences `start` to `stop` of a request, side by side in a batch."""
+class RequestSlice(Generic[R]):
+    """Sequences `start` to `stop` of a request, consecutive in a batch."""
 
     request: R
     start: int
@@ -54,60 +54,60 @@ class Place(Generic[R]):
 
     @property
     def sequences(self) -> list[Sequence]:
-        """What the place holds."""
+        """The sequences of the slice."""
         return self.request.sequences[self.start : self.stop]
 
     @property
     def num_rows(self) -> int:
-        """Rows that the engine makes of it."""
+        """Rows of the engine's output for the slice."""
         return sum(sequence.num_rows(self.request.output) for sequence in self.sequences)
 
 
 @dataclass(slots=True)
 class Batch(Generic[R]):
-    """Places in the order in which they will be packed. All want the same output."""
+    """Slices of requests, in packing order. All have the same output."""
 
-    places: list[Place[R]] = field(default_factory=list)
+    slices: list[RequestSlice[R]] = field(default_factory=list)
     num_tokens: int = 0
 
     @property
     def sequences(self) -> list[Sequence]:
         """Every sequence, in packing order."""
-        return [sequence for place in self.places for sequence in place.sequences]
+        return [sequence for part in self.slices for sequence in part.sequences]
 
     @property
     def output(self) -> Output:
-        """What the engine is to make of all of it."""
-        return self.places[0].request.output
+        """The output that all requests in the batch have in common."""
+        return self.slices[0].request.output
 
-    def takes(self, request: R, max_batch_tokens: int) -> bool:
-        """Whether the next sequence of a request may join."""
-        return not self.places or (
+    def has_room_for(self, request: R, max_batch_tokens: int) -> bool:
+        """Whether the next sequence of a request can be added."""
+        return not self.slices or (
             request.output == self.output and fits(self.num_tokens, request.next_tokens, max_batch_tokens)
         )
 
-    def take_next(self, request: R) -> None:
-        """Move the next sequence of a request in here."""
+    def add_next(self, request: R) -> None:
+        """Move the next sequence of a request into the batch."""
         self.num_tokens += request.next_tokens
-        request.num_tokens_taken += request.next_tokens
-        start = request.num_taken
-        request.num_taken += 1
-        if self.places and self.places[-1].request is request:
-            self.places[-1].stop += 1
+        request.num_tokens_scheduled += request.next_tokens
+        start = request.num_scheduled
+        request.num_scheduled += 1
+        if self.slices and self.slices[-1].request is request:
+            self.slices[-1].stop += 1
         else:
-            self.places.append(Place(request, start, start + 1))
+            self.slices.append(RequestSlice(request, start, start + 1))
 
     def discard(self, request: R) -> None:
-        """Take a request's places out again, for good."""
-        self.places = [place for place in self.places if place.request is not request]
+        """Remove a request's slices; they are not scheduled again."""
+        self.slices = [part for part in self.slices if part.request is not request]
         self.num_tokens = sum(sequence.num_tokens for sequence in self.sequences)
 
 
 def fits(num_tokens: int, next_tokens: int, max_batch_tokens: int) -> bool:
-    """Whether a sequence may join a batch that holds `num_tokens`.
+    """Whether a sequence of `next_tokens` can join a batch of `num_tokens`.
 
-    All of a batch is answered together, so a sequence that would more than double it waits for the next one, unless
-    the batch is small even so. An empty batch takes anything: one sequence above the limit runs alone.
+    The whole batch finishes together, so a sequence that would more than double it waits for the next batch, unless the
+    result is at most half the limit. A sequence above the limit runs alone.
     """
     total = num_tokens + next_tokens
     is_delaying = next_tokens > num_tokens and total > max_batch_tokens // 2
@@ -115,7 +115,7 @@ def fits(num_tokens: int, next_tokens: int, max_batch_tokens: int) -> bool:
 
 
 class FairQueue(Generic[R]):
-    """Requests by the key of their next sequence."""
+    """Requests ordered by the key of their next sequence."""
 
     def __init__(self, max_batch_tokens: int) -> None:
         self._max_batch_tokens = max_batch_tokens
@@ -127,22 +127,22 @@ class FairQueue(Generic[R]):
         return len(self._heap)
 
     def push(self, request: R) -> None:
-        """Add a request that has a sequence left. Equal keys keep their order."""
+        """Add a request that is not exhausted. Equal keys are first in, first out."""
         request.clock = self._clock
         heapq.heappush(self._heap, (request.key, next(self._serial), request))
 
     def fill(self, batch: Batch[R]) -> None:
-        """Move sequences into a batch by key, up to the first that does not fit. Ended requests are dropped."""
+        """Move sequences into a batch by key, until one does not fit. Ended requests are dropped."""
         while self._heap:
             _, serial, request = self._heap[0]
             if request.is_ended:
                 heapq.heappop(self._heap)
                 continue
-            if not batch.takes(request, self._max_batch_tokens):
+            if not batch.has_room_for(request, self._max_batch_tokens):
                 return
             self._clock += request.next_tokens / len(self._heap)
-            batch.take_next(request)
-            if request.is_taken:
+            batch.add_next(request)
+            if request.is_exhausted:
                 heapq.heappop(self._heap)
             else:
                 heapq.heapreplace(self._heap, (request.key, serial, request))

@@ -13,7 +13,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from openbei.serving.truncation import Truncation, one_side, shares
+from openbei.serving.truncation import Truncation, split_room, truncate
 
 Ids = NDArray[np.int32]
 
@@ -43,9 +43,9 @@ class PairTemplate:
         num_tokens = num_special + len(first) + len(second)
         truncation.check(num_tokens, param)
         if num_tokens > truncation.limit:
-            num_first, num_second = shares(len(first), len(second), max(0, truncation.limit - num_special))
-            first = one_side(first, num_first, truncation.direction)
-            second = one_side(second, num_second, truncation.direction)
+            num_first, num_second = split_room(len(first), len(second), max(0, truncation.limit - num_special))
+            first = truncate(first, num_first, truncation.direction)
+            second = truncate(second, num_second, truncation.direction)
         texts = (_of_type(ids, kind) for ids, kind in zip((first, second), self.types, strict=True))
         parts = (self.before, next(texts), self.between, next(texts), self.after)
         ids, types = (np.concatenate(columns)[: truncation.limit] for columns in zip(*parts, strict=True))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from openbei.batch import Engine, EngineInfo, Finish, Output, PackedBatch, Rows, Sequence, concatenate
 from openbei.errors import EmptyInputError, EngineError, InputError, OpenbeiError, OverloadedError, UnavailableError
 from openbei.serving.metrics import Metrics
-from openbei.serving.packing import Batch, FairQueue, Place, Waiting
+from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Speed:
 
 
 @dataclass(slots=True, eq=False)
-class Request(Waiting):
+class Request(QueuedRequest):
     """A request on its way: what waits, what came back, and who waits for it."""
 
     future: "asyncio.Future[Answer]" = field(kw_only=True)
@@ -202,29 +202,29 @@ class Scheduler:
         if isinstance(result, BaseException):
             self._metrics.batch_failures.inc()
             log.error("a batch of %d tokens failed", batch.num_tokens, exc_info=result)
-            self._fail([place.request for place in batch.places], result)
+            self._fail([part.request for part in batch.slices], result)
             self._prefetch()
             return
         self._prefetch()
         self._observe(batch, seconds)
         self._last_success_s = time.monotonic()
         row = 0
-        for place in batch.places:
-            num_rows = place.num_rows
-            self._scatter(place, result[row : row + num_rows], started_s)
+        for part in batch.slices:
+            num_rows = part.num_rows
+            self._scatter(part, result[row : row + num_rows], started_s)
             row += num_rows
 
-    def _scatter(self, place: Place[Request], rows: Rows, started_s: float) -> None:
+    def _scatter(self, part: RequestSlice[Request], rows: Rows, started_s: float) -> None:
         """Give a request its rows. They come in order: a request is taken from the front, and batches run in turn."""
-        request = place.request
+        request = part.request
         if request.future.done():  # cancelled or failed, though perhaps not yet told to `_end`
             return
-        num_tokens = sum(sequence.num_tokens for sequence in place.sequences)
+        num_tokens = sum(sequence.num_tokens for sequence in part.sequences)
         request.num_tokens_left -= num_tokens
         self._num_tokens -= num_tokens
         request.started_s = min(request.started_s, started_s)
         request.parts.append(rows)
-        request.num_done += place.stop - place.start
+        request.num_done += part.stop - part.start
         if request.num_done == len(request.sequences):
             queue_s = max(request.started_s - request.arrival_s, 0)
             inference_s = time.monotonic() - request.started_s
@@ -282,15 +282,15 @@ class Scheduler:
         An idle engine waits for one until the scheduler stops, a busy one only while the loop is about to prefetch.
         """
         with self._handover:
-            if not self._next.places:
+            if not self._next.slices:
                 self._handover.wait_for(
-                    lambda: self._next.places or self._is_stopping or not (is_idle or self._is_prefetching)
+                    lambda: self._next.slices or self._is_stopping or not (is_idle or self._is_prefetching)
                 )
                 if is_idle:
                     self._is_prefetching = True
                     self._on_loop(self._prefetch)  # after a batch `_receive` does this
             batch, self._next = self._next, Batch()
-        return batch if batch.places else None
+        return batch if batch.slices else None
 
     def _start(self, batch: Batch[Request]) -> "_Started":
         """Start a batch. SystemExit of a backend must not end the thread either."""

@@ -18,7 +18,7 @@ from openbei.errors import InputError
 from openbei.prompts import TextTemplate
 from openbei.serving.library import Item, Library, Token, text_parts
 from openbei.serving.pairs import PairTemplate
-from openbei.serving.truncation import FIXED, Direction, Truncation, check_frame, kept, too_long
+from openbei.serving.truncation import FIXED, Direction, Truncation, check_template_length, positions_to_keep, too_long
 from openbei.tasks.tokens import TokenizedText
 
 CHARACTERS_PER_TOKEN = 250
@@ -101,7 +101,7 @@ class Tokenizer:
         template, if the model has one, takes text and prompt. The GIL is free while the library works.
         """
         if template := self._text_template:
-            frame = Frame(*template.around(prompt), adds_special_tokens=False)
+            frame = Frame(*template.prefix_and_suffix(prompt), adds_special_tokens=False)
             shown = [text.strip() for text in texts] if template.strips else texts
             return self._encode_framed(frame, shown, self._truncation(truncate, direction, max_tokens), param, param)
         num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
@@ -185,7 +185,7 @@ class Tokenizer:
             for special, at in ((library.opening_ids, 0), (library.closing_ids, len(ids) - len(library.closing_ids))):
                 if ids[at : at + len(special)] == special:
                     parts[at : at + len(special)] = FIXED
-            token_ids = token_ids[kept(parts, truncation.limit, truncation.direction)]
+            token_ids = token_ids[positions_to_keep(parts, truncation.limit, truncation.direction)]
         return Sequence(token_ids, len(ids))
 
     def tokenize(
@@ -234,7 +234,7 @@ class Tokenizer:
         self, frame: Frame, texts: list[str], truncation: Truncation, param: str, blames: str
     ) -> list[Sequence]:
         before, after, adds_special_tokens = frame
-        check_frame(blames, len(before) + len(after), "characters", self._max_characters)
+        check_template_length(blames, len(before) + len(after), "characters", self._max_characters)
         sequences = []
         read = [self._readable(text, truncation, f"{param}[{i}]") for i, text in enumerate(texts)]
         encodings = self._library.encodings(
@@ -244,7 +244,7 @@ class Tokenizer:
             parts = None
             if len(encoding) > truncation.limit:
                 parts = text_parts(encoding, len(before), len(before) + len(text))
-                check_frame(blames, int((parts == FIXED).sum()), "tokens", truncation.limit - 1)
+                check_template_length(blames, int((parts == FIXED).sum()), "tokens", truncation.limit - 1)
             positions = self._cut(encoding, truncation, f"{param}[{i}]", parts)
             sequences.append(self._sequence(encoding, positions))
         return sequences
@@ -302,7 +302,7 @@ class Tokenizer:
             return None
         if parts is None:
             parts = np.array([FIXED if text is None else text for text in encoding.sequence_ids], np.intp)
-        return kept(parts, truncation.limit, truncation.direction)
+        return positions_to_keep(parts, truncation.limit, truncation.direction)
 
     def _sequence(
         self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0

@@ -1,4 +1,4 @@
-"""Pooled vectors to embeddings: cut to `dimensions`, normalized."""
+"""Post-processing for embeddings: truncation to `dimensions`, and normalization."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from openbei.tasks.finite import check_finite
 def check_dimensions(dimensions: int | None, width: int) -> None:
     """Raise InputError unless `dimensions` is None or 1 to `width`."""
     if dimensions is not None and not 1 <= dimensions <= width:
-        raise InputError(f"dimensions is {dimensions}, it can be 1 to {width}", param="dimensions")
+        raise InputError(f"dimensions is {dimensions}; it must be 1 to {width}", param="dimensions")
 
 
-def finish(vectors: Vectors, *, normalize: bool, dimensions: int | None = None) -> Vectors:
-    """Make embeddings of pooled vectors float32 [n, width]; returns float32 [n, dimensions or width].
+def to_embeddings(vectors: Vectors, *, normalize: bool, dimensions: int | None = None) -> Vectors:
+    """Embeddings float32 [n, dimensions or width] from pooled vectors float32 [n, width].
 
-    Cut before they are normalized, as Matryoshka models want it (Kusupati et al., arXiv:2205.13147). A zero vector
-    stays zero. Raises EngineError where a value is not finite.
+    Truncation comes before normalization, as for Matryoshka models (Kusupati et al., arXiv:2205.13147). A zero vector
+    stays zero. Raises EngineError if a value is not finite.
     """
     if dimensions is not None:
         vectors = vectors[:, :dimensions]
@@ -25,5 +25,5 @@ def finish(vectors: Vectors, *, normalize: bool, dimensions: int | None = None) 
     check_finite(lengths)
     if not normalize:
         return vectors
-    scales: Vectors = np.maximum(lengths, np.finfo(np.float32).tiny, dtype=np.float32)
-    return vectors / scales
+    nonzero: Vectors = np.maximum(lengths, np.finfo(np.float32).tiny, dtype=np.float32)
+    return vectors / nonzero

@@ -1,4 +1,4 @@
-"""What every task refuses: engine output that is not a number."""
+"""The check for NaN and infinity in the engine's output, for all tasks."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Logits of rerankers to relevance."""
+"""Post-processing for reranking: logits to relevance scores."""
 
 from openbei.batch import Vectors
 from openbei.prompts import ScoreTemplate
@@ -7,11 +7,11 @@ from openbei.tasks.finite import check_finite
 
 
 def relevance(logits: Vectors, template: ScoreTemplate | None, raw_scores: bool) -> Vectors:
-    """Relevance of each text, float32 [n], of logits float32 [n, 1], or [n, 2] of a reranker with a template.
+    """Relevance scores float32 [n] from logits float32 [n, 1], or [n, 2] for a reranker with a template.
 
-    The sigmoid of the logit; `raw_scores` gives the logit itself, which is the score of a regression as well. With two
-    labels the logit is that of the positive one less that of the other, whose sigmoid is the positive one's softmax.
-    Raises EngineError where a logit is not finite.
+    A score is the sigmoid of the logit, or with `raw_scores` the logit itself. With two labels, the logit is the
+    positive label's minus the other's; its sigmoid equals the positive label's softmax. Raises EngineError if a logit
+    is not finite.
     """
     check_finite(logits)
     scores: Vectors = logits[:, 0]

@@ -1,4 +1,4 @@
-"""Term weights as lists of terms."""
+"""Post-processing for sparse embeddings: term weights to lists of terms."""
 
 from heapq import nlargest
 from itertools import pairwise
@@ -12,10 +12,10 @@ from openbei.batch import SparseVectors
 def terms(
     sparse: SparseVectors, *, max_terms: int | None = None, logs_twice: bool = False
 ) -> list[list[tuple[int, float]]]:
-    """Token id and weight of each term of each row, by ascending id.
+    """Token ids and weights of each row's terms, by ascending id.
 
-    `max_terms` keeps those of most weight. `logs_twice` gives log(1 + weight): the engine has taken one logarithm, and
-    neither the maximum over tokens nor the order of terms depends on another (arXiv:2504.14839).
+    `max_terms` keeps the terms with the largest weights. `logs_twice` applies a second logarithm, log(1 + weight)
+    (arXiv:2504.14839), which commutes with the engine's max pooling because it is monotonic.
     """
     values = np.log1p(sparse.values) if logs_twice else sparse.values
     pairs = list(zip(sparse.indices.tolist(), values.tolist(), strict=True))

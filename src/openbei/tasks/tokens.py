@@ -1,6 +1,6 @@
-"""Logits of tokens to named entities: one for each token, or words and spans grouped by their B- and I- labels.
+"""Post-processing for token classification: logits to entities, one per token or aggregated to spans.
 
-Groups, spans and scores are those of transformers' TokenClassificationPipeline; `ignored` is its `ignore_labels`.
+Entities and scores match transformers' TokenClassificationPipeline; `ignored` is its `ignore_labels`.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -16,23 +16,23 @@ from openbei.tasks.classify import softmax
 from openbei.tasks.finite import check_finite
 
 Strategy = Literal["none", "simple", "first", "average", "max"]
-"""How tokens become entities.
+"""How tokens are aggregated to entities.
 
-none: each is one. simple: neighbours with one label are. The others first make tokens of a word agree: on the label of
-its first token, on the best label of the mean probabilities, or on the label of the token that is surest of its own.
+none: each token is an entity. simple: adjacent tokens with the same label are an entity. The others first assign one
+label to all tokens of a word: that of its first token, of the mean probabilities, or of the most confident token.
 """
 
 IGNORED = ("O",)
-"""Labels of what is no entity."""
+"""Labels of tokens outside entities."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedText:
-    """A text and its tokens, those the engine reads.
+    """A text and its tokens after truncation.
 
-    `tokens` are strings of the vocabulary. `offsets` are start and end (exclusive) in code points of `text`, and (0, 0)
-    for special tokens, which `is_special` marks: those that were added, not those that the text spells out.
-    `marks_subwords` says whether the vocabulary marks what continues a word, as WordPiece does with ##.
+    `tokens` are the vocabulary's strings. `offsets` are start and end (exclusive) in code points of `text`, or (0, 0)
+    for added special tokens. `is_special` is true for added special tokens, but not for those spelled out in the text.
+    `marks_subwords` says whether the vocabulary marks tokens that continue a word, like WordPiece's ##.
     """
 
     text: str
@@ -45,7 +45,7 @@ class TokenizedText:
 
 
 class Entity(msgspec.Struct, frozen=True):
-    """A token or a span of the text, `start` to `end` (exclusive) in code points, and the numbers of its labels."""
+    """A token or span, `start` to `end` (exclusive) in code points of the text, and its scores by label."""
 
     token: str
     token_id: int
@@ -56,12 +56,12 @@ class Entity(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """Tokens that share a label."""
+    """A word, `start` to `end` in code points of the text, with its label and score."""
 
     start: int
     end: int
     label: str
-    number: float
+    score: float
 
 
 def entities(
@@ -73,48 +73,48 @@ def entities(
     raw_scores: bool,
     ignored: Collection[str] = IGNORED,
 ) -> list[Entity]:
-    """Entities of a text, in its order; `logits` is float32 [num_tokens, num_labels].
+    """The entities of a text, in order; `logits` is float32 [num_tokens, num_labels].
 
-    With `none` there is one for each token, special ones too, with the best label and its probability, or with
-    `raw_scores` every label and its logit. Otherwise `token` is a slice of the text, `token_id` is 0, and the label
-    has no B- or I-, and is none of those `ignored`; `raw_scores` gives the mean of the logits behind the same label.
-    Raises EngineError where a logit is not finite.
+    With `none` every token is an entity, special tokens included, with its best label and probability, or with
+    `raw_scores` the logits of all labels. Otherwise `token` is a slice of the text, `token_id` is 0, the label has no
+    B- or I- prefix, and labels in `ignored` are omitted; `raw_scores` averages logits instead of probabilities.
+    Raises EngineError if a logit is not finite.
     """
     check_finite(logits)
     probabilities = softmax(logits)
     if strategy == "none":
-        results = _raw(logits, labels) if raw_scores else _best(probabilities, labels)
+        results = _all_logits(logits, labels) if raw_scores else _best_label(probabilities, labels)
         rows = zip(text.tokens, text.sequence.token_ids.tolist(), text.offsets, results, strict=True)
-        return [Entity(token, token_id, *offsets, numbers) for token, token_id, offsets, numbers in rows]
-    members = _words(text, is_each_alone=strategy == "simple")
-    words = _labelled(text, members, probabilities, logits if raw_scores else probabilities, labels, strategy)
-    return [_span(text.text, group) for group in _groups(words) if _name(group) not in ignored]
+        return [Entity(token, token_id, *offsets, scores) for token, token_id, offsets, scores in rows]
+    rows_of_words = _rows_of_words(text, merge_subwords=strategy != "simple")
+    words = _label_words(text, rows_of_words, probabilities, logits if raw_scores else probabilities, labels, strategy)
+    return [_span(text.text, group) for group in _group_words(words) if _group_label(group) not in ignored]
 
 
-def _raw(logits: Vectors, labels: Items[str]) -> Iterator[dict[str, float]]:
+def _all_logits(logits: Vectors, labels: Items[str]) -> Iterator[dict[str, float]]:
     return (dict(zip(labels, row, strict=True)) for row in logits.tolist())
 
 
-def _best(probabilities: Vectors, labels: Items[str]) -> Iterator[dict[str, float]]:
+def _best_label(probabilities: Vectors, labels: Items[str]) -> Iterator[dict[str, float]]:
     best = probabilities.argmax(axis=1).tolist()
     return ({labels[i]: p} for i, p in zip(best, probabilities.max(axis=1).tolist(), strict=True))
 
 
-def _words(text: TokenizedText, *, is_each_alone: bool) -> list[list[int]]:
-    """Positions of tokens, word by word, special ones left out."""
+def _rows_of_words(text: TokenizedText, *, merge_subwords: bool) -> list[list[int]]:
+    """The rows of each word's tokens, without special tokens."""
     words: list[list[int]] = []
-    for position in (i for i, special in enumerate(text.is_special) if not special):
-        if words and not is_each_alone and _continues(text, position):
-            words[-1].append(position)
+    for row in (i for i, special in enumerate(text.is_special) if not special):
+        if words and merge_subwords and _continues_word(text, row):
+            words[-1].append(row)
         else:
-            words.append([position])
+            words.append([row])
     return words
 
 
-def _continues(text: TokenizedText, position: int) -> bool:
-    """Whether a token belongs to the word before it; one that the vocabulary lacks never does.
+def _continues_word(text: TokenizedText, position: int) -> bool:
+    """Whether a token continues the word before it. An unknown token never does.
 
-    By a mark in the vocabulary, which makes a token longer than its text. Otherwise, if there is no space before it.
+    If the vocabulary marks subwords, a marked token is longer than its text. Otherwise a word starts after a space.
     """
     start, end = text.offsets[position]
     if text.sequence.token_ids[position] == text.unk_token_id:
@@ -124,48 +124,52 @@ def _continues(text: TokenizedText, position: int) -> bool:
     return start > 0 and " " not in text.text[start - 1 : start + 1]
 
 
-def _labelled(
+def _label_words(
     text: TokenizedText,
-    members: Iterable[list[int]],
+    rows_of_words: Iterable[list[int]],
     probabilities: Vectors,
-    numbers: Vectors,
+    scores: Vectors,
     labels: Items[str],
     strategy: Strategy,
 ) -> Iterator[_Word]:
-    """Words with the label that their probabilities agree on, and the mean of `numbers` for it."""
-    surest = probabilities.max(axis=1)
-    for word in members:
-        asked = word[:1]
+    """Words with their label by `strategy`, and the mean of `scores` for that label."""
+    confidence = probabilities.max(axis=1)
+    for rows in rows_of_words:
+        deciding = rows[:1]
         if strategy == "average":
-            asked = word
+            deciding = rows
         elif strategy == "max":
-            asked = [max(word, key=surest.__getitem__)]
-        label = int(probabilities[asked].mean(axis=0).argmax())
-        number = float(numbers[asked, label].mean())
-        yield _Word(text.offsets[word[0]][0], text.offsets[word[-1]][1], labels[label], number)
+            deciding = [max(rows, key=confidence.__getitem__)]
+        label = int(probabilities[deciding].mean(axis=0).argmax())
+        score = float(scores[deciding, label].mean())
+        yield _Word(text.offsets[rows[0]][0], text.offsets[rows[-1]][1], labels[label], score)
 
 
-def _groups(words: Iterable[_Word]) -> list[list[_Word]]:
-    """Neighbours with one tag; B- begins a new group."""
+def _group_words(words: Iterable[_Word]) -> list[list[_Word]]:
+    """Group adjacent words of one entity; B- starts a new one."""
     groups: list[list[_Word]] = []
     for word in words:
-        if groups and not word.label.startswith("B-") and _tag(word.label) == _tag(groups[-1][-1].label):
+        if (
+            groups
+            and not word.label.startswith("B-")
+            and _entity_type(word.label) == _entity_type(groups[-1][-1].label)
+        ):
             groups[-1].append(word)
         else:
             groups.append([word])
     return groups
 
 
-def _tag(label: str) -> str:
+def _entity_type(label: str) -> str:
     return label[2:] if label.startswith(("B-", "I-")) else label
 
 
-def _name(group: list[_Word]) -> str:
-    """What a group is called: its label from the first hyphen on, whatever the letters before it."""
+def _group_label(group: list[_Word]) -> str:
+    """The first word's label after its first hyphen, whatever the prefix, as in transformers."""
     return group[0].label.split("-", 1)[-1]
 
 
 def _span(text: str, group: list[_Word]) -> Entity:
     start, end = group[0].start, group[-1].end
-    number = float(np.mean([word.number for word in group]))
-    return Entity(text[start:end], 0, start, end, {_name(group): number})
+    score = float(np.mean([word.score for word in group]))
+    return Entity(text[start:end], 0, start, end, {_group_label(group): score})

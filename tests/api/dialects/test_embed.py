@@ -54,7 +54,7 @@ def test_embed_cuts_dimensions_and_then_normalizes(served: Served) -> None:
     np.testing.assert_allclose(
         served.post("/embed", inputs="w1", dimensions=3), [served.expected(ids(1, 1), 3)], atol=1e-6
     )
-    assert served.refused("/embed", inputs="w1", dimensions=9) == (422, "dimensions is 9, it can be 1 to 8")
+    assert served.refused("/embed", inputs="w1", dimensions=9) == (422, "dimensions is 9; it must be 1 to 8")
 
 
 def test_embed_cuts_what_is_too_long_on_the_side_that_was_asked_for(served: Served) -> None:
@@ -64,7 +64,7 @@ def test_embed_cuts_what_is_too_long_on_the_side_that_was_asked_for(served: Serv
         np.testing.assert_allclose(row, [served.expected(ids(first, room))], atol=1e-6)
     status, message = served.refused("/embed", inputs=["w1", long], truncate=False)
     assert status == 422
-    assert message.startswith("inputs[1] has 102 tokens, the limit is 64")
+    assert message.startswith("inputs[1] has 102 tokens; the limit is 64")
     response = served.client.post("/embed", json={"inputs": ["w1", long], "truncate": True})
     assert response.headers["x-truncated-inputs"] == "1"
 
@@ -134,8 +134,8 @@ def test_token_ids_get_no_prompt(prompted: Served) -> None:
 def test_unknown_prompts(prompted: Served, served: Served) -> None:
     for path in ("/embed", "/embed_all", "/v1/embeddings"):
         status, message = prompted.refused(path, inputs="w1", input="w1", prompt_name="x")
-        assert (status, message) == (422, "prompt_name is 'x', the prompts are: query, document")
-    assert served.refused("/embed", inputs="w1", prompt_name="x")[1].endswith("this model has none")
+        assert (status, message) == (422, "prompt_name is 'x'; the model's prompts are: query, document")
+    assert served.refused("/embed", inputs="w1", prompt_name="x")[1].endswith("prompts are: none")
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_truncation_is_as_asked_for(served: Served) -> None:
     np.testing.assert_allclose(item["embedding"], served.expected(ids(100 - room, room)), atol=1e-6)
     for given, param in ((["w1", words(0, 100)], "input[1]"), ([[5], [6] * 102], "input[1]")):
         error = served.embed(input=given, truncate=False).json()["error"]
-        assert error["message"].startswith("input[1] has 102 tokens, the limit is 64")
+        assert error["message"].startswith("input[1] has 102 tokens; the limit is 64")
         assert error["param"] == param
 
 
@@ -128,7 +128,7 @@ def test_openai_client(served: Served) -> None:
         token_ids = client.embeddings.create(input=[[5, 6], [7]], model="x")
         np.testing.assert_allclose(token_ids.data[0].embedding, served.expected([5, 6]), atol=1e-6)
         assert [model.id for model in client.models.list()] == ["small"]
-        with pytest.raises(openai.UnprocessableEntityError, match="dimensions is 99, it can be 1 to 8") as caught:
+        with pytest.raises(openai.UnprocessableEntityError, match="dimensions is 99; it must be 1 to 8") as caught:
             client.embeddings.create(input="w1", model="x", dimensions=99)
         assert caught.value.param == "dimensions"
         assert caught.value.code == "validation"

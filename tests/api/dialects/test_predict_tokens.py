@@ -85,7 +85,7 @@ def test_more_tokens_than_fit_into_an_answer(tagger: Served, monkeypatch: pytest
         ({"inputs": ["w1", ["w2"]]}, 422, "inputs mixes texts and lists of texts"),
         ({"inputs": [["w1"] * 1025] * 2}, 422, "batch size 2050 > maximum allowed batch size 2048"),
         ({"inputs": "w1", "aggregation_strategy": "best"}, 422, "aggregation_strategy: Invalid enum value 'best'"),
-        ({"inputs": ["w1", words(0, 99)], "truncate": False}, 422, "inputs[1] has 101 tokens, the limit is 64"),
+        ({"inputs": ["w1", words(0, 99)], "truncate": False}, 422, "inputs[1] has 101 tokens; the limit is 64"),
         ({"inputs": [["w1"], [words(0, 99)]], "truncate": False}, 422, "inputs[1] has 101 tokens"),
         ({"inputs": [["w1", "w2"], ["w1", words(0, 99)]], "truncate": False}, 422, "inputs[1][1] has 101 tokens"),
     ],

@@ -77,7 +77,7 @@ def test_each_side_has_a_limit_of_its_own(reranker: Served, served: Served) -> N
         assert cut["data"] == one.post("/score", queries="w1 w2", documents=["w4", "w6"])["data"]
         assert one.refused("/score", text_1="w1", text_2="w2", max_tokens_per_doc=-2) == (
             422,
-            "max_tokens_per_doc is -2, it can be 0 (no limit) or more",
+            "max_tokens_per_doc is -2; it must be 0 (no limit) or more",
         )
 
 

@@ -44,4 +44,4 @@ def test_wrong_requests(served: Served) -> None:
     assert served.refused("/similarity", **ask("w1", [])) == (400, "inputs.sentences is an empty list")
     assert served.refused("/similarity", **ask("w1", ["w1", ""])) == (422, "inputs.sentences[1] is an empty string")
     status, message = served.refused("/similarity", **ask("w1", ["w1", words(0, 90)], truncate=False))
-    assert (status, message.partition(",")[0]) == (422, "inputs.sentences[1] has 92 tokens")
+    assert (status, message.partition(";")[0]) == (422, "inputs.sentences[1] has 92 tokens")

@@ -38,7 +38,7 @@ BODIES = [
     (b'{"input": [1, -1]}', 422, "input[1]", "input[1] is -1, token ids are 0 to"),
     (b'{"input": [[1], [2, 99999]]}', 422, "input[1][1]", f"is 99999, token ids are 0 to {VOCAB_SIZE - 1}"),
     (b'{"input": [1180591620717411303424]}', 422, "input[0]", "token ids are 0 to"),
-    (b'{"input": "w1", "dimensions": 0}', 422, "dimensions", "dimensions is 0, it can be 1 to 8"),
+    (b'{"input": "w1", "dimensions": 0}', 422, "dimensions", "dimensions is 0; it must be 1 to 8"),
     (b'{"input": "w1", "dimensions": 9}', 422, "dimensions", "dimensions is 9"),
     (b'{"input": "w1", "dimensions": -3}', 422, "dimensions", "dimensions is -3"),
     (b'{"input": "w1", "dimensions": 1.5}', 422, "dimensions", "got `float`"),

@@ -134,7 +134,7 @@ def test_two_prompts_cannot_be(start: Start) -> None:
     served = start(FakeEngine(), manifest=small_manifest(prompts=PROMPTED))
     refused = served.refused("/v1/embeddings", input="w1", task="retrieval.query", prompt_name="query")
     assert refused == (422, "prompt_name and task are given, each chooses a prompt (send one)")
-    assert served.refused("/v1/embeddings", input="w1", task="poetry")[1].startswith("task is 'poetry', it can be")
+    assert served.refused("/v1/embeddings", input="w1", task="poetry")[1].startswith("task is 'poetry'; it must be")
     assert served.refused("/v1/embeddings", input=[1, 2], task="retrieval.query")[1].startswith("task goes with texts")
 
 

@@ -59,9 +59,9 @@ def test_cut_inputs_are_counted(served: Served) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens is 0, it can be 1 to 64, what the model reads"),
-        ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens is -2, it can be"),
-        ({"truncate_prompt_tokens": 65}, "truncate_prompt_tokens is 65, it can be 1 to 64"),
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens is 0; it must be 1 to 64, what the model reads"),
+        ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens is -2; it must be"),
+        ({"truncate_prompt_tokens": 65}, "truncate_prompt_tokens is 65; it must be 1 to 64"),
         ({"truncate_prompt_tokens": 5, "truncate": False}, "truncate_prompt_tokens is 5 and truncate is false"),
         ({"truncation_side": "left", "truncation_direction": "Right"}, "truncation_side is left and"),
         ({"truncation_side": "up"}, "truncation_side: "),
@@ -97,9 +97,11 @@ def test_cohere(served: Served) -> None:
         answer = served.post("/v2/embed", texts=[LONG], max_tokens=5, truncate=truncate)
         np.testing.assert_allclose(answer["embeddings"]["float"][0], served.expected(kept), atol=1e-6)
     assert served.refused("/v2/embed", texts=[LONG], max_tokens=5, truncate="NONE")[1].startswith(
-        "texts[0] has 7 tokens, the limit is 5"
+        "texts[0] has 7 tokens; the limit is 5"
     )
-    assert served.refused("/v1/embed", texts=[LONG], max_tokens=65)[1].startswith("max_tokens is 65, it can be 1 to 64")
+    assert served.refused("/v1/embed", texts=[LONG], max_tokens=65)[1].startswith(
+        "max_tokens is 65; it must be 1 to 64"
+    )
 
 
 TOO_LONG = words(0, 70)
@@ -124,7 +126,7 @@ def test_inputs_are_refused_where_the_server_does_not_truncate(start: Start, pat
     served = start(FakeEngine(), limits=Limits(auto_truncate=False))
     status, message = served.refused(path, **fields)
     assert status == 422
-    assert "has 72 tokens, the limit is 64" in message or "has 70 tokens, the limit is 64" in message
+    assert "has 72 tokens; the limit is 64" in message or "has 70 tokens; the limit is 64" in message
     assert served.client.get("/info").json()["auto_truncate"] is False
 
 
@@ -140,7 +142,7 @@ def test_what_a_request_says_wins(start: Start) -> None:
     answer = served.post("/v2/embed", texts=[TOO_LONG], truncate="END")
     np.testing.assert_allclose(answer["embeddings"]["float"][0], cut, atol=1e-6)
     status, message = served.refused("/embed", inputs=TOO_LONG, truncate=None)
-    assert (status, message.partition(",")[0]) == (422, "inputs[0] has 72 tokens")
+    assert (status, message.partition(";")[0]) == (422, "inputs[0] has 72 tokens")
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,6 @@ def test_other_models_refuse_too(start: Start, head: Head, path: str, fields: di
     manifest = small_manifest(head, labels=("LABEL_0",), default_route="/predict")
     refusing = start(FakeEngine(1), limits=Limits(auto_truncate=False), manifest=manifest)
     status, message = refusing.refused(path, **fields)
-    assert (status, "tokens, the limit is 64" in message) == (422, True), message
+    assert (status, "tokens; the limit is 64" in message) == (422, True), message
     served = start(FakeEngine(1), manifest=manifest)
     assert served.client.post(path, json=fields).status_code == 200

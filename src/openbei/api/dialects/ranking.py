@@ -118,7 +118,7 @@ async def score_texts(
     check_text(request.query, "query")
     check_count(len(texts), service.limits, param)
     if request.top_n is not None and request.top_n < 0:
-        raise InputError(f"top_n is {request.top_n}, it can be 0 (all) or more", param="top_n")
+        raise InputError(f"top_n is {request.top_n}; it must be 0 (all) or more", param="top_n")
     [query] = await shorten(service, call, [request.query], request.max_tokens_per_query, QUERIES)
     pairs = [(query, text) for text in await shorten(service, call, texts, request.max_tokens_per_doc, DOCUMENTS)]
     truncation, instruction = truncation_options(service, request), request.instruction

@@ -8,7 +8,7 @@ from openbei.api.operations.wrong_task import require_embedding
 from openbei.api.pipeline import Tokenization, run
 from openbei.api.service import Service
 from openbei.batch import Vectors
-from openbei.tasks.embed import check_dimensions, finish
+from openbei.tasks.embed import check_dimensions, to_embeddings
 from openbei.tasks.precision import quantize
 
 EncodingFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
@@ -25,7 +25,9 @@ async def embed(
 ) -> Vectors:
     """Embeddings float32 [inputs, dimensions]. Raises what `run` raises."""
     size = dimensions or service.manifest.dimensions
-    return await run(service, call, tokenization, lambda rows, _: finish(rows, normalize=normalize, dimensions=size))
+    return await run(
+        service, call, tokenization, lambda rows, _: to_embeddings(rows, normalize=normalize, dimensions=size)
+    )
 
 
 def written(vectors: Vectors, encoding: EncodingFormat) -> list[list[float] | str]:

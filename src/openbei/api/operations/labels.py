@@ -12,7 +12,7 @@ from openbei.api.pipeline import Tokenization, run
 from openbei.api.service import Service
 from openbei.batch import ScoreActivation, Sequence, Vectors
 from openbei.serving.tokenizer import Tokenizer
-from openbei.tasks.classify import activated, ranked
+from openbei.tasks.classify import apply_activation, sorted_by_score
 
 T = TypeVar("T")
 
@@ -48,12 +48,12 @@ async def classify(
         num_characters=sum(len(text) for item in items for text in item),
     )
     chosen = activation or service.manifest.activation
-    return await run(service, call, tokenization, lambda logits, _: answer(activated(logits, chosen)))
+    return await run(service, call, tokenization, lambda logits, _: answer(apply_activation(logits, chosen)))
 
 
 def sorted_labels(service: Service, row: Vectors) -> list[Label]:
     """The labels of one text, the highest number first."""
-    return [Label(label, number) for label, number in ranked(service.manifest.labels, row)]
+    return [Label(label, number) for label, number in sorted_by_score(service.manifest.labels, row)]
 
 
 def _sequences(tokenizer: Tokenizer, items: list[Item], truncation: TruncationOptions, param: str) -> list[Sequence]:

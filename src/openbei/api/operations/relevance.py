@@ -71,7 +71,7 @@ def _fill(
     """A sequence for each pair in a template."""
     queries = {query for query, _ in pairs}
     if len(queries) == 1:
-        prefix = template.before(queries.pop(), instruction)
+        prefix = template.render_prefix(queries.pop(), instruction)
         texts = [text.strip() if template.strips else text for _, text in pairs]
         frame = Frame(prefix, template.suffix, template.adds_special_tokens)
         return tokenizer.encode_framed(frame, texts, param=param, blames="query", **truncation)

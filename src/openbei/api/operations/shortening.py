@@ -18,7 +18,7 @@ async def shorten(service: Service, call: Call, texts: list[str], max_tokens: in
     if not max_tokens:
         return texts
     if max_tokens < 0:
-        raise InputError(f"{field} is {max_tokens}, it can be 0 (no limit) or more", param=field)
+        raise InputError(f"{field} is {max_tokens}; it must be 0 (no limit) or more", param=field)
     call.check_deadline()
     cut_text = service.tokenizer.cut_text
     is_long = sum(map(len, texts)) > INLINE_CHARACTERS

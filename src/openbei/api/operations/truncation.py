@@ -69,7 +69,7 @@ def _checked(service: Service, max_tokens: int | None, param: str) -> int:
     most = service.manifest.max_sequence_tokens
     if max_tokens is None or not 1 <= max_tokens <= most:
         raise InputError(
-            f"{param} is {max_tokens}, it can be 1 to {most}, what the model reads",
+            f"{param} is {max_tokens}; it must be 1 to {most}, what the model reads",
             param=param,
             hint="leave it out to keep as much as the model reads",
         )

@@ -1,13 +1,13 @@
-"""Keys of a transformer's config.json: those of every architecture, and of each that is built.
+"""Keys of a transformer's config.json: common keys, and those of each architecture.
 
-What a family reads follows from its structs and tables. A key that transformers ignores for an architecture is without
-effect there, or refused if openbei would follow it.
+The keys that a family reads come from its structs and tables. A key that transformers ignores has no effect, or is
+refused if openbei would read it.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from openbei.build.keys.table import Keys, Only, keys_of, reasons
+from openbei.build.keys.table import AllowedValues, Keys, keys_of, reason_by_key, split_keys
 from openbei.families import bert, deberta_v2, distilbert, electra, fields, gemma2, gte, llama, modernbert, mpnet
 from openbei.families import nomic_bert as nomic
 from openbei.rope import RopeParameters
@@ -31,110 +31,126 @@ _KERNEL = (
     "tf_legacy_loss torchscript unpad_inputs use_bfloat16 use_flash_attn use_memory_efficient_attention xla_device"
 )
 
+COMPUTE_ONLY = "selects an implementation, not the result"
+WITHOUT_TYPES = "the model has no token types"
+TEXT_ONLY = "multimodal inputs only"
+
 COMMON = Keys(
-    read={
-        "_name_or_path", "architectures", "auto_map", "dtype", "function_to_apply", "id2label", "model_type",
-        "pad_token_id", "problem_type", "quantization_config", "sbert_ce_default_activation_function",
-        "sentence_transformers", "tie_word_embeddings", "tokenizer_class", "torch_dtype",
-    },
-    without_effect=reasons({
-        "text generation only": _LEGACY_GENERATION,
-        "training only": _TRAINING,
-        "chooses how to compute, not what": _KERNEL,
-        "chooses what is returned beside the answer": (
-            "output_attentions output_hidden_states return_dict tie_last_hidden_states use_return_dict"
-        ),
-        "describes the checkpoint": (
-            "_commit_hash _num_labels finetuning_task label2id matryoshka_dimensions name_or_path num_labels "
-            "transformers_version"
-        ),
-        "the tokenizer's files say what goes around a text": (
-            "bos_token bos_token_id cls_token cls_token_id eos_token eos_token_id mask_token mask_token_id "
-            "model_max_length pad_token sep_token sep_token_id unk_token unk_token_id"
-        ),
-        "there are no token types": "type_vocab_size",
-        "encoder-decoder models only": "cross_attention_hidden_size decoder_start_token_id tie_encoder_decoder",
-        "code of the repository is not run": "custom_pipelines",
-    }),
+    read=split_keys(
+        "_name_or_path architectures auto_map dtype function_to_apply id2label model_type pad_token_id problem_type "
+        "quantization_config sbert_ce_default_activation_function sentence_transformers tie_word_embeddings "
+        "tokenizer_class torch_dtype"
+    ),
+    without_effect=reason_by_key(
+        {
+            "text generation only": _LEGACY_GENERATION,
+            "training only": _TRAINING,
+            COMPUTE_ONLY: _KERNEL,
+            "selects additional outputs": (
+                "output_attentions output_hidden_states return_dict tie_last_hidden_states use_return_dict"
+            ),
+            "describes the checkpoint": (
+                "_commit_hash _num_labels finetuning_task label2id matryoshka_dimensions name_or_path num_labels "
+                "transformers_version"
+            ),
+            "special tokens are read from the tokenizer's files": (
+                "bos_token bos_token_id cls_token cls_token_id eos_token eos_token_id mask_token mask_token_id "
+                "model_max_length pad_token sep_token sep_token_id unk_token unk_token_id"
+            ),
+            WITHOUT_TYPES: "type_vocab_size",
+            "encoder-decoder models only": "cross_attention_hidden_size decoder_start_token_id tie_encoder_decoder",
+            "the repository's code is not run": "custom_pipelines",
+        }
+    ),
     refused={
-        "add_cross_attention": Only((False,), "there is nothing to attend to across"),
-        "compression_config": Only((), "only unquantized weights are read"),
-        "configuration_files": Only((), "transformers reads another file in the place of this one"),
-        "is_causal": Only((False,), "tokens attend both ways"),
-        "is_decoder": Only((False,), "tokens attend both ways"),
-        "is_encoder_decoder": Only((False,), "only encoders and decoders are built"),
-        "partial_rotary_factor": Only((1.0,), "heads turn as a whole; transformers ignores the key or fails"),
-        "per_layer_config": Only((), "layers are all alike"),
-        "pruned_heads": Only((), "every layer has all its heads"),
-        "text_config": Only((), "the text model is the whole model"),
-        "transformers_weights": Only(("model.safetensors",), "transformers reads other weights"),
+        "add_cross_attention": AllowedValues((False,), "cross-attention is not supported"),
+        "compression_config": AllowedValues((), "quantized checkpoints are not supported"),
+        "configuration_files": AllowedValues((), "transformers reads another file instead of this one"),
+        "is_causal": AllowedValues((False,), "the model is bidirectional"),
+        "is_decoder": AllowedValues((False,), "the model is bidirectional"),
+        "is_encoder_decoder": AllowedValues((False,), "encoder-decoder models are not supported"),
+        "partial_rotary_factor": AllowedValues(
+            (1.0,), "rotary embeddings apply to whole heads; transformers ignores the key or fails"
+        ),
+        "per_layer_config": AllowedValues((), "all layers have the same shape"),
+        "pruned_heads": AllowedValues((), "all layers have the same number of heads"),
+        "text_config": AllowedValues((), "multimodal models are not supported"),
+        "transformers_weights": AllowedValues(("model.safetensors",), "weights are read from model.safetensors"),
     },
     nested={"sentence_transformers": Keys(read={"activation_fn"}, without_effect={"version": "describes the file"})},
-)  # fmt: skip
-"""What holds for each architecture that does not say otherwise below."""
+)
+"""Keys of every architecture, unless ARCHITECTURES overrides them."""
 
-_WHOLE = {"partial_rotary_factor": COMMON.refused["partial_rotary_factor"]}
-_IN_ROPE = Keys(
-    read=keys_of(RopeParameters, gte.Stretch) - {*_WHOLE},
-    without_effect=reasons({
-        "describes the checkpoint": "finetuned",
-        "longrope only, which is refused": "long_factor short_factor",
-        "a text's tokens have one position each": "mrope_interleaved mrope_section",
-    }),
-    refused=_WHOLE,
-)  # fmt: skip
+_FULL_ROTARY = {"partial_rotary_factor": COMMON.refused["partial_rotary_factor"]}
+_ROPE_PARAMETERS = Keys(
+    read=keys_of(RopeParameters, gte.NtkScaling) - {*_FULL_ROTARY},
+    without_effect=reason_by_key(
+        {
+            "describes the checkpoint": "finetuned",
+            "longrope only, which is refused": "long_factor short_factor",
+            TEXT_ONLY: "mrope_interleaved mrope_section",
+        }
+    ),
+    refused=_FULL_ROTARY,
+)
 _LAYER_TYPES = ("full_attention", "sliding_attention")
-_ROPE = Keys(
-    read={*_LAYER_TYPES, *_IN_ROPE.read},
-    without_effect=_IN_ROPE.without_effect,
-    refused=_WHOLE,
-    nested=dict.fromkeys(_LAYER_TYPES, _IN_ROPE),
+_ROPE_BY_LAYER_TYPE = Keys(
+    read={*_LAYER_TYPES, *_ROPE_PARAMETERS.read},
+    without_effect=_ROPE_PARAMETERS.without_effect,
+    refused=_FULL_ROTARY,
+    nested=dict.fromkeys(_LAYER_TYPES, _ROPE_PARAMETERS),
 )
 _ROTARY = {"rope_theta", "rope_scaling", "rope_parameters", "original_max_position_embeddings"}
-_NESTED = {"rope_scaling": _ROPE, "rope_parameters": _ROPE}
+_NESTED_ROPE = {"rope_scaling": _ROPE_BY_LAYER_TYPE, "rope_parameters": _ROPE_BY_LAYER_TYPE}
 
 
-def _type(*names: str) -> dict[str, Only]:
-    """The model types whose class of transformers computes what the architecture's does."""
-    return {"model_type": Only(names, "transformers goes by model_type, and openbei by architectures")}
+def _type(*model_types: str) -> dict[str, AllowedValues]:
+    """The values of model_type that match an architecture."""
+    return {"model_type": AllowedValues(model_types, "transformers uses model_type, and openbei architectures")}
 
 
-_BERT = {*keys_of(bert.BertConfig), *bert.ONLY}
+_BERT = {*keys_of(bert.BertConfig), *bert.FIXED}
 _OLD_POOLER = (
     "directionality pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type"
 )
 _ROBERTA = Keys(_BERT, refused=_type("roberta", "xlm-roberta", "camembert"))
 _GTE = Keys(
-    {*_BERT, *_ROTARY, *gte.ONLY, "head_dim"},
-    without_effect={"logn_attention_clip1": "of logn_attention_scale, which is refused"},
-    nested=_NESTED,
+    {*_BERT, *_ROTARY, *gte.FIXED, "head_dim"},
+    without_effect={"logn_attention_clip1": "logn_attention_scale only, which is refused"},
+    nested=_NESTED_ROPE,
 )
 _JINA = Keys(
     {*_BERT, "feed_forward_type"},
-    without_effect={"emb_pooler": "modules.json says how to pool"},
+    without_effect={"emb_pooler": "the pooling is read from modules.json"},
 )
-_DECODER = {*keys_of(llama.Decoder), *fields.BIASES, *_ROTARY}
-_BIDIRECTIONAL = {*_DECODER, *keys_of(fields.Classifier)}
-_NO_WINDOW = "the layers of this family have none; transformers ignores the key, and openbei would follow it"
-_CAUSAL = "transformers ignores the key here, and goes by is_causal"
-_IN_A_DECODER = reasons({"the model is a decoder in any case": "is_decoder"})
-_MROPE = reasons({"a text's tokens have one position each": "use_mrope"})
-_OF_QWEN2 = {**_IN_A_DECODER, **_MROPE, **dict.fromkeys(fields.BIASES, "Qwen2 has biases where it has them")}
-_HEAD_BIAS = {"token_classification_bias": Only((True,), "a token classifier's last map has a bias")}
-_BOTH_WAYS = {"use_bidirectional_attention": Only((False,), _CAUSAL), **_HEAD_BIAS}
-_WINDOWLESS = {"sliding_window": Only((), _NO_WINDOW), **_HEAD_BIAS}
+_DECODER = {*keys_of(llama.DecoderConfig), *fields.BIASES, *_ROTARY}
+_BIDIRECTIONAL = {*_DECODER, *keys_of(fields.ClassifierFields)}
+_IS_DECODER = {"is_decoder": "the model is a decoder"}
+_MROPE = {"use_mrope": TEXT_ONLY}
+_QWEN2 = {**_IS_DECODER, **_MROPE, **dict.fromkeys(fields.BIASES, "the biases of Qwen2 are fixed")}
+_HEAD_BIAS = {
+    "token_classification_bias": AllowedValues((True,), "the final linear layer of a token classifier has a bias")
+}
+_CAUSAL = {
+    "use_bidirectional_attention": AllowedValues((False,), "transformers ignores this key and reads is_causal"),
+    **_HEAD_BIAS,
+}
+_NO_WINDOW = {
+    "sliding_window": AllowedValues((), "transformers ignores this key: the family has no sliding windows"),
+    **_HEAD_BIAS,
+}
 _GEMMA = {*_DECODER, "hidden_activation"}
-_GEMMA2_ACT = {"hidden_act": "hidden_activation is the one that is read"}
+_GEMMA2_ACTIVATION = {"hidden_act": "the activation is read from hidden_activation"}
 _GEMMA3 = Keys(
-    {*_GEMMA, *keys_of(gemma2.Gemma2), "final_logit_softcapping", "rope_local_base_freq"},
+    {*_GEMMA, *keys_of(gemma2.Gemma2Config), "final_logit_softcapping", "rope_local_base_freq"},
     {
-        **_IN_A_DECODER,
-        "_sliding_window_pattern": "transformers writes layer_types beside it, which is read",
-        **_GEMMA2_ACT,
-        "attn_logit_softcapping": "Gemma 3 caps no scores",
+        **_IS_DECODER,
+        "_sliding_window_pattern": "transformers also writes layer_types, which is read",
+        **_GEMMA2_ACTIVATION,
+        "attn_logit_softcapping": "Gemma 3 has no softcapping",
     },
     _HEAD_BIAS,
-    _NESTED,
+    _NESTED_ROPE,
 )
 _NOMIC_KERNEL = (
     "dense_seq_output fused_bias_fc fused_dropout_add_ln last_layer_subset moe_impl pad_vocab_size_multiple "
@@ -142,116 +158,152 @@ _NOMIC_KERNEL = (
 )
 
 ARCHITECTURES: dict[str, Keys] = {
-    "Bert": Keys(_BERT, reasons({"of a pooler that transformers has not": _OLD_POOLER}), _type("bert")),
+    "Bert": Keys(_BERT, reason_by_key({"a pooler that transformers does not have": _OLD_POOLER}), _type("bert")),
     "Roberta": _ROBERTA,
     "XLMRoberta": _ROBERTA,
     "Camembert": _ROBERTA,
     "DistilBert": Keys(
         {*_BERT, *distilbert.FIELDS},
-        reasons({
-            "position embeddings are in the checkpoint": "sinusoidal_pos_embds",
-            "DistilBERT has activation and hidden_dim": "hidden_act intermediate_size",
-            "the epsilon of DistilBERT's norms is no field": "layer_norm_eps",
-            COMMON.without_effect["type_vocab_size"]: "type_vocab_size",
-        }),
+        reason_by_key(
+            {
+                "position embeddings are in the checkpoint": "sinusoidal_pos_embds",
+                "DistilBERT reads activation and hidden_dim": "hidden_act intermediate_size",
+                "the epsilon of DistilBERT's norms is fixed": "layer_norm_eps",
+                WITHOUT_TYPES: "type_vocab_size",
+            }
+        ),
         _type("distilbert"),
     ),
     "Electra": Keys(
         {*_BERT, *electra.DEFAULTS},
-        reasons({"multiple choice only": "summary_activation summary_proj_to_labels summary_type summary_use_proj"}),
+        reason_by_key(
+            {"multiple choice only": "summary_activation summary_proj_to_labels summary_type summary_use_proj"}
+        ),
         _type("electra"),
     ),
     "MPNet": Keys(
         {*_BERT, *mpnet.DEFAULTS},
-        {"type_vocab_size": COMMON.without_effect["type_vocab_size"]},
+        {"type_vocab_size": WITHOUT_TYPES},
         _type("mpnet"),
     ),
     "DebertaV2": Keys(
-        {*_BERT, *keys_of(deberta_v2.DebertaConfig, fields.RelativePositions), "attention_head_size", "conv_groups",
-         "embedding_size", "pooler_hidden_size"},
-        {"legacy": "names of tensors say which head for masks there is"},
+        {
+            *_BERT,
+            *keys_of(deberta_v2.DebertaConfig, fields.RelativePositionFields),
+            "attention_head_size",
+            "conv_groups",
+            "embedding_size",
+            "pooler_hidden_size",
+        },
+        {"legacy": "the masked language model's head is recognized by its tensor names"},
         _type("deberta-v2"),
     ),
     "ModernBert": Keys(
-        {*keys_of(modernbert.ModernBertConfig), *modernbert.BIASES, *_ROTARY, "decoder_bias", "head_dim",
-         "sliding_window"},
-        reasons({
-            "training only": "sparse_pred_ignore_index sparse_prediction",
-            "chooses how to compute, not what": "deterministic_flash_attn repad_logits_with_grad",
-            "norm_eps is the one that is read": "layer_norm_eps",
-            "rope_parameters says how heads turn": "position_embedding_type",
-        }),
+        {
+            *keys_of(modernbert.ModernBertConfig),
+            *modernbert.BIASES,
+            *_ROTARY,
+            "decoder_bias",
+            "head_dim",
+            "sliding_window",
+        },
+        reason_by_key(
+            {
+                "training only": "sparse_pred_ignore_index sparse_prediction",
+                COMPUTE_ONLY: "deterministic_flash_attn repad_logits_with_grad",
+                "the epsilon is read from norm_eps": "layer_norm_eps",
+                "rotary embeddings are read from rope_parameters": "position_embedding_type",
+            }
+        ),
         {
             **_type("modernbert"),
-            "rope_theta": Only((), "transformers goes by global_rope_theta and local_rope_theta, or rope_parameters"),
+            "rope_theta": AllowedValues((), "transformers reads global_rope_theta and local_rope_theta"),
         },
-        _NESTED,
+        _NESTED_ROPE,
     ),
     "NomicBert": Keys(
-        {*_BERT, *_ROTARY, *keys_of(fields.Mixture), *nomic.FIELDS, *nomic.BIASES, *nomic.ONLY, "head_dim",
-         "max_trained_positions", "rotary_scaling_factor"},
-        reasons({
-            "chooses how to compute, not what": _NOMIC_KERNEL,
-            "of GPT-2, whose config this one was made of": (
-                "reorder_and_upcast_attn scale_attn_by_inverse_layer_idx scale_attn_weights summary_activation "
-                "summary_proj_to_labels summary_type summary_use_proj"
-            ),
-            "of parallel_block, which is refused": "parallel_block_tied_norm",
-            "tensors say whether there is a pooler": "add_pooling_layer",
-        }),
+        {
+            *_BERT,
+            *_ROTARY,
+            *keys_of(fields.ExpertFields),
+            *nomic.FIELDS,
+            *nomic.BIASES,
+            *nomic.FIXED,
+            "head_dim",
+            "max_trained_positions",
+            "rotary_scaling_factor",
+        },
+        reason_by_key(
+            {
+                COMPUTE_ONLY: _NOMIC_KERNEL,
+                "inherited from GPT-2's config": (
+                    "reorder_and_upcast_attn scale_attn_by_inverse_layer_idx scale_attn_weights summary_activation "
+                    "summary_proj_to_labels summary_type summary_use_proj"
+                ),
+                "parallel_block only, which is refused": "parallel_block_tied_norm",
+                "the pooler is recognized by its tensors": "add_pooling_layer",
+            }
+        ),
         {
             **_type("nomic_bert"),
-            "norm_mlp": Only((False,), "no norm stands within an MLP"),
-            "num_heads_kv": Only((), "as many heads for keys as for queries"),
-            "rotary_head_dim": Only((False,), "heads turn by position"),
+            "norm_mlp": AllowedValues((False,), "norms inside the MLP are not supported"),
+            "num_heads_kv": AllowedValues((), "grouped-query attention is not supported"),
+            "rotary_head_dim": AllowedValues((False,), "rotation along the head dimension is not supported"),
         },
-        _NESTED,
+        _NESTED_ROPE,
     ),
     "JinaBert": _JINA,
     "JinaCodeBert": _JINA,
-    "Gte": Keys(_GTE.read, _GTE.without_effect, _type("gte"), _NESTED),
+    "Gte": Keys(_GTE.read, _GTE.without_effect, _type("gte"), _NESTED_ROPE),
     "New": _GTE,
     "EuroBert": Keys(
         {*_DECODER, "classifier_pooling"},
-        {**_IN_A_DECODER, "clf_pooling": "older code reads it; transformers reads classifier_pooling"},
-        {**_type("eurobert"), **_WINDOWLESS, "is_causal": COMMON.refused["is_causal"]},
-        _NESTED,
+        {**_IS_DECODER, "clf_pooling": "the pooling is read from classifier_pooling"},
+        {**_type("eurobert"), **_NO_WINDOW, "is_causal": COMMON.refused["is_causal"]},
+        _NESTED_ROPE,
     ),
-    "Llama": Keys(_DECODER, _IN_A_DECODER, {**_type("llama"), **_WINDOWLESS, **_BOTH_WAYS}, _NESTED),
-    "LlamaBidirectional": Keys(_BIDIRECTIONAL, _IN_A_DECODER, _WINDOWLESS, _NESTED),
+    "Llama": Keys(_DECODER, _IS_DECODER, {**_type("llama"), **_NO_WINDOW, **_CAUSAL}, _NESTED_ROPE),
+    "LlamaBidirectional": Keys(_BIDIRECTIONAL, _IS_DECODER, _NO_WINDOW, _NESTED_ROPE),
     "Mistral": Keys(
         _DECODER,
-        {**_IN_A_DECODER, **dict.fromkeys(fields.BIASES, "Mistral has no biases")},
+        {**_IS_DECODER, **dict.fromkeys(fields.BIASES, "Mistral has no biases")},
         {
-            **_type("mistral", "ministral"), **_BOTH_WAYS,
-            "use_sliding_window": Only((True,), "transformers goes by sliding_window alone"),
-            "max_window_layers": Only((0,), "transformers goes by sliding_window alone"),
+            **_type("mistral", "ministral"),
+            **_CAUSAL,
+            "use_sliding_window": AllowedValues((True,), "transformers reads only sliding_window"),
+            "max_window_layers": AllowedValues((0,), "transformers reads only sliding_window"),
         },
-        _NESTED,
+        _NESTED_ROPE,
     ),
-    "Qwen2": Keys(_DECODER, _OF_QWEN2, {**_type("qwen2"), **_BOTH_WAYS}, _NESTED),
-    "Qwen2Bidirectional": Keys(_BIDIRECTIONAL, _OF_QWEN2, _HEAD_BIAS, _NESTED),
-    "Qwen3": Keys(_DECODER, {**_IN_A_DECODER, **_MROPE}, {**_type("qwen3"), **_BOTH_WAYS}, _NESTED),
-    "Qwen3Bidirectional": Keys(_BIDIRECTIONAL, _IN_A_DECODER, _HEAD_BIAS, _NESTED),
-    "Gemma": Keys(_GEMMA, _IN_A_DECODER, {**_type("gemma"), **_WINDOWLESS}, _NESTED),
+    "Qwen2": Keys(_DECODER, _QWEN2, {**_type("qwen2"), **_CAUSAL}, _NESTED_ROPE),
+    "Qwen2Bidirectional": Keys(_BIDIRECTIONAL, _QWEN2, _HEAD_BIAS, _NESTED_ROPE),
+    "Qwen3": Keys(_DECODER, {**_IS_DECODER, **_MROPE}, {**_type("qwen3"), **_CAUSAL}, _NESTED_ROPE),
+    "Qwen3Bidirectional": Keys(_BIDIRECTIONAL, _IS_DECODER, _HEAD_BIAS, _NESTED_ROPE),
+    "Gemma": Keys(_GEMMA, _IS_DECODER, {**_type("gemma"), **_NO_WINDOW}, _NESTED_ROPE),
     "Gemma2": Keys(
-        {*_GEMMA, *keys_of(gemma2.Gemma2), "final_logit_softcapping"},
-        {**_IN_A_DECODER, **_GEMMA2_ACT},
+        {*_GEMMA, *keys_of(gemma2.Gemma2Config), "final_logit_softcapping"},
+        {**_IS_DECODER, **_GEMMA2_ACTIVATION},
         {
-            **_type("gemma2"), **_HEAD_BIAS,
-            "sliding_window_pattern": Only((2,), "transformers goes by layer_types, and by turns without them"),
+            **_type("gemma2"),
+            **_HEAD_BIAS,
+            "sliding_window_pattern": AllowedValues(
+                (2,), "transformers reads layer_types, by default every other layer"
+            ),
         },
-        _NESTED,
+        _NESTED_ROPE,
     ),
-    "Gemma3Text": Keys(_GEMMA3.read, _GEMMA3.without_effect, {**_GEMMA3.refused, **_type("gemma3_text")}, _NESTED),
-    "Gemma3Bidirectional": Keys({*_GEMMA3.read, *_BIDIRECTIONAL}, _GEMMA3.without_effect, _GEMMA3.refused, _NESTED),
-}  # fmt: skip
-"""Beginning of an architecture's name, as in `openbei.families.FAMILIES` -> its keys beside COMMON."""
+    "Gemma3Text": Keys(_GEMMA3.read, _GEMMA3.without_effect, {**_GEMMA3.refused, **_type("gemma3_text")}, _NESTED_ROPE),
+    "Gemma3Bidirectional": Keys(
+        {*_GEMMA3.read, *_BIDIRECTIONAL}, _GEMMA3.without_effect, _GEMMA3.refused, _NESTED_ROPE
+    ),
+}
+"""Architecture prefix, as in `openbei.families.FAMILIES` -> keys that override or extend COMMON."""
 
 
-def config_keys(beginning: str, config: Mapping[str, object]) -> Keys:
-    """The table of a config.json. Where it asks for code, its model_type is that of the code, and says nothing."""
-    own = ARCHITECTURES[beginning]
+def config_keys(prefix: str, config: Mapping[str, object]) -> Keys:
+    """The table of a config.json. With an auto_map, model_type is that of the repository's code and not checked."""
+    keys = ARCHITECTURES[prefix]
     if "auto_map" in config:
-        own = replace(own, refused={key: only for key, only in own.refused.items() if key != "model_type"})
-    return COMMON.beneath(own)
+        refused = {key: allowed for key, allowed in keys.refused.items() if key != "model_type"}
+        keys = replace(keys, refused=refused)
+    return COMMON.overridden_by(keys)

@@ -1,4 +1,4 @@
-"""A table of keys: what is known of each key of a mapping in a checkpoint's JSON, and what becomes of the others."""
+"""Tables of the known keys of a JSON mapping, and the check of a mapping against its table."""
 
 import reprlib
 from collections.abc import Collection, Iterator, Mapping
@@ -12,91 +12,99 @@ from openbei.config import Decision
 from openbei.errors import CheckpointError
 
 EMPTY: tuple[object, ...] = (None, "", [], {})
-UNKNOWN = "an unknown key; the answers may depend on it"
+UNKNOWN = "unknown key; the model's output may depend on it"
 
 
 @dataclass(frozen=True, slots=True)
-class Only:
-    """The values that a key may have, beside an empty one, and why no other is followed."""
+class AllowedValues:
+    """The non-empty values that a key may have, and why others are refused."""
 
-    allowed: tuple[object, ...]
+    values: tuple[object, ...]
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one mapping: read, without effect on inference and why, refused but for some values.
+    """The known keys of a mapping: those read, those without effect (with the reason), and those with allowed values.
 
-    `nested` has the tables of values that are mappings, or lists of them. In each, `*` stands for any characters, and
-    a key's own name goes before a pattern.
+    `nested` has a table for each value that is a mapping or a list of mappings. `*` in a key matches any characters;
+    an exact match takes precedence.
     """
 
     read: Collection[str] = frozenset()
     without_effect: Mapping[str, str] = field(default_factory=dict)
-    refused: Mapping[str, Only] = field(default_factory=dict)
+    refused: Mapping[str, AllowedValues] = field(default_factory=dict)
     nested: Mapping[str, "Keys"] = field(default_factory=dict)
 
-    def beneath(self, inner: "Keys") -> "Keys":
-        """Both in one, each key in one table: that of `inner` where both know it.
+    def overridden_by(self, other: "Keys") -> "Keys":
+        """Merge two tables; `other` takes precedence.
 
-        What `inner` says of effect goes before what a struct of it reads: structs are shared.
+        In `other`, a key in `without_effect` or `refused` is not in `read`, even if a struct has it.
         """
-        said = {*inner.without_effect, *inner.refused}
-        known = {*inner.read, *said}
+        not_read = {*other.without_effect, *other.refused}
+        known = {*other.read, *not_read}
         return Keys(
-            read={*(key for key in inner.read if key not in said), *(key for key in self.read if key not in known)},
-            without_effect={**_without(self.without_effect, known), **inner.without_effect},
-            refused={**_without(self.refused, known), **inner.refused},
-            nested={**self.nested, **inner.nested},
+            read={*other.read} - not_read | {*self.read} - known,
+            without_effect={**_without(self.without_effect, known), **other.without_effect},
+            refused={**_without(self.refused, known), **other.refused},
+            nested={**self.nested, **other.nested},
         )
 
 
 def keys_of(*structs: type[msgspec.Struct]) -> frozenset[str]:
-    """The keys that are read into structs."""
+    """The keys that structs are parsed from."""
     return frozenset(field.encode_name for struct in structs for field in msgspec.structs.fields(struct))
 
 
-def reasons(table: Mapping[str, str]) -> dict[str, str]:
-    """Reason -> keys, by spaces, turned into key -> reason."""
-    return {key: reason for reason, keys in table.items() for key in keys.split()}
+def split_keys(keys: str) -> frozenset[str]:
+    """A set of keys from a space-separated list."""
+    return frozenset(keys.split())
 
 
-def about_mapping(file: str, content: object, keys: Keys, prefix: str = "") -> Iterator[Decision]:
-    """A warning for each set key that is in no table. Raises CheckpointError for a refused value.
+def reason_by_key(keys_by_reason: Mapping[str, str]) -> dict[str, str]:
+    """Invert reason -> space-separated keys to key -> reason."""
+    return {key: reason for reason, keys in keys_by_reason.items() for key in keys.split()}
 
-    `file` is what messages call the file, `prefix` the dotted path of the mapping in it. Empty values change nothing.
+
+def check_mapping(file: str, content: object, keys: Keys, prefix: str = "") -> Iterator[Decision]:
+    """Yield a warning for each unknown key. Raises CheckpointError for a refused value. Empty values are ignored.
+
+    `file` is the file's name in messages, `prefix` the dotted path of the mapping in the file.
     """
-    for one in content if isinstance(content, list) else [content]:
-        for key, value in one.items() if isinstance(one, Mapping) else ():
+    for mapping in content if isinstance(content, list) else [content]:
+        for key, value in mapping.items() if isinstance(mapping, Mapping) else ():
             if not _is_empty(value):
-                yield from _about_key(file, f"{prefix}{key}", value, keys, str(key))
+                yield from _check_key(file, f"{prefix}{key}", value, keys, str(key))
 
 
-def _about_key(file: str, path: str, value: object, keys: Keys, key: str) -> Iterator[Decision]:
-    name, only = _find(key, keys.refused)
-    if only and value not in only.allowed:
-        allowed = " or ".join(map(repr, only.allowed)) or "empty"
-        raise CheckpointError(f"{file}: {path} is {reprlib.repr(value)}; it must be {allowed}", hint=only.reason)
-    is_known = name or _find(key, dict.fromkeys(keys.read))[0] or _find(key, keys.without_effect)[0]
-    nested = _find(key, keys.nested)[1]
-    if not (is_known or nested):
+def _check_key(file: str, path: str, value: object, keys: Keys, key: str) -> Iterator[Decision]:
+    if (refused := _match(key, keys.refused)) is not None:
+        allowed = keys.refused[refused]
+        if value not in allowed.values:
+            expected = " or ".join(map(repr, allowed.values)) or "empty"
+            raise CheckpointError(
+                f"{file}: {path} is {reprlib.repr(value)}; it must be {expected}", hint=allowed.reason
+            )
+    if (nested := _match(key, keys.nested)) is not None:
+        yield from check_mapping(file, value, keys.nested[nested], f"{path}.")
+    elif all(_match(key, table) is None for table in (keys.refused, keys.read, keys.without_effect)):
         yield Decision(file, f"{path} is {reprlib.repr(value)}", UNKNOWN, is_warning=True)
-    elif nested:
-        yield from about_mapping(file, value, nested, f"{path}.")
 
 
-def _find(key: str, table: Mapping[str, Any]) -> tuple[str | None, Any]:
-    """A key's line in a table: by its name, or the first pattern."""
+def _match(key: str, table: Collection[str]) -> str | None:
+    """The entry of a table for a key: its own name, or the first matching pattern."""
     if key in table:
-        return key, table[key]
-    name = next((one for one in table if "*" in one and fnmatchcase(key, one)), None)
-    return (name, table[name]) if name else (None, None)
+        return key
+    return next((pattern for pattern in table if "*" in pattern and fnmatchcase(key, pattern)), None)
 
 
 def _is_empty(value: object, depth: int = 8) -> bool:
-    """Whether nothing is set, also in what is nested."""
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
-    return value in EMPTY if inner is None else depth > 0 and all(_is_empty(one, depth - 1) for one in inner)
+    """Whether a value has no non-empty leaf."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list) and value:
+        return depth > 0 and all(_is_empty(item, depth - 1) for item in value)
+    return value in EMPTY
 
 
 def _without(table: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
