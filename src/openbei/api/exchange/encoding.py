@@ -1,6 +1,7 @@
 """Answers to bytes: JSON or MessagePack, whichever the client accepts; rows of float32 without a Python float each."""
 
 import base64
+from collections.abc import Collection
 from typing import cast
 
 import msgspec
@@ -44,31 +45,28 @@ def base64_text(row: Vectors) -> str:
 
 def is_large(answer: object) -> bool:
     """Whether an answer holds more than INLINE_NUMBERS. Stops counting there."""
-    room: float = INLINE_NUMBERS
+    num_numbers: float = 0
     parts = [answer]
-    while parts and room >= 0:
+    while parts:
         part = parts.pop()
-        if isinstance(part, _Base64):
-            part = part.row
+        inner: Collection[object] = ()
         if isinstance(part, np.ndarray):
-            room -= part.size
-        elif isinstance(part, str | bytes):
-            room -= TEXT_NUMBERS * len(part)
-        room -= OBJECT_NUMBERS
-        inner = _parts(part)
-        if len(inner) * OBJECT_NUMBERS > room:
+            num_numbers += part.size
+        elif isinstance(part, _Base64):
+            num_numbers += part.row.size
+        elif isinstance(part, (str, bytes)):
+            num_numbers += TEXT_NUMBERS * len(part)
+        elif isinstance(part, list):
+            inner = part
+        elif isinstance(part, msgspec.Struct):
+            inner = [getattr(part, name) for name in part.__struct_fields__]
+        elif isinstance(part, dict):
+            inner = part.values()
+        num_numbers += OBJECT_NUMBERS * len(inner)
+        if num_numbers > INLINE_NUMBERS:
             return True
         parts += inner
-    return room < 0
-
-
-def _parts(value: object) -> list[object]:
-    """The parts of a struct, a list or a dict."""
-    if isinstance(value, msgspec.Struct):
-        return [getattr(value, name) for name in value.__struct_fields__]
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+    return False
 
 
 def encode(answer: object, accept: bytes | None = None) -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.scheduler import QueueLimits
 from openbei.spec import SequenceHead
 
-from ..conftest import Served, serving, small_manifest
+from ...conftest import Served, serving, small_manifest
 
 TEXTS = ["w1 w2", "w3", "w4 w5 w6", "w3", "w7 w8"]
 INPUT_ORDER = list(range(len(TEXTS)))

@@ -6,8 +6,8 @@ from openbei.api.limits import Limits
 from openbei.prompts import Prompts
 from openbei.serving.fake_engine import FakeEngine
 
-from ...small_tokenizer import ids, words
-from ..conftest import Served, Start, small_manifest
+from ....small_tokenizer import ids, words
+from ...conftest import Served, Start, small_manifest
 
 
 def ask(source: str, sentences: list[str], **parameters: object) -> dict[str, object]:

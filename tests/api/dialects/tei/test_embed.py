@@ -14,8 +14,8 @@ from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.scheduler import QueueLimits
 from openbei.spec import TermHead
 
-from ...small_tokenizer import ids, words
-from ..conftest import MAX_TOKENS, Served, Start, serving, small_manifest
+from ....small_tokenizer import ids, words
+from ...conftest import MAX_TOKENS, Served, Start, serving, small_manifest
 
 PROMPTS = Prompts({"query": "w900 ", "document": "w901 w902 "}, default="document")
 

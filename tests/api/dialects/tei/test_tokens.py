@@ -3,8 +3,8 @@
 from openbei.prompts import Prompts
 from openbei.serving.fake_engine import FakeEngine
 
-from ...small_tokenizer import VOCAB_SIZE, ids, words
-from ..conftest import Served, Start, small_manifest
+from ....small_tokenizer import VOCAB_SIZE, ids, words
+from ...conftest import Served, Start, small_manifest
 
 
 def test_tokenize(served: Served) -> None:

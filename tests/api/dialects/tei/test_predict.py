@@ -15,8 +15,8 @@ from openbei.serving.scheduler import QueueLimits
 from openbei.spec import SequenceHead
 from openbei.tasks.classify import sigmoid, softmax
 
-from ...small_tokenizer import ids, words
-from ..conftest import Served, Start, serving, small_manifest
+from ....small_tokenizer import ids, words
+from ...conftest import Served, Start, serving, small_manifest
 
 LABELS = ("bad", "fair", "good")
 HEAD = SequenceHead(num_labels=3)

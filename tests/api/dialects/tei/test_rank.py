@@ -15,8 +15,8 @@ from openbei.serving.scheduler import QueueLimits
 from openbei.spec import SequenceHead
 from openbei.tasks.classify import sigmoid, softmax
 
-from ...small_tokenizer import ids, words
-from ..conftest import Served, serving, small_manifest
+from ....small_tokenizer import ids, words
+from ...conftest import Served, serving, small_manifest
 
 TEXTS = ["w1 w2", "w3", "w4 w5 w6", "w7 w8"]
 TEMPLATE = ScoreTemplate(prefix="w900 {instruction} w901 {query} w902 ", suffix=" w903", positive=1, instruction="w904")
