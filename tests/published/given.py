@@ -19,7 +19,7 @@ ODD = [
     "pneumonoultramicroscopicsilicovolcanoconiosis" * 3,
 ]
 
-VARIED = [*ODD, *texts(36, longest=90, seed=11), texts(2, longest=450, seed=12)[1]]
+VARIED = [*ODD, *texts(20, longest=90, seed=11), texts(2, longest=450, seed=12)[1]]
 
 SPECIAL = ["<pad>", "<s>", "</s>", "<mask>", "<unk>", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]"]
 

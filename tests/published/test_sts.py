@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 
 from openbei.spec import DType
-from tests.sentence_chain import encode_each
 
 from .checkpoint import STS_SCORES, Checkpoint
 from .conftest import Fetched
@@ -14,10 +13,16 @@ from .sts import spearman
 DTYPES: tuple[DType, ...] = ("float32", "bfloat16")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("checkpoint", ["all-MiniLM-L6-v2"], indirect=True)
-def test_the_published_score(checkpoint: Checkpoint, dtype: DType, fetched: Fetched) -> None:
-    found = spearman(fetched("STS-B"), partial(checkpoint.embed, dtype=dtype))
+def test_the_known_score(checkpoint: Checkpoint, fetched: Fetched) -> None:
+    found = spearman(fetched("STS-B"), partial(checkpoint.embed, dtype="float32"))
+    assert found == pytest.approx(STS_SCORES[checkpoint.name], abs=0.1)
+
+
+@pytest.mark.parametrize("checkpoint", ["paraphrase-MiniLM-L3-v2"], indirect=True)
+def test_the_known_score_in_bfloat16(checkpoint: Checkpoint, fetched: Fetched) -> None:
+    """The smallest transformer here, because bfloat16 is slow without AVX-512."""
+    found = spearman(fetched("STS-B"), partial(checkpoint.embed, dtype="bfloat16"))
     assert found == pytest.approx(STS_SCORES[checkpoint.name], abs=0.1)
 
 
@@ -29,10 +34,9 @@ def test_the_score_of_sentence_transformers(checkpoint: Checkpoint, fetched: Fet
     assert found == pytest.approx([expected, expected], abs=0.1)
 
 
-@pytest.mark.parametrize("checkpoint", ["all-mpnet-base-v2"], indirect=True)
+@pytest.mark.parametrize("checkpoint", ["all-mpnet-base-v2", "multilingual-e5-small-4bit"], indirect=True)
 def test_the_score_of_a_sample(checkpoint: Checkpoint, fetched: Fetched) -> None:
-    """All pairs take a minute without AVX-512: `make bench ARGS=published` measures the published score."""
-    expected = spearman(fetched("STS-B"), lambda texts: encode_each(checkpoint.judge, texts), sample=60)
-    precise, narrow = (spearman(fetched("STS-B"), partial(checkpoint.embed, dtype=d), sample=60) for d in DTYPES)
-    assert precise == pytest.approx(expected, abs=0.1)
-    assert narrow == pytest.approx(expected, abs=0.5)  # of 60 pairs, two that change places count for up to 0.3
+    """All pairs take too long for a test: `make bench ARGS=published` measures their score, in bfloat16 too."""
+    expected = spearman(fetched("STS-B"), checkpoint.judge.encode, sample=30)
+    found = spearman(fetched("STS-B"), partial(checkpoint.embed, dtype="float32"), sample=30)
+    assert found == pytest.approx(expected, abs=0.1)
