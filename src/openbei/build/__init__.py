@@ -112,14 +112,14 @@ def _manifest(
         prompts=inspection.prompts,
         text_template=inspection.text_template,
         score_template=inspection.pairs.template,
-        has_unknown_template=inspection.pairs.is_unknown,
+        has_unsupported_template=inspection.pairs.is_unsupported,
         max_terms=inspection.max_terms,
-        logs_twice=inspection.logs_twice,
+        double_log=inspection.double_log,
         unk_token_id=tokenizer.unk_token_id,
         has_token_types=tokenizer.has_token_types,
         truncation_direction=tokenizer.truncation_direction,
         example_input=deployment.example_input,
-        needs_key=deployment.needs_key,
+        requires_api_key=deployment.requires_api_key,
         target=TARGET,
         storage=storage,
         max_sequence_tokens=inspection.max_sequence_tokens,
@@ -143,7 +143,7 @@ def _default_route(deployment: Deployment, inspection: Inspection) -> str:
     """Raises ConfigError for a route that the model does not answer."""
     task = inspection.spec.task
     allowed = ROUTES[task] + ("/rerank",) * (inspection.pairs.template is not None)
-    if inspection.pairs.is_unknown:
+    if inspection.pairs.is_unsupported:
         allowed = ("/predict",)
     if deployment.default_route not in (None, *allowed):
         raise ConfigError(

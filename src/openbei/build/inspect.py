@@ -110,7 +110,7 @@ class Inspection:
         return self.files.settings.max_active_dims if self.spec.task == "sparse" else None
 
     @property
-    def logs_twice(self) -> bool:
+    def double_log(self) -> bool:
         """Whether the logarithm of term weights is taken twice. Raises CheckpointError for another activation."""
         return isinstance(self.spec.head, TermHead) and self.files.chain.takes_log_twice()
 
@@ -207,7 +207,7 @@ def _decisions(inspection: Inspection, size_decisions: Iterable[Decision]) -> It
     if model.kind == "sequence_labels":
         yield from predict_decisions(files.folder, files.config, model.labels, inspection.pairs, model.activation)
     yield from vector_decisions(
-        inspection.max_terms, inspection.logs_twice, inspection.dimensions, files.settings.similarity_fn_name
+        inspection.max_terms, inspection.double_log, inspection.dimensions, files.settings.similarity_fn_name
     )
     yield from size_decisions
     yield from prompt_decisions(inspection.prompts, spec, inspection.pairs)

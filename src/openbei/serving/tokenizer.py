@@ -104,9 +104,9 @@ class Tokenizer:
             frame = Frame(*template.prefix_and_suffix(prompt), adds_special_tokens=False)
             shown = [text.strip() for text in texts] if template.strips else texts
             return self._encode_framed(frame, shown, self._truncation(truncate, direction, max_tokens), param, param)
-        num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
+        num_excluded = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
         truncation = self._truncation(truncate, direction, max_tokens)
-        return self._encode([prompt + text for text in texts], truncation, param, num_unpooled)
+        return self._encode([prompt + text for text in texts], truncation, param, num_excluded)
 
     def encode_pairs(
         self,
@@ -253,7 +253,7 @@ class Tokenizer:
         limit = min(max_tokens or self.max_sequence_tokens, self.max_sequence_tokens)
         return Truncation(truncate, direction or self._direction, limit)
 
-    def _encode(self, items: Items[Item], truncation: Truncation, param: str, num_unpooled: int = 0) -> list[Sequence]:
+    def _encode(self, items: Items[Item], truncation: Truncation, param: str, num_excluded: int = 0) -> list[Sequence]:
         read: list[Item] = []
         for i, item in enumerate(items):
             at = f"{param}[{i}]"
@@ -266,7 +266,7 @@ class Tokenizer:
         for i, encoding in enumerate(self._library.encodings(read, param)):
             positions = self._cut(encoding, truncation, f"{param}[{i}]")
             lost_prompt = truncation.direction == "left" and read[i] != items[i]
-            sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_unpooled))
+            sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_excluded))
         return sequences
 
     def _joined(
@@ -305,7 +305,7 @@ class Tokenizer:
         return positions_to_keep(parts, truncation.limit, truncation.direction)
 
     def _sequence(
-        self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0
+        self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_excluded: int = 0
     ) -> Sequence:
         token_ids = np.array(encoding.ids, np.int32)
         # The build checks that a single text has only zeros.
@@ -314,12 +314,12 @@ class Tokenizer:
         if positions is not None:
             token_ids = token_ids[positions]
             type_ids = None if type_ids is None else type_ids[positions]
-            num_unpooled = int((positions < num_unpooled).sum())
+            num_excluded = int((positions < num_excluded).sum())
         return Sequence(
             token_ids,
             len(encoding),
             type_ids if type_ids is not None and type_ids.any() else None,
-            num_unpooled if num_unpooled < len(token_ids) else 0,
+            num_excluded if num_excluded < len(token_ids) else 0,
         )
 
     def _tokenized(
