@@ -1,4 +1,4 @@
-"""Engine directories: written whole or not at all, and opened only when nothing was altered."""
+"""Engine directories: written whole or not at all, and opened only if nothing was modified."""
 
 import errno
 import json
@@ -161,7 +161,7 @@ def test_leaves_other_folders_alone(tmp_path: Path) -> None:
     (tmp_path / "home/precious").touch()
     (tmp_path / "file").touch()
     for other in ("home", "file"):
-        with pytest.raises(EngineDirError, match="is not an engine directory and is left as it is"):
+        with pytest.raises(EngineDirError, match="exists and is not an engine directory"):
             write(tmp_path / other)
     assert (tmp_path / "home/precious").exists()
 
@@ -177,13 +177,13 @@ def truncate(path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "weights flipped": (lambda path: flip_a_bit(path / WEIGHTS), "weights.safetensors was altered"),
+    "weights flipped": (lambda path: flip_a_bit(path / WEIGHTS), "weights.safetensors was modified"),
     "weights truncated": (lambda path: truncate(path / WEIGHTS), "weights.safetensors has .* bytes; the manifest says"),
     "weights gone": (lambda path: (path / WEIGHTS).unlink(), "weights.safetensors cannot be read: No such file"),
-    "tokenizer changed": (lambda path: (path / TOKENIZER).write_bytes(b"[]"), "tokenizer.json was altered"),
+    "tokenizer changed": (lambda path: (path / TOKENIZER).write_bytes(b"[]"), "tokenizer.json was modified"),
     "tokenizer emptied": (lambda path: (path / TOKENIZER).write_bytes(b""), "tokenizer.json has 0 bytes"),
     "manifest truncated": (lambda path: truncate(path / MANIFEST), "engine.json is not a manifest"),
-    "manifest edited": (lambda path: edit(path, max_sequence_tokens=9), "engine.json was altered"),
+    "manifest edited": (lambda path: edit(path, max_sequence_tokens=9), "engine.json was modified"),
     "manifest with a new key": (lambda path: edit(path, more=1), "engine.json is not a manifest: .*`more`"),
     "manifest of bytes": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe"), "engine.json is not a manifest"),
     "manifest gone": (lambda path: (path / MANIFEST).unlink(), "is not an engine directory: engine.json"),
@@ -245,7 +245,7 @@ def test_what_everybody_may_write_to_is_logged(name: str, tmp_path: Path, caplog
     (tmp_path / "engine" / name).chmod(0o757)
     open_engine_dir(tmp_path / "engine")
     [record] = caplog.records
-    assert f"{tmp_path / 'engine' / name} can be written to by everybody" in record.getMessage()
+    assert f"{tmp_path / 'engine' / name} is world-writable" in record.getMessage()
 
 
 @pytest.mark.parametrize("name", [MANIFEST, WEIGHTS, TOKENIZER])
@@ -253,5 +253,5 @@ def test_special_files_are_not_read(name: str, tmp_path: Path) -> None:
     write(tmp_path / "engine")
     (tmp_path / "engine" / name).unlink()
     os.mkfifo(tmp_path / "engine" / name)
-    with pytest.raises(EngineDirError, match=f"{name} is no file"):
+    with pytest.raises(EngineDirError, match=f"{name} is not a regular file"):
         open_engine_dir(tmp_path / "engine")

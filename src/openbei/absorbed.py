@@ -21,7 +21,7 @@ def absorbs(spec: ModelSpec) -> bool:
     attention = spec.attention
     is_linear = not (attention.rotary or attention.norm or attention.bias or attention.softcap)
     is_whole = not (attention.local or attention.is_causal)
-    is_plain = spec.placement == "post" and spec.convolution is None and not spec.is_table
+    is_plain = spec.placement == "post" and spec.convolution is None and not spec.is_static
     in_panels = spec.hidden_size % 32 == attention.head_dim % 32 == 0
     return _reads_one_row(spec) and is_linear and is_whole and is_plain and in_panels
 
@@ -49,6 +49,6 @@ def absorbed_from(spec: ModelSpec) -> str:
 
 def absorb(spec: ModelSpec, qkv: Vectors) -> Vectors:
     """The map of `absorbed_shapes` from the tensor `absorbed_from`, float32 [A + 2·K, H]."""
-    keys = qkv[spec.attended_size : spec.attended_size + spec.kv_size]
+    keys = qkv[spec.query_size : spec.query_size + spec.kv_size]
     heads = keys.reshape(spec.attention.num_kv_heads, -1, spec.hidden_size).transpose(0, 2, 1)
     return np.ascontiguousarray(heads.reshape(-1, spec.attention.head_dim))

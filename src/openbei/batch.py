@@ -1,6 +1,6 @@
-"""The contract between what is above the engine and what is below: packed token ids in, float32 vectors out.
+"""The interface of engines: packed token ids in, float32 vectors out.
 
-Above it nobody sees a tensor, below it nobody sees a request. numpy only.
+The code that calls engines does not see tensors; engines do not see requests. Depends on numpy only.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,65 +17,66 @@ Int32s = NDArray[np.int32]
 Vectors = NDArray[np.float32]
 
 Output = Literal["pooled", "labels", "tokens"]
-"""What a batch is run for.
+"""The requested output of a batch.
 
-pooled: a row for each sequence, the head's: an embedding, or the logits of a sequence classifier, or term weights.
-labels: a row for each token, the logits of a token classifier. tokens: a row for each token, the last layer's output.
+pooled: one row per sequence, the output of the head: embeddings, the logits of a sequence classifier, or term weights.
+labels: one row per token, the logits of a token classifier. tokens: one row per token, the output of the last layer.
 """
 
 ScoreActivation = Literal["sigmoid", "softmax", "none"]
-"""What becomes of a classifier's logits: a sigmoid each, a softmax over all, or nothing, as of a regression."""
+"""The activation of a classifier's logits; none for regression."""
 
 PER_TOKEN: frozenset[Output] = frozenset(("labels", "tokens"))
-"""Outputs that have a row for each token."""
+"""Outputs with one row per token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """One tokenized input.
 
-    `token_ids` is int32 [n], n ≥ 1, special tokens included. `num_tokens_given` is the length before truncation.
-    `type_ids` is int32 [n], or None where all are 0. The first `num_unpooled` tokens, but never all, are attended to
-    and not pooled.
+    `token_ids` is int32 [n], n ≥ 1, including special tokens. `num_tokens_given` is the length before truncation.
+    `type_ids` is int32 [n], or None if all are 0. The first `num_excluded` < n tokens, those of a prompt, are excluded
+    from pooling.
     """
 
     token_ids: Int32s
     num_tokens_given: int
     type_ids: Int32s | None = None
-    num_unpooled: int = 0
+    num_excluded: int = 0
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that the engine will read."""
+        """Number of tokens after truncation."""
         return len(self.token_ids)
 
     @property
     def is_truncated(self) -> bool:
-        """Whether tokens were cut off."""
+        """Whether tokens were removed."""
         return self.num_tokens_given > self.num_tokens
 
     def num_rows(self, output: Output) -> int:
-        """Rows that the engine makes of it."""
+        """Number of rows of the output."""
         return self.num_tokens if output in PER_TOKEN else 1
 
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Sequences end to end, without padding.
+    """Concatenated sequences, without padding.
 
-    Sequence i is `token_ids[cu_seqlens[i]:cu_seqlens[i + 1]]`; `token_ids` is int32 [num_tokens], `cu_seqlens` int32
-    [num_sequences + 1] from 0 to num_tokens, `type_ids` int32 [num_tokens] or None where all are 0. `num_unpooled` is
-    int32 [num_sequences], how many of a sequence's first tokens are not pooled, or None where all are.
+    Sequence i is `token_ids[cu_seqlens[i]:cu_seqlens[i + 1]]`. `token_ids` is int32 [num_tokens], `cu_seqlens` int32
+    [num_sequences + 1] from 0 to num_tokens, `type_ids` int32 [num_tokens], or None if all are 0. `num_excluded`, int32
+    [num_sequences], is the number of tokens at the start of each sequence that are excluded from pooling; None if all
+    are 0.
     """
 
     token_ids: Int32s
     cu_seqlens: Int32s
     type_ids: Int32s | None = None
-    num_unpooled: Int32s | None = None
+    num_excluded: Int32s | None = None
 
     @classmethod
     def pack(cls, sequences: Iterable[Sequence]) -> "PackedBatch":
-        """Lay sequences end to end."""
+        """Concatenate sequences."""
         packed = list(sequences)
         ids = [sequence.token_ids for sequence in packed]
         cu_seqlens = np.zeros(len(ids) + 1, np.int32)
@@ -83,37 +84,37 @@ class PackedBatch:
         types = None
         if any(sequence.type_ids is not None for sequence in packed):
             types = np.concatenate([np.zeros_like(s.token_ids) if s.type_ids is None else s.type_ids for s in packed])
-        unpooled = np.array([sequence.num_unpooled for sequence in packed], np.int32)
+        excluded = np.array([sequence.num_excluded for sequence in packed], np.int32)
         token_ids = np.concatenate(ids) if ids else np.empty(0, np.int32)
-        return cls(token_ids, cu_seqlens, types, unpooled if unpooled.any() else None)
+        return cls(token_ids, cu_seqlens, types, excluded if excluded.any() else None)
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in the batch."""
+        """Number of tokens."""
         return len(self.token_ids)
 
     @property
     def num_sequences(self) -> int:
-        """Sequences in the batch."""
+        """Number of sequences."""
         return len(self.cu_seqlens) - 1
 
     def num_rows(self, output: Output) -> int:
-        """Rows that the engine makes of it."""
+        """Number of rows of the output."""
         return self.num_tokens if output in PER_TOKEN else self.num_sequences
 
     def part(self, start: int, stop: int) -> "PackedBatch":
-        """Sequences `start` to `stop`."""
+        """The sequences from `start` to `stop`, exclusive."""
         first, last = self.cu_seqlens[start], self.cu_seqlens[stop]
         types = None if self.type_ids is None else self.type_ids[first:last]
-        unpooled = None if self.num_unpooled is None else self.num_unpooled[start:stop]
-        return PackedBatch(self.token_ids[first:last], self.cu_seqlens[start : stop + 1] - first, types, unpooled)
+        excluded = None if self.num_excluded is None else self.num_excluded[start:stop]
+        return PackedBatch(self.token_ids[first:last], self.cu_seqlens[start : stop + 1] - first, types, excluded)
 
 
 @dataclass(frozen=True, slots=True)
 class SparseVectors:
-    """Rows of which most of the `width` columns are zero.
+    """A sparse matrix [rows, width] in CSR format.
 
-    Row i has `values[cu_terms[i]:cu_terms[i + 1]]` in the columns `indices[...]`, ascending. `indices` is int32,
+    Row i has `values[cu_terms[i]:cu_terms[i + 1]]` in the ascending columns `indices[...]`. `indices` is int32,
     `values` float32, `cu_terms` int64 [rows + 1].
     """
 
@@ -124,24 +125,24 @@ class SparseVectors:
 
     @classmethod
     def of(cls, dense: Vectors) -> "SparseVectors":
-        """The positive numbers of float32 [rows, width]."""
+        """The positive values of float32 [rows, width]."""
         rows, columns = np.nonzero(dense > 0)
-        return cls._of_places(rows, columns, dense[rows, columns], dense.shape)
+        return cls._from_coordinates(rows, columns, dense[rows, columns], dense.shape)
 
     @classmethod
     def of_tokens(cls, batch: PackedBatch, weights: Vectors, width: int) -> "SparseVectors":
-        """For each sequence its token ids, each once, with the `weights` [num_tokens] of theirs that are not zero."""
+        """The distinct token ids of each sequence, with their `weights` [num_tokens], as far as these are not zero."""
         sequences = np.repeat(np.arange(batch.num_sequences), np.diff(batch.cu_seqlens))
-        places, first = np.unique(sequences * width + batch.token_ids, return_index=True)
-        kept = weights[first] != 0
-        rows, columns = np.divmod(places[kept], width)
-        return cls._of_places(rows, columns, weights[first][kept], (batch.num_sequences, width))
+        positions, first = np.unique(sequences * width + batch.token_ids, return_index=True)
+        is_nonzero = weights[first] != 0
+        rows, columns = np.divmod(positions[is_nonzero], width)
+        return cls._from_coordinates(rows, columns, weights[first][is_nonzero], (batch.num_sequences, width))
 
     @classmethod
-    def _of_places(
+    def _from_coordinates(
         cls, rows: NDArray[np.int64], columns: NDArray[np.int64], values: Vectors, shape: tuple[int, ...]
     ) -> "SparseVectors":
-        """Numbers at ascending places of an array [rows, width]."""
+        """Values at coordinates of an array [rows, width], in row-major order."""
         cu_terms = np.searchsorted(rows, np.arange(shape[0] + 1))
         return cls(columns.astype(np.int32), values, cu_terms.astype(np.int64), shape[1])
 
@@ -156,11 +157,11 @@ class SparseVectors:
 
 
 Rows = Vectors | SparseVectors
-"""What an engine returns."""
+"""The output of an engine."""
 
 
 def concatenate(parts: Items[Rows]) -> Rows:
-    """Rows of several batches, all of one kind, one after the other. The only part comes back as it is."""
+    """Concatenate the rows of several batches, all dense or all sparse. A single part is returned unchanged."""
     if len(parts) == 1:
         return parts[0]
     sparse = [part for part in parts if isinstance(part, SparseVectors)]
@@ -178,16 +179,16 @@ def concatenate(parts: Items[Rows]) -> Rows:
 Finish = Callable[[], Rows]
 """Waits for a started batch and returns its `batch.num_rows(output)` rows.
 
-They are float32 [rows, width], but the term weights of a SPLADE model are SparseVectors. Nothing is normalized; logits
-are raw. Raises EngineError.
+They are float32 [rows, width], or SparseVectors for term weights. Embeddings are not normalized and logits have no
+activation. Raises EngineError.
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineInfo:
-    """What an engine is: its backend, what it runs on, and what its matrix products read.
+    """The backend of an engine, its device, and the number format of its matrix products.
 
-    `isa` is the CPU's instruction set, None where the backend does not choose one, like `threads`.
+    `isa` is the CPU instruction set, and `threads` the number of threads; None if the backend does not choose them.
     """
 
     backend: str
@@ -197,34 +198,34 @@ class EngineInfo:
     threads: int | None = None
 
     def __str__(self) -> str:
-        """For people: `native on cpu, amx_bf16, bfloat16, 2 threads`."""
+        """For logs: `native on cpu, amx_bf16, bfloat16, 2 threads`."""
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}" if self.threads else None
         parts = (f"{self.backend} on {self.device}", self.isa, self.precision, threads)
         return ", ".join(part for part in parts if part)
 
 
 class Engine(Protocol):
-    """Runs packed batches. One thread calls it at a time."""
+    """Runs packed batches. Not thread-safe: only one thread may call it at a time."""
 
     @property
     def info(self) -> EngineInfo:
-        """What it is."""
+        """A description of the engine."""
         ...
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens at once that keep the engine busy: fewer leave it idle, more only make all of a batch wait."""
+        """The smallest number of tokens per batch for full throughput. Larger batches only increase latency."""
         ...
 
     @property
     def max_in_flight(self) -> int:
-        """Batches that may be started and not finished: 1 where they run on the caller's own processor."""
+        """The maximum number of batches that are started but not finished; 1 on a CPU."""
         ...
 
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
-        """Start a batch, and return what finishes it. Batches are finished in the order in which they were started.
+        """Start a batch and return the function that finishes it. Batches are finished in the order of their start.
 
-        Raises EngineError, like finishing, also where the model's head does not make such an output.
+        Both raise EngineError, also if the model's head does not support `output`.
         """
         ...
 

@@ -46,7 +46,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`.
     `route` is the Router's route to build, None for its default. `pooling` is for a checkpoint without modules.json.
-    `needs_key` says that the config sets API keys, which are not stored here.
+    `requires_api_key` says that the config sets API keys, which are not stored here.
     """
 
     model_name: str
@@ -58,7 +58,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     default_route: Route | None
     convert: Conversion | None = None
     pooling: PoolingChoice | None = None
-    needs_key: bool = False
+    requires_api_key: bool = False
     example_input: Any = None
     notes: tuple[Decision, ...] = ()
 
@@ -122,7 +122,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         convert=_choice(variables, "convert", Conversion),
         pooling=_choice(variables, "pooling", PoolingChoice),
         route=_route(config),
-        needs_key=any(name in variables for name in names.API_KEYS),
+        requires_api_key=any(name in variables for name in names.API_KEYS),
         example_input=config.model_metadata.get("example_model_input"),
         notes=(
             *notes,

@@ -1,6 +1,6 @@
-"""The engine directory: what a build writes and a server maps. Format, manifest, reading, writing; no build step.
+"""The engine directory, which a build writes and a server maps: format, manifest, reading and writing.
 
-    engine.json           the manifest: what this is, why it is so, sizes and hashes of the other files
+    engine.json           the manifest: model, build report, sizes and hashes of the other files
     weights.safetensors   encoded and packed weights, memory-mapped
     tokenizer.json        without truncation and padding
 
@@ -43,31 +43,20 @@ _REBUILD = "build it again with `bei build`"
 
 
 class _Versioned(msgspec.Struct, frozen=True):
-    """What every version of the manifest has."""
+    """The field that every version of the manifest has."""
 
     format_version: int
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Size in bytes of one file, and the BLAKE3 digest of each of its chunks in hex."""
+    """The size of a file in bytes, and the BLAKE3 digest of each of its chunks, in hex."""
 
     bytes: int
     chunks: tuple[str, ...]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """engine.json. `files` and `digest` (of the manifest itself, with this field empty) are filled in by the writer.
-
-    `target` is the device that the directory was built for; `storage` is the format and layout of each tensor.
-    Embeddings have `dimensions` by default, None for all; `similarity` is what they are compared with. `labels` are
-    those of a classifier, by index, and `activation` is that of its logits. `text_template` and `score_template` are
-    put around texts; with `has_unknown_template` the model has one for pairs that could not be followed.
-    `unk_token_id` is the id that stands for what the vocabulary lacks; `has_token_types` if the two texts of a pair are
-    told apart by them; `truncation_direction` is the side on which texts are cut unless a request chooses. `max_terms`
-    and `logs_twice` finish term weights, as `openbei.tasks.sparse` has it. `example_input` is
-    `model_metadata.example_model_input` of the config. `needs_key` says that the config had an API key, which is kept
-    nowhere: it is not served without one.
-    """
+    """engine.json. The fields are described in docs/engine-format.md; the writer sets `files` and `digest`."""
 
     format_version: int = FORMAT_VERSION
     openbei_version: str
@@ -82,14 +71,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompts: Prompts = Prompts()
     text_template: TextTemplate | None = None
     score_template: ScoreTemplate | None = None
-    has_unknown_template: bool = False
+    has_unsupported_template: bool = False
     max_terms: int | None = None
-    logs_twice: bool = False
+    double_log: bool = False
     unk_token_id: int | None = None
     has_token_types: bool = False
     truncation_direction: Literal["left", "right"] = "right"
     example_input: Any = None
-    needs_key: bool = False
+    requires_api_key: bool = False
     target: Device
     storage: dict[str, Storage]
     max_sequence_tokens: int
@@ -102,12 +91,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def own_digest(self) -> str:
-        """What `digest` must hold."""
+        """The correct value of `digest`."""
         return digest(msgspec.json.encode(msgspec.structs.replace(self, digest="")))
 
     @property
     def dtype(self) -> str:
-        """The format of weights and tables; several, where they differ, are joined by commas."""
+        """The formats of weights and tables, separated by commas if there are several."""
         weights = (stored for name, stored in self.storage.items() if kind_of(name) in ("weight", "table"))
         return ", ".join(dict.fromkeys(stored.format for stored in weights))
 
@@ -122,27 +111,27 @@ class EngineDir:
 
     @property
     def tokenizer_path(self) -> Path:
-        """The tokenizer's file."""
+        """The path of tokenizer.json."""
         return self.path / TOKENIZER
 
 
 def is_engine_dir(path: Path) -> bool:
-    """Whether a path is meant to be an engine directory: it has a manifest."""
+    """Whether a path has a manifest."""
     return (path / MANIFEST).is_file()
 
 
 def open_engine_dir(path: Path, *, verify: bool = True) -> EngineDir:
-    """Map an engine directory. `verify` hashes every byte; without it only sizes are compared.
+    """Map an engine directory. `verify` checks the hashes of all files; without it, only sizes are checked.
 
-    A directory that everybody may write to is logged. Raises EngineDirError where it is absent, truncated, altered, or
-    of another version.
+    Logs a warning for world-writable files. Raises EngineDirError for a directory that is missing, incomplete,
+    modified, or of another version.
     """
     manifest = _read_manifest(path)
     for name, record in manifest.files.items():
         _check_file(path / name, record, verify)
-    for place in (path, *(path / name for name in (MANIFEST, *manifest.files))):
-        if place.stat().st_mode & stat.S_IWOTH:
-            _log.warning("%s can be written to by everybody, who so decide what is answered: chmod o-w", place)
+    for each in (path, *(path / name for name in (MANIFEST, *manifest.files))):
+        if each.stat().st_mode & stat.S_IWOTH:
+            _log.warning("%s is world-writable: any user can change the answers; run chmod o-w on it", each)
     try:
         return EngineDir(path, manifest, read_tensors(path / WEIGHTS))
     except (OSError, ValueError) as error:
@@ -152,7 +141,7 @@ def open_engine_dir(path: Path, *, verify: bool = True) -> EngineDir:
 def _read_manifest(path: Path) -> Manifest:
     try:
         if (path / MANIFEST).exists() and not (path / MANIFEST).is_file():
-            raise EngineDirError(f"{path / MANIFEST} is no file", hint=_REBUILD)
+            raise EngineDirError(f"{path / MANIFEST} is not a regular file", hint=_REBUILD)
         content = (path / MANIFEST).read_bytes()
     except OSError as error:
         raise EngineDirError(
@@ -170,21 +159,21 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         own_digest = manifest.own_digest
     except OverflowError as error:
-        raise EngineDirError(f"{path / MANIFEST} has a number of more than 64 bits", hint=_REBUILD) from error
+        raise EngineDirError(f"{path / MANIFEST} has an integer of more than 64 bits", hint=_REBUILD) from error
     if manifest.digest != own_digest or set(manifest.files) != {WEIGHTS, TOKENIZER}:
-        raise EngineDirError(f"{path / MANIFEST} was altered: its hash does not match", hint=_REBUILD)
+        raise EngineDirError(f"{path / MANIFEST} was modified: its hash does not match", hint=_REBUILD)
     return manifest
 
 
 def _check_file(path: Path, record: FileRecord, verify: bool) -> None:
     try:
         if path.exists() and not path.is_file():
-            raise EngineDirError(f"{path} is no file", hint=_REBUILD)
+            raise EngineDirError(f"{path} is not a regular file", hint=_REBUILD)
         num_bytes = path.stat().st_size
         if num_bytes != record.bytes:
             raise EngineDirError(f"{path} has {num_bytes} bytes; the manifest says {record.bytes}", hint=_REBUILD)
         if verify and file_digests(path) != record.chunks:
-            raise EngineDirError(f"{path} was altered: its hash does not match the manifest", hint=_REBUILD)
+            raise EngineDirError(f"{path} was modified: its hash does not match the manifest", hint=_REBUILD)
     except OSError as error:
         raise EngineDirError(f"{path} cannot be read: {error.strerror}", hint=_REBUILD) from error
 
@@ -197,11 +186,11 @@ def write_engine_dir(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write an engine directory whole or not at all; an earlier one at `path` stays until the new one is complete.
+    """Write an engine directory atomically. An earlier one at `path` is only replaced when the new one is complete.
 
-    Everything is written and synced in a directory beside it, the manifest last, then put in its place. A link is
-    followed: what it leads to is replaced. `progress` is told bytes done and bytes in all. Raises EngineDirError where
-    `path` holds something else, or the disk is full.
+    All files are written and synced in a temporary directory beside `path`, the manifest last. If `path` is a symbolic
+    link, its target is replaced. `progress` is called with bytes written and bytes in total. Raises EngineDirError if
+    `path` exists and is not an engine directory, or if the disk is full.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     _check_replaceable(path)
@@ -218,7 +207,7 @@ def write_engine_dir(
                 write_to.write(tokenizer_json)
             with _synced(partial / MANIFEST) as write_to:
                 write_to.write(_sealed(manifest, partial))
-            partial.chmod(0o755)  # mkdtemp's 0700 would hide it from a server that runs as another user
+            partial.chmod(0o755)  # mkdtemp sets 0700; the server may run as another user
             sync_folder(partial)
             replace_folder(partial, path)
 
@@ -235,9 +224,9 @@ def _sealed(manifest: Manifest, folder: Path) -> bytes:
 def _check_replaceable(path: Path) -> None:
     if not path.exists():
         return
-    strangers = {entry.name for entry in path.iterdir()} - {MANIFEST, WEIGHTS, TOKENIZER} if path.is_dir() else {""}
-    if strangers:
-        raise EngineDirError(f"{path} is not an engine directory and is left as it is", hint="choose another --out")
+    other_files = {entry.name for entry in path.iterdir()} - {MANIFEST, WEIGHTS, TOKENIZER} if path.is_dir() else {""}
+    if other_files:
+        raise EngineDirError(f"{path} exists and is not an engine directory", hint="choose another --out")
 
 
 @contextlib.contextmanager
@@ -253,8 +242,8 @@ def _disk_errors(path: Path, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise EngineDirError(
             f"{path} cannot be written: {error.strerror}; the engine needs {needed} bytes",
-            hint="free some space or choose another --out" if full else None,
+            hint="free some space or choose another --out" if is_full else None,
         ) from error

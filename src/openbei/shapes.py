@@ -1,4 +1,4 @@
-"""The tensors of an engine, by name: their logical shapes, unpacked and unpadded, as they follow from a spec."""
+"""The names of an engine's tensors and their logical shapes (unpacked and unpadded), derived from a spec."""
 
 import math
 from typing import Literal
@@ -20,17 +20,17 @@ from openbei.spec import (
 )
 
 TensorKind = Literal["weight", "table", "bias", "plain"]
-"""What decides how a tensor is stored.
+"""The kind of a tensor, which determines its storage.
 
-weight: of a linear map, [N, K]. table: of embeddings, read row by row. bias: of a linear map, [N]. plain: of norms, and
-of biases by distance.
+weight: of a linear layer, [N, K]. table: of embeddings, read row by row. bias: of a linear layer, [N]. plain: of norms,
+and of biases by distance.
 """
 
 
 def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
-    """Logical (unpacked, unpadded) shape of every engine tensor, by name.
+    """The logical shape of each engine tensor, by name, in file order.
 
-    What is packed comes first, biases next: those are padded, which keeps all of them aligned in the file.
+    Packed weights and then biases come first: they are padded, so all of them are aligned in the file.
     """
     hidden, attention = (spec.hidden_size,), spec.attention
     layers = [f"layers.{index}" for index in range(spec.num_layers)]
@@ -57,7 +57,7 @@ def tensor_shapes(spec: ModelSpec) -> dict[str, Shape]:
 
 
 def stored_shapes(spec: ModelSpec, target: Device) -> dict[str, Shape]:
-    """The same of an engine directory for a device, in file order: it may have tensors that follow from others."""
+    """The shapes of an engine directory's tensors, in file order, including those derived from other tensors."""
     return absorbed_shapes(spec) | tensor_shapes(spec) if target == "cpu" else tensor_shapes(spec)
 
 
@@ -75,16 +75,16 @@ def kind_of(name: str) -> TensorKind:
 
 
 def num_parameters(spec: ModelSpec) -> int:
-    """Numbers in all tensors."""
+    """Number of parameters."""
     return sum(math.prod(shape) for shape in tensor_shapes(spec).values())
 
 
 def linear_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, int]]:
-    """(out_features, in_features) of the linear maps of a layer, by engine name without `layers.{i}`."""
-    hidden, inner, attended = spec.hidden_size, spec.mlp.intermediate_size, spec.attended_size
+    """(out_features, in_features) of the linear layers of a transformer layer, by engine name without `layers.{i}`."""
+    hidden, inner, query = spec.hidden_size, spec.mlp.intermediate_size, spec.query_size
     mlp = {"gate": (inner, hidden)} if isinstance(spec.mlp, GatedMLP) else {}
     mlp |= {"up": (inner, hidden), "down": (hidden, inner)}
-    shapes = {"attention.qkv": (attended + 2 * spec.kv_size, hidden), "attention.out": (hidden, attended)}
+    shapes = {"attention.qkv": (query + 2 * spec.kv_size, hidden), "attention.out": (hidden, query)}
     if layer == 0 and spec.convolution:
         shapes["convolution"] = (hidden, spec.convolution.width * hidden)
     if not (experts := spec.experts_of(layer)):
@@ -94,7 +94,7 @@ def linear_shapes(spec: ModelSpec, layer: int) -> dict[str, tuple[int, int]]:
 
 
 def relative_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    """(rows of all heads, head_dim) of the tables that one layer has for a `Disentangled` bias, by engine name."""
+    """(rows of all heads, head_dim) of a layer's tables for `Disentangled` attention, by engine name."""
     attention, bias = spec.attention, spec.attention.bias
     if not isinstance(bias, Disentangled):
         return {}
@@ -103,7 +103,7 @@ def relative_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
 
 
 def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
-    """(out_features, in_features) of the linear maps of the head, by engine name; `head.{i}` is step i."""
+    """(out_features, in_features) of the linear layers of the head, by engine name; `head.{i}` is step i."""
     widths = spec.step_widths
     steps = enumerate(spec.head.steps)
     shapes = {step_name(i, step): (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
@@ -112,13 +112,13 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
 
 
 def head_norms(spec: ModelSpec) -> dict[str, int]:
-    """Width of the layer norms of the head, by engine name."""
+    """Number of columns of the head's layer norms, by engine name."""
     steps = zip(spec.head.steps, spec.step_widths, strict=False)
     return {step_name(i, step): width for i, (step, width) in enumerate(steps) if isinstance(step, LayerNorm)}
 
 
 def step_name(index: int, step: Step) -> str:
-    """Engine name of a step of the head, without `.weight` and `.bias`; empty for one without tensors."""
+    """The engine name of a step of the head, without `.weight` and `.bias`; empty if the step has no tensors."""
     match step:
         case Dense():
             return f"head.{index}.dense"
@@ -128,17 +128,17 @@ def step_name(index: int, step: Step) -> str:
 
 
 def norms(spec: ModelSpec) -> dict[str, tuple[Norm, int]]:
-    """Every norm of embeddings and layers and its width, by engine name; `layers.{i}` for those of layer i."""
+    """The norms of embeddings and layers with their number of columns, by engine name; layer i is `layers.{i}`."""
     attention, own = spec.attention, (spec.norm, spec.hidden_size)
     names = {"embeddings.norm": own} if spec.normalizes_embeddings else {}
     parts = ["attention.norm", "mlp.norm"]
     parts += ["attention.post_norm", "mlp.post_norm"] if spec.placement == "sandwich" else []
-    parts += ["attention.post_norm"] if spec.adds_input_twice else []
+    parts += ["attention.post_norm"] if spec.doubles_residual else []
     for layer in range(spec.num_layers):
-        skipped = ["attention.norm"] if layer == 0 and spec.skips_first_norm else []
+        skipped = ["attention.norm"] if layer == 0 and spec.first_attention_has_no_norm else []
         names |= {f"layers.{layer}.{part}": own for part in parts if part not in skipped}
         if attention.norm:
-            for part, width in (("q_norm", spec.attended_size), ("k_norm", spec.kv_size)):
+            for part, width in (("q_norm", spec.query_size), ("k_norm", spec.kv_size)):
                 width = width if attention.norms_all_heads else attention.head_dim
                 names[f"layers.{layer}.attention.{part}"] = attention.norm, width
     if spec.convolution:

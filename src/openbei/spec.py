@@ -1,7 +1,7 @@
-"""ModelSpec: a transformer as data, frozen. Families write one, backends interpret it; no arrays here.
+"""ModelSpec: a transformer described as immutable data. Families create one and backends interpret it.
 
-Each axis is a tagged union or a literal with the rows that every backend implements. A new architecture adds a row
-to an axis, and the code for it in each backend, not a second transformer.
+Each variable part is a tagged union or a literal whose alternatives all backends implement. A new architecture adds an
+alternative and its implementation in each backend, not a second transformer.
 """
 
 from typing import ClassVar, Literal
@@ -9,21 +9,24 @@ from typing import ClassVar, Literal
 import msgspec
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "sigmoid", "silu", "tanh"]
-"""gelu is x·Φ(x) (erf); gelu_tanh its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)."""
+"""gelu is x·Φ(x) (erf); gelu_tanh is its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)."""
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len", "weighted_mean", "last_token"]
-"""How token vectors become one: the first; the largest of each column; the mean; the sum over the square root of their
-number; the mean weighted by a token's place, counted from 1 (Muennighoff, arXiv:2202.08904); the last."""
+"""How token vectors are pooled to one vector.
+
+cls: the first token. max: the maximum of each column. mean_sqrt_len: the sum divided by the square root of the number
+of tokens. weighted_mean: the mean weighted by position, counted from 1 (Muennighoff, arXiv:2202.08904).
+"""
 
 Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse"]
-"""What a model is for. A reranker is a classifier of pairs with one label."""
+"""The task of a model. A reranker is a classifier with one label."""
 
 DType = Literal["bfloat16", "float32"]
 """Number formats that a config can choose for weights; accumulation is always float32."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """Base of every part: immutable, compared by value, unknown fields refused."""
+    """Base class of all parts: immutable, compared by value; decoding refuses unknown fields."""
 
 
 class LayerNorm(Part, frozen=True, tag="layer_norm"):
@@ -42,9 +45,9 @@ Norm = LayerNorm | RMSNorm
 
 
 class LearnedPositions(Part, frozen=True, tag="learned"):
-    """A table with a vector for each position, added to the token's; its row `first` is that of the first token.
+    """A table of position embeddings, which are added to the token embeddings; position 0 is row `first`.
 
-    A token whose id is `padding_id` gets the row before `first`, and those after it are counted without it.
+    A token whose id is `padding_id` gets row `first` - 1 and does not count for the positions of later tokens.
     """
 
     max_positions: int
@@ -53,12 +56,12 @@ class LearnedPositions(Part, frozen=True, tag="learned"):
 
     @property
     def num_rows(self) -> int:
-        """Rows of the table."""
+        """Number of rows of the table."""
         return self.first + self.max_positions
 
 
 class NoPositions(Part, frozen=True, tag="none"):
-    """Embeddings know no positions: attention does."""
+    """No position embeddings; only attention depends on positions."""
 
     max_positions: int
     num_rows: int = 0
@@ -68,9 +71,9 @@ Positions = LearnedPositions | NoPositions
 
 
 class Rotary(Part, frozen=True, tag="rotary"):
-    """Queries and keys turn with their position (Su et al., arXiv:2104.09864), first half of `dim` against the second.
+    """Rotary embeddings of queries and keys (Su et al., arXiv:2104.09864): column i is paired with column i + dim / 2.
 
-    `frequencies` are radians by position, dim / 2 of them; `factor` multiplies cosines and sines.
+    `frequencies` are dim / 2 angles per position, in radians; `factor` multiplies cosines and sines.
     """
 
     frequencies: tuple[float, ...]
@@ -78,24 +81,21 @@ class Rotary(Part, frozen=True, tag="rotary"):
 
     @property
     def dim(self) -> int:
-        """Columns of a head that turn; those after them stay."""
+        """Number of columns of each head that are rotated; the remaining columns are unchanged."""
         return 2 * len(self.frequencies)
 
 
 class DistanceBias(Part, frozen=True, tag="distance_bias"):
-    """What is added to a score for the distance of the key from the query: -slope · |distance|, a slope for each head.
-
-    ALiBi (Press et al., arXiv:2108.12409).
-    """
+    """ALiBi (Press et al., arXiv:2108.12409): -slope · |distance| is added to scores, with one slope for each head."""
 
     slopes: tuple[float, ...]
 
 
 class BucketBias(Part, frozen=True, tag="bucket_bias"):
-    """The same, learned: a number for each head and each bucket of distances (Raffel et al., arXiv:1910.10683).
+    """A learned bias for each head and each bucket of distances is added to scores (Raffel et al., arXiv:1910.10683).
 
-    Half of the buckets are for keys after the query; a quarter of all are single distances, the others grow up to
-    `max_distance`.
+    Half of the buckets are for keys after the query. In each half, the first half of the buckets are single distances;
+    the others grow logarithmically up to `max_distance`.
     """
 
     num_buckets: int
@@ -103,11 +103,12 @@ class BucketBias(Part, frozen=True, tag="bucket_bias"):
 
 
 class Disentangled(Part, frozen=True, tag="disentangled"):
-    """What content adds to a score for the distance, before the scale (He et al., arXiv:2006.03654).
+    """Disentangled attention: position terms are added to scores before scaling (He et al., arXiv:2006.03654).
 
-    With r the row of the distance of query i from key j, c2p adds query i · keys[r], and p2c key j · queries[r], of
-    tables that a layer has for each head. Rows are distances from -span to span - 1, and those beyond count for the
-    ends. With a `max_distance` only the nearer half are single distances, and the others grow up to it.
+    Each layer has tables of relative keys and queries for each head. For query i and key j, whose distance has row r,
+    c2p adds query i · keys[r] and p2c adds key j · queries[r]. Rows are distances from -span to span - 1; greater
+    distances are clipped. With `max_distance`, distances up to span / 2 have a row each; greater ones share rows, in
+    buckets that grow logarithmically up to `max_distance`.
     """
 
     span: int
@@ -116,24 +117,25 @@ class Disentangled(Part, frozen=True, tag="disentangled"):
 
     @property
     def num_rows(self) -> int:
-        """Rows of a head's table, padded to a multiple of 32: the first 2 · span are distances."""
+        """Number of rows of each head's table: 2 · span, padded to a multiple of 32."""
         return -(-2 * self.span // 32) * 32
 
 
 class LocalLayers(Part, frozen=True, tag="local"):
-    """Layers whose tokens attend to those at most `reach` away only, and perhaps turn at other frequencies."""
+    """Layers in which tokens attend only to those at most `window` away; `rotary` None is that of the other layers."""
 
     layers: tuple[int, ...]
-    reach: int
+    window: int
     rotary: Rotary | None = None
 
 
 class Attention(Part, frozen=True, tag="full"):
-    """Softmax attention within a sequence; causal if tokens see only those before them and themselves.
+    """Softmax attention within a sequence; if causal, tokens only attend to themselves and to earlier tokens.
 
-    Scores are multiplied by `scale` (None: head_dim^-½), then bent by softcap · tanh(score / softcap) unless it is 0.
-    Fewer key and value heads than query heads are shared by neighbours. `norm` is that of queries and of keys before
-    they turn: of each head, or of all heads side by side if `norms_all_heads`.
+    Scores are multiplied by `scale` (None: head_dim^-½) and then, unless `softcap` is 0, replaced by
+    softcap · tanh(score / softcap). Consecutive query heads share a key and value head if `num_kv_heads` is less than
+    `num_heads`. `norm` applies to queries and keys before rotary embeddings: to each head, or to the concatenated heads
+    if `norms_all_heads`.
     """
 
     num_heads: int
@@ -164,10 +166,10 @@ class GatedMLP(Part, frozen=True, tag="gated"):
 
 
 class Experts(Part, frozen=True, tag="experts"):
-    """In `layers` there are `count` MLPs, and a token's output is a weighted sum of `top_k` of them, plus one bias.
+    """Mixture of experts (Shazeer et al., arXiv:1701.06538): `layers` have `count` MLPs each.
 
-    The weights are the largest of softmax(router(x)), divided by their sum if `normalizes` (Shazeer et al.,
-    arXiv:1701.06538).
+    The output for a token is the weighted sum of `top_k` MLPs, plus a bias. The weights are the largest values of
+    softmax(router(x)), divided by their sum if `normalizes`.
     """
 
     count: int
@@ -177,9 +179,9 @@ class Experts(Part, frozen=True, tag="experts"):
 
 
 class Convolution(Part, frozen=True, tag="convolution"):
-    """activation(map(x)), x the rows of `width` tokens side by side, a token's own in the middle.
+    """activation(linear(x)), where x is the concatenation of `width` rows centered at the token.
 
-    What lies beyond its sequence's ends is zero; `width` is odd.
+    `width` is odd. Sequences are padded with zeros.
     """
 
     width: int
@@ -187,34 +189,34 @@ class Convolution(Part, frozen=True, tag="convolution"):
 
 
 class Dense(Part, frozen=True, tag="dense"):
-    """activation(x · Wᵀ + bias), without an activation if that is None."""
+    """activation(x · Wᵀ + bias); None is no activation."""
 
     out_features: int
     activation: Activation | None = None
 
 
 class UnitNorm(Part, frozen=True, tag="unit_norm"):
-    """x / max(|x|, eps), |x| the Euclidean length."""
+    """x / max(|x|, eps), where |x| is the Euclidean norm."""
 
     eps: float = 1e-12
 
 
 Step = Dense | LayerNorm | UnitNorm
-"""What a head does with rows, one step after the other."""
+"""An operation of a head before its final linear layer. Steps are applied in order."""
 
 
 class EmbeddingHead(Part, frozen=True, tag="embedding"):
-    """A vector for each sequence: steps(pooled). Several poolings lie side by side, in order."""
+    """A vector for each sequence: steps(pooled). The outputs of several poolings are concatenated, in order."""
 
     poolings: tuple[Pooling, ...]
     steps: tuple[Step, ...] = ()
 
 
 class SequenceHead(Part, frozen=True, tag="sequence_labels"):
-    """Logits for each sequence: out(steps(pooled)). With one label it is a score, as of a reranker.
+    """Logits for each sequence: out(steps(pooled)). With one label, the logit is the score of a reranker.
 
-    With last_token pooling, tokens at the end of a sequence whose id is `padding_id` are attended to and not pooled,
-    unless there are no others.
+    With last_token pooling, trailing tokens whose id is `padding_id` are attended to but skipped by pooling, unless the
+    sequence has no other tokens.
     """
 
     num_labels: int
@@ -231,9 +233,10 @@ class TokenHead(Part, frozen=True, tag="token_labels"):
 
 
 class TermHead(Part, frozen=True, tag="term_weights"):
-    """A weight for each word of the vocabulary: max over tokens of log(1 + relu(out(steps(x)))).
+    """SPLADE (Formal et al., arXiv:2109.10086): a weight for each term of the vocabulary.
 
-    SPLADE (Formal et al., arXiv:2109.10086). If `is_tied`, token embeddings and the weight of `out` are one tensor.
+    The weight is the maximum over tokens of log(1 + relu(out(steps(x)))). If `is_tied`, the token embeddings and the
+    weight of `out` are one tensor.
     """
 
     steps: tuple[Step, ...] = ()
@@ -241,9 +244,9 @@ class TermHead(Part, frozen=True, tag="term_weights"):
 
 
 class TokenTermHead(Part, frozen=True, tag="token_terms"):
-    """A weight for each word of the vocabulary: its own if it is a token of the text, the one column of x, else zero.
+    """Queries of inference-free SPLADE (Geng et al., arXiv:2411.04403): a weight for each term of the vocabulary.
 
-    The query's side of SPLADE without inference (Geng et al., arXiv:2411.04403).
+    The weight of a token of the text is the single column of x; all others are zero.
     """
 
     steps: ClassVar[tuple[Step, ...]] = ()
@@ -252,7 +255,7 @@ class TokenTermHead(Part, frozen=True, tag="token_terms"):
 Head = EmbeddingHead | SequenceHead | TokenHead | TermHead | TokenTermHead
 
 Placement = Literal["post", "pre", "sandwich"]
-"""Where a layer's norms stand.
+"""The position of a layer's norms.
 
 post: x = norm(x + f(x)) (Vaswani et al., arXiv:1706.03762). pre: x = x + f(norm(x)), and a norm after the last layer.
 sandwich: x = x + norm(f(norm(x))), and a norm after the last layer.
@@ -260,14 +263,14 @@ sandwich: x = x + norm(f(norm(x))), and a norm after the last layer.
 
 
 class ModelSpec(Part, frozen=True, tag="encoder"):
-    """A stack of transformer layers over summed embeddings, or these alone with `num_layers` 0, and a head.
+    """The sum of token, position and type embeddings, followed by transformer layers and a head.
 
-    A layer is f = attention, then f = mlp, each with its norm where `placement` says; `skips_first_norm` if the first
-    layer's attention has none. With `adds_input_twice`, placed post, attention's is x = post_norm(x + norm(x + f(x))).
-    Some layers have `experts` instead of one mlp. With a `convolution`, placed post, the first layer ends with
-    x = norm(x + convolution(what the layer began with)). Embeddings are multiplied by `embedding_scale`, and then
-    normalized if `normalizes_embeddings`. Linear maps have biases; those of the maps in `unbiased`, named as in
-    `linear_shapes` and `head_shapes`, are zero, and no checkpoint may have them.
+    Embeddings are multiplied by `embedding_scale`, then normalized if `normalizes_embeddings`. A layer applies
+    f = attention, then f = mlp, each with its norms as in `placement`. Layers of `experts` have experts instead of the
+    mlp. `first_attention_has_no_norm` omits the norm before the first layer's attention. `doubles_residual` requires
+    post-norm and changes attention to x = post_norm(x + norm(x + f(x))). `convolution` requires post-norm and ends the
+    first layer with x = norm(x + convolution(input of the layer)). Linear layers in `linears_without_bias`, named as in
+    `linear_shapes` and `head_shapes`, have zero biases, and checkpoints must not have tensors for these.
     """
 
     family: str
@@ -283,39 +286,39 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     experts: Experts | None = None
     convolution: Convolution | None = None
     placement: Placement = "post"
-    skips_first_norm: bool = False
-    adds_input_twice: bool = False
+    first_attention_has_no_norm: bool = False
+    doubles_residual: bool = False
     normalizes_embeddings: bool = True
     embedding_scale: float = 1.0
-    unbiased: tuple[str, ...] = ()
+    linears_without_bias: tuple[str, ...] = ()
 
     @property
-    def is_table(self) -> bool:
-        """Whether there are no layers."""
+    def is_static(self) -> bool:
+        """Whether the model has no layers, only a table of embeddings."""
         return self.num_layers == 0
 
     @property
     def is_tied(self) -> bool:
-        """Whether the head's last map and the token embeddings are one tensor."""
+        """Whether the head's final linear layer and the token embeddings share a weight tensor."""
         return isinstance(self.head, TermHead) and self.head.is_tied
 
     def experts_of(self, layer: int) -> Experts | None:
-        """The experts of a layer that has them."""
+        """The experts of a layer, or None."""
         return self.experts if self.experts and layer in self.experts.layers else None
 
     @property
-    def attended_size(self) -> int:
-        """Width of queries, and of what attention gives: heads side by side."""
+    def query_size(self) -> int:
+        """Number of columns of the queries, and of attention's output: num_heads · head_dim."""
         return self.attention.num_heads * self.attention.head_dim
 
     @property
     def kv_size(self) -> int:
-        """Width of keys, and of values."""
+        """Number of columns of the keys, and of the values: num_kv_heads · head_dim."""
         return self.attention.num_kv_heads * self.attention.head_dim
 
     @property
     def step_widths(self) -> tuple[int, ...]:
-        """Columns that each step of the head reads, and at the end those that come out of the last."""
+        """Number of input columns of each step of the head, then of output columns of the last."""
         num_pooled = len(self.head.poolings) if isinstance(self.head, EmbeddingHead) else 1
         widths = [num_pooled * self.hidden_size]
         for step in self.head.steps:
@@ -324,7 +327,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
 
     @property
     def task(self) -> Task:
-        """What the head makes the model one for."""
+        """The task, which follows from the head."""
         match self.head:
             case EmbeddingHead():
                 return "embedding"
@@ -337,7 +340,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
 
     @property
     def output_width(self) -> int:
-        """Columns of what the head makes: dimensions, labels, or words of the vocabulary."""
+        """Number of columns of the head's output: dimensions, labels or terms of the vocabulary."""
         match self.head:
             case EmbeddingHead():
                 return self.step_widths[-1]

@@ -33,7 +33,7 @@ GIVEN = {
     "attention": Attention(**ATTENTION), "mlp": MLP(intermediate_size=24, activation="gelu"),
     "norm": LayerNorm(eps=1e-6), "head": EmbeddingHead(poolings=("mean",)),
 }
-local = LocalLayers(layers=(1,), reach=5, rotary=Rotary(frequencies=(1.0, 0.5)))
+local = LocalLayers(layers=(1,), window=5, rotary=Rotary(frequencies=(1.0, 0.5)))
 SPECS = {
     "bert": GIVEN | {
         "head": SequenceHead(num_labels=3, padding_id=1, steps=(Dense(out_features=16), LayerNorm(eps=1e-6))),

@@ -123,16 +123,16 @@ def test_custom_tokens(generative: Path, tmp_path: Path) -> None:
     words = write_classifier(generative, tmp_path / "out", ["0", "1", "2"])
     assert words.labels == ("0", "1", "2")
     assert build_engine(tmp_path / "out", tmp_path / "engine").manifest.labels == ("0", "1", "2")
-    with pytest.raises(CheckpointError, match="'perhaps not' is not one token of the tokenizer: it becomes 'p"):
+    with pytest.raises(CheckpointError, match=r"'perhaps not' is not a token of the vocabulary; .* splits it into 'p"):
         write_classifier(generative, tmp_path / "other", ["no", "perhaps not"])
-    with pytest.raises(CheckpointError, match="the tokens asked for name one word twice: no, no"):
+    with pytest.raises(CheckpointError, match="--tokens: one token is given twice: no, no"):
         write_classifier(generative, tmp_path / "other", ["no", "no"])
     assert not (tmp_path / "other").exists()
 
 
 def test_refuses_an_existing_folder(generative: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(CheckpointError, match="out exists and is left as it is"):
+    with pytest.raises(CheckpointError, match="out already exists"):
         write_classifier(generative, tmp_path / "out")
 
 

@@ -192,11 +192,11 @@ def test_sparse_encoder(
     expected = np.stack([row.to_dense().numpy() for row in model.encode(given, batch_size=1)])
     engine_dir = build_engine(tmp_path / "saved", tmp_path / "engine")
     manifest = engine_dir.manifest
-    assert (manifest.max_terms, manifest.logs_twice) == (max_terms, activation == "log1p_relu")
+    assert (manifest.max_terms, manifest.double_log) == (max_terms, activation == "log1p_relu")
     rows = run(engine_dir, given)
     assert isinstance(rows, SparseVectors)
     found = np.zeros_like(expected)
-    for row, kept in zip(found, terms(rows, max_terms=max_terms, logs_twice=manifest.logs_twice), strict=True):
+    for row, kept in zip(found, terms(rows, max_terms=max_terms, double_log=manifest.double_log), strict=True):
         for index, weight in kept:
             row[index] = weight
     assert (expected > 0).sum(axis=1).min() >= min(max_terms or 20, 20)

@@ -177,11 +177,11 @@ def rename_yes(folder: Path) -> None:
 CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "family without known tokens": (
         lambda c: update_json(c / "config.json", architectures=["LlamaForCausalLM"]),
-        "which words its .*\nhint: .*--tokens",
+        "the answer tokens are unknown\nhint: .*--tokens",
     ),
     "classifier": (
         lambda c: update_json(c / "config.json", architectures=["Qwen3ForSequenceClassification"]),
-        "does not answer with wo",
+        "is not a generative reranker",
     ),
     "softcapping": (
         lambda c: update_json(c / "config.json", final_logit_softcapping=30.0),
@@ -192,7 +192,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
         "final_logit_softcapping is 30.0",
     ),
     "quantized": (lambda c: update_json(c / "config.json", quantization_config={}), "quantization_config is set"),
-    "not one token": (rename_yes, "'yes' is not one token of the tokenizer: it becomes 'y' '.*s'"),
+    "not one token": (rename_yes, "'yes' is not a token of the vocabulary; the tokenizer splits it into 'y' '.*s'"),
     "bias": (add_bias, "has lm_head.bias"),
     "no lm_head": (remove_lm_head, "has no tensor lm_head.weight$"),
     "no tokenizer": (lambda c: (c / "tokenizer.json").unlink(), "tokenizer.json does not exist"),
@@ -210,8 +210,11 @@ def test_refuses(corrupt: Callable[[Path], object], message: str, generative: Pa
 MODULES: dict[str, tuple[dict[str, Any], str]] = {
     "no id": ({}, "missing required field `true_token_id`"),
     "negative": ({"true_token_id": -1}, "1_LogitScore/config.json: .*>= 0"),
-    "unknown": ({"true_token_id": 5, "false_token_id": 12345}, "names the token 12345; the tokenizer has none"),
-    "the same": ({"true_token_id": 300, "false_token_id": 300}, "name one word twice"),
+    "unknown": (
+        {"true_token_id": 5, "false_token_id": 12345},
+        "has the token id 12345, which the tokenizer does not have",
+    ),
+    "the same": ({"true_token_id": 300, "false_token_id": 300}, "one token is given twice"),
     "other input": ({"true_token_id": 5, "module_input_name": "x"}, "module_input_name is 'x'"),
 }
 
@@ -232,5 +235,5 @@ def test_no_conversion_by_default(generative: Path, tmp_path: Path) -> None:
 def test_an_embedding_model_is_not_converted(word_tokenizer: Path, tmp_path: Path) -> None:
     options = {"pooling": "lasttoken", "num_key_value_heads": 2, "head_dim": 16}
     checkpoint = save_checkpoint(tmp_path / "model", word_tokenizer, architecture="Qwen3ForCausalLM", **options)
-    with pytest.raises(CheckpointError, match="Qwen3ForCausalLM with Pooling does not answer with words"):
+    with pytest.raises(CheckpointError, match="Qwen3ForCausalLM with Pooling is not a generative reranker"):
         build_engine(checkpoint, tmp_path / "engine", convert="lm-head")

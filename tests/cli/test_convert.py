@@ -21,7 +21,7 @@ def test_converts_for_a_build(bei: Run, generative: Path, tmp_path: Path) -> Non
     done = bei("convert", "lm-head", generative, tmp_path / "classifier")
     assert done.returncode == 0
     assert done.stdout == f"{tmp_path / 'classifier'}\n"
-    assert "lm_head's rows for 'no' (" in done.stderr
+    assert "the lm_head rows of 'no' (" in done.stderr
     built = bei("build", tmp_path / "classifier", "--out", tmp_path / "engine")
     assert built.returncode == 0, built.stderr
     assert "no, yes" in built.stderr
@@ -47,9 +47,11 @@ trt_llm:
 def test_refuses(bei: Run, generative: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert_clear(
-        bei("convert", "lm-head", generative, out, "--tokens", "no,perhaps not"), 1, "'perhaps not' is not one"
+        bei("convert", "lm-head", generative, out, "--tokens", "no,perhaps not"), 1, "'perhaps not' is not a token"
     )
-    assert_clear(bei("convert", "lm-head", tiny_checkpoint, out), 1, "BertModel with Pooling does not answer")
+    assert_clear(
+        bei("convert", "lm-head", tiny_checkpoint, out), 1, "BertModel with Pooling is not a generative reranker"
+    )
     assert_clear(bei("convert", "lm-head", tmp_path / "nothing", out), 2, "neither a folder nor a Hub id")
     assert bei("convert", "lm-head", generative, out, "--tokens", "no,").returncode == 2
     assert not out.exists()

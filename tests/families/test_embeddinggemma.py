@@ -86,7 +86,7 @@ def test_manifest(published: tuple[Path, Any], tmp_path: Path) -> None:
     spec = manifest.spec
     assert (spec.family, spec.attention.is_causal, spec.head.poolings) == ("gemma3", False, ("mean",))
     assert spec.attention.local
-    assert (spec.attention.local.layers, spec.attention.local.reach) == ((0, 1, 3), 12)
+    assert (spec.attention.local.layers, spec.attention.local.window) == ((0, 1, 3), 12)
     assert [step.out_features for step in spec.head.steps] == [256, 64]
     assert manifest.normalize
     assert manifest.prompts.by_name == PROMPTS

@@ -81,7 +81,7 @@ def test_spec() -> None:
     spec = bert.parse(
         {"hidden_size": 30, "num_attention_heads": 5, "hidden_act": "gelu_new", "num_hidden_layers": 2}, MEAN
     )
-    assert (spec.attention.head_dim, spec.attended_size, spec.mlp.activation) == (6, 30, "gelu_tanh")
+    assert (spec.attention.head_dim, spec.query_size, spec.mlp.activation) == (6, 30, "gelu_tanh")
     assert linear_shapes(spec, 0)["attention.qkv"] == (90, 30)
 
 

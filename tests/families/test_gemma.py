@@ -136,7 +136,7 @@ def test_older_files_of_gemma3() -> None:
     assert older == newer
     assert older.attention.rotary.frequencies[0] == 0.5
     local = older.attention.local
-    assert local == LocalLayers(layers=(0, 1, 3, 4), reach=511, rotary=Rotary(frequencies=local.rotary.frequencies))
+    assert local == LocalLayers(layers=(0, 1, 3, 4), window=511, rotary=Rotary(frequencies=local.rotary.frequencies))
 
 
 def test_bidirectional_windows_are_halved() -> None:
@@ -144,7 +144,7 @@ def test_bidirectional_windows_are_halved() -> None:
         spec_of("Gemma3TextModel", use_bidirectional_attention=True, sliding_window=512),
         spec_of("Gemma3BidirectionalModel", sliding_window=512),
     ):
-        assert (spec.family, spec.attention.is_causal, spec.attention.local.reach) == ("gemma3", False, 256)
+        assert (spec.family, spec.attention.is_causal, spec.attention.local.window) == ("gemma3", False, 256)
 
 
 @pytest.mark.parametrize("architecture", ["GemmaModel", "Gemma2Model"])

@@ -89,7 +89,7 @@ def test_bidirectional_window(tokenizer_json: Path, tmp_path: Path) -> None:
     checkpoint = save(tmp_path / "model", tokenizer_json, "MistralModel", **SMALL, sliding_window=7, is_causal=False)
     references = [transformers_model(checkpoint, dtype=dtype, attn_implementation="eager") for dtype in DTYPES]
     engine_dir = check_family(checkpoint, tmp_path, reference=references[0], bf16_reference=references[1])
-    assert engine_dir.manifest.spec.attention.local == LocalLayers(layers=(0, 1), reach=7)
+    assert engine_dir.manifest.spec.attention.local == LocalLayers(layers=(0, 1), window=7)
 
 
 @pytest.mark.parametrize("name", ["Llama", "Mistral", "Qwen2", "Qwen3"])
@@ -116,8 +116,8 @@ def test_windows() -> None:
     on = {"use_sliding_window": True, "sliding_window": 5}
     types = ["full_attention", "sliding_attention"] * 2
     assert parsed().attention.local is None
-    assert parsed(**on, max_window_layers=3).attention.local == LocalLayers(layers=(3,), reach=4)
-    assert parsed(**on, layer_types=types).attention.local == LocalLayers(layers=(1, 3), reach=4)
+    assert parsed(**on, max_window_layers=3).attention.local == LocalLayers(layers=(3,), window=4)
+    assert parsed(**on, layer_types=types).attention.local == LocalLayers(layers=(1, 3), window=4)
     assert parsed(sliding_window=5, use_sliding_window=False, layer_types=types).attention.local is None
     assert parsed(**on, max_window_layers=4).attention.local is None
 

@@ -67,7 +67,7 @@ def test_older_files() -> None:
     config = {"num_hidden_layers": 4, "global_attn_every_n_layers": 2, "local_rope_theta": None}
     spec = modernbert.parse(config, MEAN)
     assert spec.attention.local is not None
-    assert (spec.attention.local.layers, spec.attention.local.reach) == ((1, 3), 64)
+    assert (spec.attention.local.layers, spec.attention.local.window) == ((1, 3), 64)
     assert spec.attention.local.rotary == spec.attention.rotary
 
 

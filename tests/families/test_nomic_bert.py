@@ -78,8 +78,8 @@ def test_field_names_of_the_repositories() -> None:
     assert spec.mlp == GatedMLP(intermediate_size=96, activation="silu")
     longer = nomic_bert.parse(REPOSITORY_CONFIG | {"n_positions": 8192, "rotary_scaling_factor": 2}, MEAN)
     assert longer.positions.max_positions == 2048, "scaling would start here"
-    assert set(spec.unbiased) == set(linear_shapes(spec, 0))
-    assert nomic_bert.parse(REPOSITORY_CONFIG | {"qkv_proj_bias": True}, MEAN).unbiased == (
+    assert set(spec.linears_without_bias) == set(linear_shapes(spec, 0))
+    assert nomic_bert.parse(REPOSITORY_CONFIG | {"qkv_proj_bias": True}, MEAN).linears_without_bias == (
         "mlp.gate",
         "mlp.up",
         "mlp.down",

@@ -76,7 +76,7 @@ def random_batch(lengths: list[int], seed: int = 1) -> PackedBatch:
 
 def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, skips_head: bool = True, rows: int = 0) -> Vectors:
     out = np.full((rows or batch.num_tokens, padded(width)), np.nan, np.float32)
-    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_unpooled, skips_head, out)
+    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_excluded, skips_head, out)
     return out[:, :width]
 
 
@@ -249,7 +249,8 @@ def attention(**fields: Any) -> Attention:
 BOTH: tuple[Literal["c2p", "p2c"], ...] = ("c2p", "p2c")
 AXES: dict[str, dict[str, Any]] = {
     "pre-norm, rotary": NO_TABLES | {"placement": "pre", "attention": attention(rotary=ROTARY)},
-    "skipped norm": NO_TABLES | {"placement": "pre", "skips_first_norm": True, "attention": attention(rotary=ROTARY)},
+    "no norm before the first attention": NO_TABLES
+    | {"placement": "pre", "first_attention_has_no_norm": True, "attention": attention(rotary=ROTARY)},
     "no norm of embeddings": {"placement": "pre", "normalizes_embeddings": False, "embedding_scale": 3.0},
     "sandwich of RMS norms": {"placement": "sandwich", "norm": RMSNorm(eps=1e-6)},
     "causal, grouped heads": NO_TABLES | {
@@ -262,20 +263,20 @@ AXES: dict[str, dict[str, Any]] = {
     "gated": {"mlp": GatedMLP(intermediate_size=50, activation="silu")},
     "gated, pre-norm": {"placement": "pre", "mlp": GatedMLP(intermediate_size=70, activation="gelu_tanh")},
     "local": NO_TABLES | {
-        "attention": attention(rotary=ROTARY, local=LocalLayers(layers=(1,), reach=5, rotary=FASTER))
+        "attention": attention(rotary=ROTARY, local=LocalLayers(layers=(1,), window=5, rotary=FASTER))
     },
-    "local, causal": {"attention": attention(is_causal=True, local=LocalLayers(layers=(0, 1), reach=40))},
+    "local, causal": {"attention": attention(is_causal=True, local=LocalLayers(layers=(0, 1), window=40))},
     "softcap and scale": {"attention": attention(softcap=2.0, scale=0.7)},
     "ALiBi": NO_TABLES | {"attention": attention(bias=DistanceBias(slopes=tuple(2.0**-i for i in range(1, 7))))},
     "layer norm of all heads": {
-        "attention": attention(num_kv_heads=2, norm=LAYER_NORM, norms_all_heads=True), "adds_input_twice": True,
+        "attention": attention(num_kv_heads=2, norm=LAYER_NORM, norms_all_heads=True), "doubles_residual": True,
         "mlp": GatedMLP(intermediate_size=50, activation="gelu"),
     },
     "RMS norm of all heads": {
         "attention": attention(norm=RMSNorm(eps=1e-6), norms_all_heads=True, rotary=ROTARY),
     },
     "input added twice, RMS norms, layer norm of each head": {
-        "norm": RMSNorm(eps=1e-6), "adds_input_twice": True, "attention": attention(norm=LAYER_NORM),
+        "norm": RMSNorm(eps=1e-6), "doubles_residual": True, "attention": attention(norm=LAYER_NORM),
         "experts": Experts(count=4, top_k=2, layers=(1,)),
     },
     "buckets": {"attention": attention(bias=BucketBias(num_buckets=32, max_distance=128))},
@@ -285,7 +286,7 @@ AXES: dict[str, dict[str, Any]] = {
     "position to content, grouped heads, local, causal": {
         "attention": attention(
             num_kv_heads=2, is_causal=True, bias=Disentangled(span=7, max_distance=90, terms=("p2c",)),
-            local=LocalLayers(layers=(1,), reach=35),
+            local=LocalLayers(layers=(1,), window=35),
         )
     },
     "experts": {"experts": Experts(count=4, top_k=2, layers=(1,))},
@@ -371,7 +372,7 @@ def test_absorbed_attention_agrees_with_reference(
         {"convolution": Convolution(width=3, activation="tanh")},
         *({"attention": attention(num_heads=2, num_kv_heads=2, head_dim=32, **fields)} for fields in (
             {"rotary": ROTARY}, {"norm": LAYER_NORM}, {"softcap": 2.0}, {"bias": DistanceBias(slopes=(0.5, 0.2))},
-            {"is_causal": True}, {"local": LocalLayers(layers=(1,), reach=5)},
+            {"is_causal": True}, {"local": LocalLayers(layers=(1,), window=5)},
         )),
         {"attention": attention(num_heads=2, num_kv_heads=2, head_dim=12)},
     ],
@@ -448,7 +449,7 @@ def test_all_tokens_cannot_be_excluded_from_pooling(
     excluded: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir
 ) -> None:
     engine_dir = make_engine_dir(make_spec())
-    batch = replace(random_batch([3, 2]), num_unpooled=np.array(excluded, np.int32))
+    batch = replace(random_batch([3, 2]), num_excluded=np.array(excluded, np.int32))
     for engine in (
         NativeEngine(encoder_over(engine_dir), engine_dir.manifest.spec, "float32"),
         ReferenceEngine(engine_dir),

@@ -26,7 +26,7 @@ SHAPES: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
     "24 wide heads": (65, 24, 8, 96, EACH_HEAD_RMS | {"rotary": ROTARY, "is_causal": True}),
     "24 heads, 1 KV head": (50, 24, 1, 33, {"rotary": ROTARY}),
     "32 heads": (48, 32, 32, 16, EACH_HEAD | {"rotary": ROTARY}),
-    "32 heads, 16 KV heads, local": (200, 32, 16, 24, ALL_HEADS_RMS | {"local": LocalLayers(layers=(0,), reach=9)}),
+    "32 heads, 16 KV heads, local": (200, 32, 16, 24, ALL_HEADS_RMS | {"local": LocalLayers(layers=(0,), window=9)}),
     "40 heads, 20 KV heads": (72, 40, 20, 10, EACH_HEAD_RMS),
     "3 very wide heads": (99, 3, 3, 200, EACH_HEAD_RMS | {"rotary": ROTARY}),
 }

@@ -315,7 +315,7 @@ def test_closing_fails_what_is_left_at_the_deadline() -> None:
 
 def test_requests_that_cannot_run() -> None:
     async def test(scheduler: Scheduler) -> None:
-        with pytest.raises(InputError, match="an input has 51 tokens, a batch holds 50"):
+        with pytest.raises(InputError, match="an input has 51 tokens; the limit of a batch is 50"):
             scheduler.submit([sequence(1), sequence(*range(51))])
         with pytest.raises(EmptyInputError):
             scheduler.submit([])

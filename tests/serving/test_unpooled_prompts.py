@@ -86,23 +86,23 @@ def tokenizer(path: Path, limit: int) -> Tokenizer:
 def test_how_many_are_left_out(tokenizer_json: Path, without_closing_token: Path) -> None:
     prompt, text = "the the the ", "the the"
     [sequence] = tokenizer(tokenizer_json, 20).encode([text], prompt=prompt)
-    assert (sequence.num_tokens, sequence.num_unpooled) == (7, 4)
+    assert (sequence.num_tokens, sequence.num_excluded) == (7, 4)
     [sequence] = tokenizer(tokenizer_json, 20).encode([text])
-    assert sequence.num_unpooled == 0
+    assert sequence.num_excluded == 0
     [sequence] = tokenizer(tokenizer_json, 5).encode([text * 9], prompt=prompt, direction="left")
-    assert sequence.num_unpooled == 1, "[CLS] is kept, the prompt is not"
+    assert sequence.num_excluded == 1, "[CLS] is kept, the prompt is not"
     [sequence] = tokenizer(tokenizer_json, 4).encode([text], prompt=prompt)
-    assert (sequence.num_tokens, sequence.num_unpooled) == (4, 3), "[SEP] is left, as in sentence-transformers"
+    assert (sequence.num_tokens, sequence.num_excluded) == (4, 3), "[SEP] is left, as in sentence-transformers"
 
 
 def test_a_prompt_that_leaves_nothing_is_pooled(without_closing_token: Path) -> None:
     [sequence] = tokenizer(without_closing_token, 3).encode(["the"], prompt=" the the the the")
-    assert (sequence.num_tokens, sequence.num_unpooled) == (3, 0)
+    assert (sequence.num_tokens, sequence.num_excluded) == (3, 0)
 
 
 def test_a_prompt_that_is_never_read(tokenizer_json: Path) -> None:
     """Far more characters than are looked at, cut on the left: what is left begins within the text."""
     [sequence] = tokenizer(tokenizer_json, 20).encode(["x " * 3000], prompt="the the the the ", direction="left")
     assert sequence.num_tokens == 20
-    assert sequence.num_unpooled == 0
+    assert sequence.num_excluded == 0
     assert np.all(sequence.token_ids >= 0)

@@ -30,6 +30,6 @@ def test_max_terms_keeps_the_largest_weights() -> None:
 
 def test_second_logarithm() -> None:
     sparse = SparseVectors.of(np.array([[0, np.e - 1, 0.5]], np.float32))
-    [row] = terms(sparse, logs_twice=True)
+    [row] = terms(sparse, double_log=True)
     assert [index for index, _ in row] == [1, 2]
     np.testing.assert_allclose([weight for _, weight in row], [1, np.log(1.5)], rtol=1e-6)

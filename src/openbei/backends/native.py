@@ -107,7 +107,7 @@ class NativeEngine:
         out = np.empty((batch.num_rows(output), padded(width)), np.float32)
         try:
             self._encoder.run(
-                batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_unpooled, output == "tokens", out
+                batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_excluded, output == "tokens", out
             )
         except (ValueError, TypeError, MemoryError, RuntimeError) as error:
             raise EngineError(f"the engine refused a batch of {batch.num_tokens} tokens: {error}") from error
@@ -155,7 +155,7 @@ def encoder_over(
 def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
     """A spec as the module reads it: the fields of native/spec_fields.def. `max_positions` is the longest sequence."""
     attention = spec.attention
-    local = attention.local or LocalLayers(layers=(), reach=0)
+    local = attention.local or LocalLayers(layers=(), window=0)
     return {
         "vocab_size": spec.vocab_size,
         "type_vocab_size": spec.type_vocab_size,
@@ -181,7 +181,7 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "rotary_dim": attention.rotary.dim if attention.rotary else 0,
         "relative_table_rows": attention.bias.num_rows if isinstance(attention.bias, Disentangled) else 0,
         "is_local": [layer in local.layers for layer in range(spec.num_layers)],
-        "local_window": min(local.reach, max_positions),
+        "local_window": min(local.window, max_positions),
         "local_rotary_dim": rotary.dim if (rotary := local.rotary or attention.rotary) else 0,
         "intermediate_size": spec.mlp.intermediate_size,
         "activation": spec.mlp.activation,

@@ -115,7 +115,7 @@ class ReferenceEngine:
         """What the head makes of token vectors [num_tokens, H]."""
         if (output == "labels") != isinstance(self.spec.head, TokenHead):
             raise EngineError(f"{self.spec.task} models have no output {output!r}")
-        unpooled = np.zeros(len(bounds), np.int32) if batch.num_unpooled is None else batch.num_unpooled
+        excluded = np.zeros(len(bounds), np.int32) if batch.num_excluded is None else batch.num_excluded
         match self.spec.head:
             case TokenHead():
                 return self._linear("head.out", self._steps(x))
@@ -126,10 +126,10 @@ class ReferenceEngine:
             case TokenTermHead():
                 return SparseVectors.of_tokens(batch, x[:, 0], self.spec.vocab_size)
             case EmbeddingHead(poolings=poolings):
-                return self._steps(np.concatenate([pool(one, x, bounds, unpooled) for one in poolings], axis=1))
+                return self._steps(np.concatenate([pool(one, x, bounds, excluded) for one in poolings], axis=1))
             case SequenceHead(pooling=pooling, padding_id=padding_id):
                 pooled = [(start, pooled_end(batch.token_ids, start, end, padding_id)) for start, end in bounds]
-                return self._linear("head.out", self._steps(pool(pooling, x, pooled, unpooled)))
+                return self._linear("head.out", self._steps(pool(pooling, x, pooled, excluded)))
 
     def _steps(self, x: Vectors) -> Vectors:
         """Rows through the head's steps."""
@@ -157,10 +157,10 @@ class ReferenceEngine:
             if len(batch.type_ids) != batch.num_tokens:
                 raise EngineError(f"{len(batch.type_ids)} token types for {batch.num_tokens} tokens")
             _check_ids("token types", batch.type_ids, max(self.spec.type_vocab_size, 1))
-        if (unpooled := batch.num_unpooled) is not None and (
-            len(unpooled) != len(lengths) or unpooled.min() < 0 or (unpooled >= lengths).any()
+        if (excluded := batch.num_excluded) is not None and (
+            len(excluded) != len(lengths) or excluded.min() < 0 or (excluded >= lengths).any()
         ):
-            raise EngineError("of each sequence 0 tokens or more are not pooled, but never all")
+            raise EngineError("num_excluded must be at least 0 and less than the number of tokens of each sequence")
 
     def _embed(self, batch: PackedBatch, bounds: list[tuple[int, int]]) -> Vectors:
         spec = self.spec
@@ -176,12 +176,12 @@ class ReferenceEngine:
 
     def _attend(self, layer: int, bounds: list[tuple[int, int]], x: Vectors) -> Vectors:
         spec, attention, at = self.spec, self.spec.attention, f"layers.{layer}.attention"
-        parts = np.split(self._linear(f"{at}.qkv", x), [spec.attended_size, spec.attended_size + spec.kv_size], axis=1)
+        parts = np.split(self._linear(f"{at}.qkv", x), [spec.query_size, spec.query_size + spec.kv_size], axis=1)
         if attention.norm:  # each row of as many heads as its weight
             for i, name in enumerate((f"{at}.q_norm", f"{at}.k_norm")):
                 parts[i] = self._norm(name, parts[i].reshape(-1, len(self._tensors[f"{name}.weight"])))
         queries, keys, values = (part.reshape(len(x), -1, attention.head_dim) for part in parts)
-        mixed = np.empty((len(x), spec.attended_size), np.float32)
+        mixed = np.empty((len(x), spec.query_size), np.float32)
         for start, end in bounds:
             mixed[start:end] = self._mix(layer, queries[start:end], keys[start:end], values[start:end])
         return self._linear(f"{at}.out", mixed)
@@ -206,7 +206,7 @@ class ReferenceEngine:
         if attention.bias and not isinstance(attention.bias, Disentangled):
             table = distance_bias(attention, self._tensors.get("attention.buckets"), num_tokens)
             scores = scores + table[:, distances + num_tokens]
-        hidden = (distances > 0) & attention.is_causal | (np.abs(distances) > (local.reach if local else num_tokens))
+        hidden = (distances > 0) & attention.is_causal | (np.abs(distances) > (local.window if local else num_tokens))
         weights = softmax(np.where(hidden, np.float32(-np.inf), scores))
         mixed: Vectors = (weights @ v).transpose(1, 0, 2).reshape(num_tokens, -1)
         return mixed
@@ -237,8 +237,8 @@ class ReferenceEngine:
         return self._linear(f"{at}.down", inner)
 
     def _convolve(self, convolution: Convolution, x: Vectors, bounds: list[tuple[int, int]]) -> Vectors:
-        reach = convolution.width // 2
-        padded = [np.pad(x[start:end], ((reach, reach), (0, 0))) for start, end in bounds]
+        radius = convolution.width // 2
+        padded = [np.pad(x[start:end], ((radius, radius), (0, 0))) for start, end in bounds]
         windows = np.concatenate([sliding_window_view(rows, convolution.width, axis=0) for rows in padded])
         mapped = self._linear("layers.0.convolution", windows.transpose(0, 2, 1).reshape(len(x), -1))
         return ACTIVATIONS[convolution.activation](mapped)
@@ -279,10 +279,10 @@ def pooled_end(token_ids: Int32s, start: int, end: int, padding_id: int | None) 
     return end
 
 
-def pool(pooling: Pooling, x: Vectors, bounds: list[tuple[int, int]], num_unpooled: Int32s) -> Vectors:
-    """Token vectors [num_tokens, H], without the first `num_unpooled` [num_sequences] -> [num_sequences, H]."""
+def pool(pooling: Pooling, x: Vectors, bounds: list[tuple[int, int]], num_excluded: Int32s) -> Vectors:
+    """Token vectors [num_tokens, H], without the first `num_excluded` [num_sequences] -> [num_sequences, H]."""
     rows = []
-    for (start, end), skipped in zip(bounds, num_unpooled, strict=True):
+    for (start, end), skipped in zip(bounds, num_excluded, strict=True):
         places = np.arange(skipped + 1, end - start + 1, dtype=np.float32)
         rows.append(POOLINGS[pooling](x[start + skipped : end], places))
     return np.stack(rows)

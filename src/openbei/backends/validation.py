@@ -167,7 +167,7 @@ def _attention_limits(spec: ModelSpec) -> Limits:
     if attention.rotary:
         yield from _rotary_limits("attention.rotary", attention.rotary, attention.head_dim)
     if local := attention.local:
-        yield "attention.local.reach", local.reach, 0, MOST
+        yield "attention.local.window", local.window, 0, MOST
         yield from _layer_limits("attention.local.layers", local.layers, spec)
         if local.rotary:
             yield from _rotary_limits("attention.local.rotary", local.rotary, attention.head_dim)

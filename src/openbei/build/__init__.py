@@ -3,7 +3,7 @@
 fetch (openbei.checkpoints) -> inspect -> check -> convert -> write (openbei.engine_dir) -> report
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ from openbei.device import Device
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.formats.storage import Storage
+from openbei.safetensors_file import Array
 from openbei.spec import DType, ModelSpec, Task, TokenTermHead
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
@@ -72,8 +73,10 @@ def build(
     _check_base_model(deployment, spec)
     dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
     tokenizer = convert_tokenizer(files.root, spec, inspection.tokenizer, files.sentence)
-    stored = read_checkpoint(files.root)
-    spec, tensors = tie(files.words.tensors(stored) if files.words else stored, model.family, spec, files.config)
+    tensors: Mapping[str, Array] = read_checkpoint(files.root)
+    if files.answer_tokens:
+        tensors = files.answer_tokens.tensors(tensors)
+    spec, tensors = tie(tensors, model.family, spec, files.config)
     matched = match_tensors(tensors, model.family, model.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
     storage = choose_storage(spec, dtype, TARGET)
@@ -112,14 +115,14 @@ def _manifest(
         prompts=inspection.prompts,
         text_template=inspection.text_template,
         score_template=inspection.pairs.template,
-        has_unknown_template=inspection.pairs.is_unknown,
+        has_unsupported_template=inspection.pairs.is_unsupported,
         max_terms=inspection.max_terms,
-        logs_twice=inspection.logs_twice,
+        double_log=inspection.double_log,
         unk_token_id=tokenizer.unk_token_id,
         has_token_types=tokenizer.has_token_types,
         truncation_direction=tokenizer.truncation_direction,
         example_input=deployment.example_input,
-        needs_key=deployment.needs_key,
+        requires_api_key=deployment.requires_api_key,
         target=TARGET,
         storage=storage,
         max_sequence_tokens=inspection.max_sequence_tokens,
@@ -143,7 +146,7 @@ def _default_route(deployment: Deployment, inspection: Inspection) -> str:
     """Raises ConfigError for a route that the model does not answer."""
     task = inspection.spec.task
     allowed = ROUTES[task] + ("/rerank",) * (inspection.pairs.template is not None)
-    if inspection.pairs.is_unknown:
+    if inspection.pairs.is_unsupported:
         allowed = ("/predict",)
     if deployment.default_route not in (None, *allowed):
         raise ConfigError(

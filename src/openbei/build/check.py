@@ -135,7 +135,7 @@ def _other_architectures(names: Collection[str], family: Family) -> str | None:
 def _part_shapes(name: str, shape: Shape, spec: ModelSpec, num_parts: int) -> list[Shape]:
     """What the parts that are stacked to an engine tensor must be."""
     if ".attention.qkv." in name and num_parts == 3:
-        return [(rows, *shape[1:]) for rows in (spec.attended_size, spec.kv_size, spec.kv_size)]
+        return [(rows, *shape[1:]) for rows in (spec.query_size, spec.kv_size, spec.kv_size)]
     return [(shape[0] // num_parts, *shape[1:])] * num_parts if num_parts else []
 
 

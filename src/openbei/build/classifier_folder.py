@@ -1,4 +1,4 @@
-"""A generative reranker's checkpoint as a folder with a classifier, which transformers and others read, too."""
+"""Conversion of a generative reranker to a checkpoint folder with a classifier, which transformers can load."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ import msgspec
 from openbei.atomic_folder import rename_and_sync, sync_files, temporary_folder
 from openbei.build.chat_template import FILE as CHAT_TEMPLATE
 from openbei.build.json_file import read_json
-from openbei.build.lm_head import Words, find_words
+from openbei.build.lm_head import AnswerTokens, find_answer_tokens
 from openbei.build.modules import read_chain
 from openbei.build.sentence_config import FILES as SENTENCE_FILES
 from openbei.build.sentence_config import SentenceConfig, sentence_config_file
@@ -23,15 +23,22 @@ from openbei.safetensors_file import Array, LazyTensor, file_bytes, write_tensor
 from openbei.truss import CheckpointRepository
 
 COPIED = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "tokenizer.model", CHAT_TEMPLATE, "config_sentence_transformers.json",
-)  # fmt: skip
-"""Files that go along as they are, where there are any: the tokenizer's, and the prompts of sentence-transformers."""
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    CHAT_TEMPLATE,
+    "config_sentence_transformers.json",
+)
+"""Files copied unchanged, if they exist: those of the tokenizer, and the prompts of sentence-transformers."""
 
 TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 
 METADATA = {"format": "pt"}
-"""What transformers wants to find in a safetensors header."""
+"""Metadata that transformers requires in safetensors files."""
 
 
 def convert_lm_head(
@@ -41,8 +48,8 @@ def convert_lm_head(
     *,
     environment: Environment,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
-) -> Words:
-    """Fetch a generative reranker and write its classifier; see `write_classifier`. Raises DownloadError, too."""
+) -> AnswerTokens:
+    """Fetch a generative reranker and write its classifier; see `write_classifier`. Also raises DownloadError."""
     progress("fetch", 0, 1)
     folder = fetch_checkpoint(repository, environment)
     progress("fetch", 1, 1)
@@ -55,39 +62,39 @@ def write_classifier(
     tokens: Sequence[str] | None = None,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Words:
-    """Write the classifier of a generative reranker to `out`, whole or not at all; says which words became labels.
+) -> AnswerTokens:
+    """Write the classifier of a generative reranker to `out`, atomically, and return the tokens that became labels.
 
-    Tensors keep their dtype and are streamed, one in memory at a time. `tokens` are the words, else those that the
-    checkpoint or its family names. `progress` is told bytes done and bytes in all. Raises CheckpointError, also where
-    `out` exists, and OSError where it cannot be written.
+    Tensors keep their dtype and are written one at a time. `tokens` None are those of the checkpoint or its family.
+    `progress` is called with bytes written and bytes in total. Raises CheckpointError, also if `out` exists, and
+    OSError if it cannot be written.
     """
     if out.exists():
-        raise CheckpointError(f"{out} exists and is left as it is", hint="choose another folder, or remove it")
+        raise CheckpointError(f"{out} already exists", hint="choose another folder, or remove it")
     chain = read_chain(folder)
     config = read_json(chain.root / "config.json", dict[str, Any])
-    words = find_words(chain, config, tokens)
-    tensors = {name: _lazy(tensor) for name, tensor in words.tensors(read_checkpoint(chain.root)).items()}
-    made = words.config(config)
-    if made.get("pad_token_id") is None:  # by which transformers finds the last token of a text in a batch
-        made["pad_token_id"] = pad_token_id(load_tokenizer(chain.root, made, SentenceConfig()))
+    answer_tokens = find_answer_tokens(chain, config, tokens)
+    tensors = {name: _lazy(tensor) for name, tensor in answer_tokens.tensors(read_checkpoint(chain.root)).items()}
+    config = answer_tokens.config(config)
+    if config.get("pad_token_id") is None:  # transformers needs it to find the last token of each text in a batch
+        config["pad_token_id"] = pad_token_id(load_tokenizer(chain.root, config, SentenceConfig()))
     out.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as partial_folder:
-        for file in (place / name for place in dict.fromkeys([folder, chain.root]) for name in COPIED):
+        for file in (source / name for source in dict.fromkeys([folder, chain.root]) for name in COPIED):
             if file.is_file():
                 shutil.copyfile(file, partial_folder / file.name)
         _write_weights(partial_folder / SINGLE_FILE, tensors, progress)
-        _write_json(partial_folder / "config.json", made)
+        _write_json(partial_folder / "config.json", config)
         if chain.has_modules_json:
             _write_modules(chain.root, partial_folder)
-        partial_folder.chmod(0o755)  # mkdtemp's 0700 would hide it from other users
+        partial_folder.chmod(0o755)  # mkdtemp sets 0700
         sync_files(partial_folder)
         rename_and_sync(partial_folder, out)
-    return words
+    return answer_tokens
 
 
 def _write_modules(root: Path, out: Path) -> None:
-    """Files of a CrossEncoder, which reads prompts and its chat template only where there is a modules.json."""
+    """The files of a CrossEncoder, which only reads prompts and chat templates if there is a modules.json."""
     path = sentence_config_file(root)
     settings = read_json(path, dict[str, Any]) if path else {}
     changed = {"transformer_task": "sequence-classification", "module_output_name": "scores"}

@@ -42,10 +42,10 @@ def head_decisions(
 
 
 def vector_decisions(
-    max_terms: int | None, logs_twice: bool, dimensions: int | None, similarity: str | None
+    max_terms: int | None, double_log: bool, dimensions: int | None, similarity: str | None
 ) -> Iterator[Decision]:
     """Post-processing of sparse or dense vectors."""
-    if logs_twice:
+    if double_log:
         yield Decision("term weights", "log(1 + log(1 + relu))", "activation_function of SpladePooling")
     if max_terms:
         yield Decision("terms", f"{max_terms} with the largest weights", f"max_active_dims of {SENTENCE_CONFIG}")

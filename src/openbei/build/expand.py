@@ -43,7 +43,7 @@ def expand(family: Family, kind: HeadKind, spec: ModelSpec, computed: Mapping[st
     uses = {
         theirs: ours
         for theirs, ours in _expanded(weights_of(family, kind), spec)
-        if not ours or (ours[0].removesuffix(TRANSPOSED) in shapes and not _is_unbiased(ours[0], spec))
+        if not ours or (ours[0].removesuffix(TRANSPOSED) in shapes and not _has_no_bias(ours[0], spec))
     }
     if spec.is_tied:
         uses = {name: ours for name, ours in uses.items() if ours != ("head.out.weight",)}
@@ -109,9 +109,9 @@ def found_names(tensors: Mapping[str, Array], family: Family) -> dict[str, str]:
     return found
 
 
-def _is_unbiased(name: str, spec: ModelSpec) -> bool:
+def _has_no_bias(name: str, spec: ModelSpec) -> bool:
     map_name, _, part = name.rpartition(".")
-    return part == "bias" and re.sub(r"^layers\.\d+\.", "", map_name) in spec.unbiased
+    return part == "bias" and re.sub(r"^layers\.\d+\.", "", map_name) in spec.linears_without_bias
 
 
 def _expanded(table: Iterable[tuple[str, tuple[str, ...]]], spec: ModelSpec) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -1,4 +1,4 @@
-"""The JSON files of a checkpoint that say what model it is, read together. What follows from them is in `inspect`."""
+"""The JSON files of a checkpoint that describe the model. `openbei.build.inspect` interprets them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import msgspec
 from openbei.build.adapters import refuse_adapters
 from openbei.build.architecture import architecture_of
 from openbei.build.json_file import read_json, read_optional
-from openbei.build.lm_head import Words, find_words
+from openbei.build.lm_head import AnswerTokens, find_answer_tokens
 from openbei.build.modules import SENTENCE_CONFIG, Chain, read_chain
 from openbei.build.sentence_config import SentenceConfig, read_sentence_config
 from openbei.build.static_config import static_config
@@ -19,7 +19,7 @@ from openbei.prompts import Prompts
 
 
 class ModelSettings(msgspec.Struct, frozen=True):
-    """config_sentence_transformers.json, which sentence-transformers reads where there is a modules.json."""
+    """config_sentence_transformers.json, which sentence-transformers only reads if there is a modules.json."""
 
     prompts: dict[str, str | None] = {}
     default_prompt_name: str | None = None
@@ -28,17 +28,17 @@ class ModelSettings(msgspec.Struct, frozen=True):
     max_active_dims: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     def named_prompts(self, *, are_pooled: bool) -> Prompts:
-        """The prompts that are texts."""
+        """The prompts, without those that are null."""
         named = {name: text for name, text in self.prompts.items() if text is not None}
         return Prompts(named, self.default_prompt_name, are_pooled)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """What the JSON files of a checkpoint say, as they were read.
+    """The decoded JSON files of a checkpoint.
 
-    `config` is the decoded config.json; where `words` make a generative model a classifier, it is the classifier's, and
-    `architecture` the one that the file names.
+    `architecture` is that in config.json. `config` is config.json, or that of the classifier if `answer_tokens` convert
+    a generative model to one.
     """
 
     folder: Path
@@ -47,16 +47,16 @@ class Files:
     architecture: str
     sentence: SentenceConfig
     settings: ModelSettings
-    words: Words | None
+    answer_tokens: AnswerTokens | None
 
     @property
     def root(self) -> Path:
-        """The folder of config.json, of weights and tokenizer."""
+        """The folder of config.json, the weights and the tokenizer."""
         return self.chain.root
 
 
 def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *, converts: bool) -> Files:
-    """Read the files that say what a model is. Raises CheckpointError, naming the file."""
+    """Read the files. Raises CheckpointError, naming the file."""
     chain = read_chain(folder, route, pooling)
     root = chain.root
     refuse_adapters(folder, root)
@@ -64,13 +64,13 @@ def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *
     sentence = read_sentence_config(root) if chain.has_modules_json and not static else SentenceConfig()
     config = static_config(root, static) if static else read_json(root / "config.json", dict[str, Any])
     config = {**config, **sentence.config}
-    words = find_words(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
+    answer_tokens = find_answer_tokens(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
     return Files(
         folder=folder,
         chain=chain,
-        config=words.config(config) if words else config,
+        config=answer_tokens.config(config) if answer_tokens else config,
         architecture=architecture_of(config),
         sentence=sentence,
         settings=read_optional(folder / SENTENCE_CONFIG, ModelSettings) if chain.has_modules_json else ModelSettings(),
-        words=words,
+        answer_tokens=answer_tokens,
     )

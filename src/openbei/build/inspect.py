@@ -41,7 +41,7 @@ from openbei.spec import (
 )
 
 GENERATES = (
-    "an embedding model of its kind is a {0}Model; a reranker that answers with a word becomes a "
+    "an embedding model of its kind is a {0}Model; a generative reranker becomes a "
     "{0}ForSequenceClassification by `bei convert lm-head`, or in a build with --convert lm-head"
 )
 """What the user of a ForCausalLM without pooling is told."""
@@ -110,7 +110,7 @@ class Inspection:
         return self.files.settings.max_active_dims if self.spec.task == "sparse" else None
 
     @property
-    def logs_twice(self) -> bool:
+    def double_log(self) -> bool:
         """Whether the logarithm of term weights is taken twice. Raises CheckpointError for another activation."""
         return isinstance(self.spec.head, TermHead) and self.files.chain.takes_log_twice()
 
@@ -168,6 +168,7 @@ def inspect_checkpoint(
     tokenizer = load_tokenizer(files.root, files.config, sentence, is_plain=chain.static_module == "StaticEmbedding")
     budget, about_budget = _budget(spec, max_num_tokens)
     length, about_length = _sequence_length(files.root, sentence, tokenizer, spec, budget, chain.static_module)
+    is_converted = files.answer_tokens is not None
     takes_texts = model.kind in ("embedding", "term_weights")
     inspection = Inspection(
         files=files,
@@ -175,9 +176,7 @@ def inspect_checkpoint(
         tokenizer=tokenizer,
         prompts=prompts,
         text_template=text_template(files.root, tokenizer.settings, sentence) if takes_texts else None,
-        pairs=pair_format(
-            chain, files.config, spec, model.labels, prompts, tokenizer.settings, sentence, files.words is not None
-        ),
+        pairs=pair_format(chain, files.config, spec, model.labels, prompts, tokenizer.settings, sentence, is_converted),
         max_sequence_tokens=length,
         max_num_tokens=budget,
         decisions=(),
@@ -187,7 +186,7 @@ def inspect_checkpoint(
 
 def _check_task(files: Files, model: Model) -> None:
     """Raise CheckpointError where sentence-transformers would load the model for another task."""
-    task = "text-generation" if files.words else TRANSFORMER_TASKS[model.kind]
+    task = "text-generation" if files.answer_tokens else TRANSFORMER_TASKS[model.kind]
     if files.sentence.transformer_task not in (task, None):
         raise CheckpointError(
             f"{files.sentence.name}: transformer_task is {files.sentence.transformer_task!r}; {files.architecture} is "
@@ -198,16 +197,16 @@ def _check_task(files: Files, model: Model) -> None:
 def _decisions(inspection: Inspection, size_decisions: Iterable[Decision]) -> Iterator[Decision]:
     """What the build report says of it."""
     files, model, spec = inspection.files, inspection.model, inspection.spec
-    labels_source = files.words.source if files.words else "id2label of config.json"
-    if files.words:
-        yield files.words.decision
+    labels_source = files.answer_tokens.source if files.answer_tokens else "id2label of config.json"
+    if files.answer_tokens:
+        yield files.answer_tokens.decision
     yield from model_decisions(files.config, spec, files.chain, files.architecture)
     yield from files.chain.decisions
     yield from head_decisions(spec.head, files.chain, model.labels, labels_source, model.activation)
     if model.kind == "sequence_labels":
         yield from predict_decisions(files.folder, files.config, model.labels, inspection.pairs, model.activation)
     yield from vector_decisions(
-        inspection.max_terms, inspection.logs_twice, inspection.dimensions, files.settings.similarity_fn_name
+        inspection.max_terms, inspection.double_log, inspection.dimensions, files.settings.similarity_fn_name
     )
     yield from size_decisions
     yield from prompt_decisions(inspection.prompts, spec, inspection.pairs)

@@ -1,7 +1,7 @@
-"""Rerankers that answer with a word: as classifiers, whose `score` has the rows of lm_head for the words.
+"""Conversion of generative rerankers to classifiers, whose `score` layer has the lm_head rows of the answer tokens.
 
-A generative reranker reads a prompt and says "yes" or "no"; its score is the logit of one word less that of the other.
-Those two logits are a linear map of the last token's state, as a classifier's are, and everything else is left out.
+A generative reranker answers a prompt with "yes" or "no"; its score is the difference of the logits of the two tokens.
+These logits are a linear layer of the last token's hidden state, like those of a classifier; other rows are not needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,11 @@ from openbei.families.fields import parse_fields
 from openbei.prompts import SCORE_TEMPLATES
 from openbei.safetensors_file import Array
 
-GENERATES = "ForCausalLM"
-CLASSIFIES = "ForSequenceClassification"
-_MAPS = ("lm_head.weight", "model.embed_tokens.weight", "embed_tokens.weight")
+GENERATIVE = "ForCausalLM"
+CLASSIFIER = "ForSequenceClassification"
+"""Architecture suffixes."""
+
+_OUTPUT_WEIGHTS = ("lm_head.weight", "model.embed_tokens.weight", "embed_tokens.weight")
 
 Id = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 
@@ -38,112 +40,111 @@ class LogitScoreConfig(msgspec.Struct, frozen=True):
 
 
 class _OutputConfig(msgspec.Struct, frozen=True):
-    """What config.json says of the map from states to words, beside its size."""
+    """The fields of config.json that affect the output layer."""
 
     tie_word_embeddings: bool | None = None
     final_logit_softcapping: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """The tokens that become labels, in the labels' order; `source` says where they were named.
+class AnswerTokens:
+    """The tokens that become labels, in the order of the labels; `source` is for messages.
 
-    `maps` are the names that the map from states to words can have, the first that is there.
+    `output_weights` are the possible names of the output layer's weight; the first that exists is used.
     """
 
     ids: tuple[int, ...]
     labels: tuple[str, ...]
     source: str
-    maps: tuple[str, ...]
+    output_weights: tuple[str, ...]
 
     @property
     def decision(self) -> Decision:
-        """What the build report says."""
+        """For the build report."""
         rows = ", ".join(f"{label!r} ({row})" for label, row in zip(self.labels, self.ids, strict=True))
-        return Decision("converted", f"score is lm_head's rows for {rows}", self.source)
+        return Decision("converted", f"score has the lm_head rows of {rows}", self.source)
 
     def config(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The classifier's config.json of the generative model's."""
-        beginning = architecture_of(config).removesuffix(GENERATES)
+        """Convert the config.json of the generative model to that of the classifier. Raises CheckpointError."""
+        prefix = architecture_of(config).removesuffix(GENERATIVE)
         names = {str(index): label for index, label in enumerate(self.labels)}
         ids = {label: index for index, label in enumerate(self.labels)}
         if len(ids) < len(names):
-            raise CheckpointError(f"{self.source} name one word twice: {', '.join(self.labels)}")
-        made = {"architectures": [beginning + CLASSIFIES], "id2label": names, "label2id": ids}
-        return {**config, **made, "num_labels": len(names)}
+            raise CheckpointError(f"{self.source}: one token is given twice: {', '.join(self.labels)}")
+        changed = {"architectures": [prefix + CLASSIFIER], "id2label": names, "label2id": ids}
+        return {**config, **changed, "num_labels": len(names)}
 
     def tensors(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """The classifier's tensors of the generative model's; only the words' rows of lm_head are read."""
-        name = next((name for name in self.maps if name in tensors), None)
+        """Convert the tensors of the generative model to those of the classifier. Raises CheckpointError."""
+        name = next((name for name in self.output_weights if name in tensors), None)
         if name is None:
-            raise CheckpointError(f"the checkpoint has no tensor {' or '.join(self.maps)}")
+            raise CheckpointError(f"the checkpoint has no tensor {' or '.join(self.output_weights)}")
         if "lm_head.bias" in tensors:
-            raise CheckpointError("the checkpoint has lm_head.bias; score has none")
+            raise CheckpointError("the checkpoint has lm_head.bias; a classifier has no bias")
         if (rows := len(tensors[name])) <= max(self.ids):
-            raise CheckpointError(f"tensor {name} has {rows} rows; {self.source} asks for row {max(self.ids)}")
-        kept = {theirs: tensor for theirs, tensor in tensors.items() if theirs != "lm_head.weight"}
-        return {**kept, "score.weight": tensors[name][list(self.ids)]}
+            raise CheckpointError(f"tensor {name} has {rows} rows, but {self.source} has the token id {max(self.ids)}")
+        others = {other: tensor for other, tensor in tensors.items() if other != "lm_head.weight"}
+        return {**others, "score.weight": tensors[name][list(self.ids)]}
 
 
-def find_words(chain: Chain, config: Mapping[str, Any], tokens: Sequence[str] | None = None) -> Words:
-    """The words of a generative reranker: `tokens`, else those of its LogitScore, else those of its family's rerankers.
+def find_answer_tokens(chain: Chain, config: Mapping[str, Any], tokens: Sequence[str] | None = None) -> AnswerTokens:
+    """The answer tokens of a generative reranker: `tokens`, else those of its LogitScore, else those of its family.
 
-    Raises CheckpointError for a checkpoint that does not answer with words, or with none that are known.
+    Raises CheckpointError for a checkpoint that is not a generative reranker, or whose answer tokens are unknown.
     """
     architecture = architecture_of(config)
-    beginning = architecture.removesuffix(GENERATES)
-    if beginning == architecture or chain.pooling_kind not in (None, "LogitScore"):
-        what = f"{architecture} with {chain.pooling_kind}" if chain.pooling_kind else architecture
-        raise CheckpointError(f"{what} does not answer with words; only a …{GENERATES} has an lm_head to convert")
-    maps = _maps(config, beginning)
+    prefix = architecture.removesuffix(GENERATIVE)
+    if prefix == architecture or chain.pooling_kind not in (None, "LogitScore"):
+        model = f"{architecture} with {chain.pooling_kind}" if chain.pooling_kind else architecture
+        raise CheckpointError(f"{model} is not a generative reranker; only …{GENERATIVE} architectures have an lm_head")
+    output_weights = _output_weights(config, prefix)
     tokenizer = read_tokenizer(chain.root)
     if tokens is None and chain.pooling_kind == "LogitScore":
-        return _words_of_module(chain.pooling_file, tokenizer, maps)
-    known = next((words for family, words in SCORE_TEMPLATES if family == beginning.lower()), None)
-    if not (words := tokens or known):
+        return _from_logit_score(chain.pooling_file, tokenizer, output_weights)
+    default = next((labels for family, labels in SCORE_TEMPLATES if family == prefix.lower()), None)
+    if not (labels := tokens or default):
         raise CheckpointError(
-            f"{architecture}: which words its answers are is not known",
-            hint="name their tokens, the one that means yes last: bei convert lm-head … --tokens no,yes",
+            f"{architecture}: the answer tokens are unknown",
+            hint="give them, the positive one last: bei convert lm-head … --tokens no,yes",
         )
-    source = "the tokens asked for" if tokens else f"the words of {beginning} rerankers"
-    return Words(tuple(_id(word, tokenizer) for word in words), tuple(words), source, maps)
+    source = "--tokens" if tokens else f"the default of {prefix} rerankers"
+    ids = tuple(_find_id(label, tokenizer) for label in labels)
+    return AnswerTokens(ids, tuple(labels), source, output_weights)
 
 
-def _words_of_module(path: Path, tokenizer: Tokenizer, maps: tuple[str, ...]) -> Words:
+def _from_logit_score(path: Path, tokenizer: Tokenizer, output_weights: tuple[str, ...]) -> AnswerTokens:
     module = read_json(path, LogitScoreConfig)
     if module.module_input_name != "causal_logits":
-        raise CheckpointError(
-            f"{path}: module_input_name is {module.module_input_name!r}; only 'causal_logits' is read"
-        )
-    given = (module.false_token_id, module.true_token_id)
-    ids = tuple(token_id for token_id in given if token_id is not None)
+        raise CheckpointError(f"{path}: module_input_name is {module.module_input_name!r}; supported: 'causal_logits'")
+    both = (module.false_token_id, module.true_token_id)
+    ids = tuple(token_id for token_id in both if token_id is not None)
     for token_id in ids:
         if tokenizer.id_to_token(token_id) is None:
-            raise CheckpointError(f"{path} names the token {token_id}; the tokenizer has none of that id")
+            raise CheckpointError(f"{path} has the token id {token_id}, which the tokenizer does not have")
     labels = tuple(tokenizer.decode([i], skip_special_tokens=False) or str(i) for i in ids)
-    return Words(ids, labels, f"modules.json and {path.parent.name}/{path.name}", maps)
+    return AnswerTokens(ids, labels, f"modules.json and {path.parent.name}/{path.name}", output_weights)
 
 
-def _id(word: str, tokenizer: Tokenizer) -> int:
-    """The token of a word. By its name in the vocabulary, as sentence-transformers finds it."""
-    token_id: int | None = tokenizer.token_to_id(word)
+def _find_id(token: str, tokenizer: Tokenizer) -> int:
+    """Look up a token in the vocabulary, as sentence-transformers does. Raises CheckpointError."""
+    token_id: int | None = tokenizer.token_to_id(token)
     if token_id is None:
-        parts = tokenizer.encode(word, add_special_tokens=False).tokens
+        parts = " ".join(map(repr, tokenizer.encode(token, add_special_tokens=False).tokens))
         raise CheckpointError(
-            f"{word!r} is not one token of the tokenizer: it becomes {' '.join(map(repr, parts)) or 'nothing'}",
-            hint="name a token of its vocabulary",
+            f"{token!r} is not a token of the vocabulary; the tokenizer splits it into {parts or 'nothing'}",
+            hint="give a token of the vocabulary",
         )
     return token_id
 
 
-def _maps(config: Mapping[str, Any], beginning: str) -> tuple[str, ...]:
-    """Names of the map to words: lm_head, and embeddings that stand for it unless config.json says that they do not.
+def _output_weights(config: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
+    """The names that the output layer's weight can have: lm_head and, unless config.json unties them, the embeddings.
 
-    Raises CheckpointError where logits are more than a linear map.
+    Raises CheckpointError if the output layer is not linear.
     """
-    output = parse_fields({"final_logit_softcapping": 30.0 if beginning == "Gemma2" else None, **config}, _OutputConfig)
+    output = parse_fields({"final_logit_softcapping": 30.0 if prefix == "Gemma2" else None, **config}, _OutputConfig)
     if output.final_logit_softcapping:
         raise CheckpointError(
-            f"config.json: final_logit_softcapping is {output.final_logit_softcapping}; a classifier has none"
+            f"config.json: final_logit_softcapping is {output.final_logit_softcapping}; classifiers do not support it"
         )
-    return _MAPS[:1] if output.tie_word_embeddings is False else _MAPS
+    return _OUTPUT_WEIGHTS[:1] if output.tie_word_embeddings is False else _OUTPUT_WEIGHTS

@@ -64,10 +64,10 @@ def text_template(root: Path, settings: TokenizerSettings, sentence: SentenceCon
 
 @dataclass(frozen=True, slots=True)
 class PairFormat:
-    """A reranker's template for pairs; `is_unknown` if the checkpoint has one that is not supported."""
+    """A reranker's template for pairs; `is_unsupported` if the checkpoint has one that is not supported."""
 
     template: ScoreTemplate | None = None
-    is_unknown: bool = False
+    is_unsupported: bool = False
     decisions: tuple[Decision, ...] = ()
 
 
@@ -118,7 +118,7 @@ def _from_chat_template(chat: ChatTemplate, prompts: Prompts, has_one_label: boo
             raise CheckpointError("the chat template has a different suffix with a system message")
     except CheckpointError as error:
         refused = Decision("score template", f"{PREDICT_ONLY}; /rerank is refused", error.message, is_warning=True)
-        return PairFormat(None, is_unknown=True, decisions=(refused,))
+        return PairFormat(None, is_unsupported=True, decisions=(refused,))
     instruction = prompts.find(None) if "{instruction}" in prefix else ""
     template = ScoreTemplate(
         prefix,

@@ -139,9 +139,9 @@ def convert_tokenizer(
         names = ", ".join(outside.values())
         decisions.append(Decision("tokenizer", f"without {names}", "the id is outside the embedding table"))
     _check_ids(tokenizer, path, spec)
-    if spec.is_table or not sentence.adds_special_tokens:
+    if spec.is_static or not sentence.adds_special_tokens:
         tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
-        reason = "as in sentence-transformers' static modules" if spec.is_table else "processing_kwargs"
+        reason = "as in sentence-transformers' static modules" if spec.is_static else "processing_kwargs"
         decisions.append(Decision("tokenizer", "adds no special tokens", reason))
     else:
         decisions += _missing_special_tokens(tokenizer, settings)

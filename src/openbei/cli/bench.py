@@ -86,7 +86,7 @@ def flops_of(spec: ModelSpec, num_tokens: int) -> int:
     if spec.experts:  # a token passes some of them
         spec = replace(spec, experts=replace(spec.experts, count=spec.experts.top_k))
     shapes = [shape for layer in range(spec.num_layers) for shape in linear_shapes(spec, layer).values()]
-    attention = 2 * spec.num_layers * num_tokens * spec.attended_size
+    attention = 2 * spec.num_layers * num_tokens * spec.query_size
     return 2 * num_tokens * (sum(rows * columns for rows, columns in shapes) + attention)
 
 

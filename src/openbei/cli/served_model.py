@@ -51,7 +51,7 @@ def as_served(
 
 def require_key(manifest: Manifest, guard: Guard) -> None:
     """Raise ConfigError for a model whose config has an API key, where none is known."""
-    if manifest.needs_key and guard.num_keys == 0:
+    if manifest.requires_api_key and guard.num_keys == 0:
         raise ConfigError(
             f"{manifest.model_name} was built from a config with an API key, and there is none here",
             hint="an engine directory keeps no secrets: serve the config.yaml, or set API_KEY or --api-key-file",

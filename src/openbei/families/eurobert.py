@@ -37,7 +37,7 @@ CLASSIFIER_POOLINGS: dict[str, Pooling] = {"bos": "cls", "mean": "mean"}
 def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """Convert a config.json. Raises CheckpointError."""
     spec = llama.parse({**DEFAULTS, **config, "is_causal": False}, head, family="eurobert")
-    spec = msgspec.structs.replace(spec, unbiased=maps_without_bias(config))
+    spec = msgspec.structs.replace(spec, linears_without_bias=maps_without_bias(config))
     if not isinstance(head, SequenceHead):
         return spec
     pooling = str(config.get("classifier_pooling", "late"))

@@ -61,5 +61,5 @@ def _gemma3_attention(attention: Attention, config: Mapping[str, object]) -> Att
     local_rotary = rotary(local_config, attention.head_dim, layer_type="sliding_attention", theta=LOCAL_THETA)
     local = attention.local and msgspec.structs.replace(attention.local, rotary=local_rotary)
     if local and not attention.is_causal:
-        local = msgspec.structs.replace(local, reach=local.reach // 2)
+        local = msgspec.structs.replace(local, window=local.window // 2)
     return msgspec.structs.replace(attention, rotary=global_rotary, local=local)

@@ -64,7 +64,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         positions=NoPositions(max_positions=spec.positions.max_positions),
         attention=attention,
         mlp=GatedMLP(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
-        unbiased=("mlp.gate", "mlp.up"),
+        linears_without_bias=("mlp.gate", "mlp.up"),
     )
 
 

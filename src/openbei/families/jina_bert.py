@@ -49,7 +49,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         positions=NoPositions(max_positions=spec.positions.max_positions),
         attention=msgspec.structs.replace(spec.attention, bias=bias),
         mlp=GatedMLP(intermediate_size=spec.mlp.intermediate_size, activation=GATES[gate]),
-        unbiased=("mlp.gate", "mlp.up"),
+        linears_without_bias=("mlp.gate", "mlp.up"),
     )
 
 

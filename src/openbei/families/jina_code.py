@@ -28,4 +28,4 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """Convert a config.json. Raises CheckpointError."""
     spec = jina_bert.parse(config, head)
     attention = msgspec.structs.replace(spec.attention, norm=spec.norm, norms_all_heads=True)
-    return msgspec.structs.replace(spec, family="jina_code", attention=attention, adds_input_twice=True)
+    return msgspec.structs.replace(spec, family="jina_code", attention=attention, doubles_residual=True)

@@ -50,7 +50,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
 }
 """Family, which is also the lower-case architecture prefix -> defaults that Llama does not have."""
 
-UNBIASED = {"qwen2": ("attention.out", *BIASES["mlp_bias"]), "mistral": maps_without_bias({})}
+WITHOUT_BIAS = {"qwen2": ("attention.out", *BIASES["mlp_bias"]), "mistral": maps_without_bias({})}
 """Linear layers without biases, in families that have no config field for it."""
 
 
@@ -81,7 +81,7 @@ class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True):
         if self.layer_types:
             layers = tuple(i for i, kind in enumerate(self.layer_types) if kind == "sliding_attention")
         window = self.sliding_window if self.use_sliding_window else None
-        return LocalLayers(layers=layers, reach=window - is_causal) if layers and window else None
+        return LocalLayers(layers=layers, window=window - is_causal) if layers and window else None
 
 
 def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> ModelSpec:
@@ -92,10 +92,10 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
     if decoder.layer_types is not None:
         check_layer_types(decoder.layer_types, decoder.num_hidden_layers)
     is_bidirectional = "Bidirectional" in architecture
-    unbiased = UNBIASED.get(family, maps_without_bias(config))
+    without_bias = WITHOUT_BIAS.get(family, maps_without_bias(config))
     if isinstance(head, SequenceHead):
         head = (with_pooling if is_bidirectional else with_last_token_pooling)(config, head)
-        unbiased = (*unbiased, "head.out")
+        without_bias = (*without_bias, "head.out")
     is_causal = not (is_bidirectional or decoder.is_causal is False or decoder.use_bidirectional_attention)
     norm = RMSNorm(eps=decoder.rms_norm_eps)
     return ModelSpec(
@@ -113,7 +113,7 @@ def parse(config: Mapping[str, object], head: Head, *, family: str = "") -> Mode
         head=head,
         placement="pre",
         normalizes_embeddings=False,
-        unbiased=unbiased,
+        linears_without_bias=without_bias,
     )
 
 

@@ -101,8 +101,8 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         norm=LayerNorm(eps=bert.norm_eps),
         head=head,
         placement="pre",
-        skips_first_norm=True,
-        unbiased=maps_without_bias({"decoder_bias": True, **config}, biases),
+        first_attention_has_no_norm=True,
+        linears_without_bias=maps_without_bias({"decoder_bias": True, **config}, biases),
     )
 
 
@@ -117,7 +117,7 @@ def _attention(config: Mapping[str, object], bert: ModernBertConfig) -> Attentio
         num_kv_heads=num_heads,
         head_dim=head_dim,
         rotary=rotary(config, head_dim, layer_type="full_attention", theta=bert.global_rope_theta),
-        local=LocalLayers(layers=bert.local_layers, reach=window, rotary=local_rotary),
+        local=LocalLayers(layers=bert.local_layers, window=window, rotary=local_rotary),
     )
 
 

@@ -94,7 +94,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
         attention=msgspec.structs.replace(spec.attention, rotary=rotary_embedding),
         mlp=mlp(intermediate_size=spec.mlp.intermediate_size, activation=spec.mlp.activation),
         experts=parse_fields(config, ExpertFields).experts(spec.num_layers),
-        unbiased=maps_without_bias({**dict.fromkeys(BIASES, "n_embd" in config), **config}, BIASES),
+        linears_without_bias=maps_without_bias({**dict.fromkeys(BIASES, "n_embd" in config), **config}, BIASES),
     )
 
 

@@ -1,6 +1,7 @@
-"""The tokenizers library as it is used here: one object that is never changed, and texts in groups of bounded size.
+"""A thread-safe interface to the tokenizers library.
 
-Truncation and padding, which the file may ask for, are switched off once. Calls come from several threads at once.
+The library's object is never modified after loading, when truncation and padding are disabled. Texts are tokenized in
+groups of limited size.
 """
 
 import re
@@ -26,16 +27,16 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair."""
 
 INLINE_CHARACTERS = 2_000
-"""Up to here tokenizing (about a millisecond) is cheaper than waiting for a thread."""
+"""Below this size, tokenizing (about a millisecond) is faster than starting the library's threads."""
 
 GROUP_CHARACTERS = 250_000
-"""Texts are tokenized in groups of about this size: the library holds 100 bytes and more for each token."""
+"""Texts are tokenized in groups of about this size, because the library needs 100 bytes or more per token."""
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token, with the slice of the text it stands for; `start` to `stop` (exclusive) in code points.
+    """A token and its slice of the text, `start` to `stop` (exclusive) in code points.
 
-    A special token that was added has neither, and its text is the vocabulary's.
+    An added special token has no slice; its text is the vocabulary's.
     """
 
     id: int
@@ -46,11 +47,11 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Library:
-    """One tokenizer.json, without truncation and padding. Raises EngineDirError where it is none.
+    """A tokenizer.json, without truncation and padding. Raises EngineDirError for an invalid file.
 
-    `marks_subwords` says whether the vocabulary marks what continues a word. `opening_ids` and `closing_ids` are the
-    special tokens that begin and end every text, `special_ids` all special tokens. `pair_template` is what is around
-    the texts of a pair; None if it does not follow from the tokens of each.
+    `marks_subwords` is whether the vocabulary marks tokens that continue a word. `opening_ids` and `closing_ids` are
+    the special tokens at the start and end of every text, `special_ids` all special tokens. `pair_template` is the
+    template of pairs, or None if pairs cannot be built from the tokens of each text.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,11 +81,10 @@ class Library:
         has_offsets: bool = False,
         add_special_tokens: bool = True,
     ) -> Iterator[tokenizers.Encoding]:
-        """An encoding of each item. Offsets count code points; without `has_offsets` they may be zeros.
+        """Encode each item. Offsets count code points; without `has_offsets` they may be zeros.
 
-        `indices` are the items' own in the field `param`, if they are not all of it. Raises InputError, naming the
-        item, for half a surrogate pair, EngineError where the library fails. Raises WorkCancelledError between groups.
-        The GIL is free while it works.
+        `indices` are the items' indices in the field `param`, for messages. Raises InputError for half a surrogate
+        pair, EngineError if the library fails, and, between groups, WorkCancelledError. Releases the GIL.
         """
         with panics_as(EngineError, f"{param} cannot be tokenized"):
             try:
@@ -92,10 +92,10 @@ class Library:
             except (TypeError, UnicodeEncodeError) as error:
                 index = next((i for i, item in enumerate(items) if _has_half(item)), 0)
                 at = f"{param}[{indices[index] if indices else index}]"
-                raise InputError(f"{at} has half a surrogate pair, which is no character", param=at) from error
+                raise InputError(f"{at} has half a surrogate pair, which is not a character", param=at) from error
 
     def ids(self, texts: Items[str], param: str, indices: Items[int] | None = None) -> Iterator[Ids]:
-        """The token ids of each text, without special tokens, int32 [n]. Raises as `encodings` does."""
+        """The token ids of each text, without special tokens, int32 [n]. Raises what `encodings` raises."""
         for encoding in self.encodings(texts, param, indices=indices, add_special_tokens=False):
             yield np.array(encoding.ids, np.int32)
 
@@ -108,16 +108,16 @@ class Library:
             if sum(map(num_characters, group)) > INLINE_CHARACTERS:
                 yield from encode_batch(group, add_special_tokens=add_special_tokens)
                 continue
-            for item in group:  # waking the library's threads takes longer
+            for item in group:  # starting the library's threads takes longer
                 text, pair = (item, None) if isinstance(item, str) else item
                 yield self._object.encode(text, pair, add_special_tokens=add_special_tokens)
 
     def token(self, token_id: int) -> str:
-        """The vocabulary's string of an id; "" where it has none."""
+        """The string of a token id in the vocabulary, or ""."""
         return self._object.id_to_token(token_id) or ""
 
     def listed(self, text: str, encoding: tokenizers.Encoding) -> list[Token]:
-        """The tokens of an encoding of a text that has offsets."""
+        """The tokens of a text's encoding with offsets."""
         rows = zip(encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True)
         return [
             Token(token_id, self.token(token_id), True, None, None)
@@ -127,7 +127,7 @@ class Library:
         ]
 
     def decode(self, ids: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
-        """The texts of token ids, each 0 to 2³² - 1. Raises EngineError where the library fails."""
+        """Decode token ids, which must be 0 to 2³² - 1. Raises EngineError if the library fails."""
         with panics_as(EngineError, "tokens cannot be decoded"):
             return self._object.decode_batch(ids, skip_special_tokens=skip_special_tokens)
 
@@ -139,12 +139,12 @@ class Library:
 
 
 def num_characters(item: Item) -> int:
-    """Code points of a text, or of both of a pair."""
+    """The number of code points of a text, or of a pair."""
     return len(item) if isinstance(item, str) else len(item[0]) + len(item[1])
 
 
 def text_parts(encoding: tokenizers.Encoding, start: int, stop: int) -> NDArray[np.intp]:
-    """0 for tokens wholly within the characters `start` to `stop`, FIXED for all others; int [n]."""
+    """0 for tokens completely within the characters `start` to `stop`, FIXED for all others; int [n]."""
     first, last = np.array(encoding.offsets).T
     is_special = np.array(encoding.special_tokens_mask, bool)
     return np.where((first >= start) & (last <= stop) & ~is_special, 0, FIXED)
@@ -156,7 +156,7 @@ def _has_half(item: Item) -> bool:
 
 
 def _groups(items: Items[Item]) -> Iterator[list[Item]]:
-    """Cut a list into runs of about GROUP_CHARACTERS, order kept."""
+    """Split a list into groups of about GROUP_CHARACTERS, in order."""
     group: list[Item] = []
     size = 0
     for item in items:

@@ -1,7 +1,7 @@
-"""Pairs of texts that are put together from the tokens of each, so that a query is tokenized once for all its texts.
+"""Tokenization of pairs from the tokens of each text, so that a query is tokenized once for all of its documents.
 
-The tokenizers library normalizes and splits the two texts of a pair apart; only its post-processor, which adds special
-tokens and token types, sees both. What it adds does not depend on the texts.
+The tokenizers library tokenizes both texts of a pair separately. Only its post-processor combines them, by adding
+special tokens and token types that do not depend on the texts.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Tokens(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PairTemplate:
-    """Special tokens before, between and after two texts; `types` are those of each text's own tokens."""
+    """Special tokens before, between and after two texts; `types` are the token types of the two texts."""
 
     before: Tokens
     between: Tokens
@@ -35,10 +35,7 @@ class PairTemplate:
     types: tuple[int, int]
 
     def join(self, first: Ids, second: Ids, truncation: Truncation, param: str) -> tuple[Tokens, int]:
-        """The tokens of a pair, at most `truncation.limit`, and how many there were before.
-
-        Raises InputError, naming `param`, as `Truncation.check` does.
-        """
+        """The tokens of a pair, and their number before truncation. Raises what `Truncation.check` raises."""
         num_special = len(self.before.ids) + len(self.between.ids) + len(self.after.ids)
         num_tokens = num_special + len(first) + len(second)
         truncation.check(num_tokens, param)
@@ -57,7 +54,7 @@ def _of_type(ids: Ids, kind: int) -> Tokens:
 
 
 def pair_template(tokenizer: tokenizers.Tokenizer) -> PairTemplate | None:
-    """What the post-processor adds to a pair; None if it does anything but add tokens around the two texts in order."""
+    """The tokens that the post-processor adds to a pair, or None if it changes or reorders the texts' tokens."""
     pair = tokenizer.encode("a", "b")
     spans = list(_spans(pair.sequence_ids))
     if [text for text, _, _ in spans] != [0, 1]:
@@ -76,8 +73,8 @@ def pair_template(tokenizer: tokenizers.Tokenizer) -> PairTemplate | None:
 
 
 def _spans(sequence_ids: list[int | None]) -> Iterator[tuple[int, int, int]]:
-    """Runs of tokens of one text: which text (0 or 1), and where the run starts and stops."""
+    """The runs of tokens of one text: index of the text (0 or 1), start and stop."""
     for text, run in groupby(range(len(sequence_ids)), key=sequence_ids.__getitem__):
         if text is not None:
-            places = list(run)
-            yield text, places[0], places[-1] + 1
+            positions = list(run)
+            yield text, positions[0], positions[-1] + 1

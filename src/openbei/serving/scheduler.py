@@ -1,8 +1,8 @@
-"""The scheduler: takes requests on the event loop, feeds the engine's thread, hands the vectors back.
+"""The scheduler: queues requests on the event loop, runs batches on the engine's thread, and returns their rows.
 
-The loop alone owns the queue and every request; the engine's thread alone calls the engine. Between them lies one
-prefetched batch, which the loop tops up until the engine takes it. An engine may have several batches in flight. No
-HTTP and no policy here (see packing).
+Only the event loop accesses the queue and the requests; only the engine's thread calls the engine. They share one
+prefetched batch, which the loop fills until the engine takes it. Some engines have several batches in flight. The
+packing policy is in `openbei.serving.packing`.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlic
 log = logging.getLogger(__name__)
 
 ENGINE_STOP_S = 2.0
-"""How long the running batch may still take when all requests are gone."""
+"""Time limit for the running batch after all requests have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request gets: the rows of all its sequences in order, and where its time went, in seconds."""
+    """The result of a request: the rows of all sequences, in order, and the times in queue and engine, in seconds."""
 
     rows: Rows
     queue_s: float
@@ -37,10 +37,10 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueueLimits:
-    """What is run at once, and what is let in.
+    """The limits of batches and of the queue.
 
-    `max_batch_tokens` is the size of a batch; None is what the engine asks for.
-    `max_num_tokens` is what the engine was built for, and no sequence may exceed it.
+    `max_batch_tokens` None is `Engine.batch_tokens`. `max_num_tokens` is that of the engine directory; longer sequences
+    are refused.
     """
 
     max_batch_tokens: int | None = None
@@ -50,25 +50,25 @@ class QueueLimits:
 
 
 class Speed:
-    """Tokens per second over the last batches, each batch weighing what its tokens weigh."""
+    """Recent throughput: an exponentially decayed sum of tokens, divided by that of seconds."""
 
     def __init__(self, tokens_per_s: float = 20_000.0, decay: float = 0.95) -> None:
         self._num_tokens, self._seconds, self._decay = tokens_per_s, 1.0, decay
 
     def add(self, num_tokens: int, seconds: float) -> None:
-        """Account for one batch."""
+        """Add a batch."""
         self._num_tokens = self._decay * self._num_tokens + num_tokens
         self._seconds = self._decay * self._seconds + max(seconds, 1e-6)
 
     @property
     def tokens_per_s(self) -> float:
-        """The estimate."""
+        """Tokens per second."""
         return self._num_tokens / self._seconds
 
 
 @dataclass(slots=True, eq=False)
 class Request(QueuedRequest):
-    """A request on its way: what waits, what came back, and who waits for it."""
+    """A queued or running request: its finished rows, and the future of its answer."""
 
     future: "asyncio.Future[Answer]" = field(kw_only=True)
     arrival_s: float = field(default_factory=time.monotonic)
@@ -79,7 +79,7 @@ class Request(QueuedRequest):
 
 
 class Scheduler:
-    """Runs sequences of many requests in shared batches. Construct anywhere, then `start` on the event loop."""
+    """Runs the sequences of several requests in shared batches. `start` must be called on the event loop."""
 
     def __init__(self, engine: Engine, limits: QueueLimits, metrics: Metrics) -> None:
         self._engine = engine
@@ -96,7 +96,7 @@ class Scheduler:
         self._is_prefetching = False
         self._next: Batch[Request] = Batch()
         self._handover = threading.Condition()
-        # A daemon: an engine that hangs must not keep the process from ending.
+        # A daemon thread does not keep the process alive if the engine hangs.
         self._thread = threading.Thread(target=self._serve_engine, name="engine", daemon=True)
         self._last_success_s = -math.inf
         metrics.queue_size.set_function(lambda: len(self._live))
@@ -106,40 +106,40 @@ class Scheduler:
 
     @property
     def engine_info(self) -> EngineInfo:
-        """What the engine is."""
+        """The description of the engine."""
         return self._engine.info
 
     @property
     def limits(self) -> QueueLimits:
-        """What is let in."""
+        """The limits of the queue."""
         return self._limits
 
     @property
     def is_healthy(self) -> bool:
-        """Whether requests are accepted and the engine's thread lives. A hung engine needs a probe to be found."""
+        """Whether requests are accepted and the engine's thread is alive, though the engine may hang."""
         return self._is_accepting and self._thread.is_alive()
 
     @property
     def is_draining(self) -> bool:
-        """Whether the end is announced: requests are still accepted, but should go elsewhere."""
+        """Whether shutdown is announced: requests are still accepted, but should go to another server."""
         return self._is_draining
 
     @property
     def seconds_since_success(self) -> float:
-        """Age of the last batch that succeeded; infinite before the first."""
+        """Seconds since the last successful batch; infinite before the first."""
         return time.monotonic() - self._last_success_s
 
     def start(self) -> None:
-        """Begin to accept requests. Call once, on the running event loop."""
+        """Start to accept requests. Must be called once, on the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._is_accepting = True
         self._thread.start()
 
     def submit(self, sequences: list[Sequence], output: Output = "pooled") -> "asyncio.Future[Answer]":
-        """Queue a request; the future gives what the engine makes of its sequences.
+        """Queue a request and return the future of its answer, which can be cancelled.
 
-        Cancelling the future frees its place. Raises UnavailableError, OverloadedError, and InputError for a sequence
-        above `max_num_tokens`; the future may raise EngineError or UnavailableError.
+        Raises UnavailableError, OverloadedError, EmptyInputError, and InputError for a sequence above `max_num_tokens`.
+        The future raises EngineError or UnavailableError.
         """
         self.check_room()
         self._check(sequences)
@@ -167,15 +167,15 @@ class Scheduler:
             )
 
     def drain(self) -> None:
-        """Announce the end, so that health checks send new requests elsewhere."""
+        """Announce shutdown, so that health checks fail and load balancers send requests to other servers."""
         self._is_draining = True
 
     async def close(self, deadline_s: float) -> None:
-        """Refuse new requests, let the engine finish the old ones, and after `deadline_s` seconds fail the rest."""
+        """Refuse new requests and finish those already queued. After `deadline_s` seconds, the others fail."""
         self._is_accepting = False
         if self._live:
             await asyncio.wait([request.future for request in self._live], timeout=deadline_s)
-        self._fail_all(UnavailableError("the server shut down before this request was done"))
+        self._fail_all(UnavailableError("the server shut down before the request finished"))
         with self._handover:
             self._is_stopping = True
             self._handover.notify()
@@ -183,21 +183,22 @@ class Scheduler:
 
     def _check(self, sequences: list[Sequence]) -> None:
         if not sequences:
-            raise EmptyInputError("there is nothing to run")
+            raise EmptyInputError("the request has no inputs")
         limits = self._limits
         longest = max(sequence.num_tokens for sequence in sequences)
         if longest > limits.max_num_tokens:
-            raise InputError(f"an input has {longest} tokens, a batch holds {limits.max_num_tokens}", param="input")
+            limit = limits.max_num_tokens
+            raise InputError(f"an input has {longest} tokens; the limit of a batch is {limit}", param="input")
 
     def _prefetch(self) -> None:
-        """Top up the batch that the engine takes next."""
+        """Fill the batch that the engine takes next."""
         with self._handover:
             self._queue.fill(self._next)
             self._is_prefetching = False
             self._handover.notify()
 
     def _receive(self, batch: Batch[Request], result: Rows | BaseException, started_s: float, seconds: float) -> None:
-        """Take in what the engine made of a batch. The next one is prepared before this one is handed out."""
+        """Process the result of a batch. The next batch is filled first."""
         self._speed.add(batch.num_tokens, seconds)
         if isinstance(result, BaseException):
             self._metrics.batch_failures.inc()
@@ -215,9 +216,9 @@ class Scheduler:
             row += num_rows
 
     def _scatter(self, part: RequestSlice[Request], rows: Rows, started_s: float) -> None:
-        """Give a request its rows. They come in order: a request is taken from the front, and batches run in turn."""
+        """Append rows to a request. They are in order, because slices are taken and batches run in order."""
         request = part.request
-        if request.future.done():  # cancelled or failed, though perhaps not yet told to `_end`
+        if request.future.done():  # cancelled or failed; `_end` may not have been called yet
             return
         num_tokens = sum(sequence.num_tokens for sequence in part.sequences)
         request.num_tokens_left -= num_tokens
@@ -232,7 +233,7 @@ class Scheduler:
             request.future.set_result(Answer(concatenate(request.parts), queue_s, inference_s))
 
     def _end(self, request: Request) -> None:
-        """Forget a request that is answered, failed or cancelled; what it still has in the queue is dropped."""
+        """Remove a request that is answered, failed or cancelled, and its queued sequences."""
         if request.is_ended:
             return
         request.is_ended = True
@@ -259,7 +260,7 @@ class Scheduler:
         self._metrics.observe_batch(batch.sequences, self._batch_tokens, seconds)
 
     def _serve_engine(self) -> None:
-        """The engine's thread: run batches until told to stop. However it ends, nobody is left waiting."""
+        """Run batches until the scheduler stops. All requests fail if the thread ends for any other reason."""
         in_flight: deque[_Started] = deque()
         end_s = -math.inf
         try:
@@ -271,15 +272,15 @@ class Scheduler:
                 started = in_flight.popleft()
                 result = started.result()
                 begin_s, end_s = max(started.start_s, end_s), time.monotonic()
-                self._is_prefetching = True  # which `_receive` does
+                self._is_prefetching = True  # `_receive` prefetches
                 self._on_loop(self._receive, started.batch, result, started.start_s, end_s - begin_s)
         finally:
             self._on_loop(self._fail_all, UnavailableError("the engine's thread has ended"))
 
     def _take(self, *, is_idle: bool) -> Batch[Request] | None:
-        """The batch that was prefetched; None if there is none.
+        """The prefetched batch, or None.
 
-        An idle engine waits for one until the scheduler stops, a busy one only while the loop is about to prefetch.
+        An idle engine waits for one until the scheduler stops; a busy one only waits for a prefetch under way.
         """
         with self._handover:
             if not self._next.slices:
@@ -288,12 +289,12 @@ class Scheduler:
                 )
                 if is_idle:
                     self._is_prefetching = True
-                    self._on_loop(self._prefetch)  # after a batch `_receive` does this
+                    self._on_loop(self._prefetch)  # after a batch, `_receive` does this
             batch, self._next = self._next, Batch()
         return batch if batch.slices else None
 
     def _start(self, batch: Batch[Request]) -> "_Started":
-        """Start a batch. SystemExit of a backend must not end the thread either."""
+        """Start a batch. Catches all exceptions, even SystemExit, which must not end the thread."""
         start_s = time.monotonic()
         try:
             packed = PackedBatch.pack(batch.sequences)
@@ -302,13 +303,13 @@ class Scheduler:
             return _Started(batch, start_s, 0, error)
 
     def _on_loop(self, function: Callable[..., None], *args: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, so no request is left
             self._loop.call_soon_threadsafe(function, *args)
 
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """A batch that the engine has, what finishes it or why it did not start, and how many rows must come of it."""
+    """A batch in flight; `finish` is the exception if it did not start, `num_rows` the expected number of rows."""
 
     batch: Batch[Request]
     start_s: float
@@ -316,7 +317,7 @@ class _Started:
     finish: Finish | BaseException
 
     def result(self) -> Rows | BaseException:
-        """Wait for the rows of the batch, or whatever was raised."""
+        """Wait for the rows of the batch, or return the exception."""
         if isinstance(self.finish, BaseException):
             return self.finish
         try:
@@ -324,12 +325,12 @@ class _Started:
         except BaseException as error:
             return error
         if len(rows) != self.num_rows:
-            return EngineError(f"the engine returned {len(rows)} rows for {self.num_rows}")
+            return EngineError(f"the engine returned {len(rows)} rows instead of {self.num_rows}")
         return rows
 
 
 def _failure(error: BaseException) -> OpenbeiError:
-    """An error of one request's own, since a raised exception gathers a traceback."""
+    """A separate exception for each request, because raising an exception extends its traceback."""
     if isinstance(error, UnavailableError):
         return UnavailableError(error.message)
     failure = EngineError(f"the batch failed in the engine: {type(error).__name__}", hint="send it again")

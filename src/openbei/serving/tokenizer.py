@@ -1,7 +1,6 @@
-"""Text and token ids to sequences, and back. How much is cut off is decided here; batching is not.
+"""Conversion of texts and token ids to sequences, with truncation, and back.
 
-All kinds of calls share one vocabulary and may come from several threads at once: the library is never told to
-truncate, its whole encodings are cut here.
+Several threads share one tokenizer, so truncation is never set in the library: complete encodings are truncated here.
 """
 
 from collections.abc import Sequence as Items
@@ -22,17 +21,17 @@ from openbei.serving.truncation import FIXED, Direction, Truncation, check_templ
 from openbei.tasks.tokens import TokenizedText
 
 CHARACTERS_PER_TOKEN = 250
-"""Text beyond this many characters for each token the model reads is never looked at, as in TEI."""
+"""Text is first truncated to this many characters per token of the limit, as in TEI."""
 
 MAX_LISTED_CHARACTERS = 1_000_000
-"""Characters that `tokenize` takes at once."""
+"""Limit of the characters per call of `tokenize`."""
 
 MAX_LISTED_TOKENS = 250_000
-"""Tokens that `tokenize` lists and `decode` reads at once: there is an object for each."""
+"""Limit of the tokens per call of `tokenize` and `decode`, which create an object for each."""
 
 
 class Frame(NamedTuple):
-    """What stands before and after each text, and whether special tokens are put around the whole."""
+    """The text before and after each text, and whether special tokens are added."""
 
     before: str
     after: str
@@ -40,11 +39,11 @@ class Frame(NamedTuple):
 
 
 class Tokenizer:
-    """The model's tokenizer with the model's limit; what its file says about truncation and padding is dropped.
+    """The model's tokenizer, with its token limit. Truncation and padding settings in tokenizer.json are ignored.
 
-    Texts are cut on the side `direction` where a call does not choose one, and to fewer tokens than the limit where it
-    gives `max_tokens`. `param` is the request's field that is named in InputErrors. They are raised for an input
-    without tokens, for half a surrogate pair, and with `truncate=False` for an input that is too long.
+    `direction` is the default side of truncation. `max_tokens` of a method lowers the limit. Methods raise InputError
+    for an input without tokens, for half a surrogate pair, and with `truncate=False` for an input that is too long;
+    `param` is the request's field in the message.
     """
 
     def __init__(
@@ -94,19 +93,19 @@ class Tokenizer:
         prompt: str = "",
         param: str = "input",
     ) -> list[Sequence]:
-        """Tokenize texts, `prompt` in front of each, special tokens included; each is cut to `max_sequence_tokens`.
+        """Tokenize each text with `prompt` before it and special tokens, truncated to `max_sequence_tokens`.
 
-        `num_tokens_given` counts the whole text, or the 250 · `max_sequence_tokens` characters that are looked at if it
-        is longer. Tokens of the prompt are left out of pooling if the model wants that, unless no other is kept. A chat
-        template, if the model has one, takes text and prompt. The GIL is free while the library works.
+        `num_tokens_given` is the length before truncation, of at most 250 · `max_sequence_tokens` characters. If the
+        model excludes prompts from pooling, so do the sequences, unless they have no other tokens. The model's chat
+        template, if any, is applied to text and prompt. Releases the GIL.
         """
         if template := self._text_template:
             frame = Frame(*template.prefix_and_suffix(prompt), adds_special_tokens=False)
-            shown = [text.strip() for text in texts] if template.strips else texts
-            return self._encode_framed(frame, shown, self._truncation(truncate, direction, max_tokens), param, param)
-        num_unpooled = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
+            texts = [text.strip() for text in texts] if template.strips else texts
+            return self._encode_framed(frame, texts, self._truncation(truncate, direction, max_tokens), param, param)
+        num_excluded = 0 if self._pools_prompts else self._num_prompt_tokens(prompt, param)
         truncation = self._truncation(truncate, direction, max_tokens)
-        return self._encode([prompt + text for text in texts], truncation, param, num_unpooled)
+        return self._encode([prompt + text for text in texts], truncation, param, num_excluded)
 
     def encode_pairs(
         self,
@@ -117,10 +116,10 @@ class Tokenizer:
         max_tokens: int | None = None,
         param: str = "input",
     ) -> list[Sequence]:
-        """Tokenize pairs of texts, joined as the model wants them, with its token types; the longer text is cut first.
+        """Tokenize pairs of texts, joined by the tokenizer's post-processor, with token types.
 
-        `num_tokens_given` is that of both texts, as in `encode`. A text that is the first of many pairs is tokenized
-        once, if the tokenizer's post-processor allows it.
+        The longer text is truncated first. `num_tokens_given` is that of both texts, as in `encode`. A text that is the
+        first of several pairs is tokenized once, if the post-processor allows it.
         """
         truncation = self._truncation(truncate, direction, max_tokens)
         template = self._library.pair_template
@@ -137,9 +136,9 @@ class Tokenizer:
         param: str = "texts",
         blames: str = "query",
     ) -> list[Sequence]:
-        """Tokenize each text in its frame as one text; what is too long loses tokens of the text alone.
+        """Tokenize each text in its frame, as one text. Only tokens of the text are truncated, not those of the frame.
 
-        Raises InputError, naming the field `blames`, where the frame leaves no room for a text that needs it.
+        Raises InputError for the field `blames` if the frame leaves no room for a text.
         """
         return self._encode_framed(frame, texts, self._truncation(truncate, direction, max_tokens), param, blames)
 
@@ -152,7 +151,7 @@ class Tokenizer:
         max_tokens: int | None = None,
         param: str = "inputs",
     ) -> list[TokenizedText]:
-        """Tokenize texts as `encode` does, and keep where in the text each token is."""
+        """Tokenize texts as in `encode`, with the offsets of each token."""
         tokenized = []
         truncation = self._truncation(truncate, direction, max_tokens)
         read = [self._readable(text, truncation, f"{param}[{i}]") for i, text in enumerate(texts)]
@@ -172,9 +171,9 @@ class Tokenizer:
         max_tokens: int | None = None,
         param: str = "input",
     ) -> Sequence:
-        """Take token ids as they are: nothing is added; special tokens at both ends of a cut input are kept.
+        """A sequence of token ids. No special tokens are added; those at both ends are never truncated.
 
-        Raises InputError also for an id outside the vocabulary.
+        Also raises InputError for an id outside the vocabulary.
         """
         truncation = self._truncation(truncate, direction, max_tokens)
         truncation.check(len(ids), param)
@@ -191,9 +190,9 @@ class Tokenizer:
     def tokenize(
         self, texts: list[str], *, add_special_tokens: bool = True, prompt: str = "", param: str = "inputs"
     ) -> list[list[Token]]:
-        """Every token of each text with `prompt` in front, which offsets count in; nothing is cut off.
+        """The tokens of each text with `prompt` before it, without truncation. Offsets include the prompt.
 
-        Raises InputError for more than MAX_LISTED_CHARACTERS or MAX_LISTED_TOKENS in all.
+        Raises InputError if all texts have more than MAX_LISTED_CHARACTERS or MAX_LISTED_TOKENS.
         """
         whole = [prompt + text for text in texts]
         if (num_characters := sum(map(len, whole))) > MAX_LISTED_CHARACTERS:
@@ -208,7 +207,7 @@ class Tokenizer:
         return tokens
 
     def decode(self, ids: list[list[int]], *, skip_special_tokens: bool = True, param: str = "ids") -> list[str]:
-        """The texts of token ids. Raises InputError for an id outside the vocabulary, and for too many."""
+        """Decode token ids. Raises InputError for an id outside the vocabulary, or more than MAX_LISTED_TOKENS."""
         if (num_tokens := sum(map(len, ids))) > MAX_LISTED_TOKENS:
             raise too_long(param, num_tokens, "token ids", MAX_LISTED_TOKENS, hint="send it in parts")
         for i, row in enumerate(ids):
@@ -216,13 +215,13 @@ class Tokenizer:
         return self._library.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def cut_text(self, text: str, max_tokens: int) -> str:
-        """A text without what comes after its first `max_tokens` tokens; special tokens do not count."""
+        """Truncate a text after `max_tokens` tokens, not counting special tokens."""
         read = text[: self._max_characters]
         [encoding] = self._library.encodings([read], "input", has_offsets=True, add_special_tokens=False)
         return text if len(encoding) <= max_tokens else read[: encoding.offsets[max_tokens - 1][1]]
 
     def _num_prompt_tokens(self, prompt: str, param: str) -> int:
-        """Tokens of a prompt alone, but for a special one that ends it: as sentence-transformers counts them."""
+        """The number of tokens of a prompt, without a special token at the end, as in sentence-transformers."""
         if not prompt:
             return 0
         [encoding] = self._library.encodings(
@@ -253,7 +252,7 @@ class Tokenizer:
         limit = min(max_tokens or self.max_sequence_tokens, self.max_sequence_tokens)
         return Truncation(truncate, direction or self._direction, limit)
 
-    def _encode(self, items: Items[Item], truncation: Truncation, param: str, num_unpooled: int = 0) -> list[Sequence]:
+    def _encode(self, items: Items[Item], truncation: Truncation, param: str, num_excluded: int = 0) -> list[Sequence]:
         read: list[Item] = []
         for i, item in enumerate(items):
             at = f"{param}[{i}]"
@@ -266,18 +265,18 @@ class Tokenizer:
         for i, encoding in enumerate(self._library.encodings(read, param)):
             positions = self._cut(encoding, truncation, f"{param}[{i}]")
             lost_prompt = truncation.direction == "left" and read[i] != items[i]
-            sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_unpooled))
+            sequences.append(self._sequence(encoding, positions, 0 if lost_prompt else num_excluded))
         return sequences
 
     def _joined(
         self, template: PairTemplate, pairs: list[tuple[str, str]], truncation: Truncation, param: str
     ) -> list[Sequence]:
-        places: dict[str, int] = {}
+        index_of: dict[str, int] = {}
         for i, (first, _) in enumerate(pairs):
-            places.setdefault(first, i)
-        firsts = [self._readable(first, truncation, f"{param}[{i}]") for first, i in places.items()]
+            index_of.setdefault(first, i)
+        firsts = [self._readable(first, truncation, f"{param}[{i}]") for first, i in index_of.items()]
         seconds = [self._readable(second, truncation, f"{param}[{i}]") for i, (_, second) in enumerate(pairs)]
-        ids_of = dict(zip(places, self._library.ids(firsts, param, [*places.values()]), strict=True))
+        ids_of = dict(zip(index_of, self._library.ids(firsts, param, [*index_of.values()]), strict=True))
         sequences = []
         for i, second_ids in enumerate(self._library.ids(seconds, param)):
             tokens, num_tokens = template.join(ids_of[pairs[i][0]], second_ids, truncation, f"{param}[{i}]")
@@ -286,7 +285,7 @@ class Tokenizer:
         return sequences
 
     def _readable(self, text: str, truncation: Truncation, param: str) -> str:
-        """The side of a text that may be read."""
+        """Truncate a text to the limit of characters. Raises InputError."""
         if len(text) <= self._max_characters:
             return text
         if not truncation.truncate:
@@ -296,7 +295,7 @@ class Tokenizer:
     def _cut(
         self, encoding: tokenizers.Encoding, truncation: Truncation, param: str, parts: NDArray[np.intp] | None = None
     ) -> NDArray[np.intp] | None:
-        """Positions to keep, by `parts` or else by the texts they are of; None for all."""
+        """The positions to keep, or None for all. `parts` is that of `positions_to_keep`, by default of texts."""
         truncation.check(len(encoding), param)
         if len(encoding) <= truncation.limit:
             return None
@@ -305,7 +304,7 @@ class Tokenizer:
         return positions_to_keep(parts, truncation.limit, truncation.direction)
 
     def _sequence(
-        self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_unpooled: int = 0
+        self, encoding: tokenizers.Encoding, positions: NDArray[np.intp] | None, num_excluded: int = 0
     ) -> Sequence:
         token_ids = np.array(encoding.ids, np.int32)
         # The build checks that a single text has only zeros.
@@ -314,12 +313,12 @@ class Tokenizer:
         if positions is not None:
             token_ids = token_ids[positions]
             type_ids = None if type_ids is None else type_ids[positions]
-            num_unpooled = int((positions < num_unpooled).sum())
+            num_excluded = int((positions < num_excluded).sum())
         return Sequence(
             token_ids,
             len(encoding),
             type_ids if type_ids is not None and type_ids.any() else None,
-            num_unpooled if num_unpooled < len(token_ids) else 0,
+            num_excluded if num_excluded < len(token_ids) else 0,
         )
 
     def _tokenized(

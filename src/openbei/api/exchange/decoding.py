@@ -75,7 +75,7 @@ def decode(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
     except (msgspec.DecodeError, RecursionError) as error:
         if (param := _half_surrogate(body)) is not None:
             raise InputError(
-                f"{param or 'a name'} has half a surrogate pair (\\ud800 to \\udfff), which is no character",
+                f"{param or 'a name'} has half a surrogate pair (\\ud800 to \\udfff), which is not a character",
                 param=param or None,
                 hint="encode what is above \\uffff as both halves, or as UTF-8",
             ) from None

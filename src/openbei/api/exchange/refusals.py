@@ -30,9 +30,13 @@ class BodyEncodingError(RefusedError):
 
 
 class BodyTooLargeError(InputError):
-    """A body above the limit, as it came or inflated."""
+    """A body above the limit, as received or inflated."""
 
     def __init__(self, max_bytes: int, *, is_inflated: bool = False) -> None:
-        what = "inflates to more" if is_inflated else "is larger"
-        hint = "send fewer texts at a time, or send it uncompressed" if is_inflated else "send fewer texts at a time"
-        super().__init__(f"the body {what} than {max_bytes} bytes", hint=hint)
+        hint = "send fewer texts at a time"
+        if is_inflated:
+            super().__init__(
+                f"the body inflates to more than {max_bytes} bytes", hint=f"{hint}, or send it uncompressed"
+            )
+        else:
+            super().__init__(f"the body is larger than {max_bytes} bytes", hint=hint)

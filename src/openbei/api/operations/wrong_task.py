@@ -20,14 +20,14 @@ def is_reranker(manifest: Manifest) -> bool:
 
     It does not where the model has a template for pairs that could not be followed.
     """
-    has_one = manifest.spec.task == "reranker" and not manifest.has_unknown_template
+    has_one = manifest.spec.task == "reranker" and not manifest.has_unsupported_template
     return has_one or manifest.score_template is not None
 
 
 def _wrong_task(manifest: Manifest, message: str) -> WrongTaskError:
     task = manifest.spec.task
     answers = ANSWERS[task]
-    if manifest.has_unknown_template:
+    if manifest.has_unsupported_template:
         answers = "/predict, /classify"
     elif is_reranker(manifest) and task != "reranker":
         answers = f"{RERANK}, {answers}"
@@ -50,7 +50,7 @@ def require_sparse(manifest: Manifest) -> None:
 
 def require_reranker(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model is a reranker."""
-    if manifest.has_unknown_template:
+    if manifest.has_unsupported_template:
         raise _wrong_task(
             manifest, "model is not a re-ranker model: its chat template for pairs is not one that can be followed"
         )

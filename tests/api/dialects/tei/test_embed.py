@@ -98,7 +98,7 @@ def test_embed_sparse_gives_terms(start: Start) -> None:
 
 
 def test_embed_sparse_keeps_what_the_checkpoint_keeps(start: Start) -> None:
-    manifest = small_manifest(TermHead(), max_terms=2, logs_twice=True)
+    manifest = small_manifest(TermHead(), max_terms=2, double_log=True)
     served = start(FakeEngine(12, is_sparse=True), manifest=manifest)
     [terms] = served.post("/embed_sparse", inputs=words(1, 2))
     weights = served.logits(ids(1, 2))

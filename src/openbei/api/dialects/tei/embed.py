@@ -88,7 +88,7 @@ async def embed_sparse(service: Service, call: Call, body: Body) -> Reply:
     def finish(rows: Vectors, _: list[Sequence]) -> list[list[Term]]:
         weights = cast(SparseVectors, rows)
         check_finite(weights.values)
-        kept = terms(weights, max_terms=manifest.max_terms, logs_twice=manifest.logs_twice)
+        kept = terms(weights, max_terms=manifest.max_terms, double_log=manifest.double_log)
         return [[Term(index, value) for index, value in row] for row in kept]
 
     return Reply(await run(service, call, _tokenization(service, request), finish))
