@@ -17,7 +17,7 @@ DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA o
 DOWNLOADS_check := 90 MB of packages
 DOWNLOADS_docs := 60 MB of packages
 
-.PHONY: demo test soak check bench docs native format clean checkpoints machine
+.PHONY: demo test soak sanitize check bench docs native format clean checkpoints machine
 
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
@@ -29,6 +29,12 @@ test: $(VENV)/test.stamp $(VENV)/model.stamp
 
 soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults between them, a minute or two
 	CROWD_REQUESTS=100000 $(BIN)/python -m pytest tests/clients/test_crowd.py $(ARGS)
+
+# ARGS=short takes a few minutes: the portable level, and fewer models on several threads.
+sanitize: $(VENV)/test.stamp  ## tests/native under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+	.ci/sanitize runtimes
+	.ci/sanitize address $(ARGS)
+	.ci/sanitize thread $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff check .

@@ -15,10 +15,11 @@ namespace openbei {
 
 const Kernels* portable_kernels(DType);
 #if defined(__x86_64__)
-const Kernels* avx2_kernels(DType);
-const Kernels* avx512_kernels(DType);
-const Kernels* avx512_bf16_kernels(DType);
-const Kernels* amx_bf16_kernels(DType);
+// Weak: a level that is not compiled is null.
+[[gnu::weak]] const Kernels* avx2_kernels(DType);
+[[gnu::weak]] const Kernels* avx512_kernels(DType);
+[[gnu::weak]] const Kernels* avx512_bf16_kernels(DType);
+[[gnu::weak]] const Kernels* amx_bf16_kernels(DType);
 #endif
 
 namespace {

@@ -59,11 +59,12 @@ struct PortableVectors {
     return m;
   }
 
-  // `transpose` transposes a square of so many 32-bit words.
+  // `transpose` transposes a square of so many 32-bit words, which need not be aligned: they may be pairs of bfloat16.
   static constexpr size_t transpose_width = 4;
   static void transpose(const uint32_t* source, size_t source_stride, uint32_t* target, size_t target_stride) {
     for (size_t i = 0; i < transpose_width; ++i)
-      for (size_t j = 0; j < transpose_width; ++j) target[j * target_stride + i] = source[i * source_stride + j];
+      for (size_t j = 0; j < transpose_width; ++j)
+        std::memcpy(target + j * target_stride + i, source + i * source_stride + j, sizeof *target);
   }
 
  private:

@@ -1,6 +1,8 @@
 """Fixtures: specs of any shape, engines with random weights, levels by their kernels, and the AMX emulator."""
 
 import ctypes
+import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -52,10 +54,11 @@ def make_engine_dir() -> MakeEngineDir:
 
 
 def compiled(source: str, folder: Path) -> ctypes.CDLL:
-    """Compiles a C++ file of this folder to a library."""
+    """Compiles a C++ file of this folder to a library, with the flags in CXXFLAGS."""
     compiler = shutil.which("c++") or pytest.skip("there is no C++ compiler")
-    library = folder / "library.so"
-    command = [compiler, "-std=c++20", "-O1", "-shared", "-fPIC", Path(__file__).with_name(source), "-o", library]
+    library, flags = folder / "library.so", shlex.split(os.environ.get("CXXFLAGS", ""))
+    source_path = Path(__file__).with_name(source)
+    command = [compiler, "-std=c++20", "-O1", "-shared", "-fPIC", *flags, source_path, "-o", library]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(library))
 

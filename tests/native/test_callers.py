@@ -91,6 +91,7 @@ print(json.dumps([results, bool(np.array_equal(engine.run(batch(30, 5, 77)), wan
     assert output == [[0] * 4, True]
 
 
+@pytest.mark.memory
 def test_a_thread_that_cannot_start() -> None:
     """Address space is limited, so that there is no room for so many stacks."""
     output = output_of("""
@@ -110,6 +111,7 @@ print(json.dumps([message, left, load(2).run(batch(3)).shape]))
     assert (left, shape) == (0, [1, 64])
 
 
+@pytest.mark.memory
 def test_a_batch_after_running_out_of_memory() -> None:
     """At each limit the batch raises an error or is right, and the next batch is right."""
     output = output_of("""
@@ -133,6 +135,7 @@ print(json.dumps(outcomes))
     assert all(then for _, then in output)
 
 
+@pytest.mark.memory
 def test_only_threads_with_work_use_memory() -> None:
     """For one text of 8,192 tokens, 32 threads use little more memory than one."""
     grown = [
@@ -148,6 +151,7 @@ print(memory_kb("VmRSS") - before)
     assert grown[1] < 12 * grown[0], f"{grown} kB"
 
 
+@pytest.mark.memory
 def test_memory_is_freed_after_a_large_batch() -> None:
     output = output_of("""
 engine = load(2)

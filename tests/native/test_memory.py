@@ -31,6 +31,7 @@ for length in (1024, 2048, 8192):
 print(json.dumps({"peaks": peaks, "smaps": Path("/proc/self/smaps").read_text()}))
 """
 
+pytestmark = pytest.mark.memory
 
 CONFIGS: dict[str, dict[str, int]] = {
     "BertModel": {},
