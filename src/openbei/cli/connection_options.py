@@ -14,13 +14,13 @@ from openbei.serving.scheduler import Scheduler
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionArguments(ConnectionLimits):
-    """What the command line says."""
+    """The values of the options."""
 
     drain_s: float = 0.0
     shutdown_timeout_s: float = 30.0
 
     def server(self, app: ASGIApp, scheduler: Scheduler, *, host: str, port: int, tls: Tls | None) -> Server:
-        """The server. Raises what `build_server` raises."""
+        """Build the server. Raises what `build_server` raises."""
         return build_server(
             app,
             scheduler,
@@ -90,5 +90,5 @@ OPTIONS: tuple[Option, ...] = (
 
 
 def connection_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `connections: ConnectionArguments`."""
+    """Add OPTIONS, which are passed to the command as `connections: ConnectionArguments`."""
     return add_grouped(command, OPTIONS, "connections", ConnectionArguments)

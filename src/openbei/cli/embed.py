@@ -22,10 +22,10 @@ from openbei.embedder import Embedder
 Chunk = tuple[Vectors, list[output.Key]]
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 CHUNK_TEXTS = 1024
-"""Texts are embedded in chunks that begin at multiples of this, so that a resumed run forms the same batches."""
+"""Number of texts in a chunk. Chunks have fixed boundaries, so that a resumed run has the same batches."""
 
 
 @click.command
@@ -104,7 +104,7 @@ def command(
 
 
 def _to_stdout(chunks: Iterator[Chunk]) -> int:
-    """Write JSON lines; the number of texts."""
+    """Write JSON lines and return the number of texts."""
     rows, num_texts = output.Jsonl(), 0
     try:
         for vectors, keys in chunks:
@@ -119,7 +119,7 @@ def _to_stdout(chunks: Iterator[Chunk]) -> int:
 def _to_file(
     path: Path, width: int, digest: str | None, made_by: str, chunks: Callable[[int], Iterator[Chunk]], *, resume: bool
 ) -> int:
-    """Write a file that is complete or not there; the number of texts that were embedded for it now."""
+    """Write a file atomically and return the number of texts that were embedded in this run."""
     state = output.State(source=digest, made_by=made_by, chunk_rows=CHUNK_TEXTS) if digest else None
     kept = 0
     try:
@@ -164,7 +164,7 @@ def _source(text: tuple[str, ...], file: Path | None, reading: texts.Reading) ->
 def _chunks(
     embedder: Embedder, source: texts.Source, dimensions: int | None, truncate: bool, first: int
 ) -> Iterator[Chunk]:
-    """Vectors of the texts from number `first` on, chunk by chunk, each with its place in the input and its id."""
+    """Chunks of vectors from text `first` on, with the index and id of each text."""
     num_done = first
     taken: deque[output.Key] = deque()
 

@@ -35,12 +35,12 @@ OPTIONS: tuple[Option, ...] = (
         "[default: all that CPU affinity and quota allow]",
     ),
 )
-"""Those that override the environment."""
+"""Options that override the environment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineArguments:
-    """The options that were given; None for the others."""
+    """The values of the options, None if not given."""
 
     device: DeviceChoice | None
     backend: str | None
@@ -61,5 +61,5 @@ class EngineArguments:
 
 
 def engine_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `engine_arguments: EngineArguments`."""
+    """Add OPTIONS, which are passed to the command as `engine_arguments: EngineArguments`."""
     return add_grouped(command, OPTIONS, "engine_arguments", EngineArguments)

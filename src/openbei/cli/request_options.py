@@ -1,4 +1,4 @@
-"""Options of `bei serve` for requests: their limits, and defaults for what a request leaves out."""
+"""Options of `bei serve` for the limits and defaults of requests."""
 
 import click
 
@@ -51,5 +51,5 @@ OPTIONS: tuple[Option, ...] = (
 
 
 def request_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `limits: Limits`."""
+    """Add OPTIONS, which are passed to the command as `limits: Limits`."""
     return add_grouped(command, OPTIONS, "limits", Limits)

@@ -1,4 +1,4 @@
-"""`bei serve`: the composition root of the server. Each part is made here and handed to the next."""
+"""`bei serve`: the composition root of the server, which creates and connects its parts."""
 
 import logging
 from collections.abc import Callable

@@ -58,7 +58,7 @@ OPTIONS: tuple[Option, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeArguments:
-    """Values of the command line."""
+    """The values of the options."""
 
     api_keys: tuple[str, ...]
     api_key_file: Path | None
@@ -73,7 +73,7 @@ class EdgeArguments:
     otlp_endpoint: str | None
 
     def edge(self, environment: Environment) -> Edge:
-        """The server's edge. Raises ConfigError for keys that are none, and where a library is missing."""
+        """The server's edge. Raises ConfigError for invalid keys, or if a library is missing."""
         return Edge(
             guard=Guard(self._keys(environment), guards_health=self.guard_health, opens_metrics=self.open_metrics),
             cors_origins=self.cors_origins,
@@ -83,7 +83,7 @@ class EdgeArguments:
         )
 
     def tls(self, environment: Environment) -> Tls | None:
-        """Certificates, if there are. Raises ConfigError for those that cannot be used."""
+        """The certificates, or None. Raises ConfigError if they cannot be used."""
         if self.ssl_certfile is None:
             if self.ssl_keyfile or self.ssl_ca_certs:
                 raise ConfigError("--ssl-keyfile and --ssl-ca-certs need --ssl-certfile")
@@ -113,7 +113,7 @@ class EdgeArguments:
 
 
 def edge_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `arguments: EdgeArguments`."""
+    """Add OPTIONS, which are passed to the command as `arguments: EdgeArguments`."""
     return add_grouped(command, OPTIONS, "arguments", EdgeArguments)
 
 
