@@ -55,7 +55,7 @@ def _row(option: click.Option, context: click.Context) -> tuple[str, str, str, s
     )
 
 
-ENGINE_OPTIONS = ("--backend", "--isa", "--threads")
+ENGINE_OPTIONS = ("--device", "--backend", "--isa", "--threads")
 """Options that take their variables in every command."""
 
 
