@@ -22,7 +22,7 @@ MEANING = {
     "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; not for `LOCAL`",
     "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
-    "trt_llm.build.quantization_type": "set the data type by `DTYPE` in `environment_variables`: `bfloat16` or `float32`",
+    "trt_llm.build.quantization_type": "the data type is set by `DTYPE` in `environment_variables`",
     "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
 }
 """Key that is honoured -> its meaning. A test holds it against the schema."""

@@ -17,22 +17,22 @@ OPTIONS: tuple[Option, ...] = (
     click.option(
         "--device",
         type=click.Choice(get_args(DeviceChoice)),
-        help="Device to run on; cuda is not available in this version.  [default: auto, the fastest here]",
+        help="Device to run on; cuda is not supported yet.  [default: auto, the fastest available]",
     ),
     click.option(
         "--backend",
-        help="native, or reference (numpy, slow) to check results.  [default: native if it is compiled]",
+        help="native (C++), or reference (numpy, slow) to check results.  [default: native if it is compiled]",
     ),
     click.option(
         "--isa",
-        help="Instruction set of the native backend, from those that `bei info` lists; override to compare them.  "
-        "[default: the fastest here]",
+        help="Instruction set of the native backend, one that `bei info` lists; set to compare them.  "
+        "[default: the fastest available]",
     ),
     click.option(
         "--threads",
         type=click.IntRange(1),
-        help="Maximum threads of the native backend; lower to leave cores to other programs.  "
-        "[default: all that CPU affinity and quota allow]",
+        help="Maximum threads of the native backend; lower to leave cores for other programs.  "
+        "[default: all that the CPU affinity and quota allow]",
     ),
 )
 """Those that override the environment."""
