@@ -72,7 +72,7 @@ def caption(engine: str, threads: int) -> str:
     """The machine and date of a table."""
     today = datetime.date.today().isoformat()
     machine = f"{cpu_name()}, {threads} threads, {today}: {engine}"
-    return f"{machine}. Each ratio is from one run with alternating contenders."
+    return f"{machine}. Each ratio is from one run in which the contenders alternate."
 
 
 def about_targets(engine: str) -> str:

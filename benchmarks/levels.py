@@ -17,6 +17,8 @@ def run(setting: Setting) -> list[Row]:
     said = subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout
     counts = {what: int(number) for number, what in re.findall(r"(\d+) (passed|failed|errors?)\b", said)}
     share = counts.get("passed", 0) / max(sum(counts.values()), 1)
-    rows = [Row(f"levels {', '.join(offered)} against the reference, tests passed", share, "{:.0%}", 1.0)]
+    rows = [
+        Row(f"levels {', '.join(offered)} compared with the reference, share of tests passed", share, "{:.0%}", 1.0)
+    ]
     report("levels", setting.about(), counts, rows)
     return rows

@@ -30,7 +30,7 @@ def run(setting: Setting) -> list[Row]:
     growth = series[-1] - series[len(series) // 2]
     rows = [
         Row(f"resident memory after {len(texts):,} mixed texts, MB", series[-1], "{:.0f}", 300, is_at_most=True),
-        Row("its growth over the last half, MB", growth, "{:.1f}", 5, is_at_most=True),
+        Row("memory growth over the second half of them, MB", growth, "{:.1f}", 5, is_at_most=True),
     ]
     report("memory", setting.about(), {"resident_mb": [round(mb, 1) for mb in series]}, rows)
     return rows

@@ -31,10 +31,10 @@ def run(setting: Setting) -> list[Row]:
         embedder = setting.embedder(dtype)
         ours = embedder.embed(texts)
         against = f"cosine to sentence-transformers float32, {dtype}, worst of {len(texts)}"
-        together = f"a text alone = the same text in a batch, {dtype}, worst cosine"
+        together = f"a text alone compared with the same text in a batch, {dtype}, worst cosine"
         rows += [
             Row(against, worst_plain_cosine(ours, truth), "{:.6f}", limit),
-            Row(f"the same, mean vector subtracted, {dtype}", worst_centred_cosine(ours, truth), "{:.6f}"),
+            Row(f"the same after subtracting the mean vector, {dtype}", worst_centred_cosine(ours, truth), "{:.6f}"),
             Row(together, worst_plain_cosine(ours, alone(embedder, texts)), "{:.6f}", 0.99999),
         ]
     report("parity", setting.about(), {row.what: row.value for row in rows}, rows)

@@ -43,12 +43,12 @@ def table(rows: Sequence[Row]) -> str:
 HIGHLIGHTS = {
     "throughput in process, mixed, × sentence-transformers float32": "throughput, × sentence-transformers float32",
     "throughput in process, mixed, × OpenVINO bf16": "throughput, × OpenVINO bfloat16",
-    "bert-base shape, mixed, × transformers bf16": "throughput at the shape of bert-base, × transformers bfloat16",
-    "Qwen3-0.6B shape, mixed, × transformers bf16": "throughput at the shape of Qwen3-0.6B, × transformers bfloat16",
+    "bert-base shape, mixed, × transformers bf16": "throughput, bert-base shape, × transformers bfloat16",
+    "Qwen3-0.6B shape, mixed, × transformers bf16": "throughput, Qwen3-0.6B shape, × transformers bfloat16",
     "rerank in process, mixed, × sentence-transformers float32": "reranking, × sentence-transformers float32",
     "HTTP throughput, 32 connections × 1 text, share of in process": "HTTP throughput, share of in-process throughput",
     "one short query over HTTP, idle server, p50, ms": "one short query over HTTP, median, ms",
-    "exec to first embedding answered, s": "process start to first answer, s",
+    "process start to first embedding, s": "process start to first response, s",
     "resident memory after 10,000 mixed texts, MB": "resident memory of the server, MB",
     "cosine to sentence-transformers float32, bfloat16, worst of 500": (
         "worst cosine similarity to sentence-transformers float32, 500 texts"

@@ -39,6 +39,6 @@ def run(setting: Setting) -> list[Row]:
     """The median of several starts, after one that fills the page cache."""
     path = setting.engine_dir().path
     seconds = [seconds_to_first_answer(path) for _ in range(setting.count(9) + 1)][1:]
-    rows = [Row("exec to first embedding answered, s", statistics.median(seconds), "{:.2f}", 0.6, is_at_most=True)]
+    rows = [Row("process start to first embedding, s", statistics.median(seconds), "{:.2f}", 0.6, is_at_most=True)]
     report("startup", setting.about(), {"seconds": [round(s, 3) for s in seconds]}, rows)
     return rows

@@ -94,6 +94,6 @@ def _reworded(error: click.ClickException) -> tuple[str, str | None]:
 def main() -> None:
     """Build and serve embedding models.
 
-    A TARGET is an engine directory (it holds engine.json), a config.yaml, a folder with a Hugging Face checkpoint,
-    or the id of a model on the Hub.
+    A TARGET is an engine directory (a folder with engine.json), a config.yaml, a folder with a Hugging Face checkpoint,
+    or a model id on the Hugging Face Hub.
     """

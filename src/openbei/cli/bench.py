@@ -25,13 +25,13 @@ LENGTHS = {"short": 17, "mixed": 90, "long": 512}
     "--seconds",
     default=2.0,
     type=click.FloatRange(0, min_open=True),
-    help="Seconds to measure each length; raise for steadier results.",
+    help="Seconds to measure each text length; raise for more stable results.",
 )
 @click.option(
     "--batch-tokens",
     default=4096,
     type=click.IntRange(1),
-    help="Tokens per batch; set to --max-batch-tokens of your server to compare.",
+    help="Tokens per batch; set to the --max-batch-tokens of your server to compare with it.",
 )
 @engine_options
 def command(target: str, seconds: float, batch_tokens: int, engine_arguments: EngineArguments) -> None:

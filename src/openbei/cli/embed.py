@@ -40,28 +40,30 @@ CHUNK_TEXTS = 1024
 )
 @click.option("--field", help="Field of a JSON object that holds the text.  [default: text, in .jsonl and .json]")
 @click.option("--column", help="Column of a .csv or .tsv that holds the texts.  [default: text, or the only one]")
-@click.option("--id-field", default="id", help="Field or column to copy to `id` in .jsonl output, if the input has it.")
+@click.option(
+    "--id-field", default="id", help="Field or column to copy to `id` in .jsonl output, if the input has one."
+)
 @click.option(
     "--blank",
     default="fail",
     type=click.Choice(get_args(texts.Blank)),
-    help="What to do with empty or blank texts. Skipped texts still count in `index` of .jsonl output.",
+    help="What to do with empty or blank texts. Skipped texts still count toward `index` in .jsonl output.",
 )
 @click.option(
     "--output",
     "destination",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write: .npy (float32) or .jsonl. It appears when it is complete.  "
+    help="File to write: .npy (float32) or .jsonl. The file appears only when it is complete.  "
     "[default: JSON lines to standard output]",
 )
 @click.option(
-    "--resume/--no-resume", default=True, help="Continue an interrupted run of the same input, or start again."
+    "--resume/--no-resume", default=True, help="Continue an interrupted run with the same input, or start over."
 )
 @click.option("--dimensions", type=click.IntRange(1), help="Truncate vectors to this many dimensions.  [default: all]")
 @click.option(
-    "--prompt-name", help="Name of the model's prompt to put before each text.  [default: the model's default]"
+    "--prompt-name", help="Prompt of the model, by name, to put before each text.  [default: the model's default]"
 )
-@click.option("--truncate/--no-truncate", default=True, help="Truncate texts that are too long, or fail on them.")
+@click.option("--truncate/--no-truncate", default=True, help="Truncate texts that are too long, or stop with an error.")
 @engine_options
 def command(
     target: str,

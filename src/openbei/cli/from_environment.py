@@ -30,7 +30,9 @@ def options_from_environment(command: Callable[..., None]) -> Callable[..., None
         command(**options, environment=environment)
 
     for option in getattr(filled, "__click_params__", ()):
-        if isinstance(option, click.Option) and (known := variables.OPTIONS.get(option.opts[0])):
+        if not isinstance(option, click.Option) or "[env: " in (option.help or ""):
+            continue
+        if known := variables.OPTIONS.get(option.opts[0]):
             option.help = f"{option.help}  [env: {', '.join(known)}]"
     return filled
 

@@ -18,7 +18,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     click.option(
         "--default-prompt-name",
-        help="Name of the model's prompt for requests that name none.  [default: the model's default]",
+        help="Prompt of the model, by name, for requests that do not name one.  [default: the model's default]",
     ),
     click.option("--default-prompt", help="Text to put before inputs instead, if the model has no suitable prompt."),
 )

@@ -27,32 +27,34 @@ OPTIONS: tuple[Option, ...] = (
         "--api-key",
         "api_keys",
         multiple=True,
-        help="Key that clients must send; may be repeated. Other users of this machine can see it: prefer "
+        help="API key that clients must send; may be repeated. Other users of this machine can see it: prefer "
         "--api-key-file or OPENBEI_API_KEY.",
     ),
-    click.option("--api-key-file", type=_FILE, help="File with one key per line, # for comments."),
+    click.option("--api-key-file", type=_FILE, help="File with one API key per line; # starts a comment."),
     click.option(
-        "--guard-health", is_flag=True, help="Also require a key for /health, /ping and /; set if your probes send one."
+        "--guard-health",
+        is_flag=True,
+        help="Also require a key for /health, /ping and GET /; set if your probes send one.",
     ),
     click.option(
-        "--open-metrics", is_flag=True, help="Require no key for /metrics; set if Prometheus cannot send one."
+        "--open-metrics", is_flag=True, help="Do not require a key for /metrics; set if Prometheus cannot send one."
     ),
     click.option(
         "--cors-allow-origin",
         "cors_origins",
         multiple=True,
-        help="Origin whose web pages may send requests, or * for all; may be repeated.  [default: none]",
+        help="Origin whose web pages may send requests, or * for any; may be repeated.  [default: none]",
     ),
     click.option("--ssl-certfile", type=_FILE, help="Certificate chain (PEM); enables HTTPS."),
     click.option("--ssl-keyfile", type=_FILE, help="Private key (PEM), if it is not in --ssl-certfile."),
     click.option(
         "--ssl-ca-certs",
         type=_FILE,
-        help="Authorities (PEM); clients must present a certificate signed by one of them.",
+        help="CA certificates (PEM); clients must present a certificate signed by one of them.",
     ),
     click.option("--no-compression", is_flag=True, help="Never compress responses; set if the CPU is the bottleneck."),
-    click.option("--access-log", is_flag=True, help="Log one line per request; set to see which requests arrive."),
-    click.option("--otlp-endpoint", help="OpenTelemetry collector (OTLP over HTTP) to send one span per request to."),
+    click.option("--access-log", is_flag=True, help="Log one line per request."),
+    click.option("--otlp-endpoint", help="OpenTelemetry collector (OTLP over HTTP) that gets a span per request."),
 )
 
 
