@@ -1,4 +1,4 @@
-"""A generative reranker's checkpoint as a folder with a classifier, which transformers and others read, too."""
+"""Writing a generative reranker as a classifier checkpoint that transformers and other libraries read."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +26,12 @@ COPIED = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt", "tokenizer.model", CHAT_TEMPLATE, "config_sentence_transformers.json",
 )  # fmt: skip
-"""Files that go along as they are, where there are any: the tokenizer's, and the prompts of sentence-transformers."""
+"""Files that are copied unchanged if they exist: those of the tokenizer, and the prompts of sentence-transformers."""
 
 TRANSFORMER = "sentence_transformers.base.modules.transformer.Transformer"
 
 METADATA = {"format": "pt"}
-"""What transformers wants to find in a safetensors header."""
+"""The safetensors metadata that transformers requires."""
 
 
 def convert_lm_head(
@@ -42,7 +42,7 @@ def convert_lm_head(
     environment: Environment,
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> Words:
-    """Fetch a generative reranker and write its classifier; see `write_classifier`. Raises DownloadError, too."""
+    """Fetch a generative reranker and write its classifier; see `write_classifier`. Also raises DownloadError."""
     progress("fetch", 0, 1)
     folder = fetch_checkpoint(repository, environment)
     progress("fetch", 1, 1)
@@ -56,11 +56,11 @@ def write_classifier(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Words:
-    """Write the classifier of a generative reranker to `out`, whole or not at all; says which words became labels.
+    """Write the classifier of a generative reranker to `out` atomically. Returns the words that became labels.
 
-    Tensors keep their dtype and are streamed, one in memory at a time. `tokens` are the words, else those that the
-    checkpoint or its family names. `progress` is told bytes done and bytes in all. Raises CheckpointError, also where
-    `out` exists, and OSError where it cannot be written.
+    Tensors keep their dtype; one is in memory at a time. `tokens` are the words; by default those of the checkpoint or
+    its family. `progress` is called with the bytes done and the total. Raises CheckpointError, also if `out` exists,
+    and OSError if it cannot be written.
     """
     if out.exists():
         raise CheckpointError(f"{out} exists and is left as it is", hint="choose another folder, or remove it")
@@ -69,7 +69,7 @@ def write_classifier(
     words = find_words(chain, config, tokens)
     tensors = {name: _lazy(tensor) for name, tensor in words.tensors(read_checkpoint(chain.root)).items()}
     made = words.config(config)
-    if made.get("pad_token_id") is None:  # by which transformers finds the last token of a text in a batch
+    if made.get("pad_token_id") is None:  # transformers needs it to find the last token of a text in a batch
         made["pad_token_id"] = pad_token_id(load_tokenizer(chain.root, made, SentenceConfig()))
     out.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as partial_folder:
@@ -80,14 +80,14 @@ def write_classifier(
         _write_json(partial_folder / "config.json", made)
         if chain.has_modules_json:
             _write_modules(chain.root, partial_folder)
-        partial_folder.chmod(0o755)  # mkdtemp's 0700 would hide it from other users
+        partial_folder.chmod(0o755)  # mkdtemp's mode 0700 would exclude other users
         sync_files(partial_folder)
         rename_and_sync(partial_folder, out)
     return words
 
 
 def _write_modules(root: Path, out: Path) -> None:
-    """Files of a CrossEncoder, which reads prompts and its chat template only where there is a modules.json."""
+    """Write the files of a CrossEncoder, which reads prompts and the chat template only with a modules.json."""
     path = sentence_config_file(root)
     settings = read_json(path, dict[str, Any]) if path else {}
     changed = {"transformer_task": "sequence-classification", "module_output_name": "scores"}

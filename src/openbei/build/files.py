@@ -1,4 +1,4 @@
-"""The JSON files of a checkpoint that say what model it is, read together. What follows from them is in `inspect`."""
+"""The JSON files of a checkpoint that describe its model, read together. They are interpreted in `inspect`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from openbei.prompts import Prompts
 
 
 class ModelSettings(msgspec.Struct, frozen=True):
-    """config_sentence_transformers.json, which sentence-transformers reads where there is a modules.json."""
+    """config_sentence_transformers.json, which sentence-transformers only reads with a modules.json."""
 
     prompts: dict[str, str | None] = {}
     default_prompt_name: str | None = None
@@ -28,17 +28,17 @@ class ModelSettings(msgspec.Struct, frozen=True):
     max_active_dims: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     def named_prompts(self, *, are_pooled: bool) -> Prompts:
-        """The prompts that are texts."""
+        """The prompts that are strings."""
         named = {name: text for name, text in self.prompts.items() if text is not None}
         return Prompts(named, self.default_prompt_name, are_pooled)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """What the JSON files of a checkpoint say, as they were read.
+    """The decoded JSON files of a checkpoint.
 
-    `config` is the decoded config.json; where `words` make a generative model a classifier, it is the classifier's, and
-    `architecture` the one that the file names.
+    `config` is config.json. If `words` convert a generative model to a classifier, it is that of the classifier, and
+    `architecture` is the original architecture.
     """
 
     folder: Path
@@ -51,12 +51,12 @@ class Files:
 
     @property
     def root(self) -> Path:
-        """The folder of config.json, of weights and tokenizer."""
+        """The folder of config.json, the weights and the tokenizer."""
         return self.chain.root
 
 
 def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *, converts: bool) -> Files:
-    """Read the files that say what a model is. Raises CheckpointError, naming the file."""
+    """Read the files that describe a model. Raises CheckpointError, naming the file."""
     chain = read_chain(folder, route, pooling)
     root = chain.root
     refuse_adapters(folder, root)
