@@ -1,1 +1,1 @@
-"""What openbei is measured by: `python -m benchmarks`, or `make bench`. Needs the judges of the extra `bench`."""
+"""The benchmarks: `python -m benchmarks`, or `make bench`. They need the packages of the extra `bench`."""

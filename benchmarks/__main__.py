@@ -1,4 +1,4 @@
-"""Run the benchmarks, print the table, and with --write put it into docs/benchmarks.md and, in short, into README.md.
+"""Run the benchmarks and print the table; --write also updates docs/benchmarks.md and the highlights in README.md.
 
 python -m benchmarks [--write] [--scale 0.01] [--shape bert-base]
                      [parity levels throughput models published tasks http wire startup memory roofline]
@@ -33,7 +33,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Measure, print, and write if asked to."""
+    """Run the benchmarks named on the command line, print the table, and write it with --write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure openbei and its peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {' '.join(BENCHMARKS)} (default: all)")
     parser.add_argument(
@@ -41,17 +41,21 @@ def main() -> None:
         action="store_true",
         help="put the tables into docs/benchmarks.md; a run of all benchmarks also updates README.md",
     )
-    parser.add_argument("--scale", type=float, default=1.0, help="measure less, to try the code")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of the full measurement, for a quick test of the code"
+    )
     shapes = [shape.model for shape in SHAPES]
-    parser.add_argument("--shape", action="append", default=[], choices=shapes, help="of models, only this one")
+    parser.add_argument(
+        "--shape", action="append", default=[], choices=shapes, help="run the benchmark `models` for this shape only"
+    )
     parser.add_argument("--folder", type=Path, default=Path(".bench"), help="where models are built")
     arguments = parser.parse_args()
     names = arguments.names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(unknown)}")
     if arguments.write and arguments.shape:
-        parser.error("the tables hold every shape: --write goes without --shape")
-    os.environ["HF_HUB_OFFLINE"] = "1"  # the judges must not ask a hub about a local model
+        parser.error("--write needs every shape; omit --shape")
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the peers must not look up a local model on the Hub
     arguments.folder.mkdir(parents=True, exist_ok=True)
     setting = Setting(arguments.folder.resolve(), arguments.scale, tuple(arguments.shape))
     rows = [row for name in names for row in BENCHMARKS[name](setting)]
@@ -72,7 +76,7 @@ def caption(engine: str, threads: int) -> str:
     """The machine and date of a table."""
     today = datetime.date.today().isoformat()
     machine = f"{cpu_name()}, {threads} threads, {today}: {engine}"
-    return f"{machine}. Each ratio is from one run with alternating contenders."
+    return f"{machine}. Each ratio is from one run in which the contenders alternate."
 
 
 def about_targets(engine: str) -> str:

@@ -1,4 +1,4 @@
-"""A client that costs next to nothing, so that on few cores the server is what is measured: bytes over open sockets."""
+"""A minimal HTTP client on raw sockets, so that its own CPU time hardly affects the measured server."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import cast
 
 
 def request_bytes(texts: Sequence[str]) -> bytes:
-    """One request to embed texts, answered in base64 as the `openai` client asks for it."""
+    """A request to embed texts; the response is base64, the default of the `openai` client."""
     body = json.dumps({"model": "m", "input": list(texts), "encoding_format": "base64"}).encode()
     return b"POST /v1/embeddings HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n" + (
         b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -16,20 +16,20 @@ def request_bytes(texts: Sequence[str]) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One kept-open connection, one request at a time."""
+    """A keep-alive connection that sends one request at a time."""
 
     transport: asyncio.Transport
     _answer: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the socket."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        """Keep the transport and reset the received bytes."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         self._received = bytearray()
         self._missing = -1
 
     def data_received(self, data: bytes) -> None:
-        """Count bytes until the answer is whole."""
-        assert self._answer, "an answer that nobody asked for"
+        """Collect bytes until the response is complete."""
+        assert self._answer, "a response without a request"
         self._received += data
         if self._missing < 0 and (end := self._received.find(b"\r\n\r\n")) >= 0:
             head = bytes(self._received[:end]).lower()
@@ -42,12 +42,12 @@ class Connection(asyncio.Protocol):
             self._answer.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Fail what waits."""
+        """Fail the pending request."""
         if self._answer and not self._answer.done():
             self._answer.set_exception(error or ConnectionResetError())
 
-    async def ask(self, request: bytes) -> None:
-        """Send a request and wait for the whole of a good answer."""
+    async def send(self, request: bytes) -> None:
+        """Send a request and wait for the complete response. Raises RuntimeError unless the status is 200."""
         self._received.clear()
         self._missing = -1
         self._answer = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         await self._answer
 
 
-async def _ask_all(port: int, requests: Iterable[bytes], num_connections: int) -> list[float]:
+async def _send_all(port: int, requests: Iterable[bytes], num_connections: int) -> list[float]:
     times: list[float] = []
     waiting = iter(requests)
 
@@ -63,7 +63,7 @@ async def _ask_all(port: int, requests: Iterable[bytes], num_connections: int) -
         _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
         for request in waiting:
             start = time.perf_counter()
-            await connection.ask(request)
+            await connection.send(request)
             times.append(time.perf_counter() - start)
         connection.transport.close()
 
@@ -71,8 +71,8 @@ async def _ask_all(port: int, requests: Iterable[bytes], num_connections: int) -
     return times
 
 
-def ask_all(port: int, requests: Iterable[bytes], num_connections: int = 1) -> list[float]:
-    """Send requests over so many connections, each as soon as the last is answered; seconds of every request."""
+def send_all(port: int, requests: Iterable[bytes], num_connections: int = 1) -> list[float]:
+    """Send requests over `num_connections` keep-alive connections; return the latency of each request in seconds."""
     import uvloop
 
-    return uvloop.run(_ask_all(port, requests, num_connections))
+    return uvloop.run(_send_all(port, requests, num_connections))

@@ -1,6 +1,6 @@
-"""Real English prose of any length in tokens: windows over Python's own language reference, which every Python carries.
+"""English texts of any length in tokens: excerpts of Python's language reference, which is part of Python itself.
 
-Nothing is downloaded and nothing is kept here. The same seed gives the same texts.
+Nothing is downloaded. The same seed gives the same texts.
 """
 
 import re
@@ -17,7 +17,7 @@ Lengths = NDArray[np.int64]
 
 
 def prose() -> str:
-    """The reference's paragraphs that are sentences: no code, no grammar, no tables."""
+    """The paragraphs of the reference that are prose, without code, grammar and tables."""
     kept = []
     for topic in sorted(topics.topics):
         for paragraph in re.split(r"\n\s*\n", topics.topics[topic]):
@@ -29,7 +29,7 @@ def prose() -> str:
 
 
 class Corpus:
-    """Texts that are exactly so many tokens long, special tokens included."""
+    """Texts with an exact number of tokens, including special tokens."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -38,7 +38,7 @@ class Corpus:
 
     @cached_property
     def _words(self) -> tuple[str, Lengths, Lengths, Lengths]:
-        """The prose, and for each word its first character, its end, and the number of tokens before it."""
+        """The prose, and for each word its start and end in characters and the number of tokens before it."""
         text = prose()
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         words = np.array([-1 if w is None else w for w in encoding.word_ids])
@@ -48,7 +48,7 @@ class Corpus:
         return text, offsets[first, 0], ends, np.append(first, len(words))
 
     def texts(self, lengths: Lengths, seed: int) -> list[str]:
-        """One text for each length (≥ 3), from random places of the prose, begun and ended at words."""
+        """A random excerpt for each length in tokens (≥ 3), cut at word boundaries."""
         text, starts, ends, tokens_before = self._words
         rng = np.random.default_rng(seed)
         num_special = self.tokenizer.num_special_tokens_to_add(False)
@@ -68,7 +68,7 @@ class Corpus:
         return self.texts(np.random.default_rng(seed).normal(17, 4, num_texts).clip(6, 32).astype(int), seed)
 
     def mixed(self, num_texts: int, seed: int = 2) -> list[str]:
-        """What a collection holds: about 90 tokens on average, from 10 to 300, most of them shorter."""
+        """Typical documents: 10 to 300 tokens, 90 on average; most are shorter than the average."""
         return self.texts(np.array(mixed_lengths(num_texts, seed)), seed)
 
     def long(self, num_texts: int, seed: int = 3) -> list[str]:
@@ -76,5 +76,5 @@ class Corpus:
         return self.texts(np.full(num_texts, 512), seed)
 
     def every_length(self, num_texts: int = 500, seed: int = 4) -> list[str]:
-        """From one token (and the special ones) to 512 in all, evenly."""
+        """Evenly spaced lengths from 3 to 512 tokens, including the special tokens."""
         return self.texts(np.linspace(3, 512, num_texts).astype(int), seed)

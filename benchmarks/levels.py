@@ -1,4 +1,4 @@
-"""Is every instruction-set level right? The tests that hold each against the reference, run here and counted."""
+"""Accuracy of every instruction-set level: the share of its tests against the reference backend that pass."""
 
 import re
 import subprocess
@@ -11,12 +11,12 @@ from .setting import Setting
 
 
 def run(setting: Setting) -> list[Row]:
-    """The share of `tests/native` that passes: all levels that this CPU has, over shapes that include ragged ones."""
-    offered = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
+    """Run `tests/native` for all levels that this CPU supports, and report the share that passes."""
+    supported = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
     command = [sys.executable, "-m", "pytest", "tests/native", "--color=no", "-o", "addopts="]
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout
-    counts = {what: int(number) for number, what in re.findall(r"(\d+) (passed|failed|errors?)\b", said)}
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout
+    counts = {outcome: int(number) for number, outcome in re.findall(r"(\d+) (passed|failed|errors?)\b", output)}
     share = counts.get("passed", 0) / max(sum(counts.values()), 1)
-    rows = [Row(f"levels {', '.join(offered)} against the reference, tests passed", share, "{:.0%}", 1.0)]
+    rows = [Row(f"levels {', '.join(supported)} against the reference, tests passed", share, "{:.0%}", 1.0)]
     report("levels", setting.about(), counts, rows)
     return rows

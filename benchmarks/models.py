@@ -1,8 +1,8 @@
-"""Every family at a real model's size, with seeded random weights: is it right, and how fast against the peers.
+"""Accuracy and speed of every family at a real model's size, with seeded random weights.
 
-Right: hidden states against transformers in float32. Fast: ids in, pooled vectors out, against transformers in bfloat16
-and, where a threshold stands, OpenVINO. The peers run batches of like lengths, padded, as one would by hand; all get
-the same ids and the same threads.
+Accuracy compares hidden states with transformers in float32. Speed is measured from token ids to pooled vectors,
+against transformers in bfloat16 and, for shapes with a target, OpenVINO. The peers run padded batches of similar
+lengths. All engines get the same ids and the same number of threads.
 """
 
 import shutil
@@ -29,8 +29,8 @@ from tests.families.parity import relative_error, transformers_model
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_direction
 
-from .judges import converted, fastest_openvino, openvino_candidates, pad
-from .models_page import Measured, page
+from .models_page import ModelResult, page
+from .peers import converted, fastest_openvino, openvino_candidates, pad
 from .results import Row, interleaved, ratio, report
 from .setting import Setting
 from .shapes import SHAPES, Shape
@@ -39,21 +39,21 @@ NUM_TEXTS = 40
 ROUNDS, ROUNDS_FOR_A_LIMIT = 3, 9
 PEER_BATCH = 8
 PAGE = "models.md"
-JUDGED_LENGTHS = (1, 17, 64, 200)
+CHECKED_LENGTHS = (1, 17, 64, 200)
 
 Ids = list[NDArray[np.int32]]
 
 
 def checkpoint_of(setting: Setting, shape: Shape) -> Path:
-    """A random model of that shape, in bfloat16, with its pooling and a tokenizer whose ids it has."""
+    """Save a random bfloat16 model of a shape, with its pooling and a tokenizer that fits its vocabulary."""
     import torch
     import transformers
 
     folder = setting.folder / shape.model
     torch.manual_seed(0)
     model_class = getattr(transformers, shape.architecture)
-    model = model_class(model_class.config_class(**shape.changes)).to(torch.bfloat16)
-    with torch.no_grad():  # enough variance that texts differ
+    model = model_class(model_class.config_class(**shape.config)).to(torch.bfloat16)
+    with torch.no_grad():  # enough variance to tell texts apart
         for name, parameter in model.named_parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 1.0 if "embed" in name else 1.5 * parameter.shape[-1] ** -0.5)
@@ -66,20 +66,20 @@ def checkpoint_of(setting: Setting, shape: Shape) -> Path:
 
 
 def random_ids(count: int) -> Ids:
-    """As long as mixed texts are."""
+    """Random token ids, with the lengths of `Corpus.mixed`."""
     rng = np.random.default_rng(0)
     return [rng.integers(1000, 20000, n).astype(np.int32) for n in mixed_lengths(count)]
 
 
 def run_engine(engine: Engine, ids: Ids) -> None:
-    """All sequences through our engine, pooled."""
-    sequences = [Sequence(one, len(one)) for one in ids]
+    """Run all sequences through openbei, with pooling."""
+    sequences = [Sequence(tokens, len(tokens)) for tokens in ids]
     for indices in batches(sequences, BATCHES_AT_ONCE * engine.batch_tokens):
         engine.run(PackedBatch.pack([sequences[i] for i in indices]))
 
 
 def run_transformers(model: Any, ids: Ids) -> None:  # noqa: ANN401
-    """The same through transformers, the longest first."""
+    """Run all sequences through transformers, in padded batches, longest first."""
     import torch
 
     ordered = sorted(ids, key=len, reverse=True)
@@ -89,40 +89,40 @@ def run_transformers(model: Any, ids: Ids) -> None:  # noqa: ANN401
             model(input_ids=torch.from_numpy(padded), attention_mask=torch.from_numpy(mask))
 
 
-def judged_ids() -> Ids:
-    """Sequences of JUDGED_LENGTHS tokens."""
+def checked_ids() -> Ids:
+    """Random sequences of CHECKED_LENGTHS tokens, for the accuracy check."""
     rng = np.random.default_rng(1)
-    return [rng.integers(1000, 20000, n).astype(np.int32) for n in JUDGED_LENGTHS]
+    return [rng.integers(1000, 20000, n).astype(np.int32) for n in CHECKED_LENGTHS]
 
 
 def states_of(engine: Engine) -> NDArray[np.float32]:
-    """Hidden states of the judged sequences, end to end."""
-    batch = PackedBatch.pack([Sequence(ids, len(ids)) for ids in judged_ids()])
+    """Hidden states of `checked_ids`, concatenated."""
+    batch = PackedBatch.pack([Sequence(ids, len(ids)) for ids in checked_ids()])
     return np.asarray(engine.run(batch, "tokens"), np.float32)
 
 
-def judge(checkpoint: Path, threads: int) -> tuple[float, float]:
-    """The worst cosine in float32, and the error in bfloat16 as a share of transformers' own, over hidden states."""
+def check_accuracy(checkpoint: Path, threads: int) -> tuple[float, float]:
+    """The worst cosine of hidden states in float32, and their error in bfloat16 relative to that of transformers."""
     ours, theirs = {}, {}
     dtypes: tuple[DType, ...] = ("float32", "bfloat16")
     for dtype in dtypes:
         ours[dtype] = states_of(load_engine(build_engine(checkpoint, checkpoint / dtype, dtype=dtype), threads=threads))
         peer = transformers_model(checkpoint, dtype=dtype)
-        theirs[dtype] = np.concatenate([peer(ids.tolist()) for ids in judged_ids()])
+        theirs[dtype] = np.concatenate([peer(ids.tolist()) for ids in checked_ids()])
     truth = theirs["float32"]
     return worst_direction(ours["float32"], truth), relative_error(ours["bfloat16"], truth) / relative_error(
         theirs["bfloat16"], truth
     )
 
 
-def measure(setting: Setting, shape: Shape) -> Measured:
-    """One shape, from checkpoint to ratios; nothing of it stays on the disk."""
+def measure(setting: Setting, shape: Shape) -> ModelResult:
+    """Measure one shape; its checkpoint and engine are deleted afterwards."""
     import torch
     import transformers
 
     torch.set_num_threads(setting.threads)
     checkpoint = checkpoint_of(setting, shape)
-    cosine, share = judge(checkpoint, setting.threads)
+    cosine, error = check_accuracy(checkpoint, setting.threads)
     engine_dir = build_engine(checkpoint, checkpoint / "bfloat16", dtype="bfloat16")
     ids = random_ids(setting.count(NUM_TEXTS))
     model = transformers.AutoModel.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
@@ -136,16 +136,16 @@ def measure(setting: Setting, shape: Shape) -> Measured:
         contenders["OpenVINO bf16"] = partial(openvino, ids)
     times = interleaved(contenders, setting.count(ROUNDS_FOR_A_LIMIT if shape.limit else ROUNDS))
     shutil.rmtree(checkpoint)
-    for left in setting.folder.glob(f"{shape.model}.openvino.*"):
-        left.unlink()
-    return summary(shape, engine_dir.manifest.spec, ids, times, cosine, share)
+    for path in setting.folder.glob(f"{shape.model}.openvino.*"):
+        path.unlink()
+    return summary(shape, engine_dir.manifest.spec, ids, times, cosine, error)
 
 
-def measure_alone(setting: Setting, shape: Shape) -> Measured:
-    """The same of a shape that no peer has: an engine of random weights."""
+def measure_without_peer(setting: Setting, shape: Shape) -> ModelResult:
+    """Measure a shape that transformers lacks, with a random engine and the numpy backend as reference."""
     family, _ = find_family(shape.architecture)
     spec = family.parse(
-        {"architectures": [shape.architecture], **shape.changes}, EmbeddingHead(poolings=(shape.pooling,))
+        {"architectures": [shape.architecture], **shape.config}, EmbeddingHead(poolings=(shape.pooling,))
     )
     precise = random_engine_dir(spec)
     ours, truth = (states_of(load_engine(precise, backend=name)) for name in ("native", "reference"))
@@ -156,30 +156,39 @@ def measure_alone(setting: Setting, shape: Shape) -> Measured:
 
 
 def summary(
-    shape: Shape, spec: ModelSpec, ids: Ids, times: dict[str, list[float]], cosine: float, share: float | None
-) -> Measured:
-    """What times say."""
-    speed = {who: round(sum(map(len, ids)) / statistics.median(seconds)) for who, seconds in times.items()}
-    ratios = {who: ratio(seconds, times["openbei"]) for who, seconds in times.items() if who != "openbei"}
-    return Measured(shape, num_parameters(spec), cosine, share, speed, ratios)
+    shape: Shape, spec: ModelSpec, ids: Ids, times: dict[str, list[float]], cosine: float, error: float | None
+) -> ModelResult:
+    """The result, with throughput and ratios from the measured times."""
+    speed = {name: round(sum(map(len, ids)) / statistics.median(seconds)) for name, seconds in times.items()}
+    ratios = {name: ratio(seconds, times["openbei"]) for name, seconds in times.items() if name != "openbei"}
+    return ModelResult(shape, num_parameters(spec), cosine, error, speed, ratios)
 
 
 def run(setting: Setting) -> list[Row]:
-    """Every shape, or the chosen ones; the table of docs/benchmarks.md stays in the folder."""
-    found, rows = [], []
+    """Measure every shape, or those of --shape. Also writes the table of docs/benchmarks.md to the folder."""
+    results, rows = [], []
     for shape in [shape for shape in SHAPES if not setting.shapes or shape.model in setting.shapes]:
-        # What torch and OpenVINO keep of a model goes with the process.
+        # A process for each model frees all memory that torch and OpenVINO hold.
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            found.append(one := process.submit(measure if shape.has_peer else measure_alone, setting, shape).result())
-        report_one = {"model": shape.model, "tokens_per_s": one.tokens_per_s, "cosine": one.cosine, "error": one.error}
-        about = {f"{shape.model} shape, mixed, × {who}": value for who, value in one.ratios.items()}
-        kept = [Row(what, value, limit=shape.limit) for what, value in about.items()]
-        report("models", setting.about(), report_one, kept)
-        rows += kept if shape.limit else []
-    (setting.folder / PAGE).write_text(page(found))
+            measure_shape = measure if shape.has_peer else measure_without_peer
+            result = process.submit(measure_shape, setting, shape).result()
+        results.append(result)
+        measured = {
+            "model": shape.model,
+            "tokens_per_s": result.tokens_per_s,
+            "cosine": result.cosine,
+            "error": result.error,
+        }
+        result_rows = [
+            Row(f"{shape.model} shape, mixed, × {peer}", value, limit=shape.limit)
+            for peer, value in result.ratios.items()
+        ]
+        report("models", setting.about(), measured, result_rows)
+        rows += result_rows if shape.limit else []
+    (setting.folder / PAGE).write_text(page(results))
     return rows
 
 
 def page_of(setting: Setting) -> str:
-    """The table that `run` left."""
+    """The table that `run` wrote."""
     return (setting.folder / PAGE).read_text()

@@ -1,4 +1,4 @@
-"""The table of docs/benchmarks.md: one row for each model that was measured."""
+"""The table of docs/benchmarks.md with one row for each measured model."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ TASKS = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One model: hidden states' worst `cosine` in float32, and `error` in bfloat16 as a share of the peer's.
+class ModelResult:
+    """Results of one model: the worst `cosine` of hidden states in float32, and their `error` in bfloat16.
 
-    Without a peer the numpy reference is the judge.
+    The reference is transformers, or the numpy backend without a peer. `error` is relative to that of transformers.
     """
 
     shape: Shape
@@ -27,32 +27,34 @@ class Measured:
     ratios: dict[str, float]
 
 
-def page(found: list[Measured]) -> str:
-    """Markdown: one row for each model, the families in the order of FAMILIES."""
+def page(results: list[ModelResult]) -> str:
+    """The Markdown table, with the families in the order of FAMILIES."""
     order = list(FAMILIES)
     head = (
         "architectures", "tasks", "shape measured", "pooled", "parameters", "1 - worst cosine, float32",
         "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "tokens/s",
     )  # fmt: skip
     lines = [head, ("---",) * len(head)]
-    lines += [cells(one) for one in sorted(found, key=lambda one: order.index(one.shape.beginning))]
+    lines += [
+        cells(result) for result in sorted(results, key=lambda result: order.index(result.shape.architecture_prefix))
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def cells(one: Measured) -> tuple[str, ...]:
-    """One row."""
-    shape = one.shape
+def cells(result: ModelResult) -> tuple[str, ...]:
+    """The cells of one row."""
+    shape = result.shape
     family, _ = find_family(shape.architecture)
     kinds = {kind for ends in HEADS_BY_SUFFIX.values() for kind in ends} & set(family.HEADS)
-    layers = f", {shape.changes['num_hidden_layers']} of {shape.of_layers} layers" if shape.of_layers else ""
-    ratios = [one.ratios.get(f"{who} bf16") for who in ("transformers", "OpenVINO")]
+    layers = f", {shape.config['num_hidden_layers']} of {shape.full_num_layers} layers" if shape.full_num_layers else ""
+    ratios = [result.ratios.get(f"{peer} bf16") for peer in ("transformers", "OpenVINO")]
     return (
-        ", ".join([shape.beginning, *shape.also]),
+        ", ".join([shape.architecture_prefix, *shape.also_prefixes]),
         ", ".join(words for kind, words in TASKS.items() if kind in kinds),
         shape.model + layers,
         shape.pooling.replace("_", " "),
-        f"{one.parameters / 1e6:,.0f} M",
-        f"{max(1 - one.cosine, 0):.0e}{'' if shape.has_peer else ' †'}",
-        *("" if number is None else f"{number:.2f}" for number in (one.error, *ratios)),
-        f"{one.tokens_per_s['openbei']:,}",
+        f"{result.parameters / 1e6:,.0f} M",
+        f"{max(1 - result.cosine, 0):.0e}{'' if shape.has_peer else ' †'}",
+        *("" if number is None else f"{number:.2f}" for number in (result.error, *ratios)),
+        f"{result.tokens_per_s['openbei']:,}",
     )

@@ -1,10 +1,10 @@
-"""What HTTP costs: throughput of a server process as a share of the same engine in process, and latency when idle."""
+"""HTTP overhead: throughput of a server as a share of the in-process throughput, and latency of an idle server."""
 
 import statistics
 from collections.abc import Callable
 from functools import partial
 
-from .client import ask_all, request_bytes
+from .client import request_bytes, send_all
 from .results import Row, interleaved, ratio, report
 from .setting import Setting, server
 
@@ -14,7 +14,7 @@ SHAPES = {"32 connections × 1 text": (32, 1), "4 connections × 32 texts": (4, 
 
 
 def run(setting: Setting) -> list[Row]:
-    """Mixed texts through the server and in process by turns; then one short query at a time."""
+    """Embed mixed texts alternately over HTTP and in process, then one short query at a time over HTTP."""
     texts = setting.corpus.mixed(setting.count(NUM_TEXTS))
     embedder = setting.embedder()
     queries = [request_bytes([text]) for text in setting.corpus.short(setting.count(400))]
@@ -22,10 +22,10 @@ def run(setting: Setting) -> list[Row]:
         contenders: dict[str, Callable[[], object]] = {IN_PROCESS: partial(embedder.embed, texts)}
         for shape, (num_connections, num_texts) in SHAPES.items():
             requests = [request_bytes(texts[i : i + num_texts]) for i in range(0, len(texts), num_texts)]
-            contenders[shape] = partial(ask_all, port, requests, num_connections)
+            contenders[shape] = partial(send_all, port, requests, num_connections)
         times = interleaved(contenders, setting.count(4))
-        ask_all(port, queries[: len(queries) // 4])
-        latencies_ms = sorted(1e3 * s for s in ask_all(port, queries))
+        send_all(port, queries[: len(queries) // 4])
+        latencies_ms = sorted(1e3 * s for s in send_all(port, queries))
     percentiles = statistics.quantiles(latencies_ms, n=100)
     rows = [
         Row(f"HTTP throughput, {shape}, share of in process", ratio(times[IN_PROCESS], times[shape]), "{:.0%}", 0.8)

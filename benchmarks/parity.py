@@ -1,4 +1,4 @@
-"""Are the vectors right? Against sentence-transformers in float32, and alone against in a batch."""
+"""Accuracy of embeddings: compared with sentence-transformers, and a text alone compared with the text in a batch."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from openbei.embedder import Embedder
 from openbei.spec import DType
 from tests.same_embedding import worst_centred_cosine, worst_plain_cosine
 
-from . import judges
+from . import peers
 from .results import Row, report
 from .setting import Setting
 
@@ -18,24 +18,27 @@ LIMITS: dict[DType, float] = {"bfloat16": 0.9995, "float32": 0.999999}
 
 
 def alone(embedder: Embedder, texts: Iterable[str]) -> Vectors:
-    """Every text in a batch of its own."""
+    """Embed every text in a separate batch."""
     return np.concatenate([embedder.embed([text]) for text in texts])
 
 
 def run(setting: Setting) -> list[Row]:
-    """Worst cosines over 500 texts of 1 to 512 tokens. Mean-subtracted cosines see what a common offset hides."""
+    """Worst cosines over 500 texts of 3 to 512 tokens.
+
+    Subtracting the mean reveals errors that a common offset hides.
+    """
     texts = setting.corpus.every_length(setting.count(500))
-    truth = judges.sentence_transformer(setting.checkpoint, setting.threads)(texts)
+    truth = peers.sentence_transformer(setting.checkpoint, setting.threads)(texts)
     rows = []
     for dtype, limit in LIMITS.items():
         embedder = setting.embedder(dtype)
         ours = embedder.embed(texts)
         against = f"cosine to sentence-transformers float32, {dtype}, worst of {len(texts)}"
-        together = f"a text alone = the same text in a batch, {dtype}, worst cosine"
+        together = f"a text alone compared with the same text in a batch, {dtype}, worst cosine"
         rows += [
             Row(against, worst_plain_cosine(ours, truth), "{:.6f}", limit),
-            Row(f"the same, mean vector subtracted, {dtype}", worst_centred_cosine(ours, truth), "{:.6f}"),
+            Row(f"the same after subtracting the mean vector, {dtype}", worst_centred_cosine(ours, truth), "{:.6f}"),
             Row(together, worst_plain_cosine(ours, alone(embedder, texts)), "{:.6f}", 0.99999),
         ]
-    report("parity", setting.about(), {row.what: row.value for row in rows}, rows)
+    report("parity", setting.about(), {row.name: row.value for row in rows}, rows)
     return rows

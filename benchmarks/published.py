@@ -1,6 +1,6 @@
-"""Published checkpoints against sentence-transformers: are the vectors right, what is their score, and how fast is it.
+"""Accuracy, STS score and speed of published checkpoints, compared with sentence-transformers.
 
-The score is Spearman's correlation on the test set of the STS benchmark. `STS_SCORES` says what it must be.
+The score is Spearman's correlation on the test set of the STS benchmark. `STS_SCORES` has the reference scores.
 """
 
 import statistics
@@ -26,7 +26,7 @@ from tests.published.fetch import CACHE, DOWNLOADS
 from tests.published.sts import spearman
 from tests.same_embedding import worst_plain_cosine
 
-from .judges import Embed, Vectors
+from .peers import Embed, Vectors
 from .results import Row, interleaved, ratio, report
 from .setting import Setting
 
@@ -48,8 +48,8 @@ PEERS: dict[str, DType] = {f"sentence-transformers {dtype}": dtype for dtype in 
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One checkpoint. `cosines` are the worst to sentence-transformers in float32, `scores` those of the benchmark."""
+class Result:
+    """Results of one checkpoint: worst cosines to sentence-transformers in float32, and STS scores, both by dtype."""
 
     name: str
     parameters: int
@@ -60,7 +60,7 @@ class Judged:
 
 
 def sentence_transformer(folder: Path, threads: int, dtype: DType) -> Embed:
-    """The model as it is published, in a dtype."""
+    """The published model in sentence-transformers, converted to a dtype."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -71,45 +71,48 @@ def sentence_transformer(folder: Path, threads: int, dtype: DType) -> Embed:
 
 def summary(
     name: str, engine_dir: EngineDir, texts: list[str], cosines: dict[str, float], times: dict[str, list[float]]
-) -> Judged:
-    """What was found, without scores."""
+) -> Result:
+    """The result of a checkpoint, without STS scores."""
     num_tokens = sum(sequence.num_tokens for sequence in Tokenizer.open(engine_dir).encode(texts))
-    speed = {who: round(num_tokens / statistics.median(seconds)) for who, seconds in times.items()}
-    ratios = {who: ratio(seconds, times["openbei"]) for who, seconds in times.items() if who != "openbei"}
-    return Judged(name, num_parameters(engine_dir.manifest.spec), cosines, speed, ratios)
+    speed = {engine: round(num_tokens / statistics.median(seconds)) for engine, seconds in times.items()}
+    ratios = {engine: ratio(seconds, times["openbei"]) for engine, seconds in times.items() if engine != "openbei"}
+    return Result(name, num_parameters(engine_dir.manifest.spec), cosines, speed, ratios)
 
 
-def measure_embedder(setting: Setting, name: str, folder: Path) -> Judged:
-    """One embedding model; its engines hold half a gigabyte, and stay in the folder."""
+def measure_embedder(setting: Setting, name: str, folder: Path) -> Result:
+    """Measure one embedding model. Its engines (half a gigabyte) are kept in the folder."""
     texts = setting.corpus.mixed(setting.count(NUM_TEXTS[name]))
     engine_dirs = {dtype: build_engine(folder, setting.folder / f"{name}-{dtype}", dtype=dtype) for dtype in DTYPES}
     ours = {
         dtype: Embedder.open(engine_dir, load_engine(engine_dir, threads=setting.threads)).embed
         for dtype, engine_dir in engine_dirs.items()
     }
-    peers = {who: sentence_transformer(folder, setting.threads, dtype) for who, dtype in PEERS.items()}
+    peers = {peer: sentence_transformer(folder, setting.threads, dtype) for peer, dtype in PEERS.items()}
     truth = peers["sentence-transformers float32"](texts)
     cosines = {dtype: worst_plain_cosine(embed(texts), truth) for dtype, embed in ours.items()}
-    runs = {who: partial(embed, texts) for who, embed in {"openbei": ours["bfloat16"], **peers}.items()}
-    found = summary(name, engine_dirs["bfloat16"], texts, cosines, interleaved(runs, setting.count(ROUNDS)))
+    runs = {engine: partial(embed, texts) for engine, embed in {"openbei": ours["bfloat16"], **peers}.items()}
+    result = summary(name, engine_dirs["bfloat16"], texts, cosines, interleaved(runs, setting.count(ROUNDS)))
     if DOWNLOADS[STS].is_in(CACHE):
         sample = min(setting.count(NUM_PAIRS), NUM_PAIRS)
-        found.scores.update({dtype: spearman(CACHE / STS, embed, sample=sample) for dtype, embed in ours.items()})
-    return found
+        result.scores.update({dtype: spearman(CACHE / STS, embed, sample=sample) for dtype, embed in ours.items()})
+    return result
 
 
 def term_weights(engine_dir: EngineDir, engine: Engine, texts: list[str]) -> Vectors:
-    """Term weights of texts, a column for each word of the vocabulary."""
+    """Dense term weights float32 [texts, vocab_size]."""
     sequences = Tokenizer.open(engine_dir).encode(texts)
     rows = np.zeros((len(texts), engine_dir.manifest.spec.output_width), np.float32)
     for indices in batches(sequences, BATCHES_AT_ONCE * engine.batch_tokens):
-        found: Any = engine.run(PackedBatch.pack([sequences[i] for i in indices]))
-        rows[indices] = dense_rows(found)
+        weights: Any = engine.run(PackedBatch.pack([sequences[i] for i in indices]))
+        rows[indices] = dense_rows(weights)
     return rows
 
 
-def measure_splade(setting: Setting, name: str, folder: Path) -> Judged:
-    """One SPLADE, saved once by sentence-transformers, which adds what says that it is one."""
+def measure_splade(setting: Setting, name: str, folder: Path) -> Result:
+    """Measure the SPLADE model.
+
+    sentence-transformers saves it first, which adds the files that identify it as SPLADE.
+    """
     import torch
     from sentence_transformers import SparseEncoder
 
@@ -129,55 +132,60 @@ def measure_splade(setting: Setting, name: str, folder: Path) -> Judged:
     return summary(name, engine_dir, texts, cosines, interleaved(runs, setting.count(ROUNDS)))
 
 
-def judge_all(setting: Setting) -> Iterator[Judged]:
-    """Every checkpoint that is here."""
+def measure_all(setting: Setting) -> Iterator[Result]:
+    """Measure every checkpoint that has been downloaded."""
     for name in (*EMBEDDERS, SPLADE):
         if name not in DOWNLOADS:
             yield measure_embedder(setting, name, setting.checkpoint)
         elif DOWNLOADS[name].is_in(CACHE):
             yield (measure_splade if name == SPLADE else measure_embedder)(setting, name, CACHE / name)
         else:
-            print(f"{name} is not here; `make checkpoints` fetches it where the package registry is within reach")
+            print(f"{name} is skipped: it is not downloaded (hint: `make checkpoints`)")
 
 
-def page(found: list[Judged]) -> str:
-    """Markdown: one row for each checkpoint."""
+def page(results: list[Result]) -> str:
+    """The Markdown table, one row for each checkpoint."""
     head = (
         "checkpoint", "parameters", "1 - worst cosine, float32", "the same, bfloat16", "STS-B test, float32",
         "bfloat16", "reference", "× sentence-transformers float32", "× bfloat16", "tokens/s",
     )  # fmt: skip
     lines = [head, ("---",) * len(head)]
-    for one in found:
-        scores = [one.scores.get(dtype) for dtype in DTYPES] + [STS_SCORES.get(one.name)]
-        numbers = [*scores, *(one.ratios.get(peer) for peer in PEERS)]
+    for result in results:
+        scores = [result.scores.get(dtype) for dtype in DTYPES] + [STS_SCORES.get(result.name)]
+        numbers = [*scores, *(result.ratios.get(peer) for peer in PEERS)]
         lines.append((
-            one.name,
-            f"{one.parameters / 1e6:,.0f} M",
-            *(f"{max(1 - one.cosines[dtype], 0):.0e}" for dtype in DTYPES),
+            result.name,
+            f"{result.parameters / 1e6:,.0f} M",
+            *(f"{max(1 - result.cosines[dtype], 0):.0e}" for dtype in DTYPES),
             *("" if number is None else f"{number:.2f}" for number in numbers),
-            f"{one.tokens_per_s['openbei']:,}",
+            f"{result.tokens_per_s['openbei']:,}",
         ))  # fmt: skip
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def run(setting: Setting) -> list[Row]:
-    """Scores, and ratios of medians on mixed texts; the table of docs/benchmarks.md stays in the folder."""
-    rows, found = [], []
-    for one in judge_all(setting):
-        found.append(one)
-        about = {"model": one.name, "cosines": one.cosines, "scores": one.scores, "tokens_per_s": one.tokens_per_s}
-        reference = STS_SCORES.get(one.name)
+    """Measure scores and speed ratios. Also writes the table of docs/benchmarks.md to the folder."""
+    rows, results = [], []
+    for result in measure_all(setting):
+        results.append(result)
+        measured = {
+            "model": result.name,
+            "cosines": result.cosines,
+            "scores": result.scores,
+            "tokens_per_s": result.tokens_per_s,
+        }
+        reference = STS_SCORES.get(result.name)
         limit = None if reference is None else reference - TOLERANCE
-        kept = [
-            Row(f"{one.name}, STS-B test, 100 × Spearman, {dtype}", score, limit=limit)
-            for dtype, score in one.scores.items()
-        ] + [Row(f"{one.name} in process, mixed, × {peer}", value) for peer, value in one.ratios.items()]
-        report("published", setting.about(), about, kept)
-        rows += kept
-    (setting.folder / PAGE).write_text(page(found))
+        result_rows = [
+            Row(f"{result.name}, STS-B test, 100 × Spearman, {dtype}", score, limit=limit)
+            for dtype, score in result.scores.items()
+        ] + [Row(f"{result.name} in process, mixed, × {peer}", value) for peer, value in result.ratios.items()]
+        report("published", setting.about(), measured, result_rows)
+        rows += result_rows
+    (setting.folder / PAGE).write_text(page(results))
     return rows
 
 
 def page_of(setting: Setting) -> str:
-    """The table that `run` left."""
+    """The table that `run` wrote."""
     return (setting.folder / PAGE).read_text()

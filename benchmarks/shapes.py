@@ -1,7 +1,7 @@
-"""Real models' shapes: a family's architecture in transformers, and what is not the default of its config.
+"""Shapes of real models: an architecture of transformers, and the config values that differ from its defaults.
 
-Of the largest only some layers are taken, which says as much about speed and fits more machines. They pool a mean: a
-last layer that does little for a single token would count for too much.
+The largest models are measured with only a few of their layers, to fit smaller machines. These use mean pooling: with
+last-token pooling, the last layer computes only one token, which would distort the speed of so few layers.
 """
 
 from dataclasses import dataclass, field
@@ -12,23 +12,26 @@ from openbei.spec import Pooling
 
 @dataclass(frozen=True)
 class Shape:
-    """One row. `also` are names of architectures that are built alike, `of_layers` is how many the real model has if
-    fewer are taken, `pooling` is what models published in this shape pool, `limit` what speed must reach. Where
-    `has_peer` is not set, transformers has no such model, and `changes` are its whole config.json.
+    """The shape of a model.
+
+    `also_prefixes` are the prefixes of other architectures with the same layers. `full_num_layers` is the number of
+    layers of the real model if fewer are measured. `pooling` is that of published models with this shape. `limit` is
+    the target for the speed ratio. Without `has_peer`, transformers lacks the model, and `config` is its whole
+    config.json.
     """
 
     model: str
     architecture: str
-    changes: dict[str, Any] = field(default_factory=dict)
-    also: tuple[str, ...] = ()
-    of_layers: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    also_prefixes: tuple[str, ...] = ()
+    full_num_layers: int | None = None
     pooling: Pooling = "mean"
     limit: float | None = None
     has_peer: bool = True
 
     @property
-    def beginning(self) -> str:
-        """What the names of its architectures begin with."""
+    def architecture_prefix(self) -> str:
+        """The architecture's name without `Model`."""
         return self.architecture.removesuffix("Model")
 
 
@@ -76,16 +79,16 @@ SHAPES = [
     Shape("nomic-embed-text-v1.5", "NomicBertModel"),
     Shape("nomic-embed-text-v2-moe", "NomicBertModel", NOMIC_MOE, has_peer=False),
     Shape("jina-embeddings-v2-base", "JinaBertModel", JINA, has_peer=False),
-    Shape("gte-multilingual-base", "GteModel", also=("New",), pooling="cls"),
+    Shape("gte-multilingual-base", "GteModel", also_prefixes=("New",), pooling="cls"),
     Shape("EuroBERT-210m", "EuroBertModel"),
     Shape("Llama-3.2-1B", "LlamaModel",
           _sizes(128256, 2048, 8192, 16, 32, num_key_value_heads=8, head_dim=64, tie_word_embeddings=True,
                  rope_parameters=LLAMA3_ROPE), ("LlamaBidirectional",)),
-    Shape("Mistral-7B", "MistralModel", _sizes(32000, 4096, 14336, 2, 32, num_key_value_heads=8), of_layers=32),
+    Shape("Mistral-7B", "MistralModel", _sizes(32000, 4096, 14336, 2, 32, num_key_value_heads=8), full_num_layers=32),
     Shape("Qwen2-0.5B", "Qwen2Model",
           _sizes(151936, 896, 4864, 24, 14, num_key_value_heads=2, tie_word_embeddings=True),
           ("Qwen2Bidirectional",), pooling="last_token"),
     Shape("gemma-2b", "GemmaModel", _sizes(256000, 2048, 16384, 2, 8, num_key_value_heads=1, head_dim=256),
-          of_layers=18),
-    Shape("gemma-2-2b", "Gemma2Model", {"num_hidden_layers": 2}, of_layers=26),
+          full_num_layers=18),
+    Shape("gemma-2-2b", "Gemma2Model", {"num_hidden_layers": 2}, full_num_layers=26),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How long from exec of `bei serve ENGINE_DIR` to the first embedding answered."""
+"""Startup time: from exec of `bei serve ENGINE_DIR` to the first response."""
 
 import socket
 import statistics
@@ -14,7 +14,7 @@ POLL_S = 0.002
 
 
 def seconds_to_first_answer(engine_dir: Path) -> float:
-    """Start a server, ask until it answers, stop it."""
+    """Start a server, send requests until it answers, and stop it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -36,9 +36,9 @@ def seconds_to_first_answer(engine_dir: Path) -> float:
 
 
 def run(setting: Setting) -> list[Row]:
-    """The median of several starts, after one that fills the page cache."""
+    """The median of several starts, after a first one that fills the page cache."""
     path = setting.engine_dir().path
     seconds = [seconds_to_first_answer(path) for _ in range(setting.count(9) + 1)][1:]
-    rows = [Row("exec to first embedding answered, s", statistics.median(seconds), "{:.2f}", 0.6, is_at_most=True)]
+    rows = [Row("process start to first embedding, s", statistics.median(seconds), "{:.2f}", 0.6, is_at_most=True)]
     report("startup", setting.about(), {"seconds": [round(s, 3) for s in seconds]}, rows)
     return rows

@@ -1,6 +1,6 @@
-"""How fast the other tasks are, in process, against sentence-transformers and transformers: text in, answers out.
+"""In-process speed of the tasks other than embedding, compared with sentence-transformers and transformers.
 
-The models are the real one's layers with seeded random heads: what they answer means nothing, how long they take does.
+The models are the layers of a published model with random heads: their results are meaningless, their speed is real.
 """
 
 import statistics
@@ -28,7 +28,7 @@ ROUNDS = 4
 
 
 def checkpoint_of(setting: Setting, architecture: str, **config: object) -> Path:
-    """The real model's layers under another head, saved by transformers."""
+    """Save the published model's layers with another head."""
     import torch
     import transformers
 
@@ -41,7 +41,7 @@ def checkpoint_of(setting: Setting, architecture: str, **config: object) -> Path
 
 
 def ours(setting: Setting, checkpoint: Path) -> tuple[EngineDir, Engine, Tokenizer]:
-    """A checkpoint in our engine, bfloat16."""
+    """Build and load a checkpoint in bfloat16."""
     engine_dir = build_engine(checkpoint, checkpoint / "engine", dtype="bfloat16")
     return engine_dir, load_engine(engine_dir, threads=setting.threads), Tokenizer.open(engine_dir)
 
@@ -49,13 +49,13 @@ def ours(setting: Setting, checkpoint: Path) -> tuple[EngineDir, Engine, Tokeniz
 def run_all(
     engine: Engine, sequences: list[Sequence], output: Output, take: Callable[[list[int], object], object]
 ) -> None:
-    """Run sequences in batches, and hand on the rows of each."""
+    """Run sequences in batches, and call `take` with the indices and output rows of each batch."""
     for indices in batches(sequences, BATCHES_AT_ONCE * engine.batch_tokens):
         take(indices, engine.run(PackedBatch.pack([sequences[i] for i in indices]), output))
 
 
 def rerank(setting: Setting, texts: list[str]) -> dict[str, Work]:
-    """Pairs of a query and a text to scores."""
+    """Scores of pairs of a query and a text."""
     from sentence_transformers import CrossEncoder
 
     checkpoint = checkpoint_of(setting, "BertForSequenceClassification", num_labels=1)
@@ -71,7 +71,7 @@ def rerank(setting: Setting, texts: list[str]) -> dict[str, Work]:
 
 
 def named_entities(setting: Setting, texts: list[str]) -> dict[str, Work]:
-    """Texts to spans."""
+    """Spans of named entities in texts."""
     import transformers
 
     labels = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG", "I-ORG"]
@@ -96,7 +96,7 @@ def named_entities(setting: Setting, texts: list[str]) -> dict[str, Work]:
 
 
 def splade(setting: Setting, texts: list[str]) -> dict[str, Work]:
-    """Texts to term weights."""
+    """Term weights of texts."""
     from sentence_transformers import SparseEncoder
 
     checkpoint = checkpoint_of(setting, "BertForMaskedLM")
@@ -118,7 +118,7 @@ TASKS: dict[str, Callable[[Setting, list[str]], dict[str, Work]]] = {
 
 
 def run(setting: Setting) -> list[Row]:
-    """Ratios of medians, interleaved, for each task on mixed texts."""
+    """Speed ratios to the peer for each task on mixed texts."""
     import torch
 
     torch.set_num_threads(setting.threads)

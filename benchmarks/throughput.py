@@ -1,10 +1,10 @@
-"""How fast, in process, against the peers: text in, vectors out, tokenizing included for everyone."""
+"""In-process embedding throughput compared with the peers, including tokenization."""
 
 import statistics
 from functools import partial
 
-from . import judges
-from .judges import Embed
+from . import peers as peer_models
+from .peers import Embed
 from .results import Row, interleaved, ratio, report
 from .setting import Setting
 
@@ -14,11 +14,11 @@ LIMITS = {("mixed", "sentence-transformers float32"): 7.0, ("mixed", "OpenVINO b
 
 
 def run(setting: Setting) -> list[Row]:
-    """Ratios of medians, interleaved, for each class of lengths; threads alike for all."""
+    """Speed ratios to each peer for each class of lengths. All use the same number of threads."""
     ours = setting.embedder().embed
     peers: dict[str, Embed] = {
-        "sentence-transformers float32": judges.sentence_transformer(setting.checkpoint, setting.threads),
-        "sentence-transformers bfloat16": judges.sentence_transformer(
+        "sentence-transformers float32": peer_models.sentence_transformer(setting.checkpoint, setting.threads),
+        "sentence-transformers bfloat16": peer_models.sentence_transformer(
             setting.checkpoint, setting.threads, is_bfloat16=True
         ),
     }
@@ -26,10 +26,10 @@ def run(setting: Setting) -> list[Row]:
     for length, num_texts in NUM_TEXTS.items():
         texts = getattr(setting.corpus, length)(setting.count(num_texts))
         num_tokens = sum(len(e) for e in setting.corpus.tokenizer.encode_batch(texts))
-        candidates = judges.openvino_candidates(
-            judges.converted(setting.checkpoint), judges.encoder_of(setting.checkpoint), setting.threads
+        candidates = peer_models.openvino_candidates(
+            peer_models.converted(setting.checkpoint), peer_models.encoder_of(setting.checkpoint), setting.threads
         )
-        chosen[length], peers["OpenVINO bf16"] = judges.fastest_openvino(candidates, texts[::4])
+        chosen[length], peers["OpenVINO bf16"] = peer_models.fastest_openvino(candidates, texts[::4])
         contenders = {"openbei": ours, **peers}
         runs = {name: partial(embed, texts) for name, embed in contenders.items()}
         times = interleaved(runs, setting.count(ROUNDS))

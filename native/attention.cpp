@@ -1,4 +1,4 @@
-// Attention as a list of tasks for each thread.
+// Divides attention into tasks, and runs those of this thread.
 #include "attention.hpp"
 
 #include <algorithm>
@@ -10,7 +10,7 @@ namespace openbei {
 
 namespace {
 
-// If several threads share a sequence, its queries are cut into runs of this length.
+// If a team has several threads, the queries of a sequence are split into tasks of this length.
 constexpr size_t queries_per_task = 128;
 
 // The attention tasks of one thread of a team.
@@ -42,7 +42,7 @@ class TaskList {
     return static_cast<double>(queries) * static_cast<double>(std::min(length, 2 * window + 1));
   }
 
-  // A task belongs to the thread in whose share of the total cost its middle falls.
+  // Each thread has a contiguous share of the total cost. A task goes to the thread whose share contains its midpoint.
   void add(size_t i, size_t head) {
     const auto [begin, end] = queries_of(i);
     const size_t run = member_.size == 1 ? member_.group().length(i) : queries_per_task;
@@ -55,8 +55,8 @@ class TaskList {
     }
   }
 
-  // Whether the thread's last task packed the keys and values of this head. Heads share them if they share a KV head,
-  // but keys' products with a relative table are each head's own.
+  // Whether the thread's last task packed the keys and values of this head. Heads with the same KV head share them,
+  // unless packing also multiplies keys by a relative table, which differs by head.
   bool is_packed(size_t i, size_t head) const {
     if (tasks_.empty() || tasks_.back().sequence != i) return false;
     const size_t sharing = layer_.relative_queries ? 1 : model_.spec.heads_per_kv_head();

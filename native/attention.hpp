@@ -1,4 +1,4 @@
-// Attention over the sequences of a group: which thread computes what.
+// Attention over the sequences of a group, divided among the threads of a team.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ struct AttentionTask {
   size_t sequence;  // in the group
   size_t head;
   size_t query_begin, query_end;
-  bool packs;  // whether the keys and values are packed first; otherwise they are those of the thread's last task
+  bool packs;  // whether to pack the keys and values; otherwise the thread's last task has packed them
 };
 
 size_t max_attention_tasks(size_t rows, size_t sequences, size_t num_heads);

@@ -1,4 +1,4 @@
-// A batch of packed sequences, as the encoder is called with it.
+// A batch of packed sequences, the input of the encoder.
 #pragma once
 
 #include <cstddef>
@@ -7,10 +7,10 @@
 
 namespace openbei {
 
-// The caller checks it: ids are in [0, vocab_size), types in [0, type_vocab_size); a sequence has 1 to max_positions
+// The caller ensures that ids are in [0, vocab_size), types in [0, type_vocab_size); a sequence has 1 to max_positions
 // tokens.
 struct Batch {
-  std::span<const int32_t> ids;         // of all sequences, end to end
+  std::span<const int32_t> ids;         // of all sequences, concatenated
   std::span<const int32_t> cu_seqlens;  // [num_sequences + 1]
   std::span<const int32_t> types;       // [num_tokens]; empty: all 0
   std::span<const int32_t>

@@ -1,4 +1,4 @@
-// Buffers are mapped, not allocated: freed memory leaves the process at once, and untouched pages take no memory.
+// Buffers use mmap: freed memory returns to the system at once, and untouched pages take no memory.
 #include "buffer.hpp"
 
 #include <sys/mman.h>
@@ -11,7 +11,7 @@ namespace openbei {
 
 namespace {
 
-// After this many batches, a buffer that was never more than half full shrinks to what they needed.
+// After this many batches, a buffer that was never more than half full shrinks to the largest size needed.
 constexpr size_t batches_between_checks = 64;
 
 }  // namespace
@@ -25,7 +25,7 @@ void Buffer::reserve(size_t bytes) {
   if (needed > capacity_ || needed < capacity_ / 2) reallocate(needed);
 }
 
-#if defined(__SANITIZE_ADDRESS__)  // checks the bounds of allocations, not of mappings
+#if defined(__SANITIZE_ADDRESS__)  // AddressSanitizer checks the bounds of allocations, not of mappings
 
 void Buffer::reallocate(size_t bytes) {
   capacity_ = 0;

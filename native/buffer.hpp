@@ -1,4 +1,4 @@
-// Memory that grows with the batches, and shrinks after a while of batches that need much less.
+// Memory that grows as batches need it, and shrinks after many batches that need much less.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@ namespace openbei {
 // Aligned to cache lines. Zeroed when its size changes, so that padding always holds finite numbers.
 class Buffer {
  public:
-  // Call once a batch. Throws std::bad_alloc; the buffer is then empty.
+  // Call once per batch. Throws std::bad_alloc; the buffer is then empty.
   void reserve(size_t bytes);
   void* data() const { return memory_.get(); }
 
@@ -23,7 +23,7 @@ class Buffer {
 
   std::unique_ptr<void, Free> memory_{nullptr, Free{0}};
   size_t capacity_ = 0;
-  size_t max_needed_ = 0;   // the most that a batch needed since the last check
+  size_t max_needed_ = 0;   // largest size needed since the last check
   size_t num_batches_ = 0;  // batches since the last check
 };
 

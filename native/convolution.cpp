@@ -1,5 +1,5 @@
-// The convolution as a linear map over windows: the rows of `convolution_width` tokens side by side, zeros beyond the
-// sequence's ends.
+// The convolution as a linear map over windows: the concatenated rows of `convolution_width` tokens, with zeros outside
+// the sequence.
 #include "convolution.hpp"
 
 #include <cstring>
@@ -16,7 +16,7 @@ void buffer_convolution(const Model& model, const LayerWeights& layer, const Blo
   const Range rows = block.member.share(block.rows());
   for (size_t i = rows.begin; i < rows.end; ++i)
     for (size_t j = 0; j < width; ++j) {
-      const size_t row = block.begin + i + j - width / 2;  // wraps around before row 0
+      const size_t row = block.begin + i + j - width / 2;  // unsigned: rows before 0 wrap around
       const bool is_inside = row < sequences.size() && sequences[row] == sequences[block.begin + i];
       char* target = static_cast<char*>(windows.row(i)) + j * row_bytes;
       if (is_inside)

@@ -1,4 +1,4 @@
-// Runs a batch: divides it into groups, and has teams of threads run one group after another through the model.
+// Runs a batch: divides it into groups, which teams of threads run through the model one after another.
 #include "encoder.hpp"
 
 #include <memory>
@@ -15,11 +15,11 @@ namespace openbei {
 
 namespace {
 
-constexpr size_t rows_per_group = 256;  // so that short sequences share the cost of reading the weights
+constexpr size_t rows_per_group = 256;  // lets short sequences share the cost of reading the weights
 
 }  // namespace
 
-// What a process runs batches with, one after the other.
+// The threads and memory of a process. They run one batch at a time.
 struct Encoder::ProcessState {
   ProcessState(const Model& model, size_t num_threads) : pool(num_threads) {
     for (size_t i = 0; i < num_threads; ++i) workspaces.push_back(std::make_unique<Workspace>(model));
@@ -51,7 +51,7 @@ void Encoder::run(const Batch& batch) {
   std::vector<std::unique_ptr<Team>> teams;
   for (size_t first = 0; first < num_threads_; first += plan.team_size)
     teams.push_back(std::make_unique<Team>(plan.team_size, *state.workspaces[first]));
-  std::atomic<size_t> next{teams.size()};  // every team begins with the group of its own number
+  std::atomic<size_t> next{teams.size()};  // team i starts with group i
   state.pool.run([&](size_t thread) {
     size_t group = thread / plan.team_size;
     if (group >= plan.groups.size()) return;

@@ -17,7 +17,8 @@ class Encoder {
   ~Encoder();
 
   // Runs one batch, which is not empty. Thread-safe: concurrent calls run one after the other. A child process starts
-  // threads of its own. Throws std::bad_alloc, or std::runtime_error if these cannot start, and can be called again.
+  // its own threads. Throws std::bad_alloc, or std::runtime_error if threads cannot start; it can be called again after
+  // that.
   void run(const Batch& batch);
 
   // Rows of the output: one for each token if true, otherwise one for each sequence.

@@ -1,4 +1,5 @@
-// A router sends each row to some of the experts; each expert's rows are gathered, and its outputs are added up.
+// A router sends each row to some of the experts; the rows of each expert are gathered, and its weighted outputs are
+// accumulated.
 #include "experts.hpp"
 
 #include <math.h>
@@ -11,8 +12,8 @@ namespace openbei {
 
 namespace {
 
-// Fills own.expert_rows with each expert's rows, and their weights from softmax(router(x)). Every thread of a team does
-// this for itself: that costs less than a barrier.
+// Fills own.expert_rows with each expert's rows, and their weights from softmax(router(x)). Every thread of a team
+// computes this redundantly, which costs less than a barrier.
 void route(const Model& model, const ExpertWeights& weights, const Block& block) {
   Workspace& own = block.member.own;
   const size_t num_experts = weights.experts.size();
@@ -37,7 +38,7 @@ void route(const Model& model, const ExpertWeights& weights, const Block& block)
   }
 }
 
-// sums = residual + bias with post-norm, sums = bias in a sandwich, sums += bias with pre-norm; in these columns.
+// In these columns: sums = residual + bias with post-norm, sums = bias with sandwich norms, sums += bias with pre-norm.
 void begin_sums(const Model& model, const ExpertWeights& weights, const Block& block, Range columns, Rows sums) {
   if (model.spec.placement == Placement::post) {
     const Rows hidden = block.hidden();

@@ -32,7 +32,7 @@ inline constexpr size_t panel_width = 32;
 
 constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// What a linear map computes from v = x · Wᵀ + bias.
+// The output of a linear map for v = x · Wᵀ + bias.
 enum class Epilogue {
   activate,          // y = activation(v), in the activation type
   activate_float32,  // y = activation(v), float32
@@ -98,7 +98,7 @@ enum class NormKind {
   unit,   // x / max(|x|, eps)
 };
 
-// What becomes of normalized rows n.
+// The use of normalized rows n.
 enum class NormTarget {
   activations,   // y = n, in the activation type
   float32,       // y = n, float32
@@ -121,9 +121,9 @@ struct NormArgs {
   size_t y_stride;
 };
 
-// QK-norm and rotary embedding, in place, of attention heads that lie side by side: x [rows, heads · head_dim], in the
-// activation type. The norm is over each norm_width columns: one head, or all heads. Then the first half of a head's
-// first rotary_dim columns is rotated against the second half, by the row's position.
+// QK-norm and rotary embedding, in place, of adjacent attention heads: x [rows, heads · head_dim], in the activation
+// type. The norm is over each norm_width columns: one head, or all heads. Then the first half of a head's first
+// rotary_dim columns is rotated against the second half, by the row's position.
 struct RopeArgs {
   void* x;
   size_t x_stride;
@@ -162,7 +162,7 @@ struct PoolArgs {
 
 struct Kernels {
   size_t activation_bytes;
-  size_t min_block_rows;                          // fewer rows do not repay reading a layer's weights from memory
+  size_t min_block_rows;                          // with fewer rows, reading a layer's weights from memory dominates
   size_t (*product_scratch_bytes)(size_t max_k);  // a thread's scratch for products over rows of up to max_k columns
   void (*enter)(void* product_scratch);           // on a thread, before its first kernel; 64-byte aligned
   void (*leave)();                                // after its last kernel

@@ -1,5 +1,6 @@
-// A layer from its parts. Blocks of rows go through the linear maps one after the other, so that a block's activations
-// stay in the second-level cache. Only attention needs all rows of a sequence, and so a barrier on each side.
+// A transformer layer. Blocks of rows go through the linear maps one after another, so that the activations of a block
+// stay in the second-level cache. Only attention needs all rows of a sequence, and therefore a barrier before and
+// after.
 #include "layer.hpp"
 
 #include <algorithm>
@@ -40,7 +41,7 @@ void qk_norm_and_rope(const Model& model, const LayerWeights& layer, const Block
   rope(spec.query_width(), spec.num_kv_heads, layer.key_norm);
 }
 
-// Keeps of each sequence only the rows that the task head reads, and moves them together.
+// Keeps only the rows of each sequence that the task head reads, and makes them contiguous.
 void compact_rows(const Model& model, const TeamMember& member, bool has_compact_context) {
   if (member.rank == 0) {
     Workspace& shared = member.team.shared;
@@ -74,7 +75,7 @@ void run_layer(const Model& model, const LayerWeights& layer, const TeamMember& 
   const bool has_convolution = layer.convolution.weight != nullptr;
   const bool is_absorbed = only_head_rows && !layer.absorbed.kv_heads.empty();
   if (has_convolution) {
-    member.sync();  // a block reads rows of its neighbors
+    member.sync();  // a block reads rows of adjacent blocks
     each_block([&](const Block& block) { buffer_convolution(model, layer, block); });
   }
   // x = x + attention(norm(x))

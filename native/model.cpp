@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t max_block_rows = 256;
 
-// As many rows as fill half the second-level cache with their widest activations, but at least kernels.min_block_rows:
+// The number of rows whose widest activations fill half the second-level cache, but at least kernels.min_block_rows:
 // every block reads all of a layer's weights, and for wide models reading them from memory takes longer than reading
 // activations from the third-level cache.
 size_t choose_block_rows(const EncoderSpec& spec, const Kernels& kernels) {

@@ -1,4 +1,4 @@
-// A model that is ready to run: what all threads read and none writes.
+// A model that is ready to run; read-only and shared by all threads.
 #pragma once
 
 #include "kernels.hpp"

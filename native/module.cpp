@@ -115,8 +115,8 @@ class PyEncoder {
 
   const EncoderSpec spec_;
   const Level& level_;
-  std::vector<nb::object> kept_;                  // the arrays that the weights point into
-  std::vector<std::unique_ptr<float[]>> copies_;  // and the padded copies
+  std::vector<nb::object> kept_;                  // owns the arrays that the weights point into
+  std::vector<std::unique_ptr<float[]>> copies_;  // owns the padded copies
   std::optional<Encoder> encoder_;
 };
 

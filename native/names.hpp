@@ -1,4 +1,4 @@
-// The names by which Python passes choices. Each list is in the order of its enum.
+// The names of enum values in Python. Each list is in the order of its enum.
 #pragma once
 
 #include <algorithm>

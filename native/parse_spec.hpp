@@ -1,4 +1,4 @@
-// Reads a spec from the dict that Python passes.
+// Parses a spec from a Python dict.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -19,8 +19,8 @@ namespace openbei {
 
 namespace nb = nanobind;
 
-// A dict whose values are converted on access. Throws std::invalid_argument for a key that is missing and a value of
-// another type or outside its limits.
+// A dict whose values are converted on access. Throws std::invalid_argument for a missing key, and for a value of a
+// wrong type or out of range.
 class Fields {
  public:
   explicit Fields(const nb::dict& fields) : fields_(fields) {}

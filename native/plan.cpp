@@ -29,7 +29,7 @@ std::vector<Group> make_groups(std::span<const int32_t> cu_seqlens, const std::v
   return groups;
 }
 
-// The time until the last team is done, if each takes the next group as soon as it is free.
+// The time until the last team finishes, if each team takes the next group when it is free.
 double makespan(const std::vector<Group>& groups, size_t num_teams, size_t team_size, const CostModel& costs) {
   std::vector<double> busy(num_teams, 0.0);
   for (const Group& group : groups) *std::min_element(busy.begin(), busy.end()) += costs.time(group, team_size);

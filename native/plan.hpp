@@ -22,7 +22,7 @@ struct Plan {
   size_t team_size = 1;
   std::vector<Group> groups;  // most expensive first
 
-  // The groups that a team may run. It begins with the group of its own number and then takes any that is left.
+  // The groups that a team may run. Team i starts with group i, and then takes any remaining group.
   std::span<const Group> groups_of(size_t team, size_t num_teams) const {
     if (groups.size() > num_teams) return groups;
     return team < groups.size() ? std::span(&groups[team], 1) : std::span<const Group>{};
@@ -52,8 +52,8 @@ struct CostModel {
   }
 };
 
-// The plan that is done soonest by the cost model. Every team gets as many groups as bring their average size closest
-// to `rows_per_group`; a longer sequence is a group of its own. `cu_seqlens` has num_sequences + 1 elements.
+// The plan with the lowest estimated time. The number of groups per team is chosen such that their average size is
+// closest to `rows_per_group`; a longer sequence is a separate group. `cu_seqlens` has num_sequences + 1 elements.
 Plan plan_batch(std::span<const int32_t> cu_seqlens, size_t num_threads, size_t rows_per_group, const CostModel& costs);
 
 }  // namespace openbei

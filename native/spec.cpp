@@ -1,4 +1,4 @@
-// What a spec implies, and the checks of its fields.
+// Derived properties of a spec, and checks of its fields.
 #include "spec.hpp"
 
 #include <algorithm>

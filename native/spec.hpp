@@ -8,7 +8,7 @@
 
 namespace openbei {
 
-// Where the norms of a sublayer f stand.
+// The placement of the norms of a sublayer f.
 enum class Placement {
   post,      // x = norm(x + f(x)), or x = post_norm(x + norm(x + f(x))) if there is a post_norm
   pre,       // x = x + f(norm(x))
@@ -41,17 +41,18 @@ struct EncoderSpec {
   size_t qkv_width() const { return query_width() + 2 * kv_width(); }
   size_t heads_per_kv_head() const { return num_heads / num_kv_heads; }
 
-  // Whether the residual stream is float32 rows of its own. With post-norm it is the normalized rows.
+  // Whether the residual stream is stored separately in float32. With post-norm it is the normalized rows.
   bool has_float32_residual() const { return placement != Placement::post; }
   bool has_convolution() const { return convolution_width > 0; }
 
-  // Whether the task head works on every token, and not on a pooled row for each sequence.
+  // Whether the task head runs on every token instead of a pooled row of each sequence.
   bool head_keeps_tokens() const { return poolings[0] == Pooling::tokens; }
   bool head_begins_with_norm() const { return !head_steps.empty() && head_steps[0].norm != NormKind::none; }
-  // Whether the head's first step reads rows of its own, pooled or converted to float32, and not the last layer's.
+  // Whether the head's first step reads a separate buffer (pooled rows, or rows converted to float32) instead of the
+  // last layer's output.
   bool head_has_own_input() const { return !head_keeps_tokens() || head_begins_with_norm(); }
   size_t num_activation_steps() const;  // steps of the head that write the activation type
-  // The rows of a sequence from the first to the last that a pooling reads, when it pools [num_excluded, pooled_end).
+  // The range of a sequence's rows that the poolings read, if the pooled rows are [num_excluded, pooled_end).
   Range head_rows(size_t num_excluded, size_t pooled_end) const;
 };
 

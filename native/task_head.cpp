@@ -11,7 +11,7 @@ namespace openbei {
 
 namespace {
 
-// The poolings of the group's sequence i side by side, or all its rows.
+// The concatenated poolings of the group's sequence i, or all its rows.
 void pool_sequence(const Model& model, const TeamMember& member, size_t i, bool keeps_tokens, Rows y) {
   const PackedGroup& group = member.group();
   const Rows x = member.team.shared.hidden.from(group.starts[i]);
@@ -57,7 +57,7 @@ Rows head_input(const Model& model, const TeamMember& member) {
   return pooled;
 }
 
-// Runs all steps on a block of x, and returns where the block's rows are then.
+// Runs all steps on a block of x, and returns the resulting rows.
 Rows run_steps(const Model& model, const Block& block, Rows x) {
   x = x.from(block.begin);
   size_t num_written = 0;  // to head_step_rows

@@ -1,4 +1,4 @@
-// The task head: what follows the last layer.
+// The task head, which follows the last layer.
 #pragma once
 
 #include "team.hpp"

@@ -16,7 +16,7 @@ struct Team {
   const Group* group = nullptr;
 };
 
-// One of `size` threads that share work: all members of a team, or a single one that works alone.
+// One of `size` threads that share work: all members of a team, or a single thread.
 struct TeamMember {
   Team& team;
   size_t rank, size;
@@ -33,7 +33,7 @@ struct TeamMember {
   const PackedGroup& group() const { return team.shared.group; }
 };
 
-// Rows [begin, end) of the group, and who works on them.
+// Rows [begin, end) of the group, and the member that works on them.
 struct Block {
   size_t begin, end;
   TeamMember member;
@@ -51,8 +51,8 @@ struct Block {
   Rows inner() const { return member.block_workspace.inner.rows(); }
 };
 
-// work(block) for each block of `rows` rows. Members work on blocks of their own if there are enough rows; otherwise
-// they split the columns of every block.
+// work(block) for each block of `rows` rows. Each member works on different blocks if there are enough rows; otherwise
+// the members split the columns of every block.
 template <class Work>
 void for_each_block(const TeamMember& member, size_t rows, size_t block_rows, Work&& work) {
   const size_t blocks = num_blocks(rows, block_rows, member.size);

@@ -1,4 +1,4 @@
-// Takes arrays from Python as weights.
+// Converts arrays from Python to weights.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -17,7 +17,7 @@ namespace openbei {
 namespace nb = nanobind;
 
 // A dict of arrays. Every array that is taken has its type, shape, order and alignment checked; a mismatch throws
-// std::invalid_argument. bfloat16 arrives as uint16. Keeps the arrays alive, and so the file that they map.
+// std::invalid_argument. bfloat16 arrives as uint16. Keeps the arrays alive, and thereby the mapped file.
 class Tensors {
  public:
   using Shape = std::vector<size_t>;
@@ -35,7 +35,7 @@ class Tensors {
             .out_features = out_features};
   }
 
-  // Rows [first, first + out_features) of a linear map, as a map of its own; `first` is a multiple of 32.
+  // Rows [first, first + out_features) of a linear map, as a separate map; `first` is a multiple of 32.
   LinearWeights slice(const LinearWeights& linear, size_t first, size_t out_features) const {
     const size_t bytes = first * round_up(linear.in_features, panel_width) * (is_bfloat16_ ? 2 : 4);
     return {.weight = static_cast<const char*>(linear.weight) + bytes,
@@ -87,7 +87,7 @@ class Tensors {
     return static_cast<const Value*>(take(name, nb::dtype<Value>(), shape));
   }
 
-  // The array's own memory: a converted copy would not outlive this call.
+  // Points into the array's memory, because a converted copy would not outlive this call.
   const void* take(const std::string& name, nb::dlpack::dtype type, const Shape& shape) {
     if (!has(name)) throw std::invalid_argument("tensor " + name + " is missing");
     const nb::object array = arrays_[name.c_str()];

@@ -22,8 +22,8 @@ void pause() {
 #endif
 }
 
-// Within a run, poll for long: the other threads are nearly done. Waking a thread takes longer than a step of a short
-// text, and while one wakes up the next falls asleep.
+// Within a run, poll for a long time, because the other threads are nearly done. Waking a thread takes longer than a
+// step of a short text, and meanwhile the next thread would go to sleep.
 constexpr size_t polls_within_run = 20000;
 constexpr size_t polls_between_runs = 1000;
 
@@ -52,7 +52,7 @@ void move_thread(std::thread& thread, int processor) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(processor, &set);
-  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);  // on failure it stays unpinned
+  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);  // on failure the thread stays unpinned
 #else
   (void)thread, (void)processor;
 #endif
@@ -62,7 +62,7 @@ void move_thread(std::thread& thread, int processor) {
 void wait_while_equal(const std::atomic<size_t>& value, size_t seen, size_t polls) {
   for (size_t poll = 0; poll < polls; ++poll) {
     if (value.load(std::memory_order_acquire) != seen) return;
-    // Yield now and then: the thread waited for may need this processor.
+    // Yield occasionally, because the awaited thread may need this processor.
     if (poll % 64 == 63)
       std::this_thread::yield();
     else

@@ -23,7 +23,7 @@ struct NormWeights {
   bool exists() const { return kind != NormKind::none; }
 };
 
-// The norms of a sublayer; the placement says where they stand.
+// The norms of a sublayer; their position depends on the placement.
 struct SublayerNorms {
   NormWeights norm, post_norm;
 };
@@ -35,7 +35,7 @@ struct MlpWeights {
 struct ExpertWeights {
   LinearWeights router;
   std::vector<MlpWeights> experts;
-  const float* bias = nullptr;  // added once, whichever experts a token has; [hidden_size], padded
+  const float* bias = nullptr;  // added once, independent of the experts of a token; [hidden_size], padded
 };
 
 // Cosines and sines [max_positions, dim / 2]; dim 0 without a rotary embedding.

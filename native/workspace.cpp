@@ -1,5 +1,5 @@
-// How much memory a batch needs. All of it is reserved before a batch begins, on the caller's thread, where running out
-// of it can be reported.
+// The memory of a batch. It is reserved before the batch runs, on the caller's thread, where std::bad_alloc can be
+// reported.
 #include "workspace.hpp"
 
 #include <algorithm>

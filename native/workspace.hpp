@@ -1,4 +1,4 @@
-// The memory that the encoder works in.
+// The working memory of the encoder.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 
 namespace openbei {
 
-// The largest sizes among the groups that a thread may work on.
+// The maximum sizes of the groups that a thread may work on.
 struct GroupLimits {
   GroupLimits() = default;
   // `rank` is the thread's rank in its team.

@@ -111,7 +111,7 @@ def test_refuses_another_task(tiny_engine_dir: EngineDir, engine: CountingEngine
     manifest = tiny_engine_dir.manifest
     spec = msgspec.structs.replace(manifest.spec, head=TokenHead(num_labels=2))
     other = replace(tiny_engine_dir, manifest=msgspec.structs.replace(manifest, spec=spec))
-    with pytest.raises(WrongTaskError, match="tiny-bert is for the task token classifier, not for embeddings"):
+    with pytest.raises(WrongTaskError, match="tiny-bert has the task token classifier; it does not make embeddings"):
         Embedder.open(other, engine)
     with pytest.raises(InputError, match="prompt_name is 'q'; the model's prompts are: none"):
         Embedder.open(tiny_engine_dir, engine, prompt_name="q")

@@ -16,8 +16,8 @@ struct TileProduct {
   static constexpr bool precise = false;
   static constexpr size_t min_block_rows = 256;
 
-  // How much of x is packed at once: what fits with its panels into a 2 MiB second-level cache, but at least
-  // min_packed_rows, so that reading the panels from memory pays off.
+  // The part of x that is packed at once: it fits in a 2 MiB second-level cache with its panels, but has at least
+  // min_packed_rows, to amortize reading the panels from memory.
   static constexpr size_t packed_bytes = 1280 * 1024, min_packed_rows = 128;
   static constexpr size_t min_packed_panels = 8;  // with fewer panels, packing x costs more than it saves
 
@@ -82,7 +82,7 @@ struct TileProduct {
   };
 
   // x [rows, k] to packed [rows / 32][k / depth_step][32, depth_step], the order in which tiles are loaded: one stream
-  // for the prefetchers, and few pages. Rows far apart would take a third longer. Reads whole strips.
+  // for the prefetchers, and few pages. Loading rows that are far apart takes a third longer. Reads whole strips.
   static Strips pack(const bf16* x, size_t x_stride, size_t rows, size_t k) {
     for (size_t row = 0; row < round_up(rows, strip_rows); ++row) {
       bf16* target = packed + row / strip_rows * strip_rows * k + row % strip_rows * depth_step;
@@ -94,7 +94,7 @@ struct TileProduct {
 
   // x [rows, k] · panels [num_panels][k, 32], one strip and panel at a time. While the tile unit multiplies a strip,
   // the vector units apply the epilogue to the sums of the one before it and prefetch the next panel. Each depth step
-  // does a fixed share of both, which branch predictors learn.
+  // does a fixed share of both, which is predictable for branch predictors.
   template <class Epilogue>
   static void run_strips(const Factors<bf16, bf16>& factors, const Strips& strips, size_t rows, Epilogue&& epilogue) {
     alignas(64) float sums[2][strip_rows * panel_width];  // [32, 32] each: being computed, and finished
@@ -144,7 +144,7 @@ struct TileProduct {
     constexpr size_t sum_bytes = panel_width * sizeof(float), panel_bytes = 2 * panel_width * sizeof(bf16);
     const size_t row_bytes = strips.row_stride * sizeof(bf16);
     const bf16* x = strips.x + strip * strips.strip_stride;
-    asm volatile("" ::: "memory");  // tile loads read what ordinary stores wrote
+    asm volatile("" ::: "memory");  // tile loads follow ordinary stores to the same memory
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);

@@ -14,12 +14,12 @@ struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   using V = Avx512Bf16Vectors;
   static constexpr bool precise = false;
   static constexpr int strip_rows = 12;
-  static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // of a panel, per iteration of `strip`
+  static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // bytes of a panel per iteration of `strip`
 
   template <class Epilogue>
   static void run(const Factors<bf16, bf16>& factors, Epilogue&& epilogue) {
-    // Weights may come from memory, and hardware prefetchers stop at each 4 KiB page. With few rows, weights are
-    // prefetched 32 KiB ahead; with many, each strip prefetches its share of the next panel.
+    // Weights may have to come from memory, and hardware prefetchers stop at 4 KiB page boundaries. With few rows,
+    // weights are prefetched 32 KiB ahead; with many, each strip prefetches its share of the next panel.
     const size_t k = factors.k, num_strips = (factors.rows + strip_rows - 1) / strip_rows;
     const bool is_few = num_strips <= 2;
     const size_t share = is_few ? step_bytes : step_bytes / num_strips;
@@ -54,7 +54,7 @@ struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   }
 
  private:
-  // out[M, 32] = x[M, k] · panel[k, 32]. Sums are only indexed by constants, and the function is not inlined, because
+  // out[M, 32] = x[M, k] · panel[k, 32]. The sums are only indexed by constants and the function is not inlined;
   // otherwise compilers keep the sums in memory.
   template <bool is_few, int... m>
   [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const bf16* x, size_t x_stride,

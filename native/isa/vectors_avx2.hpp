@@ -1,4 +1,4 @@
-// Eight floats at a time with AVX2 and FMA.
+// Vectors of eight floats with AVX2 and FMA.
 #pragma once
 
 #include <immintrin.h>
@@ -32,7 +32,7 @@ struct Avx2Vectors {
     return _mm256_i32gather_ps(table, _mm256_add_epi32(rows, columns), sizeof(float));
   }
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
-  // An optimization barrier for x, which stays in its register.
+  // An optimization barrier that keeps x in a register.
   static void keep(F& x) { asm volatile("" : "+x"(x)); }
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }

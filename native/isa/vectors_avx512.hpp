@@ -1,4 +1,4 @@
-// Sixteen floats at a time with AVX-512 (F, BW, VL, DQ), and bfloat16 stores with AVX512_BF16.
+// Vectors of sixteen floats with AVX-512 (F, BW, VL, DQ), and bfloat16 stores with AVX512_BF16.
 #pragma once
 
 #include <immintrin.h>
@@ -49,7 +49,7 @@ struct Avx512Vectors {
   }
 #endif
   static F reciprocal(F x) { return _mm512_rcp14_ps(x); }  // relative error ≤ 6e-5
-  // An optimization barrier for x, which stays in its register.
+  // An optimization barrier that keeps x in a register.
   static void keep(F& x) { asm volatile("" : "+v"(x)); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }

@@ -1,4 +1,4 @@
-// Four floats at a time with the compiler's vector extension. Runs on every CPU; tests derive other levels from it.
+// Vectors of four floats with the compiler's vector extension. Runs on every CPU; tests derive other levels from it.
 #pragma once
 
 #include <cstring>
@@ -11,7 +11,7 @@ struct PortableVectors {
   typedef float F __attribute__((vector_size(16)));
   typedef int32_t I __attribute__((vector_size(16)));
   static constexpr size_t width = 4;
-  // Rows of two vectors each that a matrix product accumulates in registers.
+  // The number of rows, of two vectors each, that a matrix product accumulates in registers.
   static constexpr int product_rows = 4;
 
   static F zero() { return F{}; }
@@ -38,7 +38,7 @@ struct PortableVectors {
     return x;
   }
   static void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
-  // An optimization barrier for x, which stays in its register.
+  // An optimization barrier that keeps x in a register.
 #if defined(__x86_64__)
   static void keep(F& x) { asm volatile("" : "+x"(x)); }
 #elif defined(__aarch64__)
@@ -59,7 +59,7 @@ struct PortableVectors {
     return m;
   }
 
-  // `transpose` transposes a square of so many 32-bit words, which need not be aligned: they may be pairs of bfloat16.
+  // The side of the square of 32-bit words that `transpose` handles. The words may be unaligned pairs of bfloat16.
   static constexpr size_t transpose_width = 4;
   static void transpose(const uint32_t* source, size_t source_stride, uint32_t* target, size_t target_stride) {
     for (size_t i = 0; i < transpose_width; ++i)
@@ -69,7 +69,7 @@ struct PortableVectors {
 
  private:
   // floor(x), but at least -126: smaller exponents are not representable. For whole numbers the result may be one too
-  // low; their fraction is then 1.
+  // low; the fraction is then 1.
   static F whole(F x) {
     const F magic = set1(12582912.0f);  // 1.5 · 2²³: adding it rounds to a whole number
     return (max(x, set1(-126.0f)) - set1(0.5f) + magic) - magic;

@@ -17,8 +17,8 @@ template <class V, class Product>
 struct AttentionHead {
   using F = typename V::F;
   using Activations = typename Product::Activations;
-  static constexpr size_t strip = 32;       // queries at once
-  static constexpr size_t key_block = 512;  // keys whose scores are held at once
+  static constexpr size_t strip = 32;       // queries per strip
+  static constexpr size_t key_block = 512;  // keys per block of scores
   // Elements that are packed together: two bfloat16, or one float32.
   static constexpr size_t word = sizeof(uint32_t) / sizeof(Activations);
 
@@ -150,7 +150,7 @@ struct AttentionHead {
     size_t begin, end;
   };
 
-  // The keys that any of `rows` queries attends to, rounded out to whole panels.
+  // The range of keys that any of `rows` queries attends to, expanded to whole panels.
   static Range visible_keys(const AttentionArgs& args, size_t query, size_t rows) {
     const size_t first = query > args.window_before ? query - args.window_before : 0, last_query = query + rows - 1;
     const size_t end =
@@ -181,8 +181,8 @@ struct AttentionHead {
                                                      .num_panels = width / panel_width,
                                                      .k = scratch.depth},
                    [&](F value, size_t r, size_t c) { V::store(scratch.scores + r * width + c, value); });
-      // maxima [rows], rescale [rows]: the running maximum, and the factor from the previous one to it. A loop of its
-      // own, so that the rows' latencies overlap.
+      // maxima [rows], rescale [rows]: the running maximum, and the factor from the previous one to it. A separate
+      // loop, so that the latencies of rows overlap.
       Range columns[strip];
       for (size_t r = 0; r < rows; ++r) {
         float* scores = scratch.scores + r * width;
@@ -238,8 +238,8 @@ struct AttentionHead {
     }
   }
 
-  // The columns of the keys that a query attends to, rounded out to whole vectors. Scores in these vectors that belong
-  // to other keys are set to `lowest`.
+  // The columns of the keys that a query attends to, expanded to whole vectors. Scores in these vectors that belong to
+  // other keys are set to `lowest`.
   static Range visible_columns(const AttentionArgs& args, float* scores, size_t width, size_t query, size_t key) {
     const size_t first = query > args.window_before ? query - args.window_before : 0;
     const size_t past = args.window_after < args.num_tokens - query ? query + args.window_after + 1 : args.num_tokens;
@@ -254,7 +254,7 @@ struct AttentionHead {
     return columns;
   }
 
-  // The largest of the visible scores and `least`.
+  // The maximum of the visible scores and `least`.
   static float maximum_of(const float* scores, Range columns, float least) {
     F largest = V::set1(least);
     for (size_t c = columns.begin; c < columns.end; c += V::width) largest = V::max(largest, V::load(scores + c));

@@ -13,8 +13,8 @@ struct Moments {
   float mean, inverse;
 };
 
-// Σ over columns: add(column, sum) returns the sum with the vector at `column` added. Four independent chains hide the
-// latency of the additions.
+// Σ over columns: add(column, sum) returns the sum with the vector at `column` added. Four independent accumulators
+// hide the latency of additions.
 template <class V, class Add>
 float sum_columns(size_t width, Add&& add) {
   typename V::F sums[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
@@ -33,8 +33,8 @@ Moments moments(size_t width, float eps, Load&& load) {
   float mean = 0.0f;
   if (kind == NormKind::layer) mean = sum_columns<V>(width, [&](size_t c, F sum) { return sum + load(c); }) / count;
   const auto centered = [&](size_t c) { return kind == NormKind::layer ? load(c) - V::set1(mean) : load(c); };
-  // A layer norm handles its last, partial vector element by element: centered padding is -mean, not zero, and its
-  // squares would swamp a small variance.
+  // A layer norm handles its last, partial vector element by element: centered padding is -mean instead of zero, and
+  // its squares could dominate a small variance.
   const size_t whole = kind == NormKind::layer ? width / V::width * V::width : width;
   float squares = sum_columns<V>(whole, [&](size_t c, F sum) {
     const F x = centered(c);

@@ -7,7 +7,7 @@
 
 namespace openbei {
 
-// The first `count` < V::width elements; the others are zero. Nothing past them is read.
+// Loads the first `count` < V::width elements; the others are zero. Does not read past them.
 template <class V, class T>
 typename V::F load_first(const T* p, size_t count) {
   if constexpr (requires { V::load_first(p, count); }) return V::load_first(p, count);
@@ -25,7 +25,7 @@ void store_first(T* p, typename V::F x, size_t count) {
   std::memcpy(p, padded, count * sizeof(T));
 }
 
-// A whole vector, or the `count` elements that are left of the row.
+// A whole vector, or the last `count` elements of a row if they are fewer.
 template <class V, class T>
 typename V::F load_up_to(const T* p, size_t count) {
   return count < V::width ? load_first<V>(p, count) : V::load(p);

@@ -1,4 +1,4 @@
-// Pooling: a sequence's rows become one row.
+// Pooling of a sequence's rows to one row.
 #pragma once
 
 #include <math.h>

@@ -19,10 +19,10 @@ struct Factors {
   bool are_weights = false;  // weights may have to come from memory; keys and values were just written
 };
 
-// Cuts `rows` into strips of nearly equal height, at most max_strip. strip(integer sequence of M, first row, sums)
+// Divides `rows` into strips of nearly equal height, at most max_strip. strip(integer sequence of M, first row, sums)
 // fills sums[M, 2 · V::width]; then epilogue(value, row, column) is called for each vector of them. Passing the sums
-// through memory is cheap and keeps the epilogue from taking registers from the strip. Inlined, so that stores cannot
-// alias what the epilogue captured.
+// through memory is cheap, and leaves all registers to the strip. Inlined, so that stores cannot alias the epilogue's
+// captures.
 template <class V, int max_strip, class Strip, class Epilogue>
 [[gnu::always_inline]] inline void for_each_strip(size_t rows, Strip&& strip, Epilogue&& epilogue) {
   constexpr size_t columns = 2 * V::width;
@@ -106,8 +106,8 @@ struct VectorProduct : StatelessProduct<V> {
   }
 
  private:
-  // out[M, columns] = x[M, k] · panel[k, columns], where columns are two vectors. Sums are only indexed by constants,
-  // and the function is not inlined, because otherwise compilers keep the sums in memory.
+  // out[M, columns] = x[M, k] · panel[k, columns], where columns are two vectors. The sums are only indexed by
+  // constants and the function is not inlined; otherwise compilers keep the sums in memory.
   template <int... m, class Panel>
   [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const float* x, size_t x_stride,
                                       const Panel* panel, size_t k, float* out) {

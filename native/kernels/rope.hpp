@@ -6,11 +6,11 @@
 
 namespace openbei {
 
-// Heads side by side at x. If the norm is over all heads, `moments` has one element and `column` is where these heads
-// begin in the norm's weights; otherwise each head has its own moments and all share the weights.
+// Adjacent heads at x. If the norm is over all heads, `moments` has one element and `column` is where these heads begin
+// in the norm's weights; otherwise each head has its own moments and all share the weights.
 //
-// The loops are over columns outside and heads inside: cosines and sines are loaded once for all heads, and a load
-// never closely follows a partial store next to it, which would stall it.
+// The outer loop is over columns and the inner one over heads: cosines and sines are loaded once for all heads, and no
+// load closely follows an adjacent partial store, which would stall it.
 template <class V, NormKind kind, class Activations>
 void rope_heads(const RopeArgs& args, Activations* x, size_t heads, size_t table_row, const Moments* moments,
                 size_t column) {

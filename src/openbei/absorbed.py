@@ -1,8 +1,8 @@
-"""Absorbed keys: a tensor that an engine directory for CPUs has where the last layer makes no keys (DeepSeek-V2).
+"""Absorbed keys: a tensor of engine directories for CPUs that lets the last layer skip keys (DeepSeek-V2).
 
-The head then reads one row of each sequence, and scores are linear in what it attends to: query · (K x) is
-(Kᵀ query) · x, so queries go through the map of keys, transposed for each head, and attend to the rows themselves
-(weight absorption, arXiv:2405.04434).
+It applies if the head reads one row of each sequence, and scores are linear in the rows attended to. Then query · (K x)
+is (Kᵀ query) · x: queries are multiplied by the transposed key projection of their head, and attend to the rows
+themselves (weight absorption, arXiv:2405.04434).
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ NAME = "absorbed_keys"
 
 
 def absorbs(spec: ModelSpec) -> bool:
-    """Whether the head reads one row of a sequence, and scores are linear in what it attends to, all of it.
+    """Whether keys can be absorbed: the head reads one row, and scores are linear in all rows of the sequence.
 
-    Heads and rows must be whole panels of 32.
+    The sizes of heads and rows must be multiples of 32.
     """
     attention = spec.attention
     is_linear = not (attention.rotary or attention.norm or attention.bias or attention.softcap)
@@ -36,19 +36,19 @@ def _reads_one_row(spec: ModelSpec) -> bool:
 
 
 def absorbed_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
-    """Logical shapes of the map and its bias, which is zero, by engine name; none where keys are not absorbed."""
+    """Logical shapes of the absorbed projection and its zero bias by engine name; empty if keys are not absorbed."""
     outputs = spec.attention.num_kv_heads * spec.hidden_size
     shapes = {f"{NAME}.weight": (outputs, spec.attention.head_dim), f"{NAME}.bias": (outputs,)}
     return shapes if absorbs(spec) else {}
 
 
 def absorbed_from(spec: ModelSpec) -> str:
-    """The tensor whose rows of keys are absorbed: the last layer's."""
+    """The tensor whose key rows are absorbed, in the last layer."""
     return f"layers.{spec.num_layers - 1}.attention.qkv.weight"
 
 
 def absorb(spec: ModelSpec, qkv: Vectors) -> Vectors:
-    """The map of `absorbed_shapes` from the tensor `absorbed_from`, float32 [A + 2·K, H]."""
+    """The absorbed projection, computed from the tensor `absorbed_from`, float32 [A + 2·K, H]."""
     keys = qkv[spec.query_size : spec.query_size + spec.kv_size]
     heads = keys.reshape(spec.attention.num_kv_heads, -1, spec.hidden_size).transpose(0, 2, 1)
     return np.ascontiguousarray(heads.reshape(-1, spec.attention.head_dim))

@@ -1,9 +1,9 @@
-"""What engines run on."""
+"""The devices that engines run on."""
 
 from typing import Literal
 
 Device = Literal["cpu", "cuda"]
-"""What an engine runs on, and what an engine directory is built for."""
+"""The device of an engine, and the target of an engine directory."""
 
 DeviceChoice = Literal["auto", "cpu", "cuda"]
-"""What a user can ask for; auto is the fastest that a backend here runs on."""
+"""The device options; auto is the fastest one that a backend supports."""

@@ -14,9 +14,9 @@ def digest(content: bytes) -> str:
 
 
 def file_digests(path: Path) -> tuple[str, ...]:
-    """The digest of each chunk of a file in hex, computed by as many threads as there are CPUs; none if it is empty.
+    """The digests of the chunks of a file in hex, computed with one thread per CPU; empty for an empty file.
 
-    Raises OSError where the file cannot be read.
+    Raises OSError if the file cannot be read.
     """
     if path.stat().st_size == 0:
         return ()

@@ -17,17 +17,17 @@ from openbei.serving.tokenizer import Tokenizer
 from openbei.tasks.embed import check_dimensions, to_embeddings
 
 BATCHES_AT_ONCE = 4
-"""Nobody waits for a single batch here, so it holds as much as so many of a server's."""
+"""A batch holds the tokens of this many server batches, because latency does not matter here."""
 
 Progress = Callable[[int], None]
 """Called with the number of texts done since the last call."""
 
 
 class Embedder:
-    """One model in process. `max_batch_tokens` bounds what the engine is given at once, unless one text has more.
+    """An embedding model in process.
 
-    `prompt` is put in front of each text. `num_truncated` counts texts that were cut to the model's limit, `num_tokens`
-    the tokens that the engine was given.
+    `max_batch_tokens` limits the tokens of a batch, except for a single text with more. `prompt` is prepended to each
+    text. `num_truncated` counts texts truncated to the model's limit, `num_tokens` the tokens run by the engine.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class Embedder:
 
     @classmethod
     def open(cls, engine_dir: EngineDir, engine: Engine, *, prompt_name: str | None = None) -> "Embedder":
-        """An embedder that does what the engine directory's manifest says; without a name, with its default prompt.
+        """An embedder for an engine directory, with the prompt `prompt_name`, or the default prompt for None.
 
-        Raises WrongTaskError for a model that gives no embeddings, InputError for a prompt that it does not have.
+        Raises WrongTaskError for a model without embeddings, InputError for an unknown prompt.
         """
         manifest = engine_dir.manifest
         if manifest.spec.task != "embedding":
             task = manifest.spec.task.replace("_", " ")
             raise WrongTaskError(
-                f"{manifest.model_name} is for the task {task}, not for embeddings",
-                hint=f"`bei serve` it: {manifest.default_route} answers",
+                f"{manifest.model_name} has the task {task}; it does not make embeddings",
+                hint=f"serve it with `bei serve` and use {manifest.default_route}",
             )
         return cls(
             Tokenizer.open(engine_dir),
@@ -82,7 +82,7 @@ class Embedder:
         truncate: bool = True,
         progress: Progress | None = None,
     ) -> Vectors:
-        """Embed all texts; float32 [n, D] in their order, D being `dimensions`, or the model's own number."""
+        """Embed all texts; float32 [n, D] in their order, where D is `dimensions` or the model's own number."""
         chunks = list(self.embed_chunks(texts, dimensions=dimensions, truncate=truncate, progress=progress))
         return (
             np.concatenate(chunks)
@@ -122,14 +122,14 @@ class Embedder:
         vectors = np.empty((len(sequences), self._width), np.float32)
         for indices in batches(sequences, self._max_batch_tokens):
             rows = self._engine.run(PackedBatch.pack([sequences[i] for i in indices]))
-            vectors[indices] = cast(Vectors, rows)  # an embedding model's are never sparse
+            vectors[indices] = cast(Vectors, rows)  # embedding models have dense outputs
             if progress:
                 progress(len(indices))
         return vectors
 
 
 def batches(sequences: list[Sequence], max_batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of sequences for each batch: longest first, which lets an engine share out work of like size."""
+    """Indices of sequences for each batch: longest first, so that the sequences of a batch have similar lengths."""
     batch: list[int] = []
     num_tokens = 0
     for index in sorted(range(len(sequences)), key=lambda i: -sequences[i].num_tokens):

@@ -46,7 +46,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
-    """A tensor whose shape is known before its numbers: `load()` makes them, C-contiguous."""
+    """A tensor whose shape is known before its values; `load()` computes them, C-contiguous."""
 
     shape: Shape
     dtype: np.dtype[Any]
@@ -61,7 +61,7 @@ class LazyTensor:
 def read_tensors(path: Path) -> dict[str, Array]:
     """Map a file's tensors, read-only; pages are read when touched.
 
-    Raises ValueError where the file is not safetensors or tensors overlap, OSError where it cannot be read.
+    Raises ValueError if the file is not safetensors or tensors overlap, OSError if it cannot be read.
     """
     with path.open("rb") as file:
         if path.stat().st_size < 8:
@@ -84,7 +84,7 @@ def read_tensors(path: Path) -> dict[str, Array]:
 
 
 def _check_apart(entries: Mapping[str, _Entry], path: Path) -> None:
-    """Raise ValueError where a tensor begins before another that begins no later has ended."""
+    """Raise ValueError if two tensors overlap."""
     placed = sorted((*entry.data_offsets, name) for name, entry in entries.items() if len(set(entry.data_offsets)) == 2)
     for (_, end, name), (begin, _, other) in pairwise(placed):
         if begin < end:

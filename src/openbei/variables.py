@@ -1,4 +1,4 @@
-"""The names of environment variables: those that set options of `bei serve`, and the effect of others in a config.
+"""Names of environment variables: those that set options of `bei serve`, and those with another or no effect.
 
 Their values are read in `openbei.config`.
 """
@@ -64,7 +64,7 @@ BUILD: dict[str, tuple[str, ...]] = {
     "route": ("OPENBEI_ROUTE", "ROUTE"),
     "pooling": ("OPENBEI_POOLING", "POOLING"),
 }
-"""Setting of a build → variables. CONVERT and ROUTE are only read from a config: other programs may set them."""
+"""Setting of a build → variables. CONVERT and ROUTE are only read from a config, as other programs set them."""
 
 VALUE_ALIASES = {
     "JSON_OUTPUT": {"true": "json", "1": "json", "false": "text", "0": "text"},
@@ -91,13 +91,13 @@ WITHOUT_EFFECT = {
     "REVISION": "the revision is checkpoint_repository.revision",
     "RUST_LOG": "the log level is LOG_LEVEL",
 }
-"""Known variables without effect in a config, and why."""
+"""Known variables without effect in a config -> why."""
 
 REFUSED = {
     "UDS_PATH": "Unix domain sockets are not supported",
     "DENSE_PATH": "the modules after pooling are read from modules.json",
 }
-"""Unsupported variables of TEI that would change results, and why they are refused."""
+"""Unsupported variables of TEI that would change results -> why they are refused."""
 
 KNOWN = frozenset(
     name for names in (*OPTIONS.values(), *BUILD.values(), SECRETS, WITHOUT_EFFECT, REFUSED) for name in names
@@ -110,9 +110,9 @@ def is_honoured_when_serving(name: str) -> bool:
 
 
 def is_intended(name: str, value: str) -> bool:
-    """Whether a variable of the process was set for openbei.
+    """Whether an environment variable was set for openbei.
 
-    Shells, containers and compilers set HOST and HOSTNAME to names; Kubernetes sets …_PORT to tcp://….
+    Shells, containers and compilers set HOST and HOSTNAME to host names; Kubernetes sets …_PORT to tcp://….
     """
     if name.endswith("PORT"):
         return not value.startswith("tcp://")
@@ -134,7 +134,7 @@ def check_supported(name: str, value: str, prefix: str) -> None:
 
 
 def effect_of(name: str) -> tuple[str, str] | None:
-    """The effect of a config's variable, and the reason; None for settings of the build, which are reported there.
+    """The effect of a config's variable, and the reason; None for settings of the build, which the build report lists.
 
     Raises ConfigError for an unknown name that resembles a known one.
     """

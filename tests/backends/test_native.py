@@ -89,7 +89,9 @@ def test_refuses_weights_of_several_formats(tiny_engine_dir: EngineDir) -> None:
     manifest = tiny_engine_dir.manifest
     storage = manifest.storage | {"layers.1.mlp.up.weight": Storage("float32", "panels")}
     mixed = replace(tiny_engine_dir, manifest=msgspec.structs.replace(manifest, storage=storage))
-    with pytest.raises(BackendError, match="weights in the formats bfloat16, float32; the native backend reads one"):
+    with pytest.raises(
+        BackendError, match="weights in the formats bfloat16, float32; the native backend needs a single format"
+    ):
         load(mixed, Options())
 
 

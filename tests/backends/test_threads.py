@@ -54,4 +54,4 @@ def test_asking(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         assert effective_threads(1000, root=tmp_path) == CPUS
-    assert "1000 threads asked for" in caplog.text
+    assert "1000 threads requested" in caplog.text

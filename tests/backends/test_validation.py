@@ -153,11 +153,11 @@ def test_each_number_of_a_manifest_altered(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("missing", r"tensor layers\.1\.mlp\.up\.weight is none; the manifest's spec asks for bfloat16 \["),
-        ("short", r"tensor layers\.1\.mlp\.up\.weight is bfloat16 \[1, .*\]; the manifest's spec asks for bfloat16 \["),
-        ("dtype", r"tensor layers\.1\.mlp\.up\.weight is uint16 \[.*\]; the manifest's spec asks for bfloat16 \["),
-        ("more", r"tensor rotary\.cosines is float32 \[3\]; the manifest's spec asks for none"),
-        ("length", r"engine\.json: max_sequence_tokens is 513; the limits are 1 and 128"),
+        ("missing", r"tensor layers\.1\.mlp\.up\.weight is none; the manifest's spec requires bfloat16 \["),
+        ("short", r"tensor layers\.1\.mlp\.up\.weight is bfloat16 \[1, .*\]; the manifest's spec requires bfloat16 \["),
+        ("dtype", r"tensor layers\.1\.mlp\.up\.weight is uint16 \[.*\]; the manifest's spec requires bfloat16 \["),
+        ("more", r"tensor rotary\.cosines is float32 \[3\]; the manifest's spec requires none"),
+        ("length", r"engine\.json: max_sequence_tokens is 513; it must be 1 to 128"),
     ],
 )
 def test_says_what_is_wrong(change: str, message: str, backend: str, tiny_engine_dir: EngineDir) -> None:

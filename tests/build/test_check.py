@@ -123,7 +123,7 @@ def test_shards(checkpoint_copy: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="and its shards disagree about ghost"):
         build_engine(checkpoint_copy, tmp_path / "engine")
     write_json(index, {"weight_map": {QUERY: "../model.safetensors"}})
-    with pytest.raises(CheckpointError, match=r"the shard '../model.safetensors' is not beside it"):
+    with pytest.raises(CheckpointError, match=r"the shard '../model.safetensors' is not in the same folder"):
         build_engine(checkpoint_copy, tmp_path / "engine")
     write_json(index, {"weight_map": weight_map})
     (checkpoint_copy / weight_map[QUERY]).unlink()

@@ -190,7 +190,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "classifier": (
         lambda c: update_json(c / "config.json", architectures=["BertForSequenceClassification"], id2label={"0": "x"}),
-        "has the module Pooling; BertForSequenceClassification cannot be pooled so",
+        "has the module Pooling; BertForSequenceClassification does not support it",
     ),
     "no module but the transformer": (
         lambda c: chain(c, f"{ST}.models.Transformer"),
@@ -198,7 +198,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "SPLADE of a model without vocabulary": (
         lambda c: chain(c, f"{ST}.models.Transformer", f"{ST}.sparse_encoder.models.SpladePooling"),
-        "has the module SpladePooling; BertModel cannot be pooled so",
+        "has the module SpladePooling; BertModel does not support it",
     ),
     "no architecture": (
         lambda c: update_json(c / "config.json", architectures=[]),

@@ -105,7 +105,8 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_unsupported_templates(name: str, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     template, message = HOSTILE[name]
-    monkeypatch.setattr("openbei.build.chat_template.LIMIT_S", 2)
+    if name == "endless":
+        monkeypatch.setattr("openbei.build.chat_template.LIMIT_S", 2)
     settings = TokenizerSettings({}, {}, (), {})
     with pytest.raises(CheckpointError, match=message):
         find_wrapping(

@@ -46,7 +46,7 @@ def test_config_to_answers(config: Path, tiny_checkpoint: Path, variables: dict[
 
 def test_start_log_says_what_was_chosen_and_why(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:
     with serving(tiny_engine_dir.path, "--backend", "reference", variables=variables) as (_, _, log):
-        assert "engine: reference on cpu, float32 (asked for)" in "".join(log)
+        assert "engine: reference on cpu, float32 (requested)" in "".join(log)
 
 
 def test_a_changed_config_is_built_again(config: Path, tmp_path: Path, variables: dict[str, str]) -> None:

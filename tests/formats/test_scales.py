@@ -130,10 +130,10 @@ def test_scales_are_checked_like_all_tensors(
 ) -> None:
     whole = engine_dirs[1]
     without = {name: tensor for name, tensor in whole.tensors.items() if name != f"{NAME}.scales"}
-    with pytest.raises(EngineDirError, match=r"up\.weight\.scales is none; .* asks for float32 \[4, 96\]"):
+    with pytest.raises(EngineDirError, match=r"up\.weight\.scales is none; .* requires float32 \[4, 96\]"):
         load_engine(replace(whole, tensors=without), backend="reference")
     monkeypatch.delitem(FORMATS, "nibbles")
-    with pytest.raises(EngineDirError, match=r"is in the format 'nibbles'; known: bfloat16, float32"):
+    with pytest.raises(EngineDirError, match=r"has the format 'nibbles'; known: bfloat16, float32"):
         load_engine(whole, backend="reference")
 
 

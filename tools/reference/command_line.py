@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import click
 
 from openbei.cli import COMMANDS, main
-from openbei.variables import OPTIONS
 from tools.reference.markdown import code, table
 
 ADDED = re.compile(r"\s*\[(default|env): ([^\]]*)\]")
@@ -28,7 +27,7 @@ def commands() -> str:
 def _sections(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     parts = [f"### {context.command_path}", f"```text\n{usage}\n```", _text(command)]
-    rows = [_row(parameter, context) for parameter in command.params if isinstance(parameter, click.Option)]
+    rows = [_row(parameter) for parameter in command.params if isinstance(parameter, click.Option)]
     if rows:
         parts.append(table(("option", "meaning", "default", "environment variables"), rows))
     yield "\n\n".join(parts)
@@ -42,21 +41,15 @@ def _text(command: click.Command) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _row(option: click.Option, context: click.Context) -> tuple[str, str, str, str]:
+def _row(option: click.Option) -> tuple[str, str, str, str]:
     help_text = option.help or ""
     stated = dict(ADDED.findall(help_text))
-    reads_variables = context.info_name == "serve" or option.opts[0] in ENGINE_OPTIONS
-    names = OPTIONS.get(option.opts[0], ()) if reads_variables else ()
     return (
         _spelled(option),
         ADDED.sub("", help_text),
         stated.get("default") or _default(option),
-        ", ".join(map(code, names)),
+        ", ".join(map(code, stated["env"].split(", "))) if "env" in stated else "",
     )
-
-
-ENGINE_OPTIONS = ("--backend", "--isa", "--threads")
-"""Options that take their variables in every command."""
 
 
 def _spelled(option: click.Option) -> str:

@@ -15,14 +15,14 @@ MEANING = {
     "model_metadata": "`example_model_input` becomes the example request at `/docs`; other entries are not read",
     "environment_variables": "options of `bei serve` and of the build, by the names in the "
     "[environment reference](cli.md#environment-variables)",
-    "trt_llm.inference_stack": "the stack of encoders",
+    "trt_llm.inference_stack": "the inference stack of encoder models",
     "trt_llm.build.base_model": "required. `encoder` for models with causal attention, `encoder_bert` for all others",
     "trt_llm.build.checkpoint_repository.source": "`HF`: Hugging Face Hub, `LOCAL`: a folder",
     "trt_llm.build.checkpoint_repository.repo": "required. A Hub id, or for `LOCAL` a folder, relative to the config",
     "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; not for `LOCAL`",
-    "trt_llm.build.max_num_tokens": "maximum tokens per batch, and so of the longest text; by default "
+    "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
-    "trt_llm.build.quantization_type": "the data type is `DTYPE` in `environment_variables`: `bfloat16` or `float32`",
+    "trt_llm.build.quantization_type": "the data type is set by `DTYPE` in `environment_variables`",
     "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
 }
 """Key that is honoured -> its meaning. A test holds it against the schema."""
@@ -59,7 +59,7 @@ def refused() -> str:
     sources = [source for source in get_args(Source) if source not in SOURCES]
     quantizations = [name for name in get_args(Quantization) if name != "no_quant"]
     rows += [
-        ("`trt_llm.inference_stack`", "`v2`", "the stack of text generation"),
+        ("`trt_llm.inference_stack`", "`v2`", "the inference stack of text generation"),
         ("`trt_llm.build.base_model`", "`decoder`", "text generation"),
         ("`trt_llm.build.checkpoint_repository.source`", ", ".join(map(code, sources)), "not implemented yet"),
         ("`trt_llm.build.quantization_type`", ", ".join(map(code, quantizations)), "not implemented yet"),

@@ -17,13 +17,14 @@ SECRETS = {
 }
 
 MACHINE = {
-    "OPENBEI_CACHE": "folder of engine directories built without `--out`; by default `openbei` in `XDG_CACHE_HOME`",
+    "OPENBEI_CACHE": "folder for engine directories built without `--out`; by default `openbei` in `XDG_CACHE_HOME`",
     "XDG_CACHE_HOME": "folder of caches; by default `~/.cache`",
-    "HF_HOME": "folder of Hugging Face libraries; by default `huggingface` in `XDG_CACHE_HOME`",
+    "HF_HOME": "cache folder of the Hugging Face libraries; by default `huggingface` in `XDG_CACHE_HOME`",
     "HF_HUB_CACHE": "cache of downloaded checkpoints; by default `hub` in `HF_HOME`",
     "HUGGINGFACE_HUB_CACHE": "older name of `HF_HUB_CACHE`",
     "HF_ENDPOINT": "address of the Hub or of a mirror",
-    "HF_HUB_OFFLINE": "`1`: use only what is in the cache",
+    "HF_HUB_OFFLINE": "`1`: download nothing; use only what is in the cache",
+    "OPENBEI_OFFLINE": "the same; takes precedence over `HF_HUB_OFFLINE`",
 }
 """Variables of the process only."""
 

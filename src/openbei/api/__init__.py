@@ -1,1 +1,1 @@
-"""HTTP: routes, wire format, statuses. No queue, no model; what it serves is passed to `create_app`."""
+"""HTTP: routes, wire formats and statuses. The scheduler and the model are passed to `create_app`."""

@@ -32,7 +32,7 @@ EMBEDDING_TASKS = {"embedding", "sparse"}
 
 
 class Dispatch:
-    """Hands a request to the endpoint of its route. Unknown paths need a key, too, and are recorded."""
+    """Dispatches a request to the endpoint of its route. Unknown paths also require a key, and are recorded."""
 
     def __init__(self, service: Service, edge: Edge, observer: Observer) -> None:
         self._paths = Paths({(r.method, r.path): Endpoint(service, r, edge, observer) for r in service.routes})
@@ -60,7 +60,7 @@ def create_app(
 ) -> ASGIApp:
     """Build the app; its lifespan starts the scheduler and closes it.
 
-    Raises ConfigError if the manifest's `default_route` is none.
+    Raises ConfigError if the manifest's `default_route` does not exist.
     """
     edge = edge or Edge()
     limits = limits or Limits()

@@ -72,12 +72,12 @@ class Endpoint:
             body, content_type = reply.answer, reply.content_type or encoding.JSON
         else:
             body, content_type = encoding.encode(reply.answer, call.headers.get(b"accept"))
-        found = [(b"content-type", content_type), (b"vary", self._vary)]
+        headers = [(b"content-type", content_type), (b"vary", self._vary)]
         if self._edge.compresses:
             is_dense = reply.is_dense or content_type != encoding.JSON
             body, name = compression.deflated(body, call.headers.get(b"accept-encoding"), is_dense=is_dense)
-            found += [(b"content-encoding", name)] if name else []
-        return body, found
+            headers += [(b"content-encoding", name)] if name else []
+        return body, headers
 
     def _record(
         self, scope: Scope, call: Call, request_id: bytes, status: int, failure: str | None, encoding_s: float = 0.0

@@ -1,7 +1,7 @@
-"""Fields that several dialects have: texts, token ids, how to truncate what is too long, the usage of an answer.
+"""Fields shared by several dialects: texts, token ids, truncation options and usage.
 
-A `bound` names what /openapi.json says of a field beyond its type (see `pages.bounds`). The handlers check it, with
-errors that say more than a decoder can.
+A `bound` names the constraints of a field in /openapi.json (see `pages.bounds`). The handlers check them, with better
+errors than the decoder's.
 """
 
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ import msgspec
 
 
 def bound(name: str) -> msgspec.Meta:
-    """A mark that the OpenAPI document replaces by the schema of that name."""
+    """A marker that the OpenAPI document replaces with the schema of that name."""
     return msgspec.Meta(extra_json_schema={"x-bound": name})
 
 
@@ -28,9 +28,9 @@ Instruction = Annotated[str, bound("instruction")]
 
 
 class TruncationFields(msgspec.Struct, frozen=True, kw_only=True):
-    """A request whose texts may be too long: they are cut on the model's side, unless it says otherwise.
+    """Truncation options; by default the model's truncation side and limit.
 
-    `truncate_prompt_tokens` is how many tokens are kept, special ones among them; -1 is as many as the model reads.
+    `truncate_prompt_tokens` is the number of tokens to keep, including special tokens; -1 means the model's limit.
     `truncation_side` is vLLM's name for `truncation_direction`.
     """
 
@@ -48,5 +48,5 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 def usage(num_tokens: int) -> Usage:
-    """The usage of a request that only reads."""
+    """The usage of a request without generated tokens."""
     return Usage(num_tokens, num_tokens)

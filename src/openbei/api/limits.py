@@ -13,15 +13,15 @@ from openbei.batch import Sequence
 from openbei.errors import EmptyInputError, InputError
 
 RerankOrder = Literal["input", "score"]
-"""The order of /rerank's answer: that of the texts (BEI), or the highest score first (TEI)."""
+"""The order of /rerank's results: that of the texts (BEI), or highest score first (TEI)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Limits of one request, the limit of all bodies together, and defaults for what a request leaves open.
+    """Limits of one request, the limit on all bodies together, and defaults of request fields.
 
-    A compressed body may inflate to `max_inflated_bytes`, and to no more than `max_body_bytes`. Inputs that are too
-    long are truncated if `auto_truncate`, else refused; the request's own `truncate` overrides it.
+    A compressed body may expand to `max_inflated_bytes`, but not above `max_body_bytes`. Inputs that are too long are
+    truncated if `auto_truncate`, else refused; a request's `truncate` overrides it.
     """
 
     max_client_batch_size: int = 2048
@@ -33,16 +33,19 @@ class Limits:
 
 
 MAX_ELEMENTS = 1_000_000
-"""Values in a body, including texts, token ids and lists; each becomes an object of 30 to 90 bytes."""
+"""Maximum number of values in a body, including texts, token ids and lists.
+
+Each becomes an object of 30 to 90 bytes.
+"""
 
 MAX_FRAMES = 1_000
-"""Frames (gzip: members) of a compressed body. Starting one takes time even if it is empty."""
+"""Maximum number of frames (gzip: members) of a compressed body. Even an empty frame takes time."""
 
 MAX_TOKEN_NUMBERS = 2**25
-"""Numbers in an answer of token vectors: 128 MiB of float32, about three times as much as JSON."""
+"""Maximum numbers in a response with token vectors: 128 MiB of float32, about three times as much as JSON."""
 
 MAX_ENTITY_NUMBERS = 4_000_000
-"""Numbers in an answer of token labels; a token counts as its raw scores, and at least as ENTITY_SIZE."""
+"""Maximum numbers in a response with token labels. A token counts as its raw scores, at least as ENTITY_SIZE."""
 
 ENTITY_SIZE = 16
 
@@ -81,7 +84,7 @@ def check_pairs(pairs: Items[tuple[str, str]], param: str) -> None:
     """Raise InputError for a pair of two empty strings; one empty string is allowed."""
     if ("", "") in pairs:
         name = f"{param}[{pairs.index(('', ''))}]"
-        raise InputError(f"{name} is an empty string, and so is what it is paired with", param=name)
+        raise InputError(f"{name} and the text that it is paired with are empty strings", param=name)
 
 
 def check_texts(texts: Items[object], limits: Limits, param: str) -> None:
@@ -91,13 +94,13 @@ def check_texts(texts: Items[object], limits: Limits, param: str) -> None:
         check_text("", f"{param}[{texts.index('')}]")
 
 
-def as_texts(given: str | list[str], limits: Limits, param: str) -> list[str]:
+def as_texts(value: str | list[str], limits: Limits, param: str) -> list[str]:
     """A text or a list of texts as a list. Raises as `check_texts` does."""
-    if isinstance(given, str):
-        check_text(given, param)
-        return [given]
-    check_texts(given, limits, param)
-    return given
+    if isinstance(value, str):
+        check_text(value, param)
+        return [value]
+    check_texts(value, limits, param)
+    return value
 
 
 def check_work(totals: Totals, limits: Limits, *, num_inputs: int, num_characters: int) -> None:
@@ -108,13 +111,14 @@ def check_work(totals: Totals, limits: Limits, *, num_inputs: int, num_character
     total = totals.add("characters", num_characters)
     if total > limits.max_body_bytes:
         raise InputError(
-            f"there are {total} characters to read, a query once for each text; the limit is {limits.max_body_bytes}",
+            f"the request has {total} characters, a query counted once for each text; "
+            f"the limit is {limits.max_body_bytes}",
             hint="send fewer texts at a time",
         )
     total, most = totals.add("inputs", num_inputs), limits.max_client_batch_size
     if total > max(most, num_inputs):
         raise InputError(
-            f"the instances have {total} texts and more together; the limit is {most}",
+            f"the instances have at least {total} texts together; the limit is {most}",
             param="instances",
             hint="send them in several requests",
         )

@@ -1,8 +1,8 @@
 """The inference pipeline, from a request's body to its answer: read → validate → tokenize → schedule → finish.
 
-A handler calls `read`, checks the request against `limits`, and calls `run` with two functions: one makes sequences of
-the inputs, the other makes the answer of the engine's rows. Long work runs in a thread and is cancelled if the client
-disconnects.
+A handler calls `read`, checks the request against `limits`, and calls `run` with two functions: one tokenizes the
+inputs to sequences, the other makes the answer from the engine's rows. Long work runs in a thread and is cancelled if
+the client disconnects.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from openbei.serving.library import INLINE_CHARACTERS
 T = TypeVar("T")
 
 INLINE_NUMBERS = 65_536
-"""Up to this many, rows are finished on the event loop (less than a millisecond); more of them in a thread."""
+"""Up to this number, rows are finished on the event loop (less than a millisecond); more of them in a thread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tokenization:
-    """A function that makes sequences of a request's inputs, and the size of its work."""
+    """A function that tokenizes a request's inputs to sequences, and the size of its work."""
 
     work: Callable[[], list[Sequence]]
     num_inputs: int
@@ -40,7 +40,7 @@ class Tokenization:
     num_ids: int = 0
 
     def __add__(self, other: "Tokenization") -> "Tokenization":
-        """Both, one after the other."""
+        """Run both functions in order, and concatenate their sequences."""
         return Tokenization(
             work=lambda: self.work() + other.work(),
             num_inputs=self.num_inputs + other.num_inputs,
@@ -51,7 +51,7 @@ class Tokenization:
 
 async def read(body: Body, decoder: "msgspec.json.Decoder[T]", decisions: Decisions) -> T:
     """Decode a body. Raises MalformedBodyError, and InputError, also for a field that is refused."""
-    check(body.given, decisions)
+    check(body.fields, decisions)
     return await body.decode(decoder)
 
 

@@ -139,11 +139,11 @@ ABOUT: tuple[Route, ...] = (
 ROUTES: tuple[Route, ...] = (*OPENAI, *COHERE, *TEI, *ABOUT)
 
 DEFAULT_PATHS = ("/invocations", "/v1/models/model:predict")
-"""Other paths of the default route; it is at `/` as well, which Hugging Face's clients use."""
+"""Additional paths of the default route; `/`, which Hugging Face's clients use, is handled separately."""
 
 
 def served(manifest: Manifest) -> tuple[Route, ...]:
-    """The table for a model: its default route, its name. Raises ConfigError if there is no such route."""
+    """The table for a model. Raises ConfigError if its default route does not exist."""
     routes = {route.path: route for route in ROUTES if route.method == "POST"}
     if manifest.default_route not in routes:
         raise ConfigError(f"webserver_default_route is {manifest.default_route}, the routes are {', '.join(routes)}")

@@ -1,4 +1,4 @@
-"""The web server around the app: uvicorn, TLS, its start and its end. No routes."""
+"""The web server of the app: uvicorn, TLS, startup and shutdown. No routes."""
 
 import asyncio
 import functools
@@ -22,16 +22,19 @@ from openbei.serving.scheduler import Scheduler
 log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long the event loop may keep the engine's thread from its next batch (Python's default is ten times that)."""
+"""The interpreter's thread switch interval, which can delay the engine's thread.
+
+Python's default is ten times as long.
+"""
 
 IDLE_GRACE_S = 1.0
-"""How long kept-alive connections stay when the listener is closed: a request on its way gets an answer."""
+"""How long keep-alive connections stay open after the listener is closed, so that requests in transit are answered."""
 
 TICK_S = 0.02
-"""How often it is looked whether what is waited for at the end has come."""
+"""The polling interval during shutdown."""
 
 FORCED_END_S = 5
-"""How long answers may take to be written after the deadline."""
+"""How long writing responses may take after the deadline."""
 
 
 class Server(uvicorn.Server):
@@ -47,7 +50,7 @@ class Server(uvicorn.Server):
         self._deadline_s = deadline_s
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Say where it listens once it does."""
+        """Start, then log the address."""
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -55,20 +58,23 @@ class Server(uvicorn.Server):
             log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_info)
 
     async def on_tick(self, counter: int) -> bool:
-        """Once a second, see whether there are file descriptors left."""
+        """Check once a second for free file descriptors."""
         if counter % 10 == 0:
             self._gate.look_for_descriptors()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End on a signal. It is not kept, for uvicorn raises what it kept once more after a clean end."""
+        """Shut down on a signal.
+
+        The signal is not stored, because uvicorn would raise it again after a clean shutdown.
+        """
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
         if sig == signal.SIGINT:
-            self._drain_s = 0  # a person waits, and no load balancer has to notice
+            self._drain_s = 0  # Ctrl-C: a person is waiting, not a load balancer
 
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        """Announce the end to load balancers, close the listener, finish open requests until the deadline."""
+        """Drain for load balancers, close the listener, and finish open requests until the deadline."""
         self._gate.is_draining = True
         self._scheduler.drain()
         if self._drain_s:
@@ -90,7 +96,7 @@ class Server(uvicorn.Server):
         return cast(list[BoundedProtocol], list(self.server_state.connections))
 
     async def _until(self, is_done: Callable[[], bool], timeout_s: float) -> None:
-        """Wait until something is true, or for so long; not at all once the end is forced."""
+        """Wait until `is_done`, at most `timeout_s`; stop at once if the shutdown is forced."""
         ends_s = time.monotonic() + timeout_s
         while not is_done() and not self.force_exit and time.monotonic() < ends_s:
             await asyncio.sleep(TICK_S)
@@ -146,7 +152,7 @@ def _load(config: uvicorn.Config) -> None:
 
 
 def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
-    """Let connections begin without TLS, so that they count before their handshake."""
+    """Accept connections without TLS, so that they are counted before their handshake."""
     context, config.ssl = config.ssl, None
     if context is None:
         return

@@ -18,7 +18,7 @@ from openbei.serving.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """What handlers work with. `created` is the start time in Unix seconds."""
+    """The context of handlers. `created` is the start time in Unix seconds."""
 
     manifest: Manifest
     version: str
@@ -31,7 +31,7 @@ class Service:
     routes: "tuple[Route, ...]"
 
     def route(self, path: str) -> "Route":
-        """The route that answers POST at a path of the table."""
+        """The POST route of a path in the table."""
         return next(route for route in self.routes if (route.method, route.path) == ("POST", path))
 
 

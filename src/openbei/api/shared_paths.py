@@ -37,12 +37,12 @@ ALSO: dict[Task, tuple[Kinds, Kinds]] = {
     "token_classifier": ((TokenRequest,), (list[Span], list[list[Span]])),
     "sparse": ((), ()),
 }
-"""Requests and answers at POST / that are not the default route's, by task."""
+"""Task -> request and response types at POST / in addition to the default route's."""
 
 
 async def classify(service: Service, call: Call, body: Body) -> Reply:
     """vLLM's and Jina's classifier; a body with `inputs` is answered as at /predict."""
-    is_tei = body.given.keys() & {"input", "inputs"} == {"inputs"}
+    is_tei = body.fields.keys() & {"input", "inputs"} == {"inputs"}
     return await (predict.predict if is_tei else vllm.classify_texts)(service, call, body)
 
 
@@ -50,14 +50,14 @@ def at_root(default: Route, task: Task) -> Route:
     """The route of POST /, where `default` is the default route."""
 
     async def root(service: Service, call: Call, body: Body) -> Reply:
-        """Call the handler that the body's fields select."""
-        given = body.given
+        """Call the handler selected by the body's fields."""
+        fields = body.fields
         handler = default.handler
-        if bytes(given.get("inputs", b"")).startswith(b"{"):
+        if bytes(fields.get("inputs", b"")).startswith(b"{"):
             handler = similarity.similarity
-        elif "inputs" in given and task == "embedding":
+        elif "inputs" in fields and task == "embedding":
             handler = embed.embed
-        elif "inputs" in given and ("parameters" in given or call.headers.get(b"user-agent", b"").startswith(NPM)):
+        elif "inputs" in fields and ("parameters" in fields or call.headers.get(b"user-agent", b"").startswith(NPM)):
             handler = PIPELINES.get(task, handler)
         return await handler(service, call, body)
 
@@ -72,5 +72,5 @@ def at_root(default: Route, task: Task) -> Route:
 
 
 def kinds(part: object) -> Kinds:
-    """The types of a request or an answer of a route, one or several."""
+    """The types of a route's request or response as a tuple."""
     return part if isinstance(part, tuple) else (part,)

@@ -1,4 +1,4 @@
-"""Backends: interpreters of an engine directory. One file a backend; this table names them and what they run on."""
+"""Backends: interpreters of an engine directory. One file per backend; the table has their names and devices."""
 
 import logging
 from dataclasses import fields
@@ -26,16 +26,16 @@ _log = logging.getLogger(__name__)
 
 
 class _Backend(Protocol):
-    """The face of a backend's file."""
+    """The interface of a backend's file."""
 
     Options: type[Any]
-    """A frozen dataclass of what only this backend can be told; each field has a default."""
+    """A frozen dataclass of the backend's options; each field has a default."""
 
     def reads(self, kind: TensorKind, storage: Storage) -> bool:
-        """Whether it reads tensors of a kind in a number format and a layout."""
+        """Whether the backend reads tensors of a kind in a number format and a layout."""
 
     def load(self, engine_dir: EngineDir, options: object) -> Engine:
-        """Load an engine directory whose tensors it reads. Raises BackendError."""
+        """Load an engine directory whose tensors the backend reads. Raises BackendError."""
 
 
 def load_engine(
@@ -45,39 +45,39 @@ def load_engine(
     backend: str | None = None,
     **options: str | int | None,
 ) -> Engine:
-    """Load an engine directory into a backend; by default the fastest of the device, and the log says what and why.
+    """Load an engine directory into a backend, by default the fastest one of the device. Logs the choice.
 
-    `options` are those of the backend: `isa` and `threads` of the native one. One that is None is not given.
+    `options` are those of the backend, such as `isa` and `threads` of the native backend; None means the default.
 
-    Raises BackendError for a device, a backend, an option or an instruction set that is unknown or not offered here,
-    and for tensors that the backend does not read; EngineDirError for a manifest that its tensors do not fit.
+    Raises BackendError for a device, a backend, an option or an instruction set that is unknown or not available, and
+    for tensors that the backend does not read; EngineDirError if manifest and tensors do not match.
     """
     check_engine(engine_dir)
     name, reason = _choose(device, backend)
     module = cast(_Backend, import_module(BACKENDS[name][1]))
-    given = {option: value for option, value in options.items() if value is not None}
+    options_set = {option: value for option, value in options.items() if value is not None}
     known = [field.name for field in fields(module.Options)]
-    if unknown := given.keys() - known:
+    if unknown := options_set.keys() - known:
         raise BackendError(
             f"the {name} backend has no option {min(unknown)}", hint=f"its options: {', '.join(known) or 'none'}"
         )
     _check_readable(engine_dir, name, module)
-    engine = module.load(engine_dir, module.Options(**given))
+    engine = module.load(engine_dir, module.Options(**options_set))
     _log.log(logging.WARNING if name == "reference" else logging.INFO, "engine: %s (%s)", engine.info, reason)
     return engine
 
 
 def _choose(device: DeviceChoice, backend: str | None) -> tuple[str, str]:
-    """The backend, and why it is that one."""
+    """The name of the backend, and the reason for the choice."""
     if device not in ("auto", "cpu"):
         raise BackendError(f"device {device!r} is not available in this version", hint="use --device cpu, or auto")
     if backend is None:
         if find_spec("openbei._native") is not None:
-            return "native", "the fastest here"
+            return "native", "the fastest available"
         return "reference", "slow: this installation has no compiled module"
     if backend not in BACKENDS:
         raise BackendError(f"there is no backend {backend!r}", hint=f"backends: {', '.join(BACKENDS)}")
-    return backend, "asked for"
+    return backend, "requested"
 
 
 def _check_readable(engine_dir: EngineDir, name: str, module: _Backend) -> None:

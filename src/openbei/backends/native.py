@@ -40,7 +40,7 @@ TOKENS_PER_THREAD = 512
 
 
 SEQUENCES_OF_TERMS = 64
-"""Sequences whose term weights are held at once, as a dense array with a column for each word of the vocabulary."""
+"""Sequences per run with term weights, which are a dense array [sequences, vocab_size]."""
 
 
 READS: dict[TensorKind, frozenset[Storage]] = {
@@ -49,12 +49,12 @@ READS: dict[TensorKind, frozenset[Storage]] = {
     "bias": frozenset((Storage("float32", "panels"),)),
     "plain": frozenset((Storage("float32", "row_major"),)),
 }
-"""Storages that kernels read; weights and tables must be of one format."""
+"""Storages that kernels read; all weights and tables must have the same format."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """`isa` None takes the fastest level offered here; `threads` None all that the process may use."""
+    """`isa` None is the fastest supported level; `threads` None is all that the process may use."""
 
     isa: str | None = None
     threads: int | None = None
@@ -90,7 +90,7 @@ class NativeEngine:
         return partial(self.run, batch, output)
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
-        """See `Engine`. A batch that breaks the contract (ids, lengths) is an EngineError, too."""
+        """See `Engine`. Also raises EngineError for a batch with invalid ids or lengths."""
         if output != "tokens" and (output == "labels") != (self._spec.task == "token_classifier"):
             raise EngineError(f"{self._spec.task} models have no output {output!r}")
         if isinstance(self._spec.head, TokenTermHead) and output == "pooled":
@@ -123,7 +123,7 @@ def load(engine_dir: EngineDir, options: Options) -> NativeEngine:
     manifest = engine_dir.manifest
     if "," in manifest.dtype:
         raise BackendError(
-            f"{engine_dir.path} has weights in the formats {manifest.dtype}; the native backend reads one at a time",
+            f"{engine_dir.path} has weights in the formats {manifest.dtype}; the native backend needs a single format",
             hint="build it again with `bei build`",
         )
     try:
@@ -139,7 +139,7 @@ def load(engine_dir: EngineDir, options: Options) -> NativeEngine:
 def encoder_over(
     engine_dir: EngineDir, *, isa: str = "", threads: int = 1, assume_supported: bool = False
 ) -> _native.Encoder:
-    """The compiled encoder itself. `assume_supported` skips the check of the CPU, for emulators. Raises ValueError."""
+    """The compiled encoder. `assume_supported` skips the check of the CPU, for emulators. Raises ValueError."""
     tensors = {**engine_dir.tensors, **_derived(engine_dir)}
     return _native.Encoder(
         # The module does not know numpy extension types, so bfloat16 is passed as uint16.
@@ -153,7 +153,7 @@ def encoder_over(
 
 
 def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
-    """A spec as the module reads it: the fields of native/spec_fields.def. `max_positions` is the longest sequence."""
+    """A spec in the module's form: the fields of native/spec_fields.def. `max_positions` is the longest sequence."""
     attention = spec.attention
     local = attention.local or LocalLayers(layers=(), window=0)
     return {
@@ -200,7 +200,7 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
 
 
 def _id_or_none(token_id: int | None) -> int:
-    """A token id as the module reads it: -1 for none."""
+    """A token id in the module's form: -1 for None."""
     return -1 if token_id is None else token_id
 
 
@@ -237,14 +237,18 @@ def _head_steps(spec: ModelSpec) -> list[dict[str, Any]]:
 
 
 def _derived(engine_dir: EngineDir) -> dict[str, Array]:
-    """Tables by position or distance, which follow from the spec and the longest sequence."""
+    """Tables by position or distance, computed from the spec and the longest sequence."""
     spec, length = engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens
     attention, tensors = spec.attention, engine_dir.tensors
     derived: dict[str, Array] = {}
     local = attention.local.rotary if attention.local else None
-    turns = {"rotary": attention.rotary, "local_rotary": local or attention.rotary}
-    tables = {rotary: rotary_tables(rotary, length) for rotary in {*turns.values()} if rotary}  # often one for both
-    for name, rotary in turns.items():
+    rotaries = {"rotary": attention.rotary, "local_rotary": local or attention.rotary}
+    tables = {
+        rotary: rotary_tables(rotary, length)
+        for rotary in {*rotaries.values()}  # often the same for both
+        if rotary
+    }
+    for name, rotary in rotaries.items():
         if rotary:
             derived[f"{name}.cosines"], derived[f"{name}.sines"] = tables[rotary]
     if isinstance(attention.bias, Disentangled):

@@ -21,7 +21,7 @@ def rotary_tables(rotary: Rotary, num_positions: int) -> tuple[Vectors, Vectors]
 
 
 def distance_bias(attention: Attention, buckets: Vectors | None, reach: int) -> Vectors:
-    """What is added to scores, float32 [num_heads, 2·reach + 1]; column `reach + d` is for a key d after the query.
+    """Bias of attention scores, float32 [num_heads, 2·reach + 1]; column `reach + d` is for a key d after the query.
 
     `buckets` is the learned table [num_buckets, num_heads] of a BucketBias.
     """
@@ -36,7 +36,7 @@ def distance_bias(attention: Attention, buckets: Vectors | None, reach: int) -> 
 
 
 def bucket_of(distances: NDArray[np.int64], bias: BucketBias) -> NDArray[np.int64]:
-    """The bucket of each distance, as transformers' MPNetEncoder.relative_position_bucket counts them."""
+    """The bucket of each distance, as in transformers' MPNetEncoder.relative_position_bucket."""
     half = bias.num_buckets // 2
     num_single = half // 2
     far = np.maximum(np.abs(distances), 1)
@@ -49,9 +49,9 @@ def bucket_of(distances: NDArray[np.int64], bias: BucketBias) -> NDArray[np.int6
 def relative_rows(bias: Disentangled, reach: int) -> Int32s:
     """Rows of relative tables, int32 [2·reach + 1]; column `reach + d` is for a key d after the query.
 
-    As transformers' make_log_bucket_position counts them, in float32.
+    As in transformers' make_log_bucket_position, in float32.
     """
-    distances = np.arange(reach, -reach - 1, -1)  # of the query from the key
+    distances = np.arange(reach, -reach - 1, -1)  # distance of the query from the key
     if bias.max_distance:
         near = bias.span // 2
         far = np.maximum(np.abs(distances), near).astype(np.float32) / np.float32(near)

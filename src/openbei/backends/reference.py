@@ -1,4 +1,4 @@
-"""The reference backend: numpy, float32, slow and obvious. What it computes is what every backend must compute."""
+"""The reference backend: numpy, float32, slow and simple. It defines the results of every backend."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,16 +42,16 @@ POOLINGS: dict[Pooling, Callable[[Vectors, Vectors], NDArray[np.float32]]] = {
     "weighted_mean": lambda tokens, places: places @ tokens / places.sum(),
     "last_token": lambda tokens, places: tokens[-1],
 }
-"""Vectors [n, H] of a sequence's pooled tokens, and their places [n] in it, counted from 1 -> its vector [H]."""
+"""Vectors [n, H] of a sequence's pooled tokens, and their positions [n], counted from 1 -> the pooled vector [H]."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """None: threads are numpy's own."""
+    """No options; numpy chooses the number of threads."""
 
 
 def reads(kind: TensorKind, storage: Storage) -> bool:
-    """Whatever there is: all of it is decoded into float32."""
+    """Every format and layout: all tensors are decoded to float32."""
     return True
 
 
@@ -104,7 +104,7 @@ class ReferenceEngine:
         return x if output == "tokens" else self._head(x, batch, bounds, output)
 
     def _residual(self, x: Vectors, at: str, function: Callable[[Vectors], Vectors]) -> Vectors:
-        """A sublayer around which `x` goes, with its norms where the spec places them."""
+        """A sublayer with its residual connection, and its norms where the spec places them."""
         if self.spec.placement == "post":
             normed = self._norm(f"{at}.norm", x + function(x))
             return self._norm(f"{at}.post_norm", x + normed) if f"{at}.post_norm" in self._norms else normed
@@ -112,7 +112,7 @@ class ReferenceEngine:
         return x + (self._norm(f"{at}.post_norm", change) if self.spec.placement == "sandwich" else change)
 
     def _head(self, x: Vectors, batch: PackedBatch, bounds: list[tuple[int, int]], output: Output) -> Rows:
-        """What the head makes of token vectors [num_tokens, H]."""
+        """The output of the head for token vectors [num_tokens, H]."""
         if (output == "labels") != isinstance(self.spec.head, TokenHead):
             raise EngineError(f"{self.spec.task} models have no output {output!r}")
         excluded = np.zeros(len(bounds), np.int32) if batch.num_excluded is None else batch.num_excluded
@@ -160,7 +160,7 @@ class ReferenceEngine:
         if (excluded := batch.num_excluded) is not None and (
             len(excluded) != len(lengths) or excluded.min() < 0 or (excluded >= lengths).any()
         ):
-            raise EngineError("num_excluded must be at least 0 and less than the number of tokens of each sequence")
+            raise EngineError("num_excluded must be at least 0 and less than the length of each sequence")
 
     def _embed(self, batch: PackedBatch, bounds: list[tuple[int, int]]) -> Vectors:
         spec = self.spec
@@ -177,7 +177,7 @@ class ReferenceEngine:
     def _attend(self, layer: int, bounds: list[tuple[int, int]], x: Vectors) -> Vectors:
         spec, attention, at = self.spec, self.spec.attention, f"layers.{layer}.attention"
         parts = np.split(self._linear(f"{at}.qkv", x), [spec.query_size, spec.query_size + spec.kv_size], axis=1)
-        if attention.norm:  # each row of as many heads as its weight
+        if attention.norm:  # normalized over as many heads as its weight has
             for i, name in enumerate((f"{at}.q_norm", f"{at}.k_norm")):
                 parts[i] = self._norm(name, parts[i].reshape(-1, len(self._tensors[f"{name}.weight"])))
         queries, keys, values = (part.reshape(len(x), -1, attention.head_dim) for part in parts)
@@ -212,7 +212,7 @@ class ReferenceEngine:
         return mixed
 
     def _relate(self, layer: int, bias: Disentangled, q: Vectors, k: Vectors) -> Vectors:
-        """What content adds to scores for the distance: [num_heads, n, head_dim] each -> [num_heads, n, n]."""
+        """The relative position terms of scores: [num_heads, n, head_dim] each -> [num_heads, n, n]."""
         num_heads, num_tokens, head_dim = q.shape
         distances = np.arange(num_tokens) - np.arange(num_tokens)[:, None]  # of the key from the query
         rows = relative_rows(bias, num_tokens)[distances + num_tokens]
@@ -244,10 +244,10 @@ class ReferenceEngine:
         return ACTIVATIONS[convolution.activation](mapped)
 
     def _mix_experts(self, experts: Experts, at: str, x: Vectors) -> Vectors:
-        given = softmax(self._linear(f"{at}.router", x))
-        best = np.argsort(-given, axis=1, kind="stable")[:, : experts.top_k]
-        weights = np.zeros_like(given)
-        np.put_along_axis(weights, best, np.take_along_axis(given, best, axis=1), axis=1)
+        scores = softmax(self._linear(f"{at}.router", x))
+        best = np.argsort(-scores, axis=1, kind="stable")[:, : experts.top_k]
+        weights = np.zeros_like(scores)
+        np.put_along_axis(weights, best, np.take_along_axis(scores, best, axis=1), axis=1)
         if experts.normalizes:
             weights /= weights.sum(axis=1, keepdims=True)
         mixed: Vectors = np.tile(self._tensors[f"{at}.experts.bias"], (len(x), 1))
@@ -273,7 +273,7 @@ def _check_ids(what: str, ids: Int32s, size: int) -> None:
 
 
 def pooled_end(token_ids: Int32s, start: int, end: int, padding_id: int | None) -> int:
-    """Where the tokens of a sequence end that may be pooled: before padding, which never takes the first."""
+    """The end of the tokens that are pooled: before trailing padding tokens, but after the first token."""
     while end > start + 1 and token_ids[end - 1] == padding_id:
         end -= 1
     return end
@@ -311,7 +311,7 @@ def rms_norm(x: Vectors, norm: RMSNorm, weight: Vectors) -> Vectors:
 
 
 def turn(heads: Vectors, cosines: Vectors, sines: Vectors) -> Vectors:
-    """Turn the leading columns of [n, heads, head_dim], first half against second, by [n, dim / 2]."""
+    """Rotate the leading columns of [n, heads, head_dim], the first half against the second, by angles [n, dim / 2]."""
     half = cosines.shape[1]
     first, second, rest = np.split(heads, [half, 2 * half], axis=2)
     cosines, sines = cosines[:, None], sines[:, None]

@@ -9,14 +9,14 @@ _log = logging.getLogger(__name__)
 
 
 def effective_threads(requested: int | None = None, *, root: Path = Path("/")) -> int:
-    """Threads to start: as many as asked for, never more than are allowed, at least one.
+    """The number of threads to start: `requested`, limited to those allowed, at least one.
 
-    `root` is where proc and sys are mounted. Asking for more than is allowed is logged.
+    `root` is the folder where proc and sys are mounted. Logs a warning if more are requested than allowed.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = max(1, int(min([affinity, *_quotas(root)])))
     if requested is not None and requested > allowed:
-        _log.warning("%d threads asked for, %d started: that is what CPU affinity and quota allow", requested, allowed)
+        _log.warning("%d threads requested, %d started: the limit of CPU affinity and quota", requested, allowed)
     return min(requested or allowed, allowed)
 
 

@@ -1,6 +1,6 @@
-"""What backends rely on in an engine directory: numbers within their limits, and the tensors that the spec asks for.
+"""Checks of an engine directory that backends rely on: numbers within their limits, and the tensors of the spec.
 
-A manifest's hash tells that nobody altered it by accident, and not that it is right: whoever alters it can hash it.
+The manifest's hash only detects accidental changes: anyone who changes the manifest can update the hash.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -28,65 +28,65 @@ from openbei.spec import (
 )
 
 MOST = 2**31 - 1
-"""No size is larger, so that no product of two sizes overflows."""
+"""The maximum of sizes, such that no product of two sizes overflows."""
 
 MOST_POSITIONS = 2**20
-"""Of models that have tables by position or distance made for them: those take hundreds of megabytes then."""
+"""The maximum length of models with tables by position or distance, which then take hundreds of megabytes."""
 
 MOST_SOFTCAP = 10_000
-"""Beyond it tanh loses the digits of scores in float32."""
+"""The maximum softcap; above it, tanh loses precision in float32."""
 
 _LARGEST = 1e6
-"""Of numbers that are not sizes: far more than models have, and their products stay within float32."""
+"""The maximum of numbers other than sizes: far above real models, and products of two fit in float32."""
 
 _SMALLEST = 1e-6
-"""Of divisors and scales."""
+"""The minimum of divisors and scales."""
 
 _REBUILD = "build it again with `bei build`"
 
 Limits = Iterator[tuple[str, float, float, float]]
-"""What, its value, and the least and the most that it may be. Later ones may rely on earlier ones."""
+"""Field, value, minimum and maximum. Later ones may rely on earlier ones."""
 
 
 def check_engine(engine_dir: EngineDir) -> None:
-    """Raise EngineDirError unless the manifest's numbers are within their limits and the tensors as the spec asks."""
+    """Raise EngineDirError unless the manifest's numbers are within their limits and the tensors match the spec."""
     manifest = engine_dir.manifest
-    for what, value, least, most in _manifest_limits(manifest, len(engine_dir.tensors)):
-        if not least <= value <= most:
-            limits = f"it must be {least}" if least == most else f"the limits are {least} and {most}"
-            raise EngineDirError(f"{engine_dir.path / MANIFEST}: {what} is {value}; {limits}", hint=_REBUILD)
+    for name, value, minimum, maximum in _manifest_limits(manifest, len(engine_dir.tensors)):
+        if not minimum <= value <= maximum:
+            limits = f"it must be {minimum}" if minimum == maximum else f"it must be {minimum} to {maximum}"
+            raise EngineDirError(f"{engine_dir.path / MANIFEST}: {name} is {value}; {limits}", hint=_REBUILD)
     shapes = stored_shapes(manifest.spec, manifest.target)
     _check_storage(engine_dir, shapes)
-    wanted: dict[str, Part] = {}
+    expected: dict[str, Part] = {}
     for name, storage in manifest.storage.items():
-        wanted |= storage.parts(name, shapes[name])
-    found = {name: Part(array.shape, array.dtype) for name, array in engine_dir.tensors.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
+        expected |= storage.parts(name, shapes[name])
+    actual = {name: Part(array.shape, array.dtype) for name, array in engine_dir.tensors.items()}
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
             raise EngineDirError(
-                f"{engine_dir.path / WEIGHTS}: tensor {name} is {_described(found.get(name))}; "
-                f"the manifest's spec asks for {_described(wanted.get(name))}",
+                f"{engine_dir.path / WEIGHTS}: tensor {name} is {_described(actual.get(name))}; "
+                f"the manifest's spec requires {_described(expected.get(name))}",
                 hint=_REBUILD,
             )
     for name, storage in manifest.storage.items():
         if not storage.has_zero_padding(name, engine_dir.tensors, shapes[name]):
             raise EngineDirError(
-                f"{engine_dir.path / WEIGHTS}: tensor {name} has numbers beyond {list(shapes[name])}, the shape that "
-                "the manifest's spec gives it; padding must be zero",
+                f"{engine_dir.path / WEIGHTS}: tensor {name} has non-zero padding beyond the shape "
+                f"{list(shapes[name])} in the manifest's spec",
                 hint=_REBUILD,
             )
 
 
 def _check_storage(engine_dir: EngineDir, shapes: Mapping[str, Shape]) -> None:
-    """Raise EngineDirError unless the manifest says how each tensor of the spec is stored, in terms that are known."""
+    """Raise EngineDirError unless the manifest has a known format and layout for each tensor of the spec."""
     path, storage = engine_dir.path / MANIFEST, engine_dir.manifest.storage
     if differing := shapes.keys() ^ storage.keys():
         raise EngineDirError(f"{path}: spec and storage disagree about the tensor {min(differing)}", hint=_REBUILD)
     for name, stored in storage.items():
-        for what, value, known in (("format", stored.format, FORMATS), ("layout", stored.layout, LAYOUTS)):
+        for kind, value, known in (("format", stored.format, FORMATS), ("layout", stored.layout, LAYOUTS)):
             if value not in known:
                 raise EngineDirError(
-                    f"{path}: tensor {name} is in the {what} {value!r}; known: {', '.join(known)}", hint=_REBUILD
+                    f"{path}: tensor {name} has the {kind} {value!r}; known: {', '.join(known)}", hint=_REBUILD
                 )
 
 
@@ -133,13 +133,13 @@ def _spec_limits(spec: ModelSpec, num_tensors: int) -> Limits:
     yield from _head_limits(spec)
 
 
-def _norm_limits(what: str, norm: Norm) -> Limits:
-    yield f"{what}.eps", norm.eps, 0, _LARGEST
+def _norm_limits(field: str, norm: Norm) -> Limits:
+    yield f"{field}.eps", norm.eps, 0, _LARGEST
 
 
-def _layer_limits(what: str, layers: Collection[int], spec: ModelSpec) -> Limits:
+def _layer_limits(field: str, layers: Collection[int], spec: ModelSpec) -> Limits:
     for layer in layers:
-        yield what, layer, 0, spec.num_layers - 1
+        yield field, layer, 0, spec.num_layers - 1
 
 
 def _position_limits(spec: ModelSpec) -> Limits:
@@ -174,28 +174,28 @@ def _attention_limits(spec: ModelSpec) -> Limits:
     yield from _bias_limits(spec)
 
 
-def _rotary_limits(what: str, rotary: Rotary, head_dim: int) -> Limits:
-    yield f"{what}.dim", rotary.dim, 2, head_dim
-    yield f"{what}.factor", rotary.factor, -_LARGEST, _LARGEST
+def _rotary_limits(field: str, rotary: Rotary, head_dim: int) -> Limits:
+    yield f"{field}.dim", rotary.dim, 2, head_dim
+    yield f"{field}.factor", rotary.factor, -_LARGEST, _LARGEST
     for frequency in rotary.frequencies:
-        yield f"{what}.frequencies", frequency, -_LARGEST, _LARGEST
+        yield f"{field}.frequencies", frequency, -_LARGEST, _LARGEST
 
 
 def _bias_limits(spec: ModelSpec) -> Limits:
-    what = "attention.bias"
+    field = "attention.bias"
     match spec.attention.bias:
         case DistanceBias(slopes=slopes):
-            yield f"the number of {what}.slopes", len(slopes), spec.attention.num_heads, spec.attention.num_heads
+            yield f"the number of {field}.slopes", len(slopes), spec.attention.num_heads, spec.attention.num_heads
             for slope in slopes:
-                yield f"{what}.slopes", slope, -_LARGEST, _LARGEST
+                yield f"{field}.slopes", slope, -_LARGEST, _LARGEST
         case BucketBias(num_buckets=num_buckets, max_distance=max_distance):
-            yield f"{what}.num_buckets", num_buckets, 4, MOST
-            yield f"{what}.max_distance", max_distance, num_buckets // 4 + 1, MOST
+            yield f"{field}.num_buckets", num_buckets, 4, MOST
+            yield f"{field}.max_distance", max_distance, num_buckets // 4 + 1, MOST
         case Disentangled(span=span, terms=terms, max_distance=max_distance):
-            yield f"the number of {what}.terms", len(terms), 1, len(set(terms))
-            yield f"{what}.span", span, 1 if max_distance is None else 2, MOST
+            yield f"the number of {field}.terms", len(terms), 1, len(set(terms))
+            yield f"{field}.span", span, 1 if max_distance is None else 2, MOST
             if max_distance is not None:
-                yield f"{what}.max_distance", max_distance, span // 2 + 2, MOST
+                yield f"{field}.max_distance", max_distance, span // 2 + 2, MOST
 
 
 def _head_limits(spec: ModelSpec) -> Limits:

@@ -37,13 +37,13 @@ ROUTES: dict[Task, tuple[str, ...]] = {
     "token_classifier": ("/predict_tokens",),
     "sparse": ("/embed_sparse",),
 }
-"""What can be the default route of a model; the first is, unless webserver_default_route says otherwise."""
+"""Task -> possible default routes. The first one is used unless webserver_default_route is set."""
 
 TARGET: Device = "cpu"
-"""What engine directories are built for."""
+"""The devices that engine directories are built for."""
 
 Progress = Callable[[str, int, int], None]
-"""Told a step, what of it is done, and how much there is: ("write", bytes, bytes)."""
+"""Called with a step, the amount done and the total, such as ("write", bytes, bytes)."""
 
 
 def build(
@@ -53,10 +53,10 @@ def build(
     environment: Environment,
     progress: Progress = lambda step, done, total: None,
 ) -> EngineDir:
-    """Build the engine directory `out`, whole or not at all, and open it.
+    """Build the engine directory `out` atomically, and open it.
 
-    Raises ConfigError for a config that asks for what the checkpoint is not, CheckpointError, DownloadError,
-    EngineDirError where `out` cannot be written.
+    Raises ConfigError for a config that does not match the checkpoint, CheckpointError, DownloadError, and
+    EngineDirError if `out` cannot be written.
     """
     progress("fetch", 0, 1)
     folder = fetch_checkpoint(deployment.repository, environment)
@@ -101,7 +101,7 @@ def _manifest(
     spec: ModelSpec,
     storage: dict[str, Storage],
 ) -> Manifest:
-    """The manifest, without a report. Raises ConfigError for a default route that the model does not answer."""
+    """The manifest, without a report. Raises ConfigError for a default route that the model does not support."""
     return Manifest(
         openbei_version=__version__,
         model_name=deployment.model_name,
@@ -134,16 +134,16 @@ def _manifest(
 
 
 def _check_base_model(deployment: Deployment, spec: ModelSpec) -> None:
-    """Raises ConfigError for a causal model under a name for bidirectional ones."""
+    """Raises ConfigError for a causal model if base_model is that of bidirectional ones."""
     if deployment.base_model == "encoder_bert" and spec.attention.is_causal:
         raise ConfigError(
-            f"trt_llm.build.base_model is 'encoder_bert', whose tokens attend both ways; this {spec.family} is causal",
+            f"trt_llm.build.base_model is 'encoder_bert', for bidirectional models; this {spec.family} is causal",
             hint="base_model: encoder",
         )
 
 
 def _default_route(deployment: Deployment, inspection: Inspection) -> str:
-    """Raises ConfigError for a route that the model does not answer."""
+    """Raises ConfigError for a route that the model does not support."""
     task = inspection.spec.task
     allowed = ROUTES[task] + ("/rerank",) * (inspection.pairs.template is not None)
     if inspection.pairs.is_unsupported:
@@ -165,7 +165,7 @@ def _decisions(
 ) -> tuple[Decision, ...]:
     dropped = ", ".join(matched.dropped) or "none"
     task = inspection.spec.task.replace("_", " ")
-    route_reason = "webserver_default_route" if deployment.default_route else f"what {task} models are for"
+    route_reason = "webserver_default_route" if deployment.default_route else f"default of {task} models"
     return (
         *inspection.decisions,
         *tokenizer_decisions,

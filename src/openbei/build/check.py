@@ -1,4 +1,4 @@
-"""Check: every tensor of a checkpoint has its place, every place has its tensor, every shape is right."""
+"""Check: a checkpoint has exactly the expected tensors, with the expected shapes."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ _COMPUTED_FROM = (*_READABLE, "float64", "int32", "int64")
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Engine tensor name -> mapped checkpoint rows to stack, none where it is zero; and the names that are dropped.
+    """Engine tensor name -> checkpoint rows to stack (empty for a zero tensor), and the names that are dropped.
 
-    The rows of a tensor in `computed` go through its function instead.
+    The rows of a tensor in `computed` are the arguments of its function.
     """
 
     parts: Mapping[str, list[Array]]
@@ -36,7 +36,7 @@ def match_tensors(
     spec: ModelSpec,
     computed: Mapping[str, Computed],
 ) -> Matched:
-    """Prove that a checkpoint fits a spec. Raises CheckpointError, naming what is missing, left over or misshapen."""
+    """Check that a checkpoint matches a spec. Raises CheckpointError for missing or extra tensors, and wrong shapes."""
     expected = expand(family, kind, spec, computed)
     found = found_names(tensors, family)
     for tied, same in family.TIED.items():
@@ -53,7 +53,7 @@ def match_tensors(
 
 
 def _report(expected: Expected, found: Mapping[str, str], family: Family, spec: ModelSpec) -> None:
-    """Raise CheckpointError for tensors that are missing, and for some that are left over."""
+    """Raise CheckpointError for missing and extra tensors."""
     required = expected.required
     if missing := required - found.keys():
         raise CheckpointError(f"the checkpoint has no tensor {some(missing)}")
@@ -65,7 +65,7 @@ def _report(expected: Expected, found: Mapping[str, str], family: Family, spec: 
 
 
 def _sources(expected: Expected, found: Mapping[str, tuple[str, Array]], spec: ModelSpec) -> dict[str, list["_Source"]]:
-    """Engine tensor -> the rows that are stacked to it or from which it is computed. Raises CheckpointError."""
+    """Engine tensor -> the rows that are stacked, or that it is computed from. Raises CheckpointError."""
     shapes = tensor_shapes(spec)
     sources: dict[str, list[_Source]] = {name: [] for name in shapes}
     for theirs, ours in expected.uses.items():
@@ -82,7 +82,7 @@ def _sources(expected: Expected, found: Mapping[str, tuple[str, Array]], spec: M
 
 
 def match_modules(steps: Collection[ModuleStep], spec: ModelSpec) -> dict[str, list[Array]]:
-    """The same of the modules behind the pooling, each with a file of its own: engine tensor name -> rows."""
+    """Match the tensors of the modules after pooling, each in a separate file: engine tensor name -> rows."""
     shapes, parts = tensor_shapes(spec), dict[str, list[Array]]()
     for index, module in enumerate(steps):
         if not module.tensors:
@@ -102,7 +102,7 @@ def match_modules(steps: Collection[ModuleStep], spec: ModelSpec) -> dict[str, l
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Share `index` of `count` of a checkpoint tensor's rows, and whether it is to be transposed."""
+    """Block `index` of `count` equal blocks of a checkpoint tensor's rows, and whether it is transposed."""
 
     name: str
     tensor: Array
@@ -117,13 +117,13 @@ class _Source:
         return share.T if self.transposed else share
 
     def whole(self, part: Shape) -> Shape:
-        """The shape that the tensor must have for its share to be of the shape `part`."""
+        """The shape that the tensor must have for its block to have the shape `part`."""
         rows, *columns = reversed(part) if self.transposed else part
         return rows * self.count, *columns
 
 
 def _other_architectures(names: Collection[str], family: Family) -> str | None:
-    """A hint, where these tensors are those of another head that the family has."""
+    """A hint if the tensors belong to another head of the family."""
     suffixes = ("", *(f".{part}" for part in PARTS))
     known = {kind: {f"{name}{end}" for name in head for end in suffixes} for kind, head in family.HEADS.items()}
     ends = [end for end, kinds in HEADS_BY_SUFFIX.items() if any({*names} <= known.get(kind, set()) for kind in kinds)]
@@ -133,7 +133,7 @@ def _other_architectures(names: Collection[str], family: Family) -> str | None:
 
 
 def _part_shapes(name: str, shape: Shape, spec: ModelSpec, num_parts: int) -> list[Shape]:
-    """What the parts that are stacked to an engine tensor must be."""
+    """The required shapes of the parts that are stacked to an engine tensor."""
     if ".attention.qkv." in name and num_parts == 3:
         return [(rows, *shape[1:]) for rows in (spec.query_size, spec.kv_size, spec.kv_size)]
     return [(shape[0] // num_parts, *shape[1:])] * num_parts if num_parts else []

@@ -1,4 +1,4 @@
-"""Convert: rename, stack or compute, encode and pack tensors into those of an engine, each when it is written."""
+"""Convert: checkpoint tensors are renamed, stacked or computed, encoded and packed, each when it is written."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,12 +21,11 @@ def plan_tensors(
     adjusted: Mapping[str, Callable[[Floats], Floats]],
     storage: Mapping[str, Storage],
 ) -> dict[str, LazyTensor]:
-    """Every array of an engine directory with its shape and dtype, in file order; numbers are made by `load()`.
+    """Every array of an engine directory with its shape and dtype, in file order; `load()` computes the values.
 
-    `parts_of` has the checkpoint rows that are stacked to each tensor, none where it is zero; those of a tensor in
-    `computed` go through its function instead, and what comes of either through that in `adjusted`.
-
-    `load()` raises CheckpointError for a tensor with numbers that are not finite in its format.
+    `parts_of` has the checkpoint rows to stack for each tensor, empty for a zero tensor. For a tensor in `computed`,
+    they are the arguments of its function. The result is passed through the function in `adjusted`, if there is one.
+    `load()` raises CheckpointError for values that are not finite in the tensor's format.
     """
     shapes = tensor_shapes(spec) | absorbed_shapes(spec)
     makers: dict[str, Callable[[], Floats]] = {}
@@ -43,7 +42,7 @@ def plan_tensors(
 
 
 class _Tensor:
-    """The arrays of one tensor, made together when the first of them is taken, and each taken once."""
+    """The arrays of one tensor. All are computed when the first one is taken; each can be taken once."""
 
     def __init__(self, name: str, make: Callable[[], Floats], storage: Storage) -> None:
         self._name, self._make, self._storage = name, make, storage

@@ -1,6 +1,6 @@
-"""Expand: the tensors that a checkpoint of a family may and must have, and the engine tensors that each is for.
+"""Expand: the optional and required tensors of a family's checkpoints, and the engine tensors made from each.
 
-Names are canonical here: without the prefix that some checkpoints have, and with the newer of two spellings.
+Names are canonical: without optional prefixes, and with current suffixes.
 """
 
 import re
@@ -24,14 +24,14 @@ TRANSPOSED = ".T"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Checkpoint tensor -> engine tensors that share its rows, none if it is dropped; and what is computed, and how."""
+    """Checkpoint tensor -> engine tensors that share its rows (empty if dropped), and the computed engine tensors."""
 
     uses: Mapping[str, tuple[str, ...]]
     computed: Mapping[str, Computed]
 
     @property
     def required(self) -> set[str]:
-        """Checkpoint tensors that must be there."""
+        """Required checkpoint tensors."""
         return {theirs for theirs, ours in self.uses.items() if ours}.union(
             *(one.sources for one in self.computed.values())
         )
@@ -54,10 +54,10 @@ def expand(family: Family, kind: HeadKind, spec: ModelSpec, computed: Mapping[st
 def tie(
     tensors: Mapping[str, Array], family: Family, spec: ModelSpec, config: Mapping[str, Any]
 ) -> tuple[ModelSpec, Mapping[str, Array]]:
-    """Let a masked language model's last map and token embeddings be one tensor, where they are one.
+    """Merge the token embeddings of a masked language model and its last linear layer if they are tied.
 
-    They are if both are equal, or if one is missing and tie_word_embeddings of config.json is not false (tie_weights of
-    transformers 5). Raises CheckpointError where the last map is missing and it is false.
+    They are tied if both are equal, or if one is missing and tie_word_embeddings of config.json is not false
+    (tie_weights of transformers 5). Raises CheckpointError if one is missing and it is false.
     """
     if not isinstance(spec.head, TermHead):
         return spec, tensors
@@ -84,9 +84,9 @@ def _embeddings_of(family: Family) -> str:
 
 
 def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Checkpoint tensor name, engine tensors that share its rows; none for what may be there and is dropped.
+    """Pairs of a checkpoint tensor and the engine tensors that share its rows; no engine tensors if it is ignored.
 
-    A name comes twice where it is dropped by models that have no such engine tensor, the second time with its use.
+    A tensor that only some models ignore occurs twice; the second pair has its engine tensors.
     """
     for name in family.DROPPED:
         yield from ((whole, ()) for whole in (name, *(f"{name}.{part}" for part in PARTS)))
@@ -99,7 +99,7 @@ def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str,
 
 
 def found_names(tensors: Mapping[str, Array], family: Family) -> dict[str, str]:
-    """Canonical name -> name in the checkpoint. Raises CheckpointError for one that is there twice."""
+    """Canonical name -> name in the checkpoint. Raises CheckpointError for a duplicate canonical name."""
     found: dict[str, str] = {}
     for name in tensors:
         canonical = _canonical(name, family)

@@ -1,4 +1,4 @@
-"""Inspect: what a checkpoint's JSON files say that it is. Tensors and the tokenizer are looked at elsewhere."""
+"""Inspect: the model and its settings, from a checkpoint's JSON files. Tensors and tokenizer are handled elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ GENERATES = (
     "an embedding model of its kind is a {0}Model; a generative reranker becomes a "
     "{0}ForSequenceClassification by `bei convert lm-head`, or in a build with --convert lm-head"
 )
-"""What the user of a ForCausalLM without pooling is told."""
+"""The hint for a ForCausalLM without pooling."""
 
 TRANSFORMER_TASKS: dict[HeadKind, str] = {
     "embedding": "feature-extraction",
@@ -57,7 +57,7 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """What the files make of the model. A classifier has `labels`, and an `activation` of their logits."""
+    """The model that the files describe. A classifier has `labels`, and an `activation` of their logits."""
 
     family: Family
     kind: HeadKind
@@ -68,9 +68,9 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """What the JSON files say, and what follows from it.
+    """The JSON files of a checkpoint, and the settings derived from them.
 
-    `pairs` says how a reranker is shown queries and documents, `text_template` how an embedding model is shown texts.
+    `pairs` is a reranker's template for queries and documents, `text_template` an embedding model's template for texts.
     """
 
     files: Files
@@ -95,18 +95,18 @@ class Inspection:
 
     @property
     def dimensions(self) -> int | None:
-        """How many dimensions embeddings have by default, if not all."""
+        """The default number of dimensions of embeddings; None for all."""
         cut = self.files.settings.truncate_dim
         return cut if self.model.kind == "embedding" and (cut or 0) < self.spec.output_width else None
 
     @property
     def similarity(self) -> str:
-        """What embeddings are compared with."""
+        """The similarity function of embeddings."""
         return self.files.settings.similarity_fn_name or "cosine"
 
     @property
     def max_terms(self) -> int | None:
-        """How many of a text's terms are kept, if not all."""
+        """The number of terms to keep per text; None for all."""
         return self.files.settings.max_active_dims if self.spec.task == "sparse" else None
 
     @property
@@ -116,7 +116,7 @@ class Inspection:
 
     @property
     def module_steps(self) -> tuple[ModuleStep, ...]:
-        """The steps of an embedding head, whose tensors are in folders of their own."""
+        """The steps of an embedding head, whose tensors are in separate folders."""
         return tuple(self.files.chain.steps(self.spec.hidden_size)) if self.model.kind == "embedding" else ()
 
     @property
@@ -127,13 +127,13 @@ class Inspection:
 
     @property
     def adjusted(self) -> Mapping[str, Callable[[Vectors], Vectors]]:
-        """Engine tensors that are stored otherwise than the checkpoint has them."""
+        """Engine tensors whose values are adjusted before they are stored."""
         family = self.model.family
         return family.adjusted(self.files.config, self.spec) if hasattr(family, "adjusted") else {}
 
 
 class _Truncation(msgspec.Struct, frozen=True):
-    """How much of a text a tokenizer keeps."""
+    """The truncation settings of a tokenizer."""
 
     max_length: Annotated[int, msgspec.Meta(ge=1)]
 
@@ -154,9 +154,9 @@ def inspect_checkpoint(
 ) -> Inspection:
     """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
 
-    `max_num_tokens` None is the default for such a model. `converts` makes a generative reranker a classifier, which
-    one with a LogitScore is made in any case. `pooling` is for a checkpoint without modules.json. Raises
-    CheckpointError, naming the file.
+    `max_num_tokens` None is the default of the task. `converts` converts a generative reranker to a classifier; one
+    with a LogitScore is always converted. `pooling` is for a checkpoint without modules.json. Raises CheckpointError,
+    naming the file.
     """
     files = read_files(folder, route, pooling, converts=converts)
     model = _model(files)
@@ -195,7 +195,7 @@ def _check_task(files: Files, model: Model) -> None:
 
 
 def _decisions(inspection: Inspection, size_decisions: Iterable[Decision]) -> Iterator[Decision]:
-    """What the build report says of it."""
+    """The decisions for the build report."""
     files, model, spec = inspection.files, inspection.model, inspection.spec
     labels_source = files.answer_tokens.source if files.answer_tokens else "id2label of config.json"
     if files.answer_tokens:
@@ -217,7 +217,7 @@ def _decisions(inspection: Inspection, size_decisions: Iterable[Decision]) -> It
 
 
 def _model(files: Files) -> Model:
-    """What config.json and modules.json make of the model."""
+    """The model described by config.json and modules.json."""
     chain, config = files.chain, files.config
     architecture = architecture_of(config)
     family, kinds = find_family(architecture, config)
@@ -231,7 +231,7 @@ def _model(files: Files) -> Model:
 
 
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
-    """What to build, of what the architecture allows."""
+    """The kind of head to build, among those that the architecture supports."""
     path = folder / "modules.json"
     if chain.static_module:
         return kinds[0]
@@ -241,7 +241,7 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
         if architecture.endswith("ForCausalLM"):
             beginning = architecture.removesuffix("ForCausalLM")
             raise CheckpointError(
-                f"{architecture} generates text, and {path} does not say how to pool it",
+                f"{architecture} generates text, and {path} does not define a pooling",
                 hint=GENERATES.format(beginning),
             )
         raise CheckpointError(
@@ -250,7 +250,7 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
         )
     kind: HeadKind = "term_weights" if chain.pooling_kind == "SpladePooling" else "embedding"
     if kind not in kinds:
-        raise CheckpointError(f"{path} has the module {chain.pooling_kind}; {architecture} cannot be pooled so")
+        raise CheckpointError(f"{path} has the module {chain.pooling_kind}; {architecture} does not support it")
     return kind
 
 
@@ -273,7 +273,7 @@ def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int
 
 
 def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ...]]:
-    """Tokens of a batch, and what there is to tell where the config does not say."""
+    """The maximum number of tokens of a batch, and the decision for the report if it is the default."""
     if given is not None:
         return given, ()
     base_model = "encoder" if spec.attention.is_causal else "encoder_bert"
@@ -289,12 +289,12 @@ def _sequence_length(
     max_num_tokens: int,
     table: str | None,
 ) -> tuple[int, Decision]:
-    """The longest sequence, and what limits it."""
+    """The maximum sequence length, and the reason for it."""
     limits: dict[str, float] = {"max_position_embeddings of config.json": spec.positions.max_positions}
     limits["max_num_tokens, the token budget of a batch"] = max_num_tokens
     if sentence.max_seq_length is not None:
         limits[f"max_seq_length of {sentence.name}"] = sentence.max_seq_length
-    elif table == "StaticEmbedding":  # which goes by the tokenizer's file alone
+    elif table == "StaticEmbedding":  # it only uses the limit of tokenizer.json
         if truncation := read_optional(root / "tokenizer.json", _TokenizerFile).truncation:
             limits["truncation of tokenizer.json"] = truncation.max_length
     elif (length := tokenizer.max_length) is not None:

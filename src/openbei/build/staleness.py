@@ -1,4 +1,4 @@
-"""Whether an engine directory still is what its config and its checkpoint would give; and where it goes by default."""
+"""Checks whether an engine directory is up to date with its config and checkpoint, and the default path of builds."""
 
 import hashlib
 import re
@@ -15,15 +15,15 @@ from openbei.errors import CheckpointError
 def content_hash(deployment: Deployment, folder: Path) -> str:
     """`<hash of the config>-<fingerprint of the checkpoint>`, cheap enough for every start.
 
-    The config counts with what it decides, not with its spelling.
+    The hash depends on the config's decisions, not on its formatting.
     """
     return f"{_config_hash(deployment)}-{fingerprint(deployment.repository, folder)}"
 
 
 def why_stale(engine_dir: EngineDir, deployment: Deployment, environment: Environment) -> str | None:
-    """Why an engine directory must be built again, or None. Nothing is fetched: only what is on this machine counts.
+    """The reason that an engine directory must be rebuilt, or None if it is up to date.
 
-    A checkpoint that is gone says nothing against the engine that was built from it.
+    Nothing is downloaded. A checkpoint that no longer exists does not make its engine outdated.
     """
     config, _, checkpoint = engine_dir.manifest.content_hash.partition("-")
     if config != _config_hash(deployment):
@@ -36,7 +36,7 @@ def why_stale(engine_dir: EngineDir, deployment: Deployment, environment: Enviro
 
 
 def default_engine_path(deployment: Deployment, environment: Environment) -> Path:
-    """Where a build without --out writes: under the cache, one directory for each config that decides differently."""
+    """The default path of a build without --out: a directory in the cache for each config with different decisions."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", deployment.model_name).strip("-.") or "model"
     return environment.cache / f"{name[:80]}-{deployment.dtype}-{_config_hash(deployment)[:8]}"
 

@@ -6,7 +6,7 @@ from openbei.shapes import kind_of, stored_shapes
 from openbei.spec import ModelSpec
 
 WEIGHT_LAYOUTS: dict[Device, str] = {"cpu": "panels"}
-"""What the kernels of a device read."""
+"""Layouts of the kernels of each device."""
 
 
 def choose_storage(spec: ModelSpec, weight_format: str, target: Device) -> dict[str, Storage]:

@@ -28,7 +28,7 @@ def read_checkpoint(root: Path) -> dict[str, Array]:
     tensors: dict[str, Array] = {}
     for file in sorted(set(weight_map.values())):
         if Path(file).name != file:
-            raise CheckpointError(f"{index}: the shard {file!r} is not beside it")
+            raise CheckpointError(f"{index}: the shard {file!r} is not in the same folder")
         tensors |= read_file(root / file)
     if different := weight_map.keys() ^ tensors.keys():
         raise CheckpointError(f"{index} and its shards disagree about {some(different)}")

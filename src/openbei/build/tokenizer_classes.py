@@ -268,7 +268,7 @@ OVERRIDING_MODEL_TYPES = ("modernbert", "qwen2")
 def resolve_class(config: Mapping[str, Any], configured: str | None, has_code: bool, is_byte_level: bool) -> str:
     """The class that AutoTokenizer would use, without `Fast`; `configured` is tokenizer_class of tokenizer_config.json.
 
-    `has_code` says whether tokenizer_config.json has an auto_map, `is_byte_level` whether tokenizer.json is byte-level.
+    `has_code` is set if tokenizer_config.json has an auto_map, `is_byte_level` if tokenizer.json is byte-level.
     """
     model_type = str(config.get("model_type", ""))
     configured = configured or config.get("tokenizer_class")

@@ -16,7 +16,7 @@ SOURCES: dict[Source, CheckpointSource] = {
 }
 
 MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
-"""Every model has one of these. Adapters are refused later, with their own message."""
+"""Every model has one of these. Adapters are refused later, with a separate message."""
 
 _READS = "openbei reads safetensors with a config.json"
 OTHER_FORMATS = {
@@ -34,8 +34,8 @@ def fetch_checkpoint(
 ) -> Path:
     """The local folder of a checkpoint, downloaded if necessary; `is_offline` None is the environment's setting.
 
-    Raises DownloadError, and CheckpointError for an unsupported source or a folder that is not a model, has links out
-    of it, special files or Git LFS pointers.
+    Raises DownloadError, and CheckpointError for an unsupported source or a folder that is not a model, links to other
+    folders, or contains special files or Git LFS pointers.
     """
     source = SOURCES.get(repository.source)
     if source is None:
@@ -52,7 +52,7 @@ def fetch_checkpoint(
 
 
 def fingerprint(repository: CheckpointRepository, folder: Path) -> str:
-    """What tells whether a checkpoint that was fetched to a folder has changed."""
+    """A fingerprint of a fetched checkpoint, to detect changes."""
     return SOURCES[repository.source].fingerprint(folder)
 
 

@@ -19,7 +19,7 @@ ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
 
 
 class Hub:
-    """The Hub, and its cache, which is used if it is current or the Hub cannot be reached."""
+    """The Hub with its cache, which is used if it is up to date or the Hub is unreachable."""
 
     def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
         """See `CheckpointSource`. The snapshot folder in the cache."""
@@ -44,7 +44,10 @@ class Hub:
             )
 
     def fingerprint(self, folder: Path) -> str:
-        """See `CheckpointSource`. Weights count with the names of their blobs in the cache, which are their hashes."""
+        """See `CheckpointSource`.
+
+        Weights are represented by the names of their blobs in the cache, which are hashes.
+        """
         return fingerprint_of(folder, lambda path: path.resolve().name if path.is_symlink() else time_stamp(path))
 
 

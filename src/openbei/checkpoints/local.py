@@ -24,7 +24,7 @@ class LocalFolder:
         return folder
 
     def fingerprint(self, folder: Path) -> str:
-        """See `CheckpointSource`. Weights count with size and time of modification."""
+        """See `CheckpointSource`. Weights are represented by size and modification time."""
         return fingerprint_of(folder, time_stamp)
 
 

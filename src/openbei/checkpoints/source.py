@@ -1,4 +1,4 @@
-"""What every checkpoint source offers, and fingerprints of folders. No source lives here."""
+"""The interface of checkpoint sources, and fingerprints of folders."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from openbei.truss import CheckpointRepository
 
 
 class CheckpointSource(Protocol):
-    """Brings checkpoints to local folders, and knows when one is another than before."""
+    """Fetches checkpoints to local folders, and detects whether one has changed."""
 
     def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
-        """The folder of a checkpoint, downloaded if need be; offline from what is on this machine alone.
+        """The folder of a checkpoint, downloaded if necessary and not offline.
 
-        Raises CheckpointError for a checkpoint that is not there, DownloadError where it cannot be brought here.
+        Raises CheckpointError for a missing checkpoint, DownloadError if it cannot be downloaded.
         """
         ...
 
     def fingerprint(self, folder: Path) -> str:
-        """What tells whether a fetched checkpoint has changed: 32 hexadecimal digits, cheap enough for every start."""
+        """A fingerprint of a fetched checkpoint: 32 hexadecimal digits, cheap enough to compute at every start."""
         ...
 
 
 def fingerprint_of(folder: Path, stamp_of: Callable[[Path], str]) -> str:
-    """JSON files and templates count with their content; weights, as they are large, with what stands for theirs."""
+    """A fingerprint of a folder: the content of JSON files and templates, and `stamp_of` the large weight files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".json", ".jinja"):

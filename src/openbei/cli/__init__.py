@@ -1,4 +1,4 @@
-"""The command `bei`: the table of its commands, and how errors are printed. A command is a file, loaded when used."""
+"""The command `bei`: the table of its commands, which are imported when used, and the output of errors."""
 
 import functools
 import importlib
@@ -18,14 +18,14 @@ COMMANDS = {
     "info": "info",
     "bench": "bench",
 }
-"""Command → module of this package that has it as `command`."""
+"""Command → module of this package that defines it as `command`."""
 
 
 class Commands(click.Group):
-    """The commands of the table, imported one at a time so that a server starts without what only a build needs."""
+    """The commands of the table. Only the one that runs is imported, so that a server starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, in the table's order."""
+        """The names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -43,7 +43,7 @@ class Commands(click.Group):
         standalone_mode: bool = True,
         **extra: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Run the command line. Usage errors are printed like all others."""
+        """Run the command line. Usage errors are printed like all other errors."""
         run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
@@ -59,13 +59,13 @@ class Commands(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; our errors and the operating system's become a message and an exit code, without traceback."""
+        """Run a command. OpenbeiError and OSError are printed without a traceback and set the exit code."""
         try:
             return super().invoke(ctx)
         except errors.OpenbeiError as error:
             _fail(error.message, error.hint, 2 if isinstance(error, errors.ConfigError) else 1)
         except BrokenPipeError:
-            raise  # click ends quietly when the reader of a pipe has gone
+            raise  # click exits silently if the reader of a pipe is closed
         except OSError as error:
             _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), None, 1)
 
@@ -77,7 +77,7 @@ def _fail(message: str, hint: str | None, code: int) -> NoReturn:
 
 
 def _reworded(error: click.ClickException) -> tuple[str, str | None]:
-    """Message and hint of a usage error that click found: a wrong option, value or number of arguments."""
+    """Message and hint for a usage error of click."""
     message, context = error.format_message(), getattr(error, "ctx", None)
     hint = f"{context.command_path} --help" if context else None
     if isinstance(error, click.NoSuchOption):
@@ -94,6 +94,6 @@ def _reworded(error: click.ClickException) -> tuple[str, str | None]:
 def main() -> None:
     """Build and serve embedding models.
 
-    A TARGET is an engine directory (it holds engine.json), a config.yaml, a folder with a Hugging Face checkpoint,
-    or the id of a model on the Hub.
+    A TARGET is an engine directory (a folder with engine.json), a config.yaml, a folder with a Hugging Face checkpoint,
+    or a model id on the Hugging Face Hub.
     """

@@ -1,4 +1,4 @@
-"""`bei bench`: the speed of a model on this machine. Comparisons with other libraries are in benchmarks/."""
+"""`bei bench`: throughput of a model on this machine. Comparisons with other libraries are in benchmarks/."""
 
 import time
 
@@ -16,7 +16,7 @@ from openbei.shapes import linear_shapes
 from openbei.spec import ModelSpec
 
 LENGTHS = {"short": 17, "mixed": 90, "long": 512}
-"""Mean number of tokens; those of mixed go from 10 to 300."""
+"""Mean number of tokens; mixed is 10 to 300."""
 
 
 @click.command
@@ -25,13 +25,13 @@ LENGTHS = {"short": 17, "mixed": 90, "long": 512}
     "--seconds",
     default=2.0,
     type=click.FloatRange(0, min_open=True),
-    help="Seconds to measure each length; raise for steadier results.",
+    help="Seconds to measure each text length; raise for more stable results.",
 )
 @click.option(
     "--batch-tokens",
     default=4096,
     type=click.IntRange(1),
-    help="Tokens per batch; set to --max-batch-tokens of your server to compare.",
+    help="Tokens per batch; set to the --max-batch-tokens of your server to compare with it.",
 )
 @engine_options
 def command(target: str, seconds: float, batch_tokens: int, engine_arguments: EngineArguments) -> None:
@@ -55,13 +55,13 @@ def command(target: str, seconds: float, batch_tokens: int, engine_arguments: En
 
 
 def mixed_lengths(count: int, seed: int = 0) -> list[int]:
-    """Lengths of texts as a collection holds them: 10 to 300 tokens, 90 in the mean, most of them shorter."""
+    """Lengths with a log-normal distribution, as in typical collections: 10 to 300 tokens, with a mean of 90."""
     lengths: list[int] = np.random.default_rng(seed).lognormal(4.28, 0.7, count).clip(10, 300).astype(int).tolist()
     return lengths
 
 
 def sequence_lengths(name: str, batch_tokens: int, manifest: Manifest) -> list[int]:
-    """Lengths of the sequences of a batch, none longer than the model reads."""
+    """The lengths of a batch's sequences, at most max_sequence_tokens."""
     mean = LENGTHS[name]
     num_sequences = max(batch_tokens // mean, 1)
     spread = mixed_lengths(num_sequences) if name == "mixed" else [mean] * num_sequences
@@ -69,7 +69,7 @@ def sequence_lengths(name: str, batch_tokens: int, manifest: Manifest) -> list[i
 
 
 def tokens_per_s(engine: Engine, lengths: list[int], vocab_size: int, seconds: float) -> float:
-    """Median speed over runs that take `seconds` together, after one that is not counted."""
+    """Median throughput of runs that take `seconds` in total, after a warm-up run."""
     rng = np.random.default_rng(1)
     batch = PackedBatch.pack(Sequence(rng.integers(vocab_size, size=n, dtype=np.int32), n) for n in lengths)
     engine.run(batch)
@@ -82,8 +82,8 @@ def tokens_per_s(engine: Engine, lengths: list[int], vocab_size: int, seconds: f
 
 
 def flops_of(spec: ModelSpec, num_tokens: int) -> int:
-    """Multiplications and additions of one sequence's matrix products, attention's included."""
-    if spec.experts:  # a token passes some of them
+    """Floating-point operations of the matrix products for one sequence, including attention."""
+    if spec.experts:  # each token uses top_k of them
         spec = replace(spec, experts=replace(spec.experts, count=spec.experts.top_k))
     shapes = [shape for layer in range(spec.num_layers) for shape in linear_shapes(spec, layer).values()]
     attention = 2 * spec.num_layers * num_tokens * spec.query_size
@@ -91,7 +91,7 @@ def flops_of(spec: ModelSpec, num_tokens: int) -> int:
 
 
 def peak_flops(info: EngineInfo, seconds: float) -> float | None:
-    """flop/s of the matrix instruction alone, on the level and threads of an engine; None if not native."""
+    """The peak flop/s of the engine's matrix instruction and threads; None if the engine is not native."""
     if info.isa is None or info.threads is None:
         return None
     from openbei import _native

@@ -24,14 +24,14 @@ from openbei.errors import ConfigError
 )
 @click.option(
     "--route",
-    help="Route to build of a model with a Router, such as query. In a config: environment_variables.ROUTE.  "
+    help="Route to build, such as query, of a model with a Router. In a config: environment_variables.ROUTE.  "
     "[default: the Router's default]",
 )
 @click.option(
     "--pooling",
     type=click.Choice(get_args(PoolingChoice)),
-    help="Pooling for a checkpoint without modules.json; use what its model card says, splade for a sparse model. In a "
-    "config: environment_variables.POOLING.",
+    help="Pooling for a checkpoint without modules.json: the mode that its model card names, or splade for a sparse "
+    "model. In a config: environment_variables.POOLING.",
 )
 def command(
     config: str,

@@ -1,4 +1,4 @@
-"""Whether the files of TLS can be used: asked before a model is built or loaded, with the option that is wrong."""
+"""Validation of TLS files before a model is built or loaded. Errors name the option."""
 
 import ssl
 from pathlib import Path
@@ -8,7 +8,7 @@ from openbei.errors import ConfigError
 
 
 def check_certificates(tls: Tls) -> None:
-    """Raise ConfigError for files that cannot be read, hold something else, or do not belong together."""
+    """Raise ConfigError for files that cannot be read, have other content, or do not match."""
     _check_pem("--ssl-certfile", tls.certfile, b"CERTIFICATE")
     _check_pem("--ssl-keyfile", tls.keyfile or tls.certfile, b"PRIVATE KEY")
     if tls.ca_certs:

@@ -14,13 +14,13 @@ from openbei.serving.scheduler import Scheduler
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionArguments(ConnectionLimits):
-    """What the command line says."""
+    """The values of the options."""
 
     drain_s: float = 0.0
     shutdown_timeout_s: float = 30.0
 
     def server(self, app: ASGIApp, scheduler: Scheduler, *, host: str, port: int, tls: Tls | None) -> Server:
-        """The server. Raises what `build_server` raises."""
+        """Build the server. Raises what `build_server` raises."""
         return build_server(
             app,
             scheduler,
@@ -39,56 +39,57 @@ OPTIONS: tuple[Option, ...] = (
     click.option(
         "--max-connections",
         type=click.IntRange(1),
-        help="Maximum open connections, 503 beyond; lower to save file descriptors.  "
-        "[default: what `ulimit -n` leaves]",
+        help="Maximum open connections (503 above this); lower to save file descriptors.  "
+        "[default: `ulimit -n` minus 96]",
     ),
     click.option(
         "--max-connections-per-address",
         type=click.IntRange(1),
-        help="Maximum open connections per client address, 429 beyond; set if clients are not trusted and connect "
+        help="Maximum open connections per client address (429 above this); set if untrusted clients connect "
         "without a proxy.  [default: no limit]",
     ),
     click.option(
         "--keep-alive-s",
         default=DEFAULTS.keep_alive_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds until an idle connection is closed; set it longer than the idle timeout of your proxy.",
+        help="Seconds until an idle connection is closed; set it higher than the idle timeout of your proxy.",
     ),
     click.option(
         "--max-connection-age-s",
         type=click.FloatRange(0, min_open=True),
-        help="Seconds after which a connection is closed with its next response; set to spread clients over new "
+        help="Seconds after which a connection is closed with its next response; set to let clients move to new "
         "replicas.  [default: no limit]",
     ),
     click.option(
         "--request-timeout-s",
         default=DEFAULTS.request_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds for the head of a request to arrive, and for a body or a response below 10 kB/s; raise for slow "
-        "networks.",
+        help="Seconds for the headers of a request to arrive, plus for bodies and responses slower than 10 kB/s; "
+        "raise for slow networks.",
     ),
     click.option(
         "--body-timeout-s",
         default=DEFAULTS.body_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds for a body to arrive, and for a response to be read; raise for large ones over slow networks.",
+        help="Maximum seconds for a body to arrive, and for a response to be read; raise for large ones on slow "
+        "networks.",
     ),
     click.option(
         "--drain-s",
         default=DEFAULTS.drain_s,
         type=click.FloatRange(0),
         help="Seconds to accept new connections after SIGTERM, while /health answers 503; set to the time your load "
-        "balancer needs to notice.",
+        "balancer needs to notice it.",
     ),
     click.option(
         "--shutdown-timeout-s",
         default=DEFAULTS.shutdown_timeout_s,
         type=click.FloatRange(0),
-        help="Seconds to finish requests once the server stops listening; raise for long requests.",
+        help="Seconds to finish open requests after the server stops listening; raise for long requests.",
     ),
 )
 
 
 def connection_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `connections: ConnectionArguments`."""
+    """Add OPTIONS, which are passed to the command as `connections: ConnectionArguments`."""
     return add_grouped(command, OPTIONS, "connections", ConnectionArguments)

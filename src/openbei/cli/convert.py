@@ -18,7 +18,7 @@ def command() -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--tokens",
-    help="Answer tokens that become the labels, separated by commas, the positive one last.  "
+    help="Answer words to use as labels, comma-separated, with the positive one last; each must be a single token.  "
     "[default: those of LogitScore in modules.json, else no,yes for Qwen3 and 0,1 for Qwen2]",
 )
 def lm_head(checkpoint: str, out: Path, tokens: str | None) -> None:

@@ -22,10 +22,10 @@ from openbei.embedder import Embedder
 Chunk = tuple[Vectors, list[output.Key]]
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C, as in shells."""
 
 CHUNK_TEXTS = 1024
-"""Texts are embedded in chunks that begin at multiples of this, so that a resumed run forms the same batches."""
+"""Number of texts in a chunk. Chunks have fixed boundaries, so that a resumed run has the same batches."""
 
 
 @click.command
@@ -40,28 +40,30 @@ CHUNK_TEXTS = 1024
 )
 @click.option("--field", help="Field of a JSON object that holds the text.  [default: text, in .jsonl and .json]")
 @click.option("--column", help="Column of a .csv or .tsv that holds the texts.  [default: text, or the only one]")
-@click.option("--id-field", default="id", help="Field or column to copy to `id` in .jsonl output, if the input has it.")
+@click.option(
+    "--id-field", default="id", help="Field or column to copy to `id` in .jsonl output, if the input has one."
+)
 @click.option(
     "--blank",
     default="fail",
     type=click.Choice(get_args(texts.Blank)),
-    help="What to do with empty or blank texts. Skipped texts still count in `index` of .jsonl output.",
+    help="What to do with empty or blank texts. Skipped texts still count toward `index` in .jsonl output.",
 )
 @click.option(
     "--output",
     "destination",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write: .npy (float32) or .jsonl. It appears when it is complete.  "
+    help="File to write: .npy (float32) or .jsonl. The file appears only when it is complete.  "
     "[default: JSON lines to standard output]",
 )
 @click.option(
-    "--resume/--no-resume", default=True, help="Continue an interrupted run of the same input, or start again."
+    "--resume/--no-resume", default=True, help="Continue an interrupted run with the same input, or start over."
 )
 @click.option("--dimensions", type=click.IntRange(1), help="Truncate vectors to this many dimensions.  [default: all]")
 @click.option(
-    "--prompt-name", help="Name of the model's prompt to put before each text.  [default: the model's default]"
+    "--prompt-name", help="Prompt of the model, by name, to put before each text.  [default: the model's default]"
 )
-@click.option("--truncate/--no-truncate", default=True, help="Truncate texts that are too long, or fail on them.")
+@click.option("--truncate/--no-truncate", default=True, help="Truncate texts that are too long, or stop with an error.")
 @engine_options
 def command(
     target: str,
@@ -104,7 +106,7 @@ def command(
 
 
 def _to_stdout(chunks: Iterator[Chunk]) -> int:
-    """Write JSON lines; the number of texts."""
+    """Write JSON lines and return the number of texts."""
     rows, num_texts = output.Jsonl(), 0
     try:
         for vectors, keys in chunks:
@@ -119,7 +121,7 @@ def _to_stdout(chunks: Iterator[Chunk]) -> int:
 def _to_file(
     path: Path, width: int, digest: str | None, made_by: str, chunks: Callable[[int], Iterator[Chunk]], *, resume: bool
 ) -> int:
-    """Write a file that is complete or not there; the number of texts that were embedded for it now."""
+    """Write a file atomically and return the number of texts that were embedded in this run."""
     state = output.State(source=digest, made_by=made_by, chunk_rows=CHUNK_TEXTS) if digest else None
     kept = 0
     try:
@@ -164,7 +166,7 @@ def _source(text: tuple[str, ...], file: Path | None, reading: texts.Reading) ->
 def _chunks(
     embedder: Embedder, source: texts.Source, dimensions: int | None, truncate: bool, first: int
 ) -> Iterator[Chunk]:
-    """Vectors of the texts from number `first` on, chunk by chunk, each with its place in the input and its id."""
+    """Chunks of vectors from text `first` on, with the index and id of each text."""
     num_done = first
     taken: deque[output.Key] = deque()
 

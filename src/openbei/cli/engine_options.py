@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from openbei import variables
 from openbei.batch import Engine
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.config import Environment
@@ -13,34 +14,40 @@ from openbei.device import DeviceChoice
 if TYPE_CHECKING:
     from openbei.engine_dir import EngineDir
 
+
+def _env(option: str) -> str:
+    return f"  [env: {', '.join(variables.OPTIONS[option])}]"
+
+
 OPTIONS: tuple[Option, ...] = (
     click.option(
         "--device",
         type=click.Choice(get_args(DeviceChoice)),
-        help="Device to run on; cuda is not available in this version.  [default: auto, the fastest here]",
+        help="Device to run on; cuda is not supported yet.  [default: auto, the fastest available]" + _env("--device"),
     ),
     click.option(
         "--backend",
-        help="native, or reference (numpy, slow) to check results.  [default: native if it is compiled]",
+        help="native (C++), or reference (numpy, slow) to check results.  [default: native if it is compiled]"
+        + _env("--backend"),
     ),
     click.option(
         "--isa",
-        help="Instruction set of the native backend, from those that `bei info` lists; override to compare them.  "
-        "[default: the fastest here]",
+        help="Instruction set of the native backend, one that `bei info` lists; set to compare them.  "
+        "[default: the fastest available]" + _env("--isa"),
     ),
     click.option(
         "--threads",
         type=click.IntRange(1),
-        help="Maximum threads of the native backend; lower to leave cores to other programs.  "
-        "[default: all that CPU affinity and quota allow]",
+        help="Maximum threads of the native backend; lower to leave cores for other programs.  "
+        "[default: all that the CPU affinity and quota allow]" + _env("--threads"),
     ),
 )
-"""Those that override the environment."""
+"""Options that override the environment."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineArguments:
-    """The options that were given; None for the others."""
+    """The values of the options, None if not given."""
 
     device: DeviceChoice | None
     backend: str | None
@@ -61,5 +68,5 @@ class EngineArguments:
 
 
 def engine_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `engine_arguments: EngineArguments`."""
+    """Add OPTIONS, which are passed to the command as `engine_arguments: EngineArguments`."""
     return add_grouped(command, OPTIONS, "engine_arguments", EngineArguments)

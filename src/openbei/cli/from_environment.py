@@ -1,4 +1,4 @@
-"""Options that the command line leaves open, from variables: of the process, else of a config, else the default."""
+"""Defaults of options from variables of the process, or else of a config."""
 
 import functools
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from openbei.errors import ConfigError
 
 
 def options_from_environment(command: Callable[..., None]) -> Callable[..., None]:
-    """Fill in the options of a command with a TARGET, and hand it the environment; say in its help what is read.
+    """Set options that are not given from variables, pass `environment` to the command, and add variables to its help.
 
-    Stands above the decorators that add options.
+    The command must have a TARGET. Must be applied after the decorators that add options.
     """
 
     @functools.wraps(command)
@@ -30,15 +30,17 @@ def options_from_environment(command: Callable[..., None]) -> Callable[..., None
         command(**options, environment=environment)
 
     for option in getattr(filled, "__click_params__", ()):
-        if isinstance(option, click.Option) and (known := variables.OPTIONS.get(option.opts[0])):
+        if not isinstance(option, click.Option) or "[env: " in (option.help or ""):
+            continue
+        if known := variables.OPTIONS.get(option.opts[0]):
             option.help = f"{option.help}  [env: {', '.join(known)}]"
     return filled
 
 
 def _converted(option: click.Parameter, variable: Variable, context: click.Context) -> object:
-    """The variable's words as the option's value. Raises ConfigError."""
-    words = variables.VALUE_ALIASES.get(variable.name, {})
-    value = words.get(variable.value.lower(), variable.value)
+    """Convert the variable to a value of the option. Raises ConfigError."""
+    aliases = variables.VALUE_ALIASES.get(variable.name, {})
+    value = aliases.get(variable.value.lower(), variable.value)
     parts = [part.strip() for part in value.split(",") if part.strip()] if option.multiple else [value]
     try:
         values = tuple(option.type.convert(part, option, context) for part in parts)

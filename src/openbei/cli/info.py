@@ -20,8 +20,8 @@ Rows = list[tuple[str, str]]
 def command(target: str | None) -> None:
     """Describe a model and this machine.
 
-    Checks the hashes of TARGET's engine directory and shows the model, the decisions of its build and the instruction
-    sets of this CPU. Builds the engine directory first if there is none. Without TARGET, describes only the machine.
+    Checks the hashes of TARGET's engine directory and shows the model, what its build decided and the instruction sets
+    of this CPU. Builds the engine directory first if there is none. Without TARGET, describes only the machine.
     """
     if target is not None:
         log_to_stderr("warning")

@@ -1,4 +1,4 @@
-"""Whether the server can listen where it is told to: asked before a model is built or loaded."""
+"""Validation of host and port before a model is built or loaded."""
 
 import errno
 import socket
@@ -7,7 +7,7 @@ from openbei.errors import ConfigError
 
 
 def check_free(host: str, port: int) -> None:
-    """Raise ConfigError for a port that is taken or forbidden, and for a host that is no address of this machine."""
+    """Raise ConfigError for a port that is in use or forbidden, or a host that is not an address of this machine."""
     try:
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:

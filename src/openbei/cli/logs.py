@@ -1,4 +1,4 @@
-"""How log lines look: text for people, or one JSON object a line for machines."""
+"""Log formats: text, or JSON lines."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ class JsonLines(logging.Formatter):
     """Time (UTC), level, logger, message; then the fields of an access line, or an exception's traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Format a record as one line."""
         line: dict[str, object] = {
             "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
@@ -30,17 +30,17 @@ FORMATS: dict[str, logging.Formatter] = {
     "json": JsonLines(),
     "plain": logging.Formatter("%(message)s"),
 }
-"""For servers text and json; plain where a person waits for a command."""
+"""text and json are for servers, plain for commands."""
 
 
 Stream = Literal["stderr", "stdout"]
 
 CHATTY = ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3", "filelock", "huggingface_hub")
-"""Libraries that log each HTTP request of a download."""
+"""Libraries that log each HTTP request of a download, which is disabled."""
 
 
 def log_to_stderr(level: str, form: str = "plain") -> None:
-    """Have every log line of this process on standard error, in one of FORMATS."""
+    """Send the log of this process to standard error, in one of FORMATS."""
     log_to("stderr", level, form)
 
 

@@ -1,4 +1,4 @@
-"""Options that commands share, and those that a command takes as one argument."""
+"""Decorators for groups of options."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Option = Callable[[Any], Any]
-"""What `click.option` gives."""
+"""The result of `click.option`."""
 
 Command = Callable[..., None]
 
@@ -19,7 +19,7 @@ def add_options(command: Command, options: Sequence[Option]) -> Command:
 
 
 def add_grouped(command: Command, options: Sequence[Option], argument: str, kind: type) -> Command:
-    """The same; the command gets those that are fields of a dataclass as one argument, which is a `kind`."""
+    """Add options and pass those that are fields of the dataclass `kind` to the command as one argument."""
 
     @functools.wraps(command)
     def gathered(**given: object) -> None:

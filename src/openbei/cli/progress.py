@@ -1,4 +1,4 @@
-"""A progress bar on standard error where a person watches, and nothing where none does."""
+"""A progress bar on standard error, if that is a terminal."""
 
 import sys
 from contextlib import ExitStack
@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 UNITS = {"write": "bytes", "embed": "texts"}
-"""Step → what is counted. Others are not shown: a download has bars of its own."""
+"""Step → unit. Other steps are not shown; a download has its own progress bars."""
 
 
 class Bar:
@@ -33,7 +33,7 @@ class Bar:
         self._stack.close()
 
     def step(self, name: str, done: int, total: int | None) -> None:
-        """Say that `done` of `total` are done in a step; `total` None is not known."""
+        """Update a step to `done` of `total`; None is unknown."""
         if name not in UNITS or not sys.stderr.isatty():
             return
         if self._bar is None:

@@ -1,4 +1,4 @@
-"""Options of `bei serve` for requests: their limits, and defaults for what a request leaves out."""
+"""Options of `bei serve` for the limits and defaults of requests."""
 
 import click
 
@@ -19,37 +19,37 @@ OPTIONS: tuple[Option, ...] = (
         "max_body_bytes",
         default=DEFAULTS.max_body_bytes,
         type=click.IntRange(1),
-        help="Maximum size of a request body; lower if clients are not trusted.",
+        help="Maximum size of a request body in bytes; lower if clients are not trusted.",
     ),
     click.option(
         "--max-inflated-bytes",
         default=DEFAULTS.max_inflated_bytes,
         type=click.IntRange(1),
-        help="Maximum size of a compressed body after inflation, at most --payload-limit-bytes; raise for large "
-        "requests of trusted clients.",
+        help="Maximum size of a compressed body after decompression, at most --payload-limit-bytes; raise for large "
+        "requests from trusted clients.",
     ),
     click.option(
         "--max-bodies-bytes",
         default=DEFAULTS.max_bodies_bytes,
         type=click.IntRange(1),
-        help="Maximum size of all request bodies together, 429 beyond; raise for many large requests. At least "
-        "--payload-limit-bytes.",
+        help="Maximum total size of all request bodies in memory (429 above this); raise for many large requests. At "
+        "least --payload-limit-bytes.",
     ),
     click.option(
         "--auto-truncate/--no-auto-truncate",
         default=DEFAULTS.auto_truncate,
-        help="Truncate texts that are too long, or refuse them, if the request does not say which.",
+        help="Truncate texts that are too long, or refuse them, unless the request specifies it.",
     ),
     click.option(
         "--rerank-order",
         default=DEFAULTS.rerank_order,
         type=click.Choice(["input", "score"]),
         show_default=True,
-        help="Order of /rerank: as in the request (BEI), or best first; score for text-embeddings-inference clients.",
+        help="Order of /rerank: input, as in the request (BEI), or score, best first (text-embeddings-inference).",
     ),
 )
 
 
 def request_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `limits: Limits`."""
+    """Add OPTIONS, which are passed to the command as `limits: Limits`."""
     return add_grouped(command, OPTIONS, "limits", Limits)

@@ -1,4 +1,4 @@
-"""`bei serve`: the composition root of the server. Each part is made here and handed to the next."""
+"""`bei serve`: the composition root of the server, which creates and connects its parts."""
 
 import logging
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @click.command
 @options_from_environment
 @click.argument("target")
-@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 to accept other machines.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 to allow other machines.")
 @click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 for any free port.")
 @click.option(
     "--out",
@@ -47,13 +47,15 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--max-batch-tokens",
     type=click.IntRange(1),
-    help="Maximum tokens per batch; lower for latency under load, raise for throughput.  [default: 512 per thread]",
+    help="Maximum tokens per batch; lower for low latency under load, raise for throughput.  [default: 512 per thread]",
 )
-@_limit("--max-queue-tokens", QUEUE.max_queue_tokens, "Maximum queued tokens, 429 beyond; raise for larger bursts.")
+@_limit(
+    "--max-queue-tokens", QUEUE.max_queue_tokens, "Maximum queued tokens (429 above this); raise for larger bursts."
+)
 @_limit(
     "--max-concurrent-requests",
     QUEUE.max_concurrent_requests,
-    "Maximum queued requests, 429 beyond; raise for many small requests.",
+    "Maximum queued requests (429 above this); raise for many small requests.",
 )
 @request_options
 @click.option(
@@ -72,7 +74,7 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
     "--log-to",
     default="stderr",
     type=click.Choice(["stderr", "stdout"]),
-    help="Stream for log lines; stdout if your log collector treats standard error as errors.",
+    help="Stream for log lines; stdout if your log collector treats all of stderr as errors.",
 )
 @connection_options
 @edge_options
@@ -98,7 +100,7 @@ def command(
 ) -> None:
     """Serve TARGET over HTTP.
 
-    Builds its engine directory first if there is none or it is stale. Stops on SIGTERM or SIGINT.
+    Builds the engine directory first if there is none or it is out of date. Stops on SIGTERM or SIGINT.
     """
     logs.log_to(log_to, log_level, log_format)
     edge, tls = arguments.edge(environment), arguments.tls(environment)

@@ -9,7 +9,7 @@ from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError
 
 GIVEN_PROMPT = "default_prompt"
-"""The name by which a prompt of the command line is known to clients."""
+"""The name of a prompt given by --default-prompt, for clients."""
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -18,7 +18,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     click.option(
         "--default-prompt-name",
-        help="Name of the model's prompt for requests that name none.  [default: the model's default]",
+        help="Prompt of the model, by name, for requests that do not name one.  [default: the model's default]",
     ),
     click.option("--default-prompt", help="Text to put before inputs instead, if the model has no suitable prompt."),
 )
@@ -32,7 +32,7 @@ def model_options(command: Command) -> Command:
 def as_served(
     manifest: Manifest, model_name: str | None, default_prompt: str | None, default_prompt_name: str | None
 ) -> Manifest:
-    """The manifest with what the options say. Raises ConfigError."""
+    """The manifest, changed by the options. Raises ConfigError."""
     prompts = manifest.prompts
     if default_prompt is not None and default_prompt_name is not None:
         raise ConfigError("--default-prompt and --default-prompt-name exclude each other")
@@ -50,7 +50,7 @@ def as_served(
 
 
 def require_key(manifest: Manifest, guard: Guard) -> None:
-    """Raise ConfigError for a model whose config has an API key, where none is known."""
+    """Raise ConfigError if the model's config requires an API key and none is set."""
     if manifest.requires_api_key and guard.num_keys == 0:
         raise ConfigError(
             f"{manifest.model_name} was built from a config with an API key, and there is none here",

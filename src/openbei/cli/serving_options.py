@@ -27,38 +27,40 @@ OPTIONS: tuple[Option, ...] = (
         "--api-key",
         "api_keys",
         multiple=True,
-        help="Key that clients must send; may be repeated. Other users of this machine can see it: prefer "
+        help="API key that clients must send; may be repeated. Other users of this machine can see it: prefer "
         "--api-key-file or OPENBEI_API_KEY.",
     ),
-    click.option("--api-key-file", type=_FILE, help="File with one key per line, # for comments."),
+    click.option("--api-key-file", type=_FILE, help="File with one API key per line; # starts a comment."),
     click.option(
-        "--guard-health", is_flag=True, help="Also require a key for /health, /ping and /; set if your probes send one."
+        "--guard-health",
+        is_flag=True,
+        help="Also require a key for /health, /ping and GET /; set if your probes send one.",
     ),
     click.option(
-        "--open-metrics", is_flag=True, help="Require no key for /metrics; set if Prometheus cannot send one."
+        "--open-metrics", is_flag=True, help="Do not require a key for /metrics; set if Prometheus cannot send one."
     ),
     click.option(
         "--cors-allow-origin",
         "cors_origins",
         multiple=True,
-        help="Origin whose web pages may send requests, or * for all; may be repeated.  [default: none]",
+        help="Origin whose web pages may send requests, or * for any; may be repeated.  [default: none]",
     ),
     click.option("--ssl-certfile", type=_FILE, help="Certificate chain (PEM); enables HTTPS."),
     click.option("--ssl-keyfile", type=_FILE, help="Private key (PEM), if it is not in --ssl-certfile."),
     click.option(
         "--ssl-ca-certs",
         type=_FILE,
-        help="Authorities (PEM); clients must present a certificate signed by one of them.",
+        help="CA certificates (PEM); clients must present a certificate signed by one of them.",
     ),
     click.option("--no-compression", is_flag=True, help="Never compress responses; set if the CPU is the bottleneck."),
-    click.option("--access-log", is_flag=True, help="Log one line per request; set to see which requests arrive."),
-    click.option("--otlp-endpoint", help="OpenTelemetry collector (OTLP over HTTP) to send one span per request to."),
+    click.option("--access-log", is_flag=True, help="Log one line per request."),
+    click.option("--otlp-endpoint", help="OpenTelemetry collector (OTLP over HTTP) that gets a span per request."),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeArguments:
-    """Values of the command line."""
+    """The values of the options."""
 
     api_keys: tuple[str, ...]
     api_key_file: Path | None
@@ -73,7 +75,7 @@ class EdgeArguments:
     otlp_endpoint: str | None
 
     def edge(self, environment: Environment) -> Edge:
-        """The server's edge. Raises ConfigError for keys that are none, and where a library is missing."""
+        """The server's edge. Raises ConfigError for invalid keys, or if a library is missing."""
         return Edge(
             guard=Guard(self._keys(environment), guards_health=self.guard_health, opens_metrics=self.open_metrics),
             cors_origins=self.cors_origins,
@@ -83,7 +85,7 @@ class EdgeArguments:
         )
 
     def tls(self, environment: Environment) -> Tls | None:
-        """Certificates, if there are. Raises ConfigError for those that cannot be used."""
+        """The certificates, or None. Raises ConfigError if they cannot be used."""
         if self.ssl_certfile is None:
             if self.ssl_keyfile or self.ssl_ca_certs:
                 raise ConfigError("--ssl-keyfile and --ssl-ca-certs need --ssl-certfile")
@@ -113,7 +115,7 @@ class EdgeArguments:
 
 
 def edge_options(command: Command) -> Command:
-    """Add OPTIONS, which the command gets as one argument, `arguments: EdgeArguments`."""
+    """Add OPTIONS, which are passed to the command as `arguments: EdgeArguments`."""
     return add_grouped(command, OPTIONS, "arguments", EdgeArguments)
 
 

@@ -1,4 +1,4 @@
-"""What a TARGET on the command line means, brought to an opened engine directory."""
+"""Resolution of a TARGET on the command line to an opened engine directory."""
 
 import logging
 import os
@@ -23,12 +23,12 @@ _log = logging.getLogger(__name__)
 
 
 def read_environment(target: str = "") -> Environment:
-    """The environment of this process, over the variables of a TARGET that is a config. Raises ConfigError."""
+    """The environment of this process, which overrides the variables of a config. Raises ConfigError."""
     return Environment.read(os.environ, load_variables(Path(target)) if _is_config(target) else None)
 
 
 def deployment_of(target: str) -> Deployment:
-    """The deployment of a config.yaml, or of a folder's or the Hub's model. Raises ConfigError."""
+    """The deployment of a config.yaml, or of a model in a folder or on the Hub. Raises ConfigError."""
     return load_config(Path(target)) if _is_config(target) else deployment_for_model(target)
 
 
@@ -46,7 +46,7 @@ def engine_dir_of(
     route: str | None = None,
     pooling: PoolingChoice | None = None,
 ) -> EngineDir:
-    """Open the engine directory of a TARGET, hashes checked; build it first if there is none, it is stale, or `force`.
+    """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
 
     `convert`, `route` (that of a Router) and `pooling` override the config's. Raises what building and opening raise.
     """
@@ -60,14 +60,14 @@ def engine_dir_of(
 
 
 def _deployment(target: str, environment: Environment, chosen: dict[str, object]) -> Deployment:
-    """The deployment of a TARGET, with what the command line, or else the process's environment, decides of it."""
+    """The deployment of a TARGET, changed by the command line or else by the environment of the process."""
     deployment = with_dtype(deployment_of(target), environment.dtype)
     decided = {name: value or getattr(environment, name) for name, value in chosen.items()}
     return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
 
 
 def _warn_if_cut(manifest: Manifest) -> None:
-    """Say so where the token budget, and not the model, is why long texts are cut."""
+    """Log if the token budget of batches truncates texts that the model could read."""
     limit = next((decision for decision in manifest.report if decision.subject == "max_sequence_tokens"), None)
     if limit and limit.reason.startswith("max_num_tokens"):
         _log.warning(
@@ -79,7 +79,7 @@ def _warn_if_cut(manifest: Manifest) -> None:
 
 
 def _up_to_date(deployment: Deployment, environment: Environment, out: Path | None, *, force: bool) -> EngineDir:
-    """The engine directory of a deployment, built if there is none, it is stale, or `force`."""
+    """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
     from openbei.build import build, default_engine_path, render_report
     from openbei.cli.progress import Bar
 
@@ -96,7 +96,7 @@ def _up_to_date(deployment: Deployment, environment: Environment, out: Path | No
 
 
 def _usable(path: Path, deployment: Deployment, environment: Environment) -> tuple[EngineDir | None, str | None]:
-    """What is at `path` if it can be served as it is, or else why not."""
+    """The engine directory at `path` if it can be served, or else the reason for a build."""
     from openbei.build import why_stale
 
     if not path.exists():

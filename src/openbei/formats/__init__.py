@@ -1,4 +1,4 @@
-"""Number formats and layouts: how the numbers of a tensor are encoded, and in which order they lie. One file each."""
+"""Number formats and layouts: the encoding of a tensor's numbers, and their order in memory. One file each."""
 
 from openbei.formats.bfloat16 import Bfloat16
 from openbei.formats.float32 import Float32

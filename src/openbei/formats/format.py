@@ -1,4 +1,4 @@
-"""What every number format offers. No format lives here."""
+"""The interface of number formats. Their implementations have one file each."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -22,8 +22,8 @@ class Part(NamedTuple):
 class Encoded(NamedTuple):
     """A tensor in a number format: its values, and its scales by name.
 
-    The last axis of scales is the tensor's first, its outputs: float32 [N] has a scale for each row of a weight [N, K],
-    [K / 128, N] one for each row and group of 128 inputs.
+    The last axis of scales is the tensor's first axis, the outputs. For a weight [N, K], scales float32 [N] are one for
+    each row, and [K / 128, N] one for each row and group of 128 inputs.
     """
 
     values: Array
@@ -31,14 +31,14 @@ class Encoded(NamedTuple):
 
 
 class Format(Protocol):
-    """Both directions of one way to store numbers, of weights [N, K], embedding tables [rows, H] and vectors [N]."""
+    """Encoding and decoding of weights [N, K], embedding tables [rows, H] and vectors [N]."""
 
     def values(self, shape: Shape) -> Part:
-        """The values of a tensor of that shape, with as many axes; several may share an element of the last one."""
+        """Shape and element type of the encoded values. They have as many axes; an element may hold several values."""
         ...
 
     def scales(self, shape: Shape) -> Mapping[str, Part]:
-        """Its scales by name, none for a format without scales."""
+        """Shape and element type of the scales by name; empty for a format without scales."""
         ...
 
     def encode(self, numbers: Floats) -> Encoded:
@@ -46,9 +46,9 @@ class Format(Protocol):
         ...
 
     def decode(self, encoded: Encoded, shape: Shape) -> Floats:
-        """The tensor of that shape in float32."""
+        """Decode a tensor of a shape to float32."""
         ...
 
     def error_bound(self, numbers: Floats) -> Floats:
-        """Bound on |decode(encode(x)) - x| for each number, as long as none overflows or is subnormal."""
+        """Upper bound of |decode(encode(x)) - x| for each number, if none overflows or is subnormal."""
         ...

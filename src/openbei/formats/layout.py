@@ -1,4 +1,4 @@
-"""What every layout offers. No layout lives here."""
+"""The interface of layouts. Their implementations have one file each."""
 
 from typing import Any, Protocol
 
@@ -8,11 +8,11 @@ from openbei.safetensors_file import Array, Shape
 
 
 class Layout(Protocol):
-    """In which order the values of a weight [N, K] lie in memory, whatever their number format."""
+    """The order of the values of a weight [N, K] in memory, for any number format."""
 
     @property
     def output_multiple(self) -> int:
-        """What the number of outputs is padded to a multiple of, in weights, and in biases and scales beside them."""
+        """The number of outputs is padded to a multiple of this, in weights, biases and scales."""
         ...
 
     def packed_shape(self, shape: Shape, dtype: np.dtype[Any]) -> Shape:
@@ -20,7 +20,7 @@ class Layout(Protocol):
         ...
 
     def pack(self, values: Array) -> Array:
-        """Lay out values [N, K]; padding is zero, the result C-contiguous."""
+        """Pack values [N, K] into a C-contiguous array with zero padding."""
         ...
 
     def unpack(self, packed: Array, shape: Shape) -> Array:
@@ -28,5 +28,5 @@ class Layout(Protocol):
         ...
 
     def has_zero_padding(self, packed: Array, shape: Shape) -> bool:
-        """Whether what lies beyond (N, K) in a packed array is zero."""
+        """Whether the padding of a packed array is zero; `shape` is (N, K)."""
         ...

@@ -1,4 +1,4 @@
-"""panels: rows in panels of 32, so that one vector load reads one column of 16 or 32 outputs. What CPU kernels read."""
+"""panels: the layout of CPU kernels. Rows form panels of 32, so that a vector load reads one input of 16 or 32 rows."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ LANE_BYTES = 4
 class Panels:
     """[Np/32, Kp/s, 32, s]: panel p, group j, column c, element h holds W[32p + c, s·j + h].
 
-    N and K are zero-padded to multiples of 32, Np and Kp. The s inputs that fill 32 bits lie side by side, two of
-    bfloat16, as AMX tiles and vdpbf16ps read them. With 32-bit elements s is 1, and the last axis is left out.
+    N and K are zero-padded to multiples of 32, Np and Kp. s is the number of inputs in 32 bits; they are adjacent, as
+    AMX tiles and vdpbf16ps read them. It is 2 for bfloat16. For 32-bit elements it is 1, and the last axis is omitted.
     """
 
     output_multiple = PANEL_WIDTH
@@ -57,5 +57,5 @@ def padded(size: int) -> int:
 
 
 def _inputs(array: Array) -> int:
-    """Elements that fill 32 bits."""
+    """The number of elements in 32 bits."""
     return LANE_BYTES // array.itemsize

@@ -1,4 +1,4 @@
-"""row_major: one row after the other, without padding, as checkpoints and GPUs have weights."""
+"""row_major: row after row, without padding, like the weights of checkpoints and GPUs."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from openbei.safetensors_file import Array, Shape
 
 
 class RowMajor:
-    """[N, K]."""
+    """Weights [N, K] in C order."""
 
     output_multiple = 1
 

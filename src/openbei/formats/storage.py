@@ -1,4 +1,4 @@
-"""How one tensor is stored: a number format and a layout, and the arrays of the file that this makes of it."""
+"""Storage of a tensor: its number format, its layout, and the resulting arrays in the file."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -16,15 +16,15 @@ T = TypeVar("T")
 class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Number format and layout of a tensor, by the names of `FORMATS` and `LAYOUTS`.
 
-    A weight or a table is values under the tensor's own name, and scales under `{name}.{scale}`. Vectors, and scales
-    along their last axis, are padded as the layout pads outputs.
+    Values are stored under the tensor's name, scales under `{name}.{scale}`. Vectors, and the last axis of scales, are
+    padded like the outputs of the layout.
     """
 
     format: str
     layout: str
 
     def parts(self, name: str, shape: Shape) -> dict[str, Part]:
-        """Shape and element type of each array of a tensor of that shape, by its name in the file."""
+        """Shape and element type of each array of a tensor, by its name in the file."""
         format = FORMATS[self.format]
         values, scales = format.values(shape), _named(name, format.scales(shape))
         stored = Part(self._stored_shape(values), values.dtype)
@@ -37,7 +37,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {name: stored} | {one: self._padded(array) for one, array in _named(name, scales).items()}
 
     def load(self, name: str, arrays: Mapping[str, Array], shape: Shape) -> Floats:
-        """A tensor of that shape in float32, from the arrays of a file."""
+        """Decode a tensor of a shape to float32 from the arrays of a file."""
         format = FORMATS[self.format]
         values = format.values(shape).shape
         is_weight = len(values) == 2
@@ -46,7 +46,7 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return format.decode(Encoded(unpacked, scales), shape)
 
     def has_zero_padding(self, name: str, arrays: Mapping[str, Array], shape: Shape) -> bool:
-        """Whether the padding of all arrays of a tensor is zero, as kernels rely on."""
+        """Whether the padding of all arrays of a tensor is zero, which kernels rely on."""
         format = FORMATS[self.format]
         values = format.values(shape).shape
         vectors = list(_named(name, format.scales(shape)))

@@ -1,4 +1,4 @@
-"""What formats without scales share: each number is one element of a numpy type. No format lives here."""
+"""The base of number formats without scales: each number is one element of a numpy type."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

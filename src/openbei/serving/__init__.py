@@ -1,1 +1,1 @@
-"""Between a request and the engine: tokenizer, packing policy, scheduler, metrics. No HTTP, no backend."""
+"""Serving between HTTP and the engine: tokenizer, packing policy, scheduler, metrics. No HTTP, no backend."""

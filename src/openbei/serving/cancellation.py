@@ -1,4 +1,4 @@
-"""Cooperative cancellation of work in a thread: it checks between its parts whether anybody still waits for it."""
+"""Cooperative cancellation of work in a thread: the work regularly checks whether it has been cancelled."""
 
 import asyncio
 import contextvars
@@ -12,7 +12,7 @@ _cancelled: contextvars.ContextVar[threading.Event | None] = contextvars.Context
 
 
 class WorkCancelledError(Exception):
-    """Ends work in its thread. Nobody waits for it, so nobody sees this."""
+    """Ends cancelled work in its thread. It is never visible to a caller."""
 
 
 async def in_thread(function: Callable[[], T]) -> T:
@@ -20,14 +20,14 @@ async def in_thread(function: Callable[[], T]) -> T:
     event = threading.Event()
     token = _cancelled.set(event)
     try:
-        return await asyncio.to_thread(function)  # which copies the context
+        return await asyncio.to_thread(function)  # to_thread copies the context
     finally:
         event.set()
         _cancelled.reset(token)
 
 
 def check() -> None:
-    """Raise WorkCancelledError if this runs in `in_thread` and nobody waits for it."""
+    """Raise WorkCancelledError if this runs in `in_thread` and has been cancelled."""
     event = _cancelled.get()
     if event and event.is_set():
         raise WorkCancelledError

@@ -1,7 +1,7 @@
-"""Tokenization of pairs from the tokens of each text, so that a query is tokenized once for all of its documents.
+"""Pairs of texts assembled from the tokens of each, so that a query is tokenized once for all its texts.
 
-The tokenizers library tokenizes both texts of a pair separately. Only its post-processor combines them, by adding
-special tokens and token types that do not depend on the texts.
+The tokenizers library normalizes and splits the two texts of a pair separately. Only its post-processor sees both; the
+special tokens and token types that it adds do not depend on the texts.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Ids = NDArray[np.int32]
 
 
 class Tokens(NamedTuple):
-    """Token ids and their types, int32 [n] each."""
+    """Token ids and token types, int32 [n] each."""
 
     ids: Ids
     types: Ids
@@ -35,7 +35,10 @@ class PairTemplate:
     types: tuple[int, int]
 
     def join(self, first: Ids, second: Ids, truncation: Truncation, param: str) -> tuple[Tokens, int]:
-        """The tokens of a pair, and their number before truncation. Raises what `Truncation.check` raises."""
+        """The tokens of a pair, at most `truncation.limit`, and their number before truncation.
+
+        Raises the errors of `Truncation.check` for `param`.
+        """
         num_special = len(self.before.ids) + len(self.between.ids) + len(self.after.ids)
         num_tokens = num_special + len(first) + len(second)
         truncation.check(num_tokens, param)
@@ -54,7 +57,7 @@ def _of_type(ids: Ids, kind: int) -> Tokens:
 
 
 def pair_template(tokenizer: tokenizers.Tokenizer) -> PairTemplate | None:
-    """The tokens that the post-processor adds to a pair, or None if it changes or reorders the texts' tokens."""
+    """The tokens that the post-processor adds to a pair; None if it does more than add tokens around the texts."""
     pair = tokenizer.encode("a", "b")
     spans = list(_spans(pair.sequence_ids))
     if [text for text, _, _ in spans] != [0, 1]:
@@ -73,7 +76,7 @@ def pair_template(tokenizer: tokenizers.Tokenizer) -> PairTemplate | None:
 
 
 def _spans(sequence_ids: list[int | None]) -> Iterator[tuple[int, int, int]]:
-    """The runs of tokens of one text: index of the text (0 or 1), start and stop."""
+    """Runs of tokens of one text: the text (0 or 1), start and stop."""
     for text, run in groupby(range(len(sequence_ids)), key=sequence_ids.__getitem__):
         if text is not None:
             positions = list(run)

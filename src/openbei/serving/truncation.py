@@ -30,7 +30,7 @@ def positions_to_keep(parts: NDArray[np.intp], limit: int, direction: Direction)
 
 
 def split_room(num_first: int, num_second: int, room: int) -> tuple[int, int]:
-    """How many of `room` tokens each of two texts gets.
+    """The number of tokens of `room` that each of two texts gets.
 
     Tokens are removed from the longer text until both have the same length, as with `longest_first` of transformers;
     an odd token goes to the second.

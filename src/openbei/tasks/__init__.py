@@ -1,1 +1,1 @@
-"""What is done with engine output: one file a task, pure numpy. No engine, no wire format."""
+"""Post-processing of engine output in numpy, one file per task. No engine, no wire format."""

@@ -72,7 +72,7 @@ def test_inputs_of_text(served: Served) -> None:
         ({}, 422, "texts: Object missing required field `texts`"),
         ({"texts": []}, 400, "texts is an empty list"),
         ({"texts": ["w1", ""]}, 422, "texts[1] is an empty string"),
-        ({"texts": ["w1"], "images": ["data:"]}, 422, "images is given; this model reads text only"),
+        ({"texts": ["w1"], "images": ["data:"]}, 422, "images is set; this model reads text only"),
         ({"inputs": [{"content": [{"type": "image_url"}]}]}, 422, "inputs[0].content[0].type: Invalid enum value"),
         ({"inputs": [{"content": []}]}, 422, "inputs[0].content has 0 parts"),
         ({"texts": ["w1"], "input_type": "image"}, 422, "input_type is 'image'; it must be search_query,"),

@@ -51,7 +51,7 @@ def test_input_types_choose_prompts(start: Start) -> None:
         ({"texts": ["w1"], "embedding_types": ["int4"]}, 422, "embedding_types[0]: "),
         ({"texts": ["w1"], "input_type": "poetry"}, 422, "input_type is 'poetry'"),
         ({"texts": [words(0, 80)], "truncate": "NONE"}, 422, "texts[0] has 82 tokens; the limit is 64"),
-        ({"images": ["data:"]}, 422, "images is given; this model reads text only"),
+        ({"images": ["data:"]}, 422, "images is set; this model reads text only"),
         ({"inputs": [{"content": []}]}, 422, 'inputs is [{"content":[]}], which this server does not do'),
     ],
     ids=str,

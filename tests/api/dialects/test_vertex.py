@@ -62,7 +62,7 @@ def test_instances_share_the_limits_of_a_request(start: Start) -> None:
     served = start(FakeEngine(), limits=Limits(max_client_batch_size=6))
     assert len(served.post("/vertex", instances=[{"inputs": ["w1"] * 3}] * 2)["predictions"]) == 2
     status, message = served.refused("/vertex", instances=[{"inputs": ["w1"] * 3}] * 3)
-    assert (status, message[:66]) == (422, "the instances have 9 texts and more together; the limit is 6 (send")
+    assert (status, message[:68]) == (422, "the instances have at least 9 texts together; the limit is 6 (send t")
     assert len(served.post("/vertex", instances=[{"inputs": [5, 6, 7, 8]}] * 6)["predictions"]) == 6
     served.await_value("te_queue_size", 0)
 

@@ -49,7 +49,7 @@ PACKED = b"application/msgpack"
     ],
 )
 def test_choice(accept: bytes | None, content_type: bytes) -> None:
-    assert encoding.chosen(accept) == content_type
+    assert encoding.preferred_type(accept) == content_type
 
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 255, 65535, 65536, 70000])

@@ -59,7 +59,7 @@ def test_cut_inputs_are_counted(served: Served) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens is 0; it must be 1 to 64, what the model reads"),
+        ({"truncate_prompt_tokens": 0}, "truncate_prompt_tokens is 0; it must be 1 to 64, the model's limit"),
         ({"truncate_prompt_tokens": -2}, "truncate_prompt_tokens is -2; it must be"),
         ({"truncate_prompt_tokens": 65}, "truncate_prompt_tokens is 65; it must be 1 to 64"),
         ({"truncate_prompt_tokens": 5, "truncate": False}, "truncate_prompt_tokens is 5 and truncate is false"),

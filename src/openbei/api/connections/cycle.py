@@ -1,4 +1,4 @@
-"""One request and its answer on a connection: uvicorn's cycle, flow control and transport, adapted. No parsing."""
+"""A request and its response on a connection: subclasses of uvicorn's cycle and flow control. No parsing."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 DROP = struct.pack("ii", 1, 0)
-"""The value of SO_LINGER with which closing sends a reset, and nothing else."""
+"""The value of SO_LINGER that makes closing send a reset and discard buffered data."""
 
 
 class Flow(FlowControl):
@@ -24,7 +24,7 @@ class Flow(FlowControl):
             super().resume_reading()
 
     def hold(self, held: bool) -> None:
-        """Pause reading, or resume it."""
+        """Pause reading and keep it paused if `held`, else resume it."""
         self.is_held = held
         if held:
             self.pause_reading()
@@ -33,7 +33,7 @@ class Flow(FlowControl):
 
 
 class LingeringTransport:
-    """A transport that closes once the client has had time to read."""
+    """A transport with replaced `write` and `close`, so that closing lets the client read the response first."""
 
     def __init__(self, transport: asyncio.Transport, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
         self.write = write
@@ -42,22 +42,22 @@ class LingeringTransport:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Close a connection with a reset. The kernel drops what the client has not read."""
+    """Close a connection with a reset. The kernel discards data that the client has not read."""
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, DROP)
     transport.abort()
 
 
 class Exchange(RequestResponseCycle):
-    """A cycle that closes the connection if it answers before the whole body has arrived."""
+    """A cycle that closes the connection if the response starts before the whole body has arrived."""
 
     is_last_answer: Callable[[], bool]
-    """Whether the connection closes after this answer anyway."""
+    """Returns whether the connection closes after this response."""
 
     on_begin: Callable[[], None]
-    """Called when the head of the answer is written."""
+    """Called when the head of the response has been written."""
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send a part of the answer."""
+        """Send a part of the response."""
         is_head = message["type"] == "http.response.start"
         if is_head and (self.more_body or self.is_last_answer()):
             self.keep_alive = False

@@ -1,4 +1,4 @@
-"""Deadlines of a client: for sending a head and a body, and for reading an answer. No parsing, no timer.
+"""Deadlines for clients: for sending a head and a body, and for reading a response. No parsing, no timer.
 
 All times are in seconds on the event loop's clock.
 """
@@ -9,7 +9,7 @@ from openbei.api.connections.gate import ConnectionLimits
 
 
 class Arrival:
-    """Times of the request that is arriving on a connection."""
+    """Times of the request that a connection is receiving."""
 
     def __init__(self, limits: ConnectionLimits, now_s: float) -> None:
         self._limits = limits
@@ -18,7 +18,7 @@ class Arrival:
         self._num_body_bytes = 0
 
     def begin_head(self, now_s: float) -> None:
-        """The first byte of a head has arrived. On a new connection the time runs from the start."""
+        """The first byte of a head has arrived. On a new connection, the time counts from its start."""
         if self._head_since_s is None:
             self._head_since_s = now_s
 
@@ -42,7 +42,7 @@ class Arrival:
 
 
 class Departure:
-    """A transport's write side, with the times of the answer that the client reads."""
+    """The write side of a transport, with the times of the response that the client is reading."""
 
     def __init__(self, transport: asyncio.Transport, limits: ConnectionLimits, now_s: float) -> None:
         self._transport = transport
@@ -57,7 +57,7 @@ class Departure:
         self._transport.write(data)
 
     def begin(self, now_s: float) -> None:
-        """Restart the time: an answer starts, or the client has read everything."""
+        """Restart the time: a response starts, or the client has read everything."""
         self._since_s = now_s
         self._num_sent_before = None
 

@@ -1,23 +1,24 @@
-"""Where requests end in the bytes of a connection, and a head without its offer to upgrade. No limits.
+"""Framing: splits the bytes of a connection at the ends of requests, and removes upgrade offers. No limits.
 
-The parser says that a request is complete, but not where in the bytes; so it gets pieces that end where one may.
+The parser reports that a request is complete, but not its position. Therefore it gets pieces that end at every possible
+end of a request.
 """
 
 Headers = list[tuple[bytes, bytes]]
 
 END = b"\r\n\r\n"
-"""What every head, and every body in chunks, ends with."""
+"""The end of every head and every chunked body."""
 
 
 class Pieces:
-    """Cuts what arrives so that a request, where it ends, ends with a piece."""
+    """Splits received bytes into pieces, such that the end of a request is always the end of a piece."""
 
     def __init__(self) -> None:
-        self._num_left = 0  # bytes that are left of a body that has a length
-        self._last = b""  # up to 3 bytes that came before
+        self._num_left = 0  # remaining bytes of a body with content-length
+        self._last = b""  # the preceding bytes, up to 3
 
     def begin_body(self, headers: Headers) -> None:
-        """A head is complete; it has been found to have one length, or chunks, or no body."""
+        """A head is complete. The parser has checked that the body is chunked, has one content-length, or is absent."""
         self._num_left = next((int(value) for name, value in headers if name == b"content-length"), 0)
 
     def end_body(self) -> None:
@@ -25,7 +26,7 @@ class Pieces:
         self._num_left = 0
 
     def end(self, data: bytes, start: int) -> int:
-        """Where the piece of `data` that begins at `start` ends."""
+        """The end of the piece of `data` that begins at `start`."""
         if self._num_left:
             stop = min(len(data), start + self._num_left)
             self._num_left -= stop - start
@@ -44,7 +45,7 @@ class Pieces:
 
 
 class ReadAhead:
-    """Received bytes that are not parsed yet. They are taken in pieces."""
+    """A buffer of received bytes that are not parsed yet; they are taken in pieces."""
 
     def __init__(self) -> None:
         self.pieces = Pieces()
@@ -60,7 +61,7 @@ class ReadAhead:
         self._num_taken = 0
 
     def take(self) -> bytes:
-        """The next piece, without a copy if it is everything."""
+        """The next piece. It is not copied if it is the whole buffer."""
         start, self._num_taken = self._num_taken, self.pieces.end(self._data, self._num_taken)
         is_all = self._num_taken - start == len(self._data)
         return self._data if is_all else self._data[start : self._num_taken]
@@ -70,14 +71,14 @@ class ReadAhead:
         self._num_taken -= num_bytes
 
     def clear(self) -> None:
-        """Drop what is left."""
+        """Discard the remaining bytes."""
         self._data, self._num_taken = b"", 0
 
 
 def head_without_upgrade(method: bytes, version: str, headers: Headers) -> bytes:
-    """A head that frames the same body and keeps or closes the connection as this one, and offers nothing.
+    """A head with the same body framing and connection persistence, but without the offer to upgrade.
 
-    Its target is `/`, and of its headers only those are left that say so: it is for a parser, not for a handler.
+    It is for the parser only: its target is `/`, and all other headers are removed.
     """
     kept = [(name, value) for name, value in headers if name in (b"content-length", b"transfer-encoding")]
     tokens = [token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")]

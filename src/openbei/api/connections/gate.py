@@ -1,4 +1,4 @@
-"""Connections as a whole: how many there may be, how long each may take, whether the server ends. No parsing."""
+"""Admission of connections: their number, their timeouts, and whether the server is shutting down. No parsing."""
 
 import errno
 import logging
@@ -13,19 +13,19 @@ from openbei.api.exchange.refusals import Header
 log = logging.getLogger(__name__)
 
 SPARE_DESCRIPTORS = 96
-"""File descriptors that are kept from connections: files, the event loop, refusals on their way."""
+"""File descriptors reserved for files, the event loop, and pending refusals."""
 
 MAX_REFUSALS = 32
-"""Connections above the limit that get an answer at the same time; any more are closed without one."""
+"""The number of connections above the limit that get an error response at a time; others are closed without one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConnectionLimits:
-    """How many connections there may be, and how long each may take.
+    """Limits on the number of connections, and their timeouts.
 
-    A TLS handshake and a request's head have `request_timeout_s` each. So have a body, and an answer that the client
-    reads, but those may take longer if they move `min_bytes_per_s`, up to `body_timeout_s`. None for `max_connections`
-    is what file descriptors allow.
+    A TLS handshake and a request's head may take `request_timeout_s` each. So may receiving a body and sending a
+    response, plus the time for their bytes at `min_bytes_per_s`, up to `body_timeout_s`. If `max_connections` is None,
+    the limit on file descriptors determines it.
     """
 
     max_connections: int | None = None
@@ -37,13 +37,13 @@ class ConnectionLimits:
     min_bytes_per_s: float = 10_000.0
 
     def transfer_timeout_s(self, num_bytes: int) -> float:
-        """How many seconds a body or an answer may have taken so far, if `num_bytes` of it have come through."""
+        """The seconds that a body or a response of which `num_bytes` have been transferred may have taken so far."""
         return min(self.body_timeout_s, self.request_timeout_s + num_bytes / self.min_bytes_per_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a connection is not let in, for its client."""
+    """The response to a connection that exceeds a limit."""
 
     status: int
     message: str
@@ -52,7 +52,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Admission:
-    """An open connection that is counted until it leaves. `refusal` is set if it exceeds a limit."""
+    """An open connection, counted until `leave`. `refusal` is set if it exceeds a limit."""
 
     refusal: Refusal | None
     on_leave: Callable[[], None]
@@ -64,7 +64,7 @@ class Admission:
 
 
 class ConnectionGate:
-    """Counts the connections that are open and says which may come in."""
+    """Counts open connections and decides which are admitted."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -73,7 +73,7 @@ class ConnectionGate:
         self.max_connections = min(limits.max_connections or allowed, allowed)
         if limits.max_connections and limits.max_connections > allowed:
             log.warning(
-                "--max-connections is %d, file descriptors allow %d (hint: raise `ulimit -n`)",
+                "--max-connections is %d, the limit on file descriptors allows %d (hint: raise `ulimit -n`)",
                 limits.max_connections,
                 allowed,
             )
@@ -84,11 +84,11 @@ class ConnectionGate:
 
     @property
     def is_flooded(self) -> bool:
-        """Whether there are so many connections that not even a refusal can be sent."""
+        """Whether there are too many connections even to send a refusal."""
         return self._num_open > self.max_connections + MAX_REFUSALS
 
     def admit(self, peer: object) -> Admission:
-        """Count a connection from a `peer`, which is a transport's: (address, port) and more, or None."""
+        """Count a connection. `peer` is the transport's `peername`: a tuple that starts with the address, or None."""
         address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self._num_open += 1
         self._by_address[address] += 1
@@ -112,7 +112,7 @@ class ConnectionGate:
             self._has_warned = False
 
     def look_for_descriptors(self) -> None:
-        """Say it once if there is none left: the event loop closes new connections then without a word."""
+        """Warn once if no file descriptor is left: the event loop then closes new connections silently."""
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
@@ -129,7 +129,7 @@ class ConnectionGate:
             self._is_out_of_descriptors = False
 
     def _warn(self) -> None:
-        """Say it once, and once more if it happens again after the number has halved."""
+        """Warn once, and again only after the number of connections has halved in between."""
         if not self._has_warned:
             self._has_warned = True
             log.warning(
@@ -140,6 +140,6 @@ class ConnectionGate:
 
 
 def _allowed_by_descriptors() -> int:
-    """What the limit on this process's file descriptors leaves for connections."""
+    """The number of connections that the process's limit on file descriptors allows."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(soft // 2, soft - SPARE_DESCRIPTORS)

@@ -1,6 +1,6 @@
-"""HTTP/1.1 on a connection: uvicorn's protocol with limits, and an answer for what never becomes a request.
+"""HTTP/1.1 on a connection: uvicorn's protocol with limits, and error responses to invalid requests.
 
-One request is parsed at a time. What a client sends ahead waits unparsed, and is bounded.
+One request is parsed at a time. Pipelined requests wait unparsed in a bounded buffer.
 """
 
 import asyncio
@@ -20,26 +20,26 @@ from openbei.api.connections.rejection import MAX_HEADER_BYTES, MAX_URL_BYTES, r
 from openbei.api.exchange.refusals import Header
 
 MAX_BYTES_AHEAD = 65_536
-"""How much a client may send behind a request before reading stops; what one read brings may come on top."""
+"""Bytes of pipelined requests at which reading pauses. The buffer can exceed this by one read."""
 
 LINGER_S = 2.0
-"""How long what still comes is read and thrown away after the last answer, so that it is not lost on its way."""
+"""How long received bytes are discarded after the last response. Closing at once could lose the response."""
 
 MAX_LINGER_BYTES = 67_108_864
-"""How much of it is read."""
+"""The number of bytes that are discarded before the connection closes."""
 
 
 class _RefusalError(Exception):
-    """Stops the parser from inside one of its callbacks; it never gets out of it."""
+    """Stops the parser from one of its callbacks. The parser converts it to HttpParserError."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself reads headers without end and refuses in plain text."""
+    """uvicorn's protocol with bounded headers and JSON error responses."""
 
-    _num_unparsed = 0  # bytes since something was complete: a request, its head, a part of its body
+    _num_unparsed = 0  # bytes since the last complete request, head or part of a body
     _num_header_bytes = 0
     _is_in_body = False
-    _is_repeated = False  # the parser reads a head for the second time
+    _is_repeated = False  # the parser reads a head again, without its upgrade offer
     _status = 400
     _is_ending = False
     _num_thrown_away = 0
@@ -55,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
         gate: ConnectionGate,
         admission: Admission | None = None,
     ) -> None:
-        """`admission` is that of a connection which is counted already."""
+        """`admission` is set if the connection has been counted already."""
         super().__init__(config, server_state, app_state, _loop)
         self._gate = gate
         self._admission = admission
@@ -66,7 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is a request that is arriving or not yet answered."""
+        """Whether a request is being received or answered."""
         return not self._is_ending and (self._num_unparsed > 0 or self._is_in_body or self._awaits_answer)
 
     @property
@@ -75,11 +75,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def _is_waiting(self) -> bool:
-        """Whether a request has arrived whole, and the next one waits for its answer."""
+        """Whether a complete request is being answered, so that the next one must wait."""
         return self._awaits_answer and not self._is_in_body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let a client in, or not; begin to watch how long its requests take to arrive."""
+        """Admit or refuse the client, and start to check its progress."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
         self._departure = Departure(transport, self._limits, self._opened_s)
@@ -92,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(refusal.status, refusal.message, refusal.headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop watching."""
+        """Stop checking the progress."""
         if self._watch:
             self._watch.cancel()
         self._unset_keepalive_if_required()
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse up to the end of a request; what is behind it waits until that one is answered."""
+        """Parse up to the end of a request. The bytes after it wait until the request is answered."""
         if self._is_ending:
             self._num_thrown_away += len(data)
             if self._num_thrown_away > MAX_LINGER_BYTES:
@@ -113,7 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._advance()
 
     def on_response_complete(self) -> None:
-        """An answer is written: go on with what was sent ahead."""
+        """A response has been written: continue with the pipelined requests."""
         if self._is_ending:
             self.server_state.total_requests += 1
             return
@@ -121,7 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._advance()
 
     def shutdown(self) -> None:
-        """The server ends: close, unless there is a request. Its answer will be the last one."""
+        """The server is shutting down: close, or let the current request be the last one."""
         if not self.is_busy:
             self.transport.close()
 
@@ -142,7 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_repeated:
             return
         if self._awaits_answer or self._is_in_body:
-            self._stop(400)  # requests end where pieces do, or they are not HTTP/1.1
+            self._stop(400)  # a valid HTTP/1.1 request ends at the end of a piece
         self._num_header_bytes = 0
         super().on_message_begin()
 
@@ -155,7 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; or a trailer, which is counted and dropped: what comes behind a body is not part of the head."""
+        """A header, or a trailer after a chunked body. Trailers count towards the limit and are ignored."""
         if self._is_repeated:
             return
         self._num_header_bytes += len(name) + len(value) + 4
@@ -165,7 +165,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is complete: begin to answer. With an offer to upgrade it is read once more, without the offer."""
+        """The head is complete: run the app. A head with an offer to upgrade is parsed again, without the offer."""
         if self.parser.should_upgrade():
             return
         self._is_in_body = True
@@ -205,7 +205,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return exchange
 
     def _is_last_answer(self) -> bool:
-        """Whether the connection closes after the next answer: the server ends, or the connection is old."""
+        """Whether the connection closes after the next response: on shutdown, or above the maximum age."""
         oldest_s = self._limits.max_connection_age_s
         return self._gate.is_draining or (oldest_s is not None and self.loop.time() - self._opened_s > oldest_s)
 
@@ -216,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The next bytes are a head again."""
+        """A request is complete; the next bytes are a head."""
         if self.parser.should_upgrade():
             return
         self._is_in_body = False
@@ -225,19 +225,22 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def give_up(self) -> None:
-        """Refuse a request that has not arrived when the server ends; what the engine has gets its answer there."""
+        """Refuse a request that has not arrived completely when the server shuts down.
+
+        The scheduler handles the others.
+        """
         if not self._is_ending and (self._is_in_body or self._num_unparsed > 0):
             self._refuse(503)
 
     def end(self) -> None:
-        """Close: at once for writing, for reading when the client has had time to see the last answer."""
+        """Close the write side at once, and the read side after the client has had time to read the last response."""
         self._is_ending = True
         self._ahead.clear()
         if self.transport.is_closing():
             return
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        elif not self._is_in_body:  # TLS, and nothing that still comes
+        elif not self._is_in_body:  # TLS cannot close one side, and no body is expected
             self.transport.close()
             return
         self.flow.hold(False)
@@ -255,7 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(431)
 
     def _decline(self, rest: bytes) -> None:
-        """Go on as if the client had not offered to upgrade (RFC 9110, 7.8): what follows is this request's body."""
+        """Ignore an offer to upgrade (RFC 9110, 7.8). The bytes that follow are the request's body."""
         if self.parser.get_method() == b"CONNECT":
             self._refuse(405)
             return
@@ -271,14 +274,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._ahead.put_back(len(rest))
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls when it cannot go on."""
+        """Called by uvicorn for an invalid request."""
         self._refuse(self._status)
 
     def _look_again(self) -> None:
         self._watch = self.loop.call_later(self._limits.request_timeout_s / 4, self._check_progress)
 
     def _check_progress(self) -> None:
-        """End what takes too long: a head, a body, a client that hardly reads, a connection that is old."""
+        """Enforce the deadlines of heads, bodies, responses and the connection."""
         now_s = self.loop.time()
         if self._departure.is_late(now_s):
             reset(self.transport)
@@ -304,7 +307,7 @@ class BoundedProtocol(HttpToolsProtocol):
         raise _RefusalError
 
     def _refuse(self, status: int, message: str | None = None, headers: tuple[Header, ...] = ()) -> None:
-        """Answer, then close."""
+        """Send an error response, then close."""
         if self._awaits_answer:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

@@ -19,7 +19,7 @@ MESSAGES = {
 
 
 def rejection(status: int, message: str | None = None, headers: tuple[Header, ...] = ()) -> bytes:
-    """An error in OpenAI's shape, after which the connection closes; by default with the status's own message."""
+    """An error response in OpenAI's format that closes the connection. The default message is that of the status."""
     phrase = HTTPStatus(status).phrase
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     body = errors.body(status, code, message or MESSAGES[status])

@@ -1,4 +1,4 @@
-"""TLS: the server's certificates, and handshakes that count as connections and have a deadline."""
+"""TLS: the server's certificates, and handshakes with a deadline that count as connections."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ class Tls:
         return {
             "ssl_certfile": str(self.certfile),
             "ssl_keyfile": str(self.keyfile) if self.keyfile else None,
-            # Empty where there is none: for None a key that is encrypted would be asked for on the terminal.
+            # With None, OpenSSL would prompt for the password of an encrypted key on the terminal.
             "ssl_keyfile_password": str(self.keyfile_password or ""),
             "ssl_ca_certs": str(self.ca_certs) if self.ca_certs else None,
             "ssl_cert_reqs": ssl.CERT_REQUIRED if self.ca_certs else ssl.CERT_NONE,
@@ -55,7 +55,7 @@ class Handshake(asyncio.Protocol):
             if not self._gate.is_flooded:
                 connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
                 self._task = asyncio.get_running_loop().create_task(self._shake(connection, admission))
-        except OSError:  # no descriptor is left
+        except OSError:  # out of file descriptors
             pass
         finally:
             if self._task is None:
@@ -71,7 +71,7 @@ class Handshake(asyncio.Protocol):
                 ssl=self._context,
                 ssl_handshake_timeout=self._gate.limits.request_timeout_s,
             )
-        except OSError:  # ssl.SSLError and a timeout are one
+        except OSError:  # includes ssl.SSLError and TimeoutError
             admission.leave()
         except BaseException:
             admission.leave()

@@ -18,7 +18,7 @@ from openbei.tasks.tokens import Strategy
 
 
 class PredictTokensRequest(TruncationFields, frozen=True, kw_only=True):
-    """`inputs` is a text, a list of texts, or a list of lists of texts, which are taken one after the other."""
+    """`inputs` is a text, a list of texts, or a list of lists of texts, which are concatenated."""
 
     inputs: Annotated[str | list[str | list[str]], bound("predict_tokens")]
     raw_scores: bool | None = None
@@ -41,7 +41,7 @@ async def predict_tokens(service: Service, call: Call, body: Body) -> Reply:
 
 
 def _groups(inputs: str | list[str | list[str]]) -> dict[str, list[str]]:
-    """Texts in their order, in lists by the names of their fields. Raises EmptyInputError, InputError."""
+    """The texts in order, as lists by the name of their field. Raises EmptyInputError, InputError."""
     texts = [inputs] if isinstance(inputs, str) else [item for item in inputs if isinstance(item, str)]
     lists = [item for item in inputs if isinstance(item, list)]
     if [] in lists:

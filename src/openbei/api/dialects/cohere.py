@@ -29,13 +29,13 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Mixed(msgspec.Struct, frozen=True):
-    """An input of parts: one, a text."""
+    """An input as a list of parts; it must have one part, a text."""
 
     content: Annotated[list[Content], bound("one")]
 
 
 class _Embed(msgspec.Struct, frozen=True, kw_only=True):
-    """Options for every input; `truncate` is the side that is cut off, `max_tokens` how many tokens are kept."""
+    """Options of an input: `truncate` is the side to remove tokens from, `max_tokens` the number of tokens to keep."""
 
     model: str | None = None
     input_type: Annotated[str, bound("input_type")] | None = None
@@ -100,7 +100,7 @@ async def embed_v2(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def embed_v1(service: Service, call: Call, body: Body) -> Reply:
-    """The same in the older shape: without `embedding_types` plain lists of numbers."""
+    """The older response format: lists of numbers without `embedding_types`."""
     _refuse_images(body)
     request = await read(body, _TEXTS, decisions.COHERE_EMBED_V1)
     vectors = await _embed(service, call, request, request.texts, "texts")
@@ -116,16 +116,16 @@ async def rerank_v2(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def _read(body: Body) -> tuple[EmbedTextsRequest | EmbedInputsRequest, list[str], str]:
-    """The request, its texts, and the field that they came in. Raises InputError for anything but text."""
+    """The request, its texts, and their field. Raises InputError for anything but text."""
     _refuse_images(body)
-    if body.given.keys() & {"texts", "inputs"} != {"inputs"}:
+    if body.fields.keys() & {"texts", "inputs"} != {"inputs"}:
         request = await read(body, _TEXTS, decisions.COHERE_EMBED)
         return request, request.texts, "texts"
     parts = await read(body, _INPUTS, decisions.COHERE_EMBED)
     for i, item in enumerate(parts.inputs):
         if len(item.content) != 1:
             name = f"inputs[{i}].content"
-            raise InputError(f"{name} has {len(item.content)} parts, it can have one text", param=name)
+            raise InputError(f"{name} has {len(item.content)} parts; it must have one, a text", param=name)
     return parts, [item.content[0].text for item in parts.inputs], "inputs"
 
 
@@ -143,8 +143,8 @@ async def _embed(
 
 
 def _refuse_images(body: Body) -> None:
-    if bytes(body.given.get("images", b"[]")) != b"[]":
-        raise InputError("images is given; this model reads text only", param="images", hint="send texts")
+    if bytes(body.fields.get("images", b"[]")) != b"[]":
+        raise InputError("images is set; this model reads text only", param="images", hint="send texts")
 
 
 def _by_type(vectors: Vectors, types: list[EncodingFormat], texts: list[str], meta: Meta) -> EmbedByTypeResponse:

@@ -1,6 +1,6 @@
 """Every request field that the dialects know, by route: honoured, without effect, or refused by name.
 
-Fields of the structs are honoured unless they are said to be without effect here.
+Fields of the structs are honoured unless listed here as without effect.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def _refused(hint: str, *unless: object) -> Decision:
 _MODEL = {"model": _none("one model is served; answers name it")}
 _USER = {"user": _none("nothing is kept of who asks")}
 _OPTIONS = {"options": _none("the hub's cache and waiting for models are not of this server")}
-_PARAMETERS = {"parameters": _refused("send its fields beside the others", {})}
+_PARAMETERS = {"parameters": _refused("send its fields at the top level", {})}
 _CUT = _honoured("truncate", "truncation_direction")
 _VLLM_CUT = _honoured("truncate_prompt_tokens", "truncation_side")
 _VLLM_PARTS = _honoured("max_tokens_per_query", "max_tokens_per_doc")
@@ -38,7 +38,7 @@ _VLLM = {
     "padding": _none("nothing is padded"),
     "add_special_tokens": _refused("send token ids, which are used as they are", True),
     "messages": _refused("send texts as input; a model's chat template is applied to them"),
-    "chat_template": _refused("the checkpoint's own is followed, where it has one"),
+    "chat_template": _refused("the checkpoint's own chat template is applied"),
     "chat_template_kwargs": _refused("rerankers take instruction, embedding models prompt_name", {}),
     "add_generation_prompt": _refused("send texts as input", False),
     "continue_final_message": _refused("send texts as input", False),
@@ -55,7 +55,7 @@ EMBEDDINGS: Decisions = {
         **_VLLM,
         **_VLLM_CUT,
         **_honoured("normalize", "use_activation"),
-        "embed_dtype": _refused("answers are float32; encoding_format gives smaller ones", "float32"),
+        "embed_dtype": _refused("embeddings are float32; use encoding_format for smaller ones", "float32"),
         "endianness": _refused("answers are little-endian", "little", "native"),
     },
     "Jina": {
@@ -73,7 +73,7 @@ EMBED_ALL: Decisions = {
     "TEI": {
         **_INPUTS,
         "normalize": _refused("vectors of tokens are never normalized", False),
-        "dimensions": _refused("vectors of tokens are never cut"),
+        "dimensions": _refused("vectors of tokens are never truncated"),
     },
     "Hugging Face": _PARAMETERS,
 }
@@ -124,7 +124,7 @@ SCORE: Decisions = {
     "TEI": {**_CUT, **_honoured("raw_scores")},
 }
 
-_ZERO_SHOT = _refused("serve a classifier with the labels that are wanted")
+_ZERO_SHOT = _refused("serve a classifier that has these labels")
 _PIPELINE = dict.fromkeys(("candidate_labels", "multi_label", "hypothesis_template"), _ZERO_SHOT)
 CLASSIFY: Decisions = {
     "vLLM": {**_MODEL, **_VLLM, **_VLLM_CUT, **_VLLM_ACTIVATION, **_honoured("input", "use_activation")},
@@ -136,7 +136,7 @@ PREDICT: Decisions = {
     "Hugging Face": {"parameters": _refused("send it to /", {}), **_PIPELINE},
     "Jina": {"labels": _ZERO_SHOT, "classifier_id": _ZERO_SHOT},
 }
-_STRIDE = _refused("send long texts in parts: windows that overlap are not put together here", 0)
+_STRIDE = _refused("split long texts: results of overlapping windows are not merged", 0)
 PREDICT_TOKENS: Decisions = {
     "BEI": {
         **_MODEL,
@@ -155,7 +155,7 @@ PREDICT_TOKENS: Decisions = {
 PIPELINE: Decisions = {"Hugging Face": {**_MODEL, **_OPTIONS, **_honoured("inputs", "parameters")}}
 _ANY_PARAMETERS = {
     **_PIPELINE,
-    "truncation": _refused("texts are cut at the model's limit", True, "longest_first", "only_first"),
+    "truncation": _refused("texts are truncated to the model's limit", True, "longest_first", "only_first"),
     "max_length": _refused("texts are cut at the model's limit"),
     "padding": _none("nothing is padded"),
     "batch_size": _none("batches are made by the server"),
@@ -181,10 +181,10 @@ _COHERE = {
     **_MODEL,
     **_honoured("texts", "input_type", "embedding_types", "output_dimension", "truncate", "max_tokens"),
     "priority": _VLLM["priority"],
-    "images": _refused("send texts: this model reads nothing else", []),
+    "images": _refused("send texts: this model reads text only", []),
 }
 COHERE_EMBED: Decisions = {"Cohere": {**_COHERE, **_honoured("inputs")}}
-COHERE_EMBED_V1: Decisions = {"Cohere": {**_COHERE, "inputs": _refused("send texts, or ask /v2/embed")}}
+COHERE_EMBED_V1: Decisions = {"Cohere": {**_COHERE, "inputs": _refused("send texts, or use /v2/embed")}}
 TOKENIZE: Decisions = {"TEI": {**_MODEL, **_honoured("inputs", "add_special_tokens", "prompt_name")}}
 DECODE: Decisions = {"TEI": {**_MODEL, **_honoured("ids", "skip_special_tokens")}}
 VERTEX: Decisions = {"Vertex AI": {"instances": YES, **_PARAMETERS}}
@@ -211,4 +211,4 @@ BY_ROUTE: Mapping[str, Decisions] = {
     "/decode": DECODE,
     "/vertex": VERTEX,
 }
-"""What each route that takes a body does with what it is sent; /rerank with documents does as /v1/rerank."""
+"""Route -> its decisions. /rerank with `documents` uses those of /v1/rerank."""

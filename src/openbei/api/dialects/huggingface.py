@@ -1,4 +1,4 @@
-"""Classifiers for `huggingface_hub.InferenceClient` and npm's `@huggingface/inference`, which know an address only.
+"""Classifiers for `huggingface_hub.InferenceClient` and npm's `@huggingface/inference`, which only send requests to /.
 
 Requests have `inputs` and `parameters`; answers are those of transformers' pipelines.
 """
@@ -11,7 +11,7 @@ from openbei.api.dialects import decisions
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.decisions import Decisions, check
-from openbei.api.exchange.decoding import given_fields
+from openbei.api.exchange.decoding import non_null_fields
 from openbei.api.fields import OneOrMore, bound
 from openbei.api.limits import as_texts
 from openbei.api.operations.entities import find_entities
@@ -41,7 +41,7 @@ class TextRequest(msgspec.Struct, frozen=True):
 
 
 class TokenParameters(msgspec.Struct, frozen=True):
-    """How tokens become entities, and which labels to leave out."""
+    """The aggregation of tokens to entities, and the labels to omit."""
 
     aggregation_strategy: Strategy | None = None
     ignore_labels: list[str] | None = None
@@ -70,13 +70,13 @@ _TOKEN = msgspec.json.Decoder(TokenRequest)
 
 
 async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
-    """A list of labels for each text, in a list for one text as well, the highest score first."""
+    """A list of labels for each text, highest score first; also for a single text."""
     request = await _read(body, _TEXT, decisions.TEXT_PARAMETERS)
     items = [[text] for text in as_texts(request.inputs, service.limits, "inputs")]
     parameters = request.parameters or TextParameters()
     function, top_k = parameters.function_to_apply, parameters.top_k
     if top_k is not None and top_k < 1:
-        raise InputError(f"top_k is {top_k}, it must be at least 1", param="parameters.top_k")
+        raise InputError(f"top_k is {top_k}; it must be at least 1", param="parameters.top_k")
 
     def answer(rows: Vectors) -> list[list[Label]]:
         return [sorted_labels(service, row)[:top_k] for row in rows]
@@ -86,24 +86,24 @@ async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def classify_tokens(service: Service, call: Call, body: Body) -> Reply:
-    """A list of entities for one text, a list of such lists for several. By default neighbours are grouped."""
+    """A list of entities for one text, or a list of such lists. By default adjacent tokens are grouped."""
     request = await _read(body, _TOKEN, decisions.TOKEN_PARAMETERS)
     texts = as_texts(request.inputs, service.limits, "inputs")
     parameters = request.parameters or TokenParameters()
     strategy = parameters.aggregation_strategy or "simple"
     ignored = IGNORED if parameters.ignore_labels is None else parameters.ignore_labels
     truncation = default_truncation_options(service)
-    found = await find_entities(service, call, {"inputs": texts}, truncation, strategy, ignored=ignored)
-    if strategy == "none":  # which keeps every token, special ones too
-        found = [[entity for entity in entities if _is_shown(entity, {*ignored})] for entities in found]
-    spans = [[_span(entity, is_grouped=strategy != "none") for entity in entities] for entities in found]
+    entities = await find_entities(service, call, {"inputs": texts}, truncation, strategy, ignored=ignored)
+    if strategy == "none":  # includes every token, also special tokens
+        entities = [[entity for entity in of_text if _is_shown(entity, {*ignored})] for of_text in entities]
+    spans = [[_span(entity, is_grouped=strategy != "none") for entity in of_text] for of_text in entities]
     return Reply(spans[0] if isinstance(request.inputs, str) else spans)
 
 
 async def _read(body: Body, decoder: msgspec.json.Decoder[T], parameters: Decisions) -> T:
     """The request. Raises InputError for a parameter that is refused."""
-    if "parameters" in body.given:
-        check(given_fields(body.given["parameters"], "parameters"), parameters, "parameters.")
+    if "parameters" in body.fields:
+        check(non_null_fields(body.fields["parameters"], "parameters"), parameters, "parameters.")
     return await read(body, decoder, decisions.PIPELINE)
 
 

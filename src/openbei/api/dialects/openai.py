@@ -1,4 +1,4 @@
-"""OpenAI's embeddings, normalized unless a client of vLLM or Jina says otherwise, and its list of models."""
+"""OpenAI's embeddings and list of models. Embeddings are normalized unless fields of vLLM or Jina disable it."""
 
 from typing import Annotated, Literal
 
@@ -19,10 +19,10 @@ from openbei.errors import InputError
 class EmbeddingsRequest(TruncationFields, frozen=True, kw_only=True):
     """OpenAI's request. `input` is a text, a list of texts, a list of token ids, or a list of such lists.
 
-    `dimensions` cuts embeddings, which are then normalized again. `prompt_name` is one of the model's prompts; Jina's
-    `task` and others' `input_type` choose one by what embeddings are for. `normalize`, vLLM's `use_activation` and
-    Jina's `normalized` leave lengths as they are where one is false. `embedding_type` is Jina's `encoding_format`.
-    `model` and `user` change nothing.
+    `dimensions` truncates embeddings, which are then normalized again. `prompt_name` is one of the model's prompts;
+    Jina's `task` and the `input_type` of other APIs select a prompt by the purpose of the embeddings. Embeddings are
+    not normalized if `normalize`, vLLM's `use_activation` or Jina's `normalized` is false. `embedding_type` is Jina's
+    `encoding_format`. `model` and `user` have no effect.
     """
 
     input: Inputs
@@ -40,7 +40,7 @@ class EmbeddingsRequest(TruncationFields, frozen=True, kw_only=True):
 
 
 class Embedding(msgspec.Struct, frozen=True):
-    """One embedding: numbers, or base64 of little-endian float32. `index` is the place of its input."""
+    """One embedding: numbers, or base64 of little-endian float32. `index` is the position of its input."""
 
     embedding: list[float] | str
     index: int
@@ -75,7 +75,7 @@ class Models(msgspec.Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(EmbeddingsRequest)
 
 PROMPTS = ("prompt_name", "task", "input_type")
-"""Fields that choose a prompt."""
+"""Fields that select a prompt."""
 
 
 async def embeddings(service: Service, call: Call, body: Body) -> Reply:
@@ -92,7 +92,7 @@ async def embeddings(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def models(service: Service, call: Call, body: Body) -> Reply:
-    """The list of models: one."""
+    """The list of models, which has one entry."""
     return Reply(Models([_model(service)]))
 
 
@@ -112,18 +112,21 @@ def _encoding(request: EmbeddingsRequest) -> EncodingFormat:
     formats = {*types, *([request.encoding_format] if request.encoding_format else [])}
     if len(formats) > 1:
         raise InputError(
-            f"embeddings are asked for as {', '.join(sorted(formats))}, an answer has one kind",
+            f"encoding_format and embedding_type request {', '.join(sorted(formats))}; a response has one format",
             param="embedding_type",
-            hint="ask for one, or ask /v2/embed",
+            hint="request one format, or use /v2/embed",
         )
     return formats.pop() if formats else "float"
 
 
 def _prompt(service: Service, request: EmbeddingsRequest) -> Prompt | None:
-    """The requested prompt, by its name or by the purpose of the embeddings. Raises InputError for two."""
+    """The requested prompt, by its name or by the purpose of the embeddings.
+
+    Raises InputError if several fields are set.
+    """
     given = {name: value for name in PROMPTS if (value := getattr(request, name)) is not None}
     if len(given) > 1:
-        raise InputError(f"{' and '.join(given)} are given, each chooses a prompt", param=[*given][1], hint="send one")
+        raise InputError(f"{' and '.join(given)} are set; each selects a prompt", param=[*given][1], hint="send one")
     for param, value in given.items():
         prompts = service.manifest.prompts
         return Prompt(prompts.find(value) if param == "prompt_name" else prompts.for_purpose(value, param), param)

@@ -1,4 +1,4 @@
-"""Documents ranked by their relevance to a query: what the rerankers of Jina, Cohere and vLLM share."""
+"""Ranking of documents by relevance to a query, shared by the rerankers of Jina, Cohere and vLLM."""
 
 import math
 import uuid
@@ -23,10 +23,10 @@ DOCUMENTS_PER_SEARCH_UNIT = 100
 
 
 class RankingFields(TruncationFields, frozen=True, kw_only=True):
-    """What every request to rank may have.
+    """Fields of every ranking request.
 
-    The best `top_n` are returned, without it or with 0 all. `max_tokens_per_query` and `max_tokens_per_doc` cut the
-    query and each text first; 0 cuts nothing. `instruction` is for models with a score template.
+    The best `top_n` are returned; None or 0 means all. `max_tokens_per_query` and `max_tokens_per_doc` truncate the
+    query and each text first; 0 means no limit. `instruction` is for models with a score template.
     """
 
     query: Text
@@ -39,7 +39,7 @@ class RankingFields(TruncationFields, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A text, wrapped."""
+    """A text as an object."""
 
     text: Text
 
@@ -53,7 +53,7 @@ class RerankRequest(RankingFields, frozen=True, kw_only=True):
 
 
 class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A document, by its place in the request, and its relevance."""
+    """A document's index in the request, and its relevance."""
 
     index: int
     relevance_score: float
@@ -61,27 +61,27 @@ class Ranked(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ApiVersion(msgspec.Struct, frozen=True):
-    """The version of Cohere's API that a route is of."""
+    """The version of Cohere's API that a route belongs to."""
 
     version: str = "2"
 
 
 class BilledUnits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What Cohere would count: a search unit is a query with up to 100 documents."""
+    """The units that Cohere would bill: a search unit is a query with up to 100 documents."""
 
     input_tokens: int | None = None
     search_units: int | None = None
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """What Cohere's clients look for."""
+    """The metadata that Cohere's clients expect."""
 
     billed_units: BilledUnits
     api_version: ApiVersion = ApiVersion()
 
 
 class RerankResponse(msgspec.Struct, frozen=True):
-    """Results, the highest score first; of equal ones the first in the request."""
+    """Results, highest score first; ties keep the order of the request."""
 
     id: str
     model: str
@@ -95,7 +95,7 @@ _DECODER = msgspec.json.Decoder(RerankRequest)
 
 
 async def rank_documents(service: Service, call: Call, body: Body, *, returns_documents: bool) -> Reply:
-    """Documents, the best first. `returns_documents` is the default of `return_documents`."""
+    """Documents, best first. `returns_documents` is the default of `return_documents`."""
     request = await read(body, _DECODER, decisions.RERANK)
     documents = [item.text if isinstance(item, Document) else item for item in request.documents]
     raw_scores = bool(request.raw_scores) or request.use_activation is False
@@ -114,7 +114,7 @@ async def rank_documents(service: Service, call: Call, body: Body, *, returns_do
 async def score_texts(
     service: Service, call: Call, request: RankingFields, texts: list[str], *, raw_scores: bool, param: str
 ) -> Vectors:
-    """A score for each text; an empty one has a score like any other. Raises what `relevances` raises."""
+    """A score for each text; texts may be empty. Raises the errors of `relevances`."""
     check_text(request.query, "query")
     check_count(len(texts), service.limits, param)
     if request.top_n is not None and request.top_n < 0:
@@ -128,6 +128,6 @@ async def score_texts(
 
 
 def best_first(scores: Vectors) -> list[int]:
-    """Places by score, the highest first; equal ones keep their order."""
+    """Indices by descending score; ties keep their order."""
     order: list[int] = (-scores).argsort(kind="stable").tolist()
     return order

@@ -46,7 +46,10 @@ def native_route(service: Service) -> Route:
 
 
 async def vertex(service: Service, call: Call, body: Body) -> Reply:
-    """Predictions in the order of the instances, which run together, share a request's limits, and fail together."""
+    """Predictions in the order of the instances.
+
+    The instances share the limits of one request; if one fails, all fail.
+    """
     request = await read(body, _DECODER, decisions.VERTEX)
     check_count(len(request.instances), service.limits, "instances")
     handler = native_route(service).handler

@@ -1,6 +1,6 @@
-"""vLLM's scores of pairs, by a reranker's relevance or an embedding model's cosine, and its classifier.
+"""vLLM's scores of pairs (relevance of a reranker, or cosine of an embedding model), and its classifier.
 
-Jina's classifier sends and reads the same.
+Jina's classifier has the same request and response.
 """
 
 import time
@@ -28,7 +28,8 @@ from openbei.errors import InputError
 class _Score(TruncationFields, frozen=True, kw_only=True):
     """One text with one, one with each of many, or as many with as many in turn.
 
-    `max_tokens_per_query` cuts the texts of the first field, `max_tokens_per_doc` those of the second; 0 cuts nothing.
+    `max_tokens_per_query` truncates the texts of the first field, `max_tokens_per_doc` those of the second; 0 means no
+    limit.
     """
 
     model: str | None = None
@@ -92,7 +93,7 @@ class ClassifyRequest(TruncationFields, frozen=True, kw_only=True):
 
 
 class Classification(msgspec.Struct, frozen=True):
-    """One text's labels: the best one, all numbers in the model's order, and all sorted."""
+    """The labels of one text: the best one, all scores in the model's order, and all labels by descending score."""
 
     index: int
     label: str
@@ -127,14 +128,14 @@ _CLASSIFY = msgspec.json.Decoder(ClassifyRequest)
 
 async def score(service: Service, call: Call, body: Body) -> Reply:
     """A number for each pair."""
-    names = next((names for names in _SCORE if body.given.keys() & set(names)), ("text_1", "text_2"))
+    names = next((names for names in _SCORE if body.fields.keys() & set(names)), ("text_1", "text_2"))
     request = await read(body, _SCORE[names], decisions.SCORE)
     left, right = (
         _texts(service, texts, name) for texts, name in zip((request.left, request.right), names, strict=True)
     )
     if len(left) not in (1, len(right)):
         raise InputError(
-            f"{names[0]} has {len(left)} texts and {names[1]} has {len(right)}; it can be 1 and any number, or as many",
+            f"{names[0]} has {len(left)} texts; it must have 1, or {len(right)} like {names[1]}",
             param=names[0],
         )
     left = await shorten(service, call, left, request.max_tokens_per_query, QUERIES)
@@ -160,11 +161,11 @@ async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
     return Reply(ClassifyResponse(f"classify-{uuid.uuid4().hex}", int(time.time()), name, data, used))
 
 
-def _texts(service: Service, given: str | list[str], param: str) -> list[str]:
-    """A text or a list of texts as a list; in a pair one of them may be empty, which nothing embeds."""
+def _texts(service: Service, value: str | list[str], param: str) -> list[str]:
+    """A text or a list of texts as a list. For rerankers one text of a pair may be empty."""
     if service.manifest.spec.task == "embedding":
-        return as_texts(given, service.limits, param)
-    texts = [given] if isinstance(given, str) else given
+        return as_texts(value, service.limits, param)
+    texts = [value] if isinstance(value, str) else value
     check_count(len(texts), service.limits, param)
     return texts
 

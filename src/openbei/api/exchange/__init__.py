@@ -1,1 +1,1 @@
-"""What every request needs, whatever its route: keys, bodies, errors, headers, encoding, metrics and traces."""
+"""Handling of every request, independent of its route: keys, bodies, errors, headers, encoding, metrics and traces."""

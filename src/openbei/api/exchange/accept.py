@@ -3,12 +3,12 @@
 
 def weights(header: bytes) -> dict[str, float]:
     """Lower-case names with their q, 0 to 1; an invalid q counts as 0."""
-    found: dict[str, float] = {}
+    qualities: dict[str, float] = {}
     for item in header.decode("latin-1").lower().split(","):
         name, *parameters = (part.strip() for part in item.split(";"))
         if name:
-            found[name] = next((_quality(p.partition("=")[2]) for p in parameters if p.startswith("q")), 1.0)
-    return found
+            qualities[name] = next((_quality(p.partition("=")[2]) for p in parameters if p.startswith("q")), 1.0)
+    return qualities
 
 
 def _quality(text: str) -> float:

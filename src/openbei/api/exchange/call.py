@@ -1,6 +1,6 @@
-"""One HTTP request over raw ASGI: read its body within limits, wait for a result as long as its client does.
+"""One HTTP request over raw ASGI: reads the body within limits, and waits for a result while the client is connected.
 
-Starlette routes; its Request and Response would cost more than the rest of a short request.
+Starlette's Request and Response are not used: they would take longer than the rest of a short request.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response: an answer to be encoded as the client accepts it, or bytes with their `content_type`.
+    """A response: an answer that is encoded in a type the client accepts, or bytes with their `content_type`.
 
-    An answer consists of structs, lists, dicts and float32 rows. `is_dense` says that most of it is base64.
+    An answer consists of structs, lists, dicts and float32 rows. `is_dense` is set if most of it is base64.
     """
 
     answer: object = b""
@@ -83,9 +83,9 @@ class Call:
 
     @cached_property
     def deadline_s(self) -> float:
-        """The client's deadline on the monotonic clock; infinite if it set none.
+        """The client's deadline on the monotonic clock; infinite without one.
 
-        Clients set it by `request-timeout-ms` (from arrival) or `request-deadline-ms` (Unix time).
+        Clients set it with `request-timeout-ms` (from arrival) or `request-deadline-ms` (Unix time).
         """
         timeout_ms, deadline_ms = self._number(b"request-timeout-ms"), self._number(b"request-deadline-ms")
         timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000
@@ -93,7 +93,7 @@ class Call:
         return self.arrival_s + min(timeout_s, until_deadline_s)
 
     async def body(self, max_bytes: int, max_inflated_bytes: int) -> bytes:
-        """The whole body, inflated. Raises BodyTooLargeError as soon as it exceeds `max_bytes`.
+        """The whole body, decompressed. Raises BodyTooLargeError as soon as it exceeds `max_bytes`.
 
         A compressed body must not inflate to more than `max_inflated_bytes` either. Also raises the errors of
         `inflated`, and OverloadedError if the bodies of all requests exceed their limit.
@@ -119,7 +119,7 @@ class Call:
         return content
 
     def close(self) -> None:
-        """Release the bytes of the body: the request is over."""
+        """Release the counted bytes of the body at the end of the request."""
         self._bodies.give_back(self._num_bytes_held)
         self._num_bytes_held = 0
 
@@ -130,7 +130,7 @@ class Call:
     def check_deadline(self) -> None:
         """Raise DeadlineError if the client's deadline has passed, before any work is done."""
         if time.monotonic() >= self.deadline_s:
-            raise DeadlineError("the time limit that the request set is over")
+            raise DeadlineError("the request's deadline has passed")
 
     async def result(self, future: "asyncio.Future[T]") -> T:
         """Wait for a result. Cancel it if the client disconnects; raise DeadlineError when its deadline passes."""
@@ -148,7 +148,7 @@ class Call:
             return await future
         except asyncio.CancelledError:
             if is_late:
-                raise DeadlineError("the time limit that the request set is over") from None
+                raise DeadlineError("the request's deadline has passed") from None
             if watcher.done():
                 raise ClientDisconnect from None
             raise

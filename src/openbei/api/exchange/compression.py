@@ -1,4 +1,4 @@
-"""Compression of requests and answers: zstd and gzip (RFC 8878, RFC 1952). Inflating is bounded."""
+"""Compression of requests and responses with zstd and gzip (RFC 8878, RFC 1952). Decompression is bounded."""
 
 import asyncio
 import zlib
@@ -16,13 +16,16 @@ LEVEL = 1
 """Higher levels hardly make floats smaller."""
 
 MIN_ZSTD_BYTES, MIN_GZIP_BYTES = 1024, 4096
-"""Smaller answers fit a packet or two as they are; gzip takes longer, so it has to gain more."""
+"""Minimum sizes for compression: smaller responses fit in a packet or two. gzip is slower, so its minimum is higher."""
 
 SLICE_BYTES = 1024
-"""How much is inflated at a time. It becomes at most 32 MiB: that far beyond the limit may memory go."""
+"""Compressed bytes that are decompressed at a time.
+
+They expand to at most 32 MiB, which memory can exceed the limit by.
+"""
 
 MAX_WINDOW_BYTES = 1 << 23
-"""The window of a zstd frame; RFC 8878 recommends to support this much."""
+"""The maximum window of a zstd frame, as RFC 8878 recommends."""
 
 
 class _Inflater(Protocol):
@@ -49,16 +52,16 @@ INFLATERS: dict[bytes, Callable[[], _Inflater]] = {
 
 
 async def inflated(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
-    """A request's body, made readable according to its Content-Encoding; always in a thread if that has to inflate.
+    """Decompress a request's body according to its Content-Encoding, in a thread.
 
-    Raises BodyEncodingError, MalformedBodyError for a broken stream, BodyTooLargeError as soon as it is too large.
+    Raises BodyEncodingError, MalformedBodyError for an invalid stream, BodyTooLargeError as soon as it is too large.
     """
     name = encoding.strip().lower()
     if name in (b"", b"identity"):
         return body
     if name not in INFLATERS:
         raise BodyEncodingError(
-            f"content-encoding {name.decode('latin-1')[:40]!r} is not known here",
+            f"content-encoding {name.decode('latin-1')[:40]!r} is not supported",
             hint="use zstd or gzip",
             headers=((b"accept-encoding", b"zstd, gzip"),),
         )
@@ -66,7 +69,7 @@ async def inflated(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
 
 
 def inflate(body: bytes, start: Callable[[], _Inflater], max_bytes: int) -> bytes:
-    """Inflate frames that lie end to end; raises as `inflated`."""
+    """Decompress concatenated frames. Raises the errors of `inflated`."""
     inflater, num_frames = start(), 1
     parts: list[bytes] = []
     num_bytes = 0
@@ -91,23 +94,23 @@ def inflate(body: bytes, start: Callable[[], _Inflater], max_bytes: int) -> byte
 
 
 def deflated(body: bytes, accept: bytes | None, *, is_dense: bool = False) -> tuple[bytes, bytes | None]:
-    """An answer's body, compressed if the client accepts it and it pays, and its Content-Encoding.
+    """A response's body, compressed if the client accepts it and it is large enough, and its Content-Encoding.
 
-    Floats as base64 or MessagePack (`is_dense`) lose a quarter at best, for which gzip takes too long.
+    Floats as base64 or MessagePack (`is_dense`) shrink by a quarter at best, so gzip is not worth its time.
     """
     if not accept or len(body) < MIN_ZSTD_BYTES:
         return body, None
-    name = _chosen(weights(accept), 0 if is_dense else len(body))
+    name = _preferred_encoding(weights(accept), 0 if is_dense else len(body))
     if name is None:
         return body, None
     return _deflate(body, name), name.encode()
 
 
-def _chosen(wanted: dict[str, float], num_gzip_bytes: int) -> str | None:
-    others = wanted.get("*", 0)
-    if wanted.get("zstd", others) > 0:
+def _preferred_encoding(qualities: dict[str, float], num_gzip_bytes: int) -> str | None:
+    others = qualities.get("*", 0)
+    if qualities.get("zstd", others) > 0:
         return "zstd"
-    return "gzip" if wanted.get("gzip", others) > 0 and num_gzip_bytes >= MIN_GZIP_BYTES else None
+    return "gzip" if qualities.get("gzip", others) > 0 and num_gzip_bytes >= MIN_GZIP_BYTES else None
 
 
 def _deflate(body: bytes, name: str) -> bytes:

@@ -14,9 +14,9 @@ from openbei.errors import InputError
 
 
 class Decision(NamedTuple):
-    """The decision about a field: `why` it has no effect, or what to do instead if it is refused.
+    """The decision about a field. `why` is the reason that it has no effect, or the hint if it is refused.
 
-    A refused field is accepted if its value is one of `unless`, which is what the server does anyway.
+    A refused field is accepted if its value is in `unless`: the values that match the server's behaviour.
     """
 
     effect: Literal["honoured", "none", "refused"]
@@ -25,24 +25,24 @@ class Decision(NamedTuple):
 
 
 MAX_SHOWN_BYTES = 100
-"""How much of a value an error repeats; no longer one can be one of `unless`."""
+"""Values up to this length are shown in errors and compared with `unless`."""
 
 Dialect = Mapping[str, Decision]
 """Fields of one kind of client."""
 
 Decisions = Mapping[str, Dialect]
-"""The same by the name of the dialect."""
+"""Decisions by the name of the dialect."""
 
 
-def check(given: Fields, decisions: Decisions, within: str = "") -> None:
-    """Raise InputError for a field that is refused; `within` is the path of the object that has the fields."""
+def check(fields: Fields, decisions: Decisions, within: str = "") -> None:
+    """Raise InputError for a field that is refused; `within` is the path of the object with the fields."""
     for dialect in decisions.values():
-        for name in given.keys() & dialect.keys():
+        for name in fields.keys() & dialect.keys():
             effect, hint, unless = dialect[name]
-            raw = bytes(given[name])
+            raw = bytes(fields[name])
             if effect != "refused" or (len(raw) <= MAX_SHOWN_BYTES and _value(raw) in unless):
                 continue
-            shown = f" is {raw.decode(errors='replace')}" if len(raw) <= MAX_SHOWN_BYTES else " is given"
+            shown = f" is {raw.decode(errors='replace')}" if len(raw) <= MAX_SHOWN_BYTES else " is set"
             param = within + name
             raise InputError(f"{param}{shown}, which this server does not do", param=param, hint=hint)
 

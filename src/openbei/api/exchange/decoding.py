@@ -1,7 +1,7 @@
-"""From a request's body to structs: how much a body may hold, which fields it gives, which one is wrong.
+"""Decoding of request bodies to structs: the limit on values, the fields that are set, and errors that name a field.
 
-Unknown fields of a request are ignored, as OpenAI's server does: its clients send whatever `extra_body` holds. What is
-done with the known ones is in `decisions`. A field that is null is one that is not given.
+Unknown fields of a request are ignored, as in OpenAI's server, because clients can send anything in `extra_body`. Known
+fields are handled in `decisions`. A field that is null is treated as absent.
 """
 
 import json
@@ -23,7 +23,7 @@ Fields = dict[str, msgspec.Raw]
 MAX_MESSAGE = 300
 
 WINDOW_BYTES = 1 << 20
-"""How much of a body is counted at a time."""
+"""Bytes of a body that are counted at a time."""
 
 _FIELDS = msgspec.json.Decoder(Fields)
 _FIELD = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
@@ -35,9 +35,9 @@ class MalformedBodyError(InputError):
 
 
 def check_size(body: bytes) -> None:
-    """Raise InputError for a body of more than MAX_ELEMENTS, counted before an object is made of any.
+    """Raise InputError for a body of more than MAX_ELEMENTS values, before it is decoded.
 
-    What counts is each comma and opening bracket outside of strings: as many as values, but for a few.
+    The number of values is estimated by the commas and opening brackets outside of strings.
     """
     if not _has_more(body):
         return
@@ -50,7 +50,7 @@ def check_size(body: bytes) -> None:
 
 
 def _has_more(content: bytes) -> bool:
-    """Whether there are more marks than MAX_ELEMENTS; content is read no further than that."""
+    """Whether there are more than MAX_ELEMENTS commas and brackets. Stops reading there."""
     count = 0
     for start in range(0, len(content), WINDOW_BYTES):
         count += sum(content.count(mark, start, start + WINDOW_BYTES) for mark in (b",", b"[", b"{"))
@@ -60,14 +60,14 @@ def _has_more(content: bytes) -> bool:
 
 
 def decode(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode a request. Raises MalformedBodyError where it is no JSON, InputError naming the field that is wrong."""
+    """Decode a request. Raises MalformedBodyError for invalid JSON, InputError with the invalid field."""
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         field = _FIELD.search(str(error)) or _MISSING.search(str(error))
         param = field["field"] or None if field else None
         message = _FIELD.sub("", str(error))
-        if len(message) > MAX_MESSAGE:  # it repeats what it got
+        if len(message) > MAX_MESSAGE:  # the message repeats the value
             message = f"{message[:MAX_MESSAGE]} …"
         raise InputError(f"{param}: {message}" if param else message, param=param) from None
     except UnicodeDecodeError as error:
@@ -77,24 +77,24 @@ def decode(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
             raise InputError(
                 f"{param or 'a name'} has half a surrogate pair (\\ud800 to \\udfff), which is not a character",
                 param=param or None,
-                hint="encode what is above \\uffff as both halves, or as UTF-8",
+                hint="encode characters above \\uffff as a surrogate pair, or as UTF-8",
             ) from None
         raise MalformedBodyError(f"the body is not JSON: {error}") from None
 
 
-def given_fields(body: bytes | msgspec.Raw, param: str | None = None) -> Fields:
-    """The fields of a request, or of its object `param`, that are not null. Raises as `decode` does."""
+def non_null_fields(body: bytes | msgspec.Raw, param: str | None = None) -> Fields:
+    """The non-null fields of a request, or of its object `param`. Raises the errors of `decode`."""
     try:
         fields = _FIELDS.decode(body)
     except RecursionError:
-        return {}  # who decodes it knows which field that is
+        return {}  # the decoder of the request reports the field
     except (msgspec.DecodeError, UnicodeDecodeError):
         fields = _named(body, param)
     return {name: value for name, value in fields.items() if bytes(value) != b"null"}
 
 
 def _named(body: bytes | msgspec.Raw, param: str | None) -> Fields:
-    """The same, with an error that names the object."""
+    """Decode an object of a request, with its path in errors."""
     try:
         return decode(body, _FIELDS)
     except MalformedBodyError:
@@ -104,16 +104,16 @@ def _named(body: bytes | msgspec.Raw, param: str | None) -> Fields:
 
 
 def _half_surrogate(body: bytes | msgspec.Raw) -> str | None:
-    """The field that has half a surrogate pair, "" for a field's name; None if the body is wrong for another reason."""
+    """The field with a lone surrogate, "" if a field's name has one, None if there is none."""
     try:
-        value = json.loads(bytes(body))  # which takes them as they are
+        value = json.loads(bytes(body))  # json accepts lone surrogates
     except (ValueError, RecursionError):
         return None
     return next(_halves(value, ""), None)
 
 
 def _halves(value: object, at: str) -> Iterator[str]:
-    """Paths of texts that have one."""
+    """Paths of texts with a lone surrogate."""
     if isinstance(value, str) and SURROGATE.search(value):
         yield at
     elif isinstance(value, list):

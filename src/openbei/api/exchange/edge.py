@@ -1,4 +1,4 @@
-"""How the server treats every request, whatever its route. No logic."""
+"""Settings that apply to every request. No logic."""
 
 from dataclasses import dataclass, field
 

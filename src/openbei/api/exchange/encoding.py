@@ -1,4 +1,4 @@
-"""Answers to bytes: JSON or MessagePack, whichever the client accepts; rows of float32 without a Python float each."""
+"""Encoding of responses as JSON or MessagePack, without a Python object for each float32."""
 
 import base64
 from collections.abc import Collection
@@ -18,10 +18,10 @@ MESSAGE_PACK = ("application/msgpack", "application/x-msgpack", "application/vnd
 
 
 INLINE_NUMBERS = 8_192
-"""Up to here an answer is written and compressed at once (about a millisecond), a larger one in a thread."""
+"""Responses up to this size are encoded and compressed on the event loop (about a millisecond), others in a thread."""
 
 OBJECT_NUMBERS, TEXT_NUMBERS = 8, 0.1
-"""The time to write an object, and a character of a text, relative to a number of an array."""
+"""The time to encode an object, and a character of a text, relative to a number of an array."""
 
 
 class _Base64:
@@ -44,7 +44,7 @@ def base64_text(row: Vectors) -> str:
 
 
 def is_large(answer: object) -> bool:
-    """Whether an answer holds more than INLINE_NUMBERS. Stops counting there."""
+    """Whether the answer is larger than INLINE_NUMBERS. Stops counting there."""
     num_numbers: float = 0
     parts = [answer]
     while parts:
@@ -70,23 +70,26 @@ def is_large(answer: object) -> bool:
 
 
 def encode(answer: object, accept: bytes | None = None) -> tuple[bytes, bytes]:
-    """An answer in what the client accepts, and its content type. Raises EngineError if a float32 is not finite."""
-    content_type = chosen(accept)
+    """An answer encoded in a type that the client accepts, and its content type.
+
+    Raises EngineError if a float32 is not finite.
+    """
+    content_type = preferred_type(accept)
     try:
         if content_type == JSON:
             return msgspec.json.encode(answer, enc_hook=_json), content_type
         return msgspec.msgpack.encode(answer, enc_hook=_message_pack), content_type
     except ValueError as error:
-        raise EngineError(f"the answer cannot be written: {error}") from error
+        raise EngineError(f"the response cannot be encoded: {error}") from error
 
 
-def chosen(accept: bytes | None) -> bytes:
-    """JSON, unless an Accept header names MessagePack and prefers nothing else to it."""
+def preferred_type(accept: bytes | None) -> bytes:
+    """The content type: MessagePack if the Accept header names it and does not prefer JSON, else JSON."""
     if not accept or b"m" not in accept.replace(b"application/json", b"").lower():
         return JSON
-    wanted = weights(accept)
-    quality, name = max((wanted.get(name, 0), -place) for place, name in enumerate(MESSAGE_PACK))
-    json = next((wanted[name] for name in ("application/json", "application/*", "*/*") if name in wanted), 0)
+    qualities = weights(accept)
+    quality, name = max((qualities.get(name, 0), -place) for place, name in enumerate(MESSAGE_PACK))
+    json = next((qualities[name] for name in ("application/json", "application/*", "*/*") if name in qualities), 0)
     return MESSAGE_PACK[-name].encode() if quality > 0 and quality >= json else JSON
 
 
@@ -111,7 +114,7 @@ def _message_pack(value: object) -> object:
 
 
 def message_pack_row(row: Vectors) -> bytes:
-    """float32 [n] as a MessagePack array: a head, then 0xca and four bytes, the highest first, for each number."""
+    """float32 [n] as a MessagePack array: a header, then 0xca and four big-endian bytes for each number."""
     size = len(row)
     if size < 16:
         head = bytes([0x90 | size])
@@ -130,4 +133,4 @@ def _base64(value: _Base64) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no place in an answer")
+    raise TypeError(f"{type(value).__name__} cannot be encoded")

@@ -1,6 +1,6 @@
-"""Exceptions to HTTP: which status each gets, and the body, in the shape that the route's clients know.
+"""Error responses: the status of each exception, and the body in the format of the route's clients.
 
-A body never has a stack trace: what is not one of our own errors is logged and answered in general words.
+A body never has a stack trace. Exceptions other than OpenbeiError are logged, and answered with a generic message.
 """
 
 import logging
@@ -35,7 +35,7 @@ from openbei.errors import (
 log = logging.getLogger(__name__)
 
 Dialect = Literal["openai", "tei", "cohere"]
-"""The clients whose error shape a route has."""
+"""The API whose error format a route uses."""
 
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     MalformedBodyError: (400, "malformed"),
@@ -56,7 +56,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
 """Status and `code`; the nearest base class decides."""
 
 TYPES = {401: "authentication_error", 408: "timeout_error", 429: "rate_limit_error"}
-"""OpenAI's `type`, where it is not that of all 4xx or all 5xx."""
+"""OpenAI's `type` for statuses without the common type of 4xx or 5xx."""
 
 
 KINDS = {
@@ -66,7 +66,7 @@ KINDS = {
     "unavailable": "Unhealthy",
     "timeout": "Timeout",
 }
-"""Our code -> TEI's `error_type`, where it is not Backend."""
+"""openbei's code -> TEI's `error_type`; all others are Backend."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -79,27 +79,27 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class FailureBody(msgspec.Struct, frozen=True):
-    """OpenAI's error shape, and the message once more in `detail`, where Jina's clients look for it."""
+    """OpenAI's error format; `detail` repeats the message for Jina's clients."""
 
     error: Failure
     detail: str
 
 
 class TeiFailure(msgspec.Struct, frozen=True):
-    """TEI's error shape; `error_type` is Validation, Empty, Backend, Overloaded, Unhealthy or Timeout."""
+    """TEI's error format; `error_type` is Validation, Empty, Backend, Overloaded, Unhealthy or Timeout."""
 
     error: str
     error_type: str
 
 
 class CohereFailure(msgspec.Struct, frozen=True):
-    """Cohere's error shape."""
+    """Cohere's error format."""
 
     message: str
 
 
 FAILURES: dict[Dialect, type] = {"openai": FailureBody, "tei": TeiFailure, "cohere": CohereFailure}
-"""What an error looks like in each dialect."""
+"""The error format of each dialect."""
 
 
 def classify(error: Exception) -> tuple[int, str]:
@@ -108,7 +108,7 @@ def classify(error: Exception) -> tuple[int, str]:
 
 
 def reply(error: Exception, dialect: Dialect = "openai", request_id: str = "") -> Reply:
-    """The answer to a request that raised, in the shape of a dialect; `request_id` is for the log."""
+    """The response to a request that raised, in the format of a dialect; `request_id` is for the log."""
     status, code = classify(error)
     if not isinstance(error, OpenbeiError):
         fields = {"request_id": request_id}

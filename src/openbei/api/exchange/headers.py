@@ -1,4 +1,4 @@
-"""Headers beside the body: ids that a client can find its request by, and what an answer cost."""
+"""Response headers: ids of the request, and its cost."""
 
 import re
 import uuid
@@ -15,32 +15,32 @@ EXPOSED = (
     "x-compute-characters", "x-compute-tokens", "x-total-time", "x-tokenization-time", "x-queue-time",
     "x-inference-time", "x-truncated-inputs", "retry-after",
 )  # fmt: skip
-"""What a page of another origin may read."""
+"""Headers that pages of other origins may read."""
 
 _ID = re.compile(rb"[ -~]{1,128}")
 
 
 def request_id(headers: dict[bytes, bytes]) -> bytes:
     """The client's own or Baseten's, if it is printable ASCII of at most 128 characters, or a new one."""
-    return _given(headers, REQUEST_ID) or _given(headers, BASETEN_ID) or uuid.uuid4().hex.encode()
+    return _valid_id(headers, REQUEST_ID) or _valid_id(headers, BASETEN_ID) or uuid.uuid4().hex.encode()
 
 
 def identity(request_id: bytes, headers: dict[bytes, bytes]) -> list[Header]:
     """The ids of a request, for its answer."""
-    found = [(REQUEST_ID, request_id), (BASETEN_ID, _given(headers, BASETEN_ID) or request_id)]
-    customer = _given(headers, CUSTOMER_ID)
-    return [*found, (CUSTOMER_ID, customer)] if customer else found
+    result = [(REQUEST_ID, request_id), (BASETEN_ID, _valid_id(headers, BASETEN_ID) or request_id)]
+    customer = _valid_id(headers, CUSTOMER_ID)
+    return [*result, (CUSTOMER_ID, customer)] if customer else result
 
 
-def _given(headers: dict[bytes, bytes], name: bytes) -> bytes | None:
+def _valid_id(headers: dict[bytes, bytes], name: bytes) -> bytes | None:
     value = headers.get(name, b"")
     return value if _ID.fullmatch(value) else None
 
 
 def cost(measured: Measured, total_s: float, compute_type: bytes) -> list[Header]:
-    """Headers of text-embeddings-inference; times in whole milliseconds. And how many inputs were cut."""
+    """Headers of text-embeddings-inference, with times in whole milliseconds, and the number of truncated inputs."""
     total = _milliseconds(total_s)
-    found = [
+    result = [
         (b"x-compute-type", compute_type),
         (b"x-compute-time", total),
         (b"x-compute-characters", b"%d" % measured.num_characters),
@@ -50,7 +50,7 @@ def cost(measured: Measured, total_s: float, compute_type: bytes) -> list[Header
         (b"x-queue-time", _milliseconds(measured.queue_s)),
         (b"x-inference-time", _milliseconds(measured.inference_s)),
     ]
-    return [*found, (b"x-truncated-inputs", b"%d" % measured.num_truncated)] if measured.num_truncated else found
+    return [*result, (b"x-truncated-inputs", b"%d" % measured.num_truncated)] if measured.num_truncated else result
 
 
 def _milliseconds(seconds: float) -> bytes:

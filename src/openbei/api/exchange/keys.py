@@ -12,13 +12,13 @@ from openbei.config import Secret
 from openbei.errors import ConfigError
 
 Access = Literal["guarded", "health", "metrics", "open"]
-"""Whether a route needs a key: guarded always, health and metrics by configuration, open never."""
+"""Whether a route requires a key: guarded routes always, health and metrics by configuration, open ones never."""
 
 SCHEMES = (b"bearer", b"api-key")
 
 
 class Guard:
-    """Checks keys. Keeps their digests only; without keys every route is open."""
+    """Checks API keys. Stores only their digests. Without keys every route is open."""
 
     def __init__(self, keys: Iterable[str] = (), *, guards_health: bool = False, opens_metrics: bool = False) -> None:
         self._digests = [_digest(key.encode()) for key in dict.fromkeys(keys)]
@@ -30,7 +30,7 @@ class Guard:
 
     @property
     def num_keys(self) -> int:
-        """How many keys open it; 0 where everything is open."""
+        """The number of keys; 0 if every route is open."""
         return len(self._digests)
 
     def check(self, authorization: bytes | None, access: Access) -> None:
@@ -40,9 +40,9 @@ class Guard:
         whole = (authorization or b"").strip()
         scheme, _, rest = whole.partition(b" ")
         # Some clients send a key without a scheme, such as LlamaIndex's reranker.
-        given = _digest(rest.strip() if scheme.lower() in SCHEMES else whole)
-        # All are compared, always: the time must not say which one was close.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        digest_of_key = _digest(rest.strip() if scheme.lower() in SCHEMES else whole)
+        # Compares with all digests, so that the time does not depend on the matching one.
+        matches = [hmac.compare_digest(digest_of_key, digest) for digest in self._digests]
         if not any(matches):
             raise UnauthorizedError(
                 "the API key is wrong" if authorization else "an API key is needed",
@@ -56,7 +56,10 @@ def _digest(key: bytes) -> bytes:
 
 
 def read_keys(path: Path) -> tuple[Secret, ...]:
-    """Keys of a file, one a line; # begins a comment, at the beginning or after a space. Raises ConfigError."""
+    """The keys of a file, one per line; # starts a comment at the start of a line or after a space.
+
+    Raises ConfigError.
+    """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except OSError as error:

@@ -11,18 +11,18 @@ from openbei.serving.metrics import Metrics, TaskMetrics
 log = logging.getLogger(__name__)
 
 NO_ROUTE = "none"
-"""The route of an unknown path, which must not become a label."""
+"""The metrics label of unknown paths, whose number is not limited."""
 
 DROPPED = 499
-"""The status of a request whose client disconnected before its answer, as web servers log it."""
+"""The status of a request whose client disconnected before the response, as in nginx."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request ended.
+    """The outcome of a request.
 
-    `route` is a path of the table, `path` what was sent, percent-encoded and without query; `failure` is the error's
-    code, None after success. Times are in seconds.
+    `route` is a path of the table, `path` the client's path, percent-encoded and without query. `failure` is the
+    error's code, None after success. Times are in seconds.
     """
 
     method: str
@@ -37,12 +37,12 @@ class Outcome:
 
     @property
     def is_inference(self) -> bool:
-        """Whether it counts as inference: every POST to a route does."""
+        """Whether the request counts as inference, like every POST to a route."""
         return self.method == "POST" and self.route != NO_ROUTE
 
 
 class Observer:
-    """Records requests. `task` counts what the served model does."""
+    """Records requests. `task` has the metrics of the served model's task."""
 
     def __init__(
         self, metrics: Metrics, task: TaskMetrics, *, logs: bool = False, tracer: Tracer | None = None
@@ -83,7 +83,7 @@ class Observer:
 
 
 def quoted(text: str) -> str:
-    """Percent-encode client input, so that a line of text cannot be forged with it."""
+    """Percent-encode client input, so that it cannot forge a log line."""
     return quote(text, safe="!$%&'()*+,/:;=?@[]|")
 
 
@@ -101,9 +101,9 @@ def log_fields(outcome: Outcome) -> dict[str, str | int | float]:
 
 
 def attributes(outcome: Outcome) -> dict[str, str | int | float]:
-    """A span's attributes, named by OpenTelemetry's conventions where it has any."""
+    """The attributes of a span, with names of OpenTelemetry's conventions where they exist."""
     measured = outcome.measured
-    found: dict[str, str | int | float] = {
+    values: dict[str, str | int | float] = {
         "http.request.method": outcome.method,
         "http.route": outcome.route,
         "http.response.status_code": outcome.status,
@@ -114,4 +114,4 @@ def attributes(outcome: Outcome) -> dict[str, str | int | float]:
         "openbei.queue_ms": measured.queue_s * 1000,
         "openbei.inference_ms": measured.inference_s * 1000,
     }
-    return found | {"error.type": outcome.failure} if outcome.failure else found
+    return values | {"error.type": outcome.failure} if outcome.failure else values

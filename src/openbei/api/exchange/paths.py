@@ -1,4 +1,4 @@
-"""Which route of the table a request means: its path, also under a platform's prefix, and its method."""
+"""Lookup of a route by method and path; the path may have a hosting platform's prefix."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def has_prefix(path: str) -> bool:
 
 
 class Paths(Generic[T]):
-    """What answers, by method and path."""
+    """A table of values by method and path."""
 
     def __init__(self, table: Mapping[tuple[str, str], T]) -> None:
         self._methods: dict[str, dict[str, T]] = {}
@@ -35,13 +35,13 @@ class Paths(Generic[T]):
             self._methods.setdefault(path, {})[method] = value
 
     def find(self, method: str, path: str) -> T:
-        """Raises NoRouteError and MethodError. HEAD is GET."""
+        """The value for a request; HEAD is looked up as GET. Raises NoRouteError, MethodError."""
         methods = self._methods.get(path) or self._methods.get(without_prefix(path))
         if methods is None:
             raise NoRouteError(f"{method} {path[:200]}: Not Found", hint="GET / lists the routes")
-        found = methods.get("GET" if method == "HEAD" else method)
-        if found is None:
+        value = methods.get("GET" if method == "HEAD" else method)
+        if value is None:
             allowed = ", ".join(sorted(methods))
             message = f"{method} {path[:200]}: Method Not Allowed"
             raise MethodError(message, hint=f"use {allowed}", headers=((b"allow", allowed.encode()),))
-        return found
+        return value

@@ -1,4 +1,4 @@
-"""Errors of HTTP itself, which no handler raises: no such path, no key, a body that cannot be taken."""
+"""HTTP errors that no handler raises: unknown path, missing key, unsupported or too large body."""
 
 from openbei.errors import InputError, OpenbeiError
 
@@ -6,7 +6,7 @@ Header = tuple[bytes, bytes]
 
 
 class RefusedError(OpenbeiError):
-    """Refused before any work. `headers` go with the answer."""
+    """A request that is refused before any work. `headers` are added to the response."""
 
     def __init__(self, message: str, *, hint: str | None = None, headers: tuple[Header, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -14,29 +14,28 @@ class RefusedError(OpenbeiError):
 
 
 class UnauthorizedError(RefusedError):
-    """No key, or none of the server's."""
+    """A missing or wrong API key."""
 
 
 class NoRouteError(RefusedError):
-    """Nothing answers at that path."""
+    """A path without a route."""
 
 
 class MethodError(RefusedError):
-    """Something answers at that path, but not to that method."""
+    """A path that does not support the method."""
 
 
 class BodyEncodingError(RefusedError):
-    """A body compressed in a way that is not known here."""
+    """A body with an unsupported Content-Encoding."""
 
 
 class BodyTooLargeError(InputError):
-    """A body above the limit, as received or inflated."""
+    """A body above the limit, as received or decompressed."""
 
     def __init__(self, max_bytes: int, *, is_inflated: bool = False) -> None:
-        hint = "send fewer texts at a time"
         if is_inflated:
-            super().__init__(
-                f"the body inflates to more than {max_bytes} bytes", hint=f"{hint}, or send it uncompressed"
-            )
+            message = f"the body inflates to more than {max_bytes} bytes"
+            hint = "send fewer texts at a time, or send it uncompressed"
         else:
-            super().__init__(f"the body is larger than {max_bytes} bytes", hint=hint)
+            message, hint = f"the body is larger than {max_bytes} bytes", "send fewer texts at a time"
+        super().__init__(message, hint=hint)

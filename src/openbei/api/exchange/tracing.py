@@ -1,6 +1,6 @@
 """Spans for an OpenTelemetry collector, over OTLP/HTTP. The libraries are an extra, imported only if enabled.
 
-They read the OTEL_* variables themselves: headers for the collector, limits, attributes of the resource.
+They read the OTEL_* environment variables: headers for the collector, limits, and resource attributes.
 """
 
 import time
@@ -12,7 +12,7 @@ Attributes = Mapping[str, str | int | float]
 
 
 class Tracer:
-    """Sends spans to a collector, from a thread of its own; a collector that is down costs a line in the log."""
+    """Sends spans to a collector from a background thread. If the collector is unavailable, it logs an error."""
 
     def __init__(self, endpoint: str, version: str) -> None:
         """`endpoint` is the collector's base URL. Raises ConfigError if the libraries are not installed."""
@@ -24,7 +24,7 @@ class Tracer:
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError as error:
             raise ConfigError(
-                f"traces need a library that is not installed: {error.name}", hint="pip install 'openbei[otel]'"
+                f"tracing needs a library that is not installed: {error.name}", hint="pip install 'openbei[otel]'"
             ) from None
         url = endpoint.rstrip("/")
         exporter = OTLPSpanExporter(endpoint=url if url.endswith("/v1/traces") else f"{url}/v1/traces")
@@ -35,7 +35,7 @@ class Tracer:
         self._propagator = TraceContextTextMapPropagator()
 
     def record(self, name: str, attributes: Attributes, duration_s: float, headers: dict[bytes, bytes]) -> None:
-        """A server's span that ends now; child of the `traceparent` in a request's headers, if there is one."""
+        """Record a server span that ends now; its parent is the `traceparent` of the request's headers, if any."""
         from opentelemetry.trace import SpanKind, Status, StatusCode
 
         carrier = {
@@ -56,5 +56,5 @@ class Tracer:
         span.end(end_ns)
 
     def close(self) -> None:
-        """Send what is left. Blocks for as long as the collector takes, at most the exporter's time limit."""
+        """Send the remaining spans. Blocks until the collector has them, at most for the exporter's timeout."""
         self._provider.shutdown()

@@ -14,7 +14,7 @@ Inputs = str | Items[str | int | list[int]]
 
 
 class Prompt(NamedTuple):
-    """A prefix of each text, and the field that chose it."""
+    """A prefix of each text, and the field that selected it."""
 
     text: str
     param: str = "prompt_name"
@@ -37,18 +37,18 @@ def tokenize_texts(
 
 
 def tokenize_inputs(
-    service: Service, given: Inputs, truncation: TruncationOptions, *, prompt: Prompt | None, param: str
+    service: Service, inputs: Inputs, truncation: TruncationOptions, *, prompt: Prompt | None, param: str
 ) -> Tokenization:
     """A sequence for each text, with a prompt in front (the default one without `prompt`), or for each list of ids.
 
     Raises EmptyInputError, InputError.
     """
-    texts, lists = _split(given, service.limits, param)
+    texts, lists = _split(inputs, service.limits, param)
     if texts:
         before = prompt.text if prompt else service.manifest.prompts.find(None)
         return tokenize_texts(service, texts, truncation, prompt=before, param=param)
     if prompt:
-        raise InputError(f"{prompt.param} goes with texts, not with token ids", param=prompt.param)
+        raise InputError(f"{prompt.param} applies to texts, not to token ids", param=prompt.param)
     from_ids = service.tokenizer.from_ids
 
     def work() -> list[Sequence]:
@@ -57,15 +57,15 @@ def tokenize_inputs(
     return Tokenization(work=work, num_inputs=len(lists), num_ids=sum(map(len, lists.values())))
 
 
-def _split(given: Inputs, limits: Limits, param: str) -> tuple[list[str], dict[str, list[int]]]:
-    """Texts, or lists of token ids by the name of their field; one of them is empty."""
-    if isinstance(given, str):
-        return as_texts(given, limits, param), {}
-    kinds = set(map(type, given))
+def _split(inputs: Inputs, limits: Limits, param: str) -> tuple[list[str], dict[str, list[int]]]:
+    """The texts, or the lists of token ids by the path of their field; one of the two is empty."""
+    if isinstance(inputs, str):
+        return as_texts(inputs, limits, param), {}
+    kinds = set(map(type, inputs))
     if len(kinds) > 1:
         raise InputError(f"{param} mixes texts, token ids and lists of token ids", param=param)
     if kinds == {int}:
-        return [], {param: [item for item in given if isinstance(item, int)]}
-    check_texts(given, limits, param)
-    lists = {f"{param}[{i}]": item for i, item in enumerate(given) if isinstance(item, list)}
-    return [item for item in given if isinstance(item, str)], lists
+        return [], {param: [item for item in inputs if isinstance(item, int)]}
+    check_texts(inputs, limits, param)
+    lists = {f"{param}[{i}]": item for i, item in enumerate(inputs) if isinstance(item, list)}
+    return [item for item in inputs if isinstance(item, str)], lists

@@ -28,9 +28,8 @@ async def relevances(
 ) -> Vectors:
     """A number for each pair, float32 [n]; `param` is the field of the texts.
 
-    A model with a score template reads it with both in their places, and `instruction` in place of its own; other
-    models read pairs, whose queries begin with the default prompt. Raises WrongTaskError, InputError, and what `run`
-    raises.
+    For a model with a score template, the template is filled with both and `instruction`. Other models read pairs, with
+    the default prompt before the query. Raises WrongTaskError, InputError, and what `run` raises.
     """
     require_reranker(service.manifest)
     template, tokenizer = service.manifest.score_template, service.tokenizer
@@ -57,7 +56,7 @@ def refuse_instruction(manifest: Manifest, instruction: str | None) -> None:
     """Raise InputError for an instruction if the model's template has no place for it."""
     template = manifest.score_template
     if instruction is not None and not (template and template.is_instructed):
-        raise InputError("instruction has no place in what this model reads", param="instruction")
+        raise InputError("this model's input has no place for an instruction", param="instruction")
 
 
 def _fill(

@@ -1,4 +1,4 @@
-"""Truncation of queries and documents on their own, before they are joined to pairs."""
+"""Separate truncation of queries and documents, before they are joined to pairs."""
 
 from openbei.api.exchange.call import Call
 from openbei.api.pipeline import off_loop
@@ -11,9 +11,9 @@ QUERIES, DOCUMENTS = "max_tokens_per_query", "max_tokens_per_doc"
 
 
 async def shorten(service: Service, call: Call, texts: list[str], max_tokens: int | None, field: str) -> list[str]:
-    """Texts, each without what comes after its first `max_tokens` tokens; all of them where that is None or 0.
+    """Truncate texts to their first `max_tokens` tokens; None or 0 means no limit. `field` is the request's field.
 
-    `field` is what holds the number. Raises InputError for a number below 0.
+    Raises InputError for a negative number.
     """
     if not max_tokens:
         return texts

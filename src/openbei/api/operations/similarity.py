@@ -24,7 +24,7 @@ async def cosines(
     """
     require_embedding(service.manifest)
     left, right = (
-        tokenize_inputs(service, given, truncation, prompt=prompt, param=param) for param, given in texts.items()
+        tokenize_inputs(service, inputs, truncation, prompt=prompt, param=param) for param, inputs in texts.items()
     )
 
     def finish(rows: Vectors, _: list[Sequence]) -> Vectors:

@@ -13,7 +13,7 @@ CohereSide = Literal["NONE", "START", "END"]
 
 
 class TruncationOptions(TypedDict):
-    """Arguments of the tokenizer; None is the model's own side, or its limit."""
+    """Arguments of the tokenizer; None means the model's truncation side or limit."""
 
     truncate: bool
     direction: Direction | None
@@ -57,20 +57,20 @@ def cohere_truncation_options(
 
 
 def default_truncation_options(service: Service) -> TruncationOptions:
-    """Options of a request that has no such fields."""
+    """Options of a request without truncation fields."""
     return {"truncate": service.limits.auto_truncate, "direction": None, "max_tokens": None}
 
 
-def _truncates(service: Service, given: bool | None) -> bool:
-    return service.limits.auto_truncate if given is None else given
+def _truncates(service: Service, truncate: bool | None) -> bool:
+    return service.limits.auto_truncate if truncate is None else truncate
 
 
 def _checked(service: Service, max_tokens: int | None, param: str) -> int:
     most = service.manifest.max_sequence_tokens
     if max_tokens is None or not 1 <= max_tokens <= most:
         raise InputError(
-            f"{param} is {max_tokens}; it must be 1 to {most}, what the model reads",
+            f"{param} is {max_tokens}; it must be 1 to {most}, the model's limit",
             param=param,
-            hint="leave it out to keep as much as the model reads",
+            hint="omit it for the model's limit",
         )
     return max_tokens

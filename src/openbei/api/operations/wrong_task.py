@@ -1,4 +1,4 @@
-"""Which models answer which requests; in TEI's words for those that do not, and which routes answer instead."""
+"""Checks that the served model supports a request. Errors have TEI's messages, and name the routes of the model."""
 
 from openbei.engine_dir import Manifest
 from openbei.errors import WrongTaskError
@@ -12,13 +12,13 @@ ANSWERS: dict[Task, str] = {
     "token_classifier": "/predict_tokens",
     "sparse": "/embed_sparse",
 }
-"""Routes that answer for a model of a task."""
+"""Task -> the routes that it supports."""
 
 
 def is_reranker(manifest: Manifest) -> bool:
-    """Whether a pair of texts gets one number: the model has one label, or two and a template that says which.
+    """Whether the model scores pairs of texts: it has one label, or two and a template with the positive label.
 
-    It does not where the model has a template for pairs that could not be followed.
+    False if the checkpoint has a template for pairs that is not supported.
     """
     has_one = manifest.spec.task == "reranker" and not manifest.has_unsupported_template
     return has_one or manifest.score_template is not None

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of fields beyond their types: the limits of this server and this model."""
+"""Constraints of fields in the OpenAPI document: the limits of this server and this model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 
 
 def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
-    """For each `fields.bound` what its schema says; `schema_of` has the schemas of all requests."""
+    """`fields.bound` -> its schema; `schema_of` has the schemas of all requests."""
     manifest, most = service.manifest, service.limits.max_client_batch_size
     text = {"type": "string", "minLength": 1}
     texts = _array(text, most)
@@ -41,7 +41,7 @@ def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
 
 
 def bounded(schema: Schema, limits: dict[str, Schema]) -> Schema:
-    """A schema with its marks replaced by what they stand for."""
+    """A schema with its markers replaced by their schemas."""
     plain = {key: _bounded(value, limits) for key, value in schema.items() if key != "x-bound"}
     return plain | limits[schema["x-bound"]] if "x-bound" in schema else plain
 
@@ -68,10 +68,10 @@ def _array(items: Schema, most: int | None = None) -> Schema:
 
 
 def _names(names: Iterable[str]) -> Schema:
-    """One of the names; where there are none only null is left."""
+    """A schema for one of the names; only null without names."""
     return {"enum": list(names)} if names else {"type": "null"}
 
 
 def _native(service: Service, schema_of: dict[Any, Schema]) -> Schema:
-    """What an instance of /vertex is."""
+    """The schema of an instance of /vertex."""
     return any_of(native_route(service).request, schema_of)

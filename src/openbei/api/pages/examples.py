@@ -24,7 +24,7 @@ EXAMPLES: dict[Any, Any] = {
     tokens.TokenizeRequest: {"inputs": _FRANCE},
     tokens.DecodeRequest: {"ids": [[1, 2, 3]]},
 }
-"""By the request's type; of several types that a route takes, the first."""
+"""Request type -> example. For a route with several types, the first one is used."""
 
 INSTANCES: dict[Task, Any] = {
     "embedding": embed.EmbedRequest,
@@ -33,7 +33,7 @@ INSTANCES: dict[Task, Any] = {
     "token_classifier": bei.PredictTokensRequest,
     "sparse": embed.EmbedSparseRequest,
 }
-"""The request that an instance of /vertex is, by task."""
+"""Task -> the request type of an instance of /vertex."""
 
 
 def vertex_example(task: Task) -> dict[str, Any]:

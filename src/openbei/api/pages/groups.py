@@ -31,7 +31,7 @@ TAGS: dict[str, tuple[str, ...]] = {
     "Tokens": ("/tokenize", "/decode"),
     "Platforms": ("/vertex", "/invocations", "/v1/models/model:predict"),
 }
-"""Tag -> paths of POST routes; POST / is for platforms as well. GET routes are about the server."""
+"""Tag -> paths of POST routes. POST / is also used by hosting platforms. GET routes are about the server."""
 
 REQUIREMENTS: dict[str, Callable[[Manifest], None]] = {
     "Embeddings": require_embedding,
@@ -40,7 +40,7 @@ REQUIREMENTS: dict[str, Callable[[Manifest], None]] = {
     "Named entities": require_token_classifier,
     "Sparse embeddings": require_sparse,
 }
-"""Tag -> what raises WrongTaskError for a model that does not answer there; others answer for every model."""
+"""Tag -> a check that raises WrongTaskError if the model does not support the routes; others support every model."""
 
 SERVER, PLATFORMS = "Server", "Platforms"
 
@@ -58,7 +58,7 @@ def tag_of(route: Route) -> str:
 
 
 def applies(route: Route, manifest: Manifest) -> bool:
-    """Whether a model answers at a route, instead of refusing every request with 424."""
+    """Whether a model supports a route, instead of refusing every request with 424."""
     require = REQUIREMENTS.get(tag_of(route))
     if require is None or (route.path.endswith("/score") and manifest.spec.task == "embedding"):
         return True

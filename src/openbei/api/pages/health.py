@@ -1,4 +1,4 @@
-"""GET /health: 200 only when the engine answers."""
+"""GET /health: 200 only if the engine works."""
 
 import asyncio
 

@@ -9,7 +9,7 @@ from openbei.api.service import Service
 
 
 class Index(msgspec.Struct, frozen=True):
-    """What answers here, and at which routes."""
+    """The name and version of the server, and its routes."""
 
     name: str
     version: str

@@ -1,6 +1,6 @@
 """GET /openapi.json: the document is derived from the table of routes, the wire structs, and the model.
 
-An operation has a tag, and `x-applies` says whether the model answers there. `info.x-model` names the model.
+An operation has a tag; `x-applies` is whether the model supports it. `info.x-model` names the model.
 """
 
 from http import HTTPStatus

@@ -1,7 +1,7 @@
 """Keys of a transformer's config.json: common keys, and those of each architecture.
 
-The keys that a family reads come from its structs and tables. A key that transformers ignores has no effect, or is
-refused if openbei would read it.
+The keys that a family reads come from its structs and tables. A key that transformers ignores is listed as without
+effect, or refused if openbei reads it.
 """
 
 from collections.abc import Mapping

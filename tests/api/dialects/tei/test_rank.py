@@ -162,7 +162,7 @@ def test_an_instruction_without_a_place(tokenizer_path: Path) -> None:
         [rank] = served.post("/rerank", query="w9", texts=["w1"], raw_scores=True)
         assert rank["score"] == pytest.approx(float(served.logits([2, 904, 13, 905, 5, 3])[0]), rel=1e-6)
         refused = served.refused("/rerank", query="w9", texts=["w1"], instruction="w2")
-    assert refused == (422, "instruction has no place in what this model reads")
+    assert refused == (422, "this model's input has no place for an instruction")
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
@@ -177,7 +177,7 @@ def test_wrong_requests(reranker: Served, path: str) -> None:
     assert refused(query="") == (422, "query is an empty string")
     assert refused(**{field: []}) == (400, f"{field} is an empty list")
     assert refused(**{field: ["w1"] * 2049})[1].startswith("batch size 2049 > maximum allowed batch size 2048")
-    assert refused(instruction="w1") == (422, "instruction has no place in what this model reads")
+    assert refused(instruction="w1") == (422, "this model's input has no place for an instruction")
     status, message = refused(**{field: ["w1", words(0, 80)]}, truncate=False)
     assert status == 422
     assert f"{field}[1] has" in message

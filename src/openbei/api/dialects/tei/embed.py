@@ -30,7 +30,7 @@ class EmbedAllRequest(TruncationFields, frozen=True, kw_only=True):
 
 
 class EmbedRequest(EmbedAllRequest, frozen=True, kw_only=True):
-    """The same; `dimensions` cuts embeddings, which are then normalized again unless `normalize` is false."""
+    """A request for embeddings. They are truncated to `dimensions`, then normalized unless `normalize` is false."""
 
     normalize: bool | None = None
     dimensions: Dimensions | None = None
@@ -64,7 +64,7 @@ async def embed(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def embed_all(service: Service, call: Call, body: Body) -> Reply:
-    """For each input the vectors of all its tokens, special ones included, neither pooled nor normalized."""
+    """The token vectors of each input, including special tokens, neither pooled nor normalized."""
     request = await read(body, _EMBED_ALL, decisions.EMBED_ALL)
     require_embedding(service.manifest)
 
@@ -80,7 +80,7 @@ async def embed_all(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def embed_sparse(service: Service, call: Call, body: Body) -> Reply:
-    """For each input the words of the vocabulary that have a weight."""
+    """For each input, the words of the vocabulary with a non-zero weight."""
     request = await read(body, _EMBED_SPARSE, decisions.EMBED_SPARSE)
     require_sparse(service.manifest)
     manifest = service.manifest

@@ -1,4 +1,4 @@
-"""TEI's description of the model that is served, and its limits."""
+"""TEI's description of the served model and its limits."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from openbei.spec import EmbeddingHead
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
-    """What is served, and its limits. `model_type` has one key: embedding, classifier, reranker or token_classifier.
+    """The served model and its limits. `model_type` has one key: embedding, classifier, reranker or token_classifier.
 
-    `similarity_fn_name` is what an embedding model's vectors are compared with, in sentence-transformers' words.
+    `similarity_fn_name` is the similarity function of an embedding model, with the names of sentence-transformers.
     """
 
     model_id: str

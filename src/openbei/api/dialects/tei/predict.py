@@ -30,7 +30,7 @@ _DECODER = msgspec.json.Decoder(PredictRequest)
 
 
 async def predict(service: Service, call: Call, body: Body) -> Reply:
-    """Labels with their probabilities, the highest first; for a batch a list of such lists."""
+    """Labels with their probabilities, highest first; for a batch, a list of such lists."""
     request = await read(body, _DECODER, decisions.PREDICT)
     items, is_batch = _items(request.inputs)
     check_count(len(items), service.limits, "inputs")
@@ -48,13 +48,13 @@ async def predict(service: Service, call: Call, body: Body) -> Reply:
 
 
 def _items(inputs: str | list[str | list[str]]) -> tuple[list[Item], bool]:
-    """Texts and pairs, and whether they came as a batch. Raises EmptyInputError, InputError naming the grammar."""
+    """The texts and pairs, and whether they are a batch. Raises EmptyInputError, InputError with the allowed forms."""
     if isinstance(inputs, str):
         return [[inputs]], False
     texts = [item for item in inputs if isinstance(item, str)]
     items = [item for item in inputs if isinstance(item, list)]
     if not inputs or [] in items:
-        raise EmptyInputError("inputs is or has an empty list", param="inputs")
+        raise EmptyInputError("inputs is or contains an empty list", param="inputs")
     if texts and items:
         raise InputError(f"inputs mixes texts and lists; {GRAMMAR}", param="inputs")
     for i, item in enumerate(items or [texts]):

@@ -35,7 +35,7 @@ async def rerank(service: Service, call: Call, body: Body) -> Reply:
 
     A body with `documents` in place of `texts` is answered as at /v1/rerank.
     """
-    if body.given.keys() & {"texts", "documents"} == {"documents"}:
+    if body.fields.keys() & {"texts", "documents"} == {"documents"}:
         return await rank_documents(service, call, body, returns_documents=True)
     request = await read(body, _DECODER, decisions.RANK)
     raw_scores = bool(request.raw_scores)

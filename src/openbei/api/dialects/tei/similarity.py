@@ -1,4 +1,4 @@
-"""TEI's cosines of one sentence to others."""
+"""TEI's cosine similarity of a sentence to others."""
 
 from typing import Annotated
 
@@ -17,20 +17,20 @@ from openbei.api.service import Service
 
 
 class SimilarityInputs(msgspec.Struct, frozen=True):
-    """A sentence, and those it is compared to."""
+    """A source sentence, and the sentences it is compared to."""
 
     source_sentence: Text
     sentences: Annotated[list[Text], bound("sentences")]
 
 
 class SimilarityParameters(TruncationFields, frozen=True, kw_only=True):
-    """Options for reading the sentences."""
+    """Options for tokenizing the sentences."""
 
     prompt_name: PromptName | None = None
 
 
 class SimilarityRequest(msgspec.Struct, frozen=True):
-    """A sentence to be compared to others."""
+    """A request to compare a sentence to others."""
 
     inputs: SimilarityInputs
     parameters: SimilarityParameters | None = None
@@ -40,7 +40,7 @@ _DECODER = msgspec.json.Decoder(SimilarityRequest)
 
 
 async def similarity(service: Service, call: Call, body: Body) -> Reply:
-    """A number for each sentence. The source sentence counts as one of the batch."""
+    """The cosine of each sentence. The source sentence counts towards the batch size."""
     request = await read(body, _DECODER, decisions.SIMILARITY)
     parameters = request.parameters or SimilarityParameters()
     check_count(len(request.inputs.sentences) + 1, service.limits, "inputs.sentences")

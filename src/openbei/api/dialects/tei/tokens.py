@@ -35,7 +35,7 @@ _DECODE = msgspec.json.Decoder(DecodeRequest)
 
 
 async def tokenize(service: Service, call: Call, body: Body) -> Reply:
-    """The tokens of each text; nothing is cut off."""
+    """The tokens of each text, without truncation."""
     request = await read(body, _TOKENIZE, decisions.TOKENIZE)
     texts = as_texts(request.inputs, service.limits, "inputs")
     prompt = "" if request.prompt_name is None else service.manifest.prompts.find(request.prompt_name)

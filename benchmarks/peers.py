@@ -1,4 +1,4 @@
-"""The peers: sentence-transformers on torch, and OpenVINO. Each takes texts and gives vectors, as ours does."""
+"""The peers: sentence-transformers on torch, and OpenVINO. Each maps texts to vectors, like `Embedder.embed`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -24,7 +24,7 @@ Embed = Callable[[list[str]], Vectors]
 
 
 def sentence_transformer(checkpoint: Path, threads: int, *, is_bfloat16: bool = False) -> Embed:
-    """`SentenceTransformer(...).encode(texts)` with nothing changed, in float32 or bfloat16."""
+    """`SentenceTransformer(...).encode(texts)` with default settings, in float32 or bfloat16."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -36,9 +36,9 @@ def sentence_transformer(checkpoint: Path, threads: int, *, is_bfloat16: bool = 
 
 
 class OpenVino:
-    """A model in OpenVINO in bfloat16, dynamic shapes, batches of like lengths padded by hand, several in flight.
+    """A model in OpenVINO in bfloat16, with dynamic shapes. Several padded batches run concurrently.
 
-    `ids_of` makes token ids of some of the items that are given, which have lengths to sort by.
+    Items are sorted by `len` into batches; `ids_of` converts the items of a batch to token ids.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class OpenVino:
         self._batch_size = batch_size
 
     def __call__(self, items: list[Any]) -> Vectors:
-        """Embed them; float32 [n, width], in their order."""
+        """Embed the items; float32 [n, width], in order."""
         self._vectors = np.empty((len(items), self._width), np.float32)
         order = np.argsort([-len(item) for item in items], kind="stable")
         for start in range(0, len(items), self._batch_size):
@@ -70,7 +70,7 @@ class OpenVino:
 
 
 def encoder_of(checkpoint: Path) -> Callable[[list[str]], list[list[int]]]:
-    """Texts to token ids, for OpenVINO."""
+    """A function from texts to their token ids."""
     tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
@@ -78,7 +78,7 @@ def encoder_of(checkpoint: Path) -> Callable[[list[str]], list[list[int]]]:
 
 
 def pad(rows: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids and attention mask [n, longest] of rows of ids."""
+    """Padded token ids and attention mask, both [n, longest]."""
     ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
     mask = np.zeros_like(ids)
     for i, row in enumerate(rows):
@@ -88,9 +88,9 @@ def pad(rows: list[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def converted(checkpoint: Path, pooling: Pooling = "mean") -> Path:
-    """The torch model with its pooling as an OpenVINO model, kept beside the checkpoint.
+    """Convert the torch model with its pooling to OpenVINO, and store it next to the checkpoint.
 
-    Raises RuntimeError where it cannot be traced, or where what was traced is another function at another length.
+    Raises RuntimeError if it cannot be traced, or if the traced model differs from the original at another length.
     """
     import openvino
     import torch
@@ -108,13 +108,13 @@ def converted(checkpoint: Path, pooling: Pooling = "mean") -> Path:
         precise = openvino.Core().compile_model(traced, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         with torch.no_grad():
             if worst_plain_cosine(precise([ids.numpy(), mask.numpy()])[0], model(ids, mask).numpy()) < 0.999:
-                raise RuntimeError("the traced model computes something else")
+                raise RuntimeError("the traced model differs from the original")
         openvino.save_model(traced, path, compress_to_fp16=False)
     return path
 
 
 def pooled(checkpoint: Path, pooling: Pooling) -> "torch.nn.Module":
-    """The model of transformers in float32 and a pooling of its first, last or all tokens, as it can be traced."""
+    """The transformers model in float32 with a pooling of the first, last or all tokens, in a traceable form."""
     import torch
     from transformers import AutoModel
 
@@ -126,7 +126,7 @@ def pooled(checkpoint: Path, pooling: Pooling) -> "torch.nn.Module":
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             config = self.encoder.config
             masks: Any = attention_mask
-            if getattr(config, "use_bidirectional_attention", False):  # its own masks cannot be traced
+            if getattr(config, "use_bidirectional_attention", False):  # the model's own masks cannot be traced
                 index = torch.arange(input_ids.shape[1])
                 near = (index[None, :] - index[:, None]).abs() < config.sliding_window
                 wide = attention_mask[:, None, None, :].to(torch.bool).expand(-1, 1, input_ids.shape[1], -1)
@@ -147,7 +147,7 @@ def pooled(checkpoint: Path, pooling: Pooling) -> "torch.nn.Module":
 def openvino_candidates(
     path: Path, ids_of: Callable[[list[Any]], list[Any]], threads: int, batch_sizes: tuple[int, ...] = (8, 16, 32, 64)
 ) -> Iterator[tuple[str, OpenVino]]:
-    """OpenVINO at each batch size and performance hint worth trying."""
+    """An OpenVINO model for each combination of batch size and performance hint."""
     for hint in ("LATENCY", "THROUGHPUT"):
         for batch_size in batch_sizes:
             yield f"{hint.lower()} {batch_size}", OpenVino(path, ids_of, threads, hint, batch_size)
@@ -157,7 +157,9 @@ def fastest_openvino(candidates: Iterable[tuple[str, OpenVino]], items: list[Any
     """The fastest of the candidates on these items."""
     fastest: tuple[float, str, OpenVino] | None = None
     for name, embed in candidates:
-        seconds = min(interleaved({name: partial(embed, items)}, 2)[name])  # not counting the round that compiles it
+        seconds = min(
+            interleaved({name: partial(embed, items)}, 2)[name]
+        )  # `interleaved` discards the first round, which compiles the model
         if fastest is None or seconds < fastest[0]:
             fastest = (seconds, name, embed)
     assert fastest
