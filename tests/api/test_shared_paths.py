@@ -66,7 +66,7 @@ def test_tokens_with_parameters(tagger: Served) -> None:
 def test_errors_have_the_shape_of_the_default_route(moods: Served, served: Served) -> None:
     assert moods.refused("/", inputs="", parameters={}) == (422, "inputs is an empty string")
     status, message = moods.refused("/", inputs="w1", parameters={"top_k": -1})
-    assert (status, message) == (422, "top_k is -1, it must be at least 1")
+    assert (status, message) == (422, "top_k is -1; it must be at least 1")
     assert served.client.post("/", content=b"[]").json()["error"]["code"] == "validation"
 
 

@@ -188,7 +188,9 @@ def test_base_model_must_match_attention(tokenizer_json: Path, tmp_path: Path) -
     ]:
         engine_dir = build_engine(checkpoint, tmp_path / "engine", base_model=base_model)
         assert engine_dir.manifest.spec.attention.is_causal is (checkpoint == causal)
-    with pytest.raises(ConfigError, match=r"'encoder_bert', whose .* this qwen3 is causal\nhint: base_model: encoder"):
+    with pytest.raises(
+        ConfigError, match=r"'encoder_bert', for bidirectional models; this qwen3 is causal\nhint: base_model: encoder"
+    ):
         build_engine(causal, tmp_path / "engine", base_model="encoder_bert")
 
 

@@ -101,7 +101,11 @@ def test_templates_with_many_queries(start: Start) -> None:
         ({"text_1": ["w1", "w2"], "text_2": ["w3"] * 3}, 422, "text_1 has 2 texts and text_2 has 3"),
         ({"text_1": [], "text_2": []}, 400, "text_1 is an empty list"),
         ({"text_1": ["w1", ""], "text_2": ["w1", ""]}, 422, "text_"),
-        ({"text_1": "w1", "text_2": "w2", "instruction": "w3"}, 422, "instruction has no place"),
+        (
+            {"text_1": "w1", "text_2": "w2", "instruction": "w3"},
+            422,
+            "this model's input has no place for an instruction",
+        ),
     ],
     ids=str,
 )

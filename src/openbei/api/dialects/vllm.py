@@ -135,7 +135,7 @@ async def score(service: Service, call: Call, body: Body) -> Reply:
     )
     if len(left) not in (1, len(right)):
         raise InputError(
-            f"{names[0]} has {len(left)} texts; it must have 1, or {len(right)} like {names[1]}",
+            f"{names[0]} has {len(left)} texts and {names[1]} has {len(right)}; {names[0]} must have 1, or as many",
             param=names[0],
         )
     left = await shorten(service, call, left, request.max_tokens_per_query, QUERIES)
