@@ -131,19 +131,28 @@ LINES = '{"id": "a-1", "text": "one text"}\n{"id": 7, "text": "two, with\\nlines
     [
         ("a.csv", TABLE, (), ["a-1", "a-2"]),
         ("a.csv", "\ufeff" + TABLE.replace("text,", "body,", 1), ("--column", "body"), ["a-1", "a-2"]),
-        ("a.tsv", 'key\tbody\nx\tone text\ny\t"two, with\nlines"\n',
-         ("--column", "body", "--id-field", "key"), ["x", "y"]),
+        (
+            "a.tsv",
+            'key\tbody\nx\tone text\ny\t"two, with\nlines"\n',
+            ("--column", "body", "--id-field", "key"),
+            ["x", "y"],
+        ),
         ("a.csv", 'anything\none text\n"two, with\nlines"\n', (), None),
         ("a.json", ARRAY, (), ["a-1", 7]),
         ("a.json", json.dumps(["one text", "two, with\nlines"], indent=2), (), None),
         ("a.jsonl", LINES, (), ["a-1", 7]),
         ("a.jsonl", "\ufeff" + LINES.replace('"id"', '"key"'), ("--id-field", "key"), ["a-1", 7]),
     ],
-)  # fmt: skip
+)
 def test_tables_and_arrays(
-    name: str, content: str, options: tuple[str, ...], ids: list[object] | None, bei: Run,
-    tiny_engine_dir: EngineDir, tmp_path: Path,
-) -> None:  # fmt: skip
+    name: str,
+    content: str,
+    options: tuple[str, ...],
+    ids: list[object] | None,
+    bei: Run,
+    tiny_engine_dir: EngineDir,
+    tmp_path: Path,
+) -> None:
     """Ids come back as they were."""
     (tmp_path / name).write_text(content, newline="")
     done = bei("embed", tiny_engine_dir.path, "--input", tmp_path / name, *options)
@@ -154,8 +163,12 @@ def test_tables_and_arrays(
 
 def test_blank_texts_are_skipped_if_asked_for(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
     """The others keep their place in the input."""
-    contents = {"a.txt": "a\n\n \t\nb\n", "a.jsonl": '{"text": "a"}\n\n{"text": " "}\n{"text": "b"}\n',
-                "a.json": '["a", "", " ", "b"]', "a.csv": 'text,n\na,1\n,2\n"\n",3\nb,4\n'}  # fmt: skip
+    contents = {
+        "a.txt": "a\n\n \t\nb\n",
+        "a.jsonl": '{"text": "a"}\n\n{"text": " "}\n{"text": "b"}\n',
+        "a.json": '["a", "", " ", "b"]',
+        "a.csv": 'text,n\na,1\n,2\n"\n",3\nb,4\n',
+    }
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
         arguments = ("embed", tiny_engine_dir.path, "--input", tmp_path / name)

@@ -5,9 +5,20 @@ import pytest
 from .source import MODULES, Module
 
 BASE = {
-    "errors", "device", "spec", "absorbed", "shapes", "batch", "prompts", "config", "truss", "rope", "variables",
-    "panics", "atomic_folder",
-}  # fmt: skip
+    "errors",
+    "device",
+    "spec",
+    "absorbed",
+    "shapes",
+    "batch",
+    "prompts",
+    "config",
+    "truss",
+    "rope",
+    "variables",
+    "panics",
+    "atomic_folder",
+}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),

@@ -37,10 +37,16 @@ def fields(names: str, kind: Any) -> list[tuple[str, Any]]:
 
 class LinearArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride", N) + fields("weight bias", P)
-        + fields("rows in_features panel_begin panel_end", N) + fields("epilogue activation", E)
-        + fields("residual", P) + fields("residual_stride", N) + fields("max_pool_rows y", P) + fields("y_stride", N)
-    )  # fmt: skip
+        fields("x", P)
+        + fields("x_stride", N)
+        + fields("weight bias", P)
+        + fields("rows in_features panel_begin panel_end", N)
+        + fields("epilogue activation", E)
+        + fields("residual", P)
+        + fields("residual_stride", N)
+        + fields("max_pool_rows y", P)
+        + fields("y_stride", N)
+    )
 
 
 class RelativeTables(ctypes.Structure):
@@ -49,42 +55,68 @@ class RelativeTables(ctypes.Structure):
 
 class AttentionArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride key_column value_column", N) + fields("queries", P)
-        + fields("query_stride head", N) + fields("context", P)
+        fields("x", P)
+        + fields("x_stride key_column value_column", N)
+        + fields("queries", P)
+        + fields("query_stride head", N)
+        + fields("context", P)
         + fields("context_stride num_tokens query_begin query_end head_dim window_before window_after", N)
-        + fields("scale softcap", F) + fields("bias", P) + fields("relative", RelativeTables) + fields("scratch", P)
-    )  # fmt: skip
+        + fields("scale softcap", F)
+        + fields("bias", P)
+        + fields("relative", RelativeTables)
+        + fields("scratch", P)
+    )
 
 
 class NormArgs(ctypes.Structure):
     _fields_ = (
-        fields("kind", E) + fields("x", P) + fields("x_stride", N) + fields("weight bias", P) + fields("eps", F)
-        + fields("rows width", N) + fields("target", E) + fields("residual", P) + fields("residual_stride", N)
-        + fields("y", P) + fields("y_stride", N)
-    )  # fmt: skip
+        fields("kind", E)
+        + fields("x", P)
+        + fields("x_stride", N)
+        + fields("weight bias", P)
+        + fields("eps", F)
+        + fields("rows width", N)
+        + fields("target", E)
+        + fields("residual", P)
+        + fields("residual_stride", N)
+        + fields("y", P)
+        + fields("y_stride", N)
+    )
 
 
 class RopeArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride rows heads head_dim rotary_dim", N) + fields("norm", E)
-        + fields("norm_weight norm_bias", P) + fields("norm_eps", F) + fields("norm_width", N)
+        fields("x", P)
+        + fields("x_stride rows heads head_dim rotary_dim", N)
+        + fields("norm", E)
+        + fields("norm_weight norm_bias", P)
+        + fields("norm_eps", F)
+        + fields("norm_width", N)
         + fields("cosines sines positions", P)
-    )  # fmt: skip
+    )
 
 
 class EmbedArgs(ctypes.Structure):
     _fields_ = (
-        fields("token_table position_table type_table", P) + fields("has_packed_tokens", ctypes.c_bool)
-        + fields("ids positions types", P) + fields("scale", F)
-        + fields("rows width", N) + fields("x", P) + fields("x_stride", N)
-    )  # fmt: skip
+        fields("token_table position_table type_table", P)
+        + fields("has_packed_tokens", ctypes.c_bool)
+        + fields("ids positions types", P)
+        + fields("scale", F)
+        + fields("rows width", N)
+        + fields("x", P)
+        + fields("x_stride", N)
+    )
 
 
 class PoolArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride num_tokens num_excluded width", N) + fields("pooling", E)
-        + fields("writes_float32", ctypes.c_bool) + fields("y", P) + fields("y_stride", N)
-    )  # fmt: skip
+        fields("x", P)
+        + fields("x_stride num_tokens num_excluded width", N)
+        + fields("pooling", E)
+        + fields("writes_float32", ctypes.c_bool)
+        + fields("y", P)
+        + fields("y_stride", N)
+    )
 
 
 class Kernels(ctypes.Structure):

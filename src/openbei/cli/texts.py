@@ -21,9 +21,21 @@ BLANK_HINT = "an empty text has no embedding; --blank skip leaves it out"
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 NO_TEXT = (
-    ".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".npy", ".npz", ".pdf", ".docx", ".zip", ".gz", ".bz2",
-    ".xz", ".zst",
-)  # fmt: skip
+    ".parquet",
+    ".arrow",
+    ".feather",
+    ".xlsx",
+    ".xls",
+    ".npy",
+    ".npz",
+    ".pdf",
+    ".docx",
+    ".zip",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zst",
+)
 """Endings of files whose bytes are no text."""
 
 
