@@ -9,8 +9,8 @@ from click.core import ParameterSource
 
 from openbei import variables
 from openbei.cli import targets
-from openbei.config import Variable
 from openbei.errors import ConfigError
+from openbei.variables import Variable
 
 
 def options_from_environment(command: Callable[..., None]) -> Callable[..., None]:
