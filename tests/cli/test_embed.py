@@ -104,7 +104,7 @@ def test_another_input_begins_afresh(bei: Run, tiny_engine_dir: EngineDir, many:
         ("a.jsonl", b'{"text": 5}\n', "line 1"),
         ("a.jsonl", b"not json\n", "line 1"),
         ("a.jsonl", b'{"text": ""}\n', "empty"),
-        ("a.json", b'{"texts": ["a"]}', "a .json file is an array"),
+        ("a.json", b'{"texts": ["a"]}', "a .json file must be an array"),
         ("a.json", b'["a", 5]', "element 2"),
         ("a.csv", b"a,b\n1,2\n", "has no column 'text'; its columns are a, b"),
         ("a.csv", b"text,b\n1,2\n1\n", "row 2 (line 3) has 1 columns"),
@@ -172,7 +172,7 @@ def test_blank_texts_are_skipped_if_asked_for(bei: Run, tiny_engine_dir: EngineD
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
         arguments = ("embed", tiny_engine_dir.path, "--input", tmp_path / name)
-        assert_clear(bei(*arguments), 1, " 2: the text is empty\nhint: an empty text has no embedding; --blank skip")
+        assert_clear(bei(*arguments), 1, " 2: the text is empty\nhint: an empty text has no embedding")
         done = bei(*arguments, "--blank", "skip")
         assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [0, 3], name
     to_npy = ("--input", tmp_path / "a.txt", "--output", tmp_path / "a.npy")

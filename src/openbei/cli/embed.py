@@ -172,7 +172,7 @@ def _chunks(
 
     def take() -> Iterator[str]:
         for record in islice(source.records, first, None):
-            taken.append((record.place, record.id))
+            taken.append((record.position, record.id))
             yield record.text
 
     with Bar() as bar:
