@@ -24,6 +24,7 @@ P, N, E, F = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_float
 ACTIVATIONS = {name: value for value, name in enumerate(_native.activations)}
 POOLINGS = {name: value for value, name in enumerate(_native.poolings)}
 Epilogue = IntEnum("Epilogue", "activate activate_float32 multiply add_residual accumulate max_pool", start=0)
+WeightFormat = IntEnum("WeightFormat", "plain int8 float8 nvfp4", start=0)
 NormKind = IntEnum("NormKind", "none layer rms unit", start=0)
 NormTarget = IntEnum("NormTarget", "activations float32 accumulate add_residual", start=0)
 
@@ -40,6 +41,10 @@ class LinearArgs(ctypes.Structure):
         fields("x", P)
         + fields("x_stride", N)
         + fields("weight bias", P)
+        + fields("format", E)
+        + fields("scales block_scales", P)
+        + fields("num_blocks block_scale_stride", N)
+        + fields("expanded", P)
         + fields("rows in_features panel_begin panel_end", N)
         + fields("epilogue activation", E)
         + fields("residual", P)
@@ -124,6 +129,7 @@ class Kernels(ctypes.Structure):
         ("activation_bytes", N),
         ("min_block_rows", N),
         ("product_scratch_bytes", ctypes.CFUNCTYPE(N, N)),
+        ("expanded_panels", N),
         ("enter", ctypes.CFUNCTYPE(None, P)),
         ("leave", ctypes.CFUNCTYPE(None)),
         ("linear", ctypes.CFUNCTYPE(None, ctypes.POINTER(LinearArgs))),
