@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from openbei.cli import targets
+from openbei import targets
 from openbei.cli.logs import log_to_stderr
 
 
@@ -31,7 +31,7 @@ def lm_head(checkpoint: str, out: Path, tokens: str | None) -> None:
     to share the classifier with other programs, to keep it, or to choose other answer tokens.
     """
     from openbei.build.classifier_folder import convert_lm_head
-    from openbei.cli.progress import Bar
+    from openbei.progress import Bar
 
     log_to_stderr("info")
     labels = None if tokens is None else [token.strip() for token in tokens.split(",")]
