@@ -14,8 +14,9 @@ import numpy as np
 
 from openbei.backends import load_engine
 from openbei.batch import Engine, PackedBatch
-from openbei.embedder import BATCHES_AT_ONCE, Embedder, batches
 from openbei.engine_dir import EngineDir
+from openbei.model import Model
+from openbei.serving.in_process import BATCHES_AT_ONCE, batches
 from openbei.serving.tokenizer import Tokenizer
 from openbei.shapes import num_parameters
 from openbei.spec import DType
@@ -83,10 +84,7 @@ def measure_embedder(setting: Setting, name: str, folder: Path) -> Result:
     """Measure one embedding model. Its engines (half a gigabyte) are kept in the folder."""
     texts = setting.corpus.mixed(setting.count(NUM_TEXTS[name]))
     engine_dirs = {dtype: build_engine(folder, setting.folder / f"{name}-{dtype}", dtype=dtype) for dtype in DTYPES}
-    ours = {
-        dtype: Embedder.open(engine_dir, load_engine(engine_dir, threads=setting.threads)).embed
-        for dtype, engine_dir in engine_dirs.items()
-    }
+    ours = {dtype: Model(engine_dir.path, threads=setting.threads).embed for dtype, engine_dir in engine_dirs.items()}
     peers = {peer: sentence_transformer(folder, setting.threads, dtype) for peer, dtype in PEERS.items()}
     truth = peers["sentence-transformers float32"](texts)
     cosines = {dtype: worst_plain_cosine(embed(texts), truth) for dtype, embed in ours.items()}

@@ -29,7 +29,9 @@ from openbei.api.server import build_server, serve
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.loaded_model import LoadedModel
+from openbei.serving.scheduler import QueueLimits
+from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 
 async def gated(call, work, *, is_long):
@@ -47,13 +49,14 @@ if options["descriptors"]:
 held = [open("/dev/null") for _ in range(options["num_files"])]
 logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
-scheduler = Scheduler(FakeEngine(delay_s=options["delay_s"]), QueueLimits(max_batch_tokens=8), metrics)
-app = create_app(
-    manifest=msgspec.json.decode(sys.argv[2], type=Manifest), scheduler=scheduler, metrics=metrics,
-    tokenizer=Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"]),
-)
+manifest = msgspec.json.decode(sys.argv[2], type=Manifest)
+tokenizer = Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"])
+model = LoadedModel(manifest, tokenizer, FakeEngine(delay_s=options["delay_s"]))
+[served] = schedule([model], QueueLimits(max_batch_tokens=8), metrics)
+app = create_app([served], metrics=metrics)
 serve(build_server(
-    app, scheduler, host="127.0.0.1", port=0, drain_s=options["drain_s"], shutdown_deadline_s=options["deadline_s"],
+    app, [served.scheduler], host="127.0.0.1", port=0, drain_s=options["drain_s"],
+    shutdown_deadline_s=options["deadline_s"],
     connections=ConnectionLimits(request_timeout_s=options["request_timeout_s"]),
 ))
 """

@@ -5,7 +5,7 @@ from typing import get_args
 
 import click
 
-from openbei.cli import targets
+from openbei import targets
 from openbei.cli.logs import log_to_stderr
 from openbei.config import Conversion, PoolingChoice
 from openbei.engine_dir import is_engine_dir

@@ -7,8 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from openbei import variables
-from openbei.cli import targets
+from openbei import targets, variables
 from openbei.errors import ConfigError
 from openbei.variables import Variable
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 
-from openbei import __version__
+from openbei import __version__, targets
 from openbei.backends import BACKENDS, effective_threads
-from openbei.cli import targets
 from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import EngineDir
 from openbei.shapes import num_parameters

@@ -1,4 +1,4 @@
-"""Resolution of a TARGET on the command line to an opened engine directory."""
+"""Resolution of a TARGET, such as a Hub id, to an opened engine directory, which is built if necessary."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from openbei.batch import Engine
 from openbei.config import (
     Deployment,
     Environment,
@@ -16,6 +17,7 @@ from openbei.config import (
     load_variables,
     with_dtype,
 )
+from openbei.device import DeviceChoice
 from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import EngineDirError
 
@@ -60,6 +62,27 @@ def engine_dir_of(
     return engine_dir
 
 
+def load(
+    engine_dir: EngineDir,
+    environment: Environment,
+    *,
+    device: DeviceChoice | None = None,
+    backend: str | None = None,
+    isa: str | None = None,
+    threads: int | None = None,
+) -> Engine:
+    """Load the engine; arguments override the environment. Raises BackendError."""
+    from openbei.backends import load_engine
+
+    return load_engine(
+        engine_dir,
+        device=device or environment.device or "auto",
+        backend=backend or environment.backend,
+        isa=isa or environment.isa,
+        threads=threads or environment.threads,
+    )
+
+
 def _deployment(target: str, environment: Environment, overrides: Mapping[str, str | None]) -> Deployment:
     """The deployment of a TARGET, changed by the command line or else by the environment of the process."""
     deployment = with_dtype(deployment_of(target), environment.dtype)
@@ -82,7 +105,7 @@ def _warn_if_cut(manifest: Manifest) -> None:
 def _up_to_date(deployment: Deployment, environment: Environment, out: Path | None, *, force: bool) -> EngineDir:
     """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
     from openbei.build import build, default_engine_path, render_report
-    from openbei.cli.progress import Bar
+    from openbei.progress import Bar
 
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
