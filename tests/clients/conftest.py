@@ -135,7 +135,7 @@ def splade(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path, start
 
 
 def run_script(name: str, **given: object) -> Any:
-    """What a script in `scripts/` prints. It runs in the environment of its client; its input is `given` and the key."""
+    """What a script in `scripts/` prints. It reads the key and `given`, and runs in its client's environment."""
     if not OTHER_ENVIRONMENT.exists():
         pytest.skip(f"needs {OTHER_ENVIRONMENT}, which `make test` installs")
     done = subprocess.run(
