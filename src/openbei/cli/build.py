@@ -20,8 +20,8 @@ from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 @click.option(
     "--quantization",
     type=click.Choice([NO_QUANTIZATION, *WEIGHT_ONLY]),
-    help="Quantization of the weights, as trt_llm.build.quantization_type; smaller, and faster for single texts on "
-    "large models.  [default: that of the config]",
+    help="Quantization of the weights, as trt_llm.build.quantization_type; takes half or a quarter of the memory.  "
+    "[default: that of the config]",
 )
 @click.option(
     "--texts",
