@@ -175,6 +175,14 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"trt_llm__build__checkpoint_repository__source": "hf"},
         "checkpoint_repository.source is 'hf': it must be one of HF, LOCAL",
     ),
+    "a location of another store": (
+        {"trt_llm__build__checkpoint_repository": {"source": "S3", "repo": "gs://a/b"}},
+        "gs://a/b is not a location in S3; the form is s3://bucket/path",
+    ),
+    "an archive that is no URL": (
+        {"trt_llm__build__checkpoint_repository": {"source": "REMOTE_URL", "repo": "a.tar.gz"}},
+        "'a.tar.gz' is not the URL of an archive",
+    ),
     "no repo": ({"trt_llm__build__checkpoint_repository__repo": None}, "missing required field `repo`"),
     "float16": ({"environment_variables": {"DTYPE": "float16"}}, "DTYPE is 'float16'.*bfloat16 or float32"),
     "a route that is a number": ({"environment_variables": {"ROUTE": 1}}, "ROUTE is 1; it must be the name"),
@@ -253,6 +261,22 @@ def test_a_model_by_name(tmp_path: Path) -> None:
     for nonsense in ("/nowhere/at/all", "./x", "a/b/c", "", "https://x/y"):
         with pytest.raises(ConfigError, match="neither a folder nor"):
             deployment_for_model(nonsense)
+
+
+@pytest.mark.parametrize(
+    ("url", "source", "name"),
+    [
+        ("s3://bucket/models/mini", "S3", "mini"),
+        ("gs://bucket/mini", "GCS", "mini"),
+        ("az://box/mini", "AZURE", "mini"),
+        ("https://account.blob.core.windows.net/box/mini", "AZURE", "mini"),
+        ("https://account.blob.core.windows.net/box/mini.tar.gz?sig=x", "REMOTE_URL", "mini"),
+        ("https://host/mini.tgz", "REMOTE_URL", "mini"),
+    ],
+)
+def test_a_model_by_url(url: str, source: str, name: str) -> None:
+    deployment = deployment_for_model(url)
+    assert (deployment.repository.source, deployment.repository.repo, deployment.model_name) == (source, url, name)
 
 
 def test_environment(tmp_path: Path) -> None:

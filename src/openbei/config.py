@@ -10,9 +10,12 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from openbei import variable_values as values
 from openbei import variables as names
 from openbei.device import DeviceChoice
 from openbei.errors import ConfigError
+from openbei.locations import STORE_KINDS, check_archive_url, is_archive, name_of, parse_location, store_kind_of
+from openbei.secrets import PREFIX, Secret, Secrets, cloud_variables, named_secrets
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
 from openbei.yaml_file import read_yaml
@@ -24,6 +27,9 @@ _T = TypeVar("_T")
 
 Conversion = Literal["lm-head"]
 """Conversions before a build. lm-head: a generative reranker to a classifier, by the rows of its lm_head."""
+
+CloudCredentials = Literal["variables", "metadata"]
+"""Where credentials for object stores come from. metadata: also from the address of the machine's cloud."""
 
 PoolingChoice = Literal["cls", "mean", "last-token", "splade"]
 """The pooling of a checkpoint without modules.json, with TEI's names."""
@@ -84,11 +90,12 @@ def with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
 
 
 def deployment_for_model(model: str) -> Deployment:
-    """The deployment of a local folder or a Hub id, with default settings. Raises ConfigError."""
+    """The deployment of a local folder, a Hub id or a URL, with default settings. Raises ConfigError."""
     is_folder = model != "" and Path(model).expanduser().is_dir()
-    if not is_folder and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", model):
+    source = store_kind_of(model) or ("REMOTE_URL" if is_archive(model) else None)
+    if not source and not is_folder and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", model):
         raise ConfigError(f"{model!r} is neither a folder nor a Hub id", hint="Hub ids have the form owner/name")
-    repository = {"source": "LOCAL" if is_folder else "HF", "repo": model}
+    repository = {"source": source or ("LOCAL" if is_folder else "HF"), "repo": model}
     build = {"base_model": "encoder_bert", "checkpoint_repository": repository}
     as_bert = _deployment({"trt_llm": {"build": build}}, Path())
     notes = tuple(note for note in as_bert.notes if note.subject != "max_num_tokens")
@@ -102,7 +109,8 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     if repository.source == "LOCAL":
         path = (folder / Path(repository.repo).expanduser()).resolve()
         repository = msgspec.structs.replace(repository, repo=str(path))
-    name = Path(repository.repo).name if repository.source == "LOCAL" else repository.repo
+    name = repository.repo if repository.source == "HF" else name_of(repository.repo)
+    _check_location(repository)
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
@@ -130,6 +138,15 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
             *_variable_notes(variables),
         ),
     )
+
+
+def _check_location(repository: CheckpointRepository) -> None:
+    """Raise ConfigError if `repo` does not have the form that its source requires."""
+    for kind in STORE_KINDS:
+        if repository.source == kind:
+            parse_location(kind, repository.repo)
+    if repository.source == "REMOTE_URL":
+        check_archive_url(repository.repo)
 
 
 def _printable(model_name: str | None) -> str | None:
@@ -163,7 +180,7 @@ def _check_base_model(config: Config) -> str:
 def _variables(config: Config) -> dict[str, str]:
     """A config's environment variables as strings. Raises ConfigError for a secret that is empty or not a string."""
     for name, value in config.environment_variables.items():
-        if name in names.SECRETS and not (isinstance(value, str) and value.strip(" ,")):
+        if (name in names.SECRETS or name.startswith(PREFIX)) and not (isinstance(value, str) and value.strip(" ,")):
             problem = "is empty" if isinstance(value, str) else "is not a string, so YAML may have changed it"
             raise ConfigError(f"environment_variables.{name} {problem}", hint="quote the secret, or remove it")
     return {
@@ -202,15 +219,6 @@ def _variable_notes(variables: Mapping[str, str]) -> list[Decision]:
     return [Decision(f"environment_variables.{name}", *effect) for name, effect in effects.items() if effect]
 
 
-class Secret(str):
-    """A string whose repr does not show it, to keep it out of logs."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret()"
-
-
 class Variable(NamedTuple):
     """A variable that is set; `source` is its name with where it is set, for messages."""
 
@@ -236,6 +244,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     cache: Path
     hf_endpoint: str | None
     hf_token: Secret | None
+    secrets: Secrets
     is_offline: bool
     hf_cache: Path
     api_keys: tuple[Secret, ...]
@@ -254,22 +263,29 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         for name in names.REFUSED:
             if value := variables.get(name, "").strip():
                 names.check_supported(name, value, "the environment variable ")
-        caches = process.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        hf_home = process.get(_path, "HF_HOME") or caches / "huggingface"
+        caches = process.get(values.path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        merged = {**(config_variables or {}), **variables}
+        hf_home = process.get(values.path, "HF_HOME") or caches / "huggingface"
         return cls(
-            device=both.get(_one_of(DeviceChoice), "OPENBEI_DEVICE"),
+            device=both.get(values.one_of(DeviceChoice), "OPENBEI_DEVICE"),
             isa=both.get(str, "OPENBEI_ISA"),
-            threads=both.get(_count, "OPENBEI_THREADS"),
+            threads=both.get(values.count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
-            dtype=process.get(_one_of(DType), *names.BUILD["dtype"]),
-            pooling=process.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
-            convert=process.get(_one_of(Conversion), "OPENBEI_CONVERT"),
+            dtype=process.get(values.one_of(DType), *names.BUILD["dtype"]),
+            pooling=process.get(values.one_of(PoolingChoice), *names.BUILD["pooling"]),
+            convert=process.get(values.one_of(Conversion), "OPENBEI_CONVERT"),
             route=process.get(str, "OPENBEI_ROUTE"),
-            cache=process.get(_path, "OPENBEI_CACHE") or caches / "openbei",
-            hf_endpoint=process.get(_url, "HF_ENDPOINT"),
+            cache=process.get(values.path, "OPENBEI_CACHE") or caches / "openbei",
+            hf_endpoint=process.get(values.url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
-            is_offline=process.get(_switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
-            hf_cache=process.get(_path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
+            secrets=Secrets(
+                by_name=named_secrets(merged),
+                folder=process.get(values.path, "OPENBEI_SECRETS") or Path("/secrets"),
+                cloud=cloud_variables(merged),
+                uses_metadata=process.get(values.one_of(CloudCredentials), "OPENBEI_CLOUD_CREDENTIALS") == "metadata",
+            ),
+            is_offline=process.get(values.switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
+            hf_cache=process.get(values.path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
             api_keys=_keys("the environment variable ", variables),
             config_api_keys=_keys("environment_variables.", config_variables or {}),
             ssl_keyfile_password=both.get(Secret, names.KEYFILE_PASSWORD),
@@ -307,19 +323,6 @@ class _VariableLookup:
             raise ConfigError(f"{variable.source} is {variable.value!r}; it must be {error}") from error
 
 
-def _one_of(kind: Any) -> Callable[[str], Any]:  # noqa: ANN401
-    def parse(value: str) -> str:
-        if value not in get_args(kind):
-            raise ValueError(" or ".join(get_args(kind)))
-        return value
-
-    return parse
-
-
-def _path(value: str) -> Path:
-    return Path(value).expanduser()
-
-
 def _keys(prefix: str, variables: Mapping[str, str]) -> tuple[Secret, ...]:
     """The API keys in all variables, separated by commas. Raises ConfigError; `prefix` precedes the name."""
     keys: list[Secret] = []
@@ -329,22 +332,3 @@ def _keys(prefix: str, variables: Mapping[str, str]) -> tuple[Secret, ...]:
             raise ConfigError(f"{prefix}{name} is {variables[name]!r}; it must be keys, separated by commas")
         keys += (Secret(part) for part in parts if part)
     return tuple(keys)
-
-
-def _count(value: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,4}", value):
-        raise ValueError("a whole number from 1 to 99999")
-    return int(value)
-
-
-def _url(value: str) -> str:
-    if not re.fullmatch(r"https?://\S+", value):
-        raise ValueError("a URL that starts with http:// or https://")
-    return value.rstrip("/")
-
-
-def _switch(value: str) -> bool:
-    states = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if value.lower() not in states:
-        raise ValueError("one of " + ", ".join(states))
-    return states[value.lower()]

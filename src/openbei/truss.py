@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from openbei.errors import ConfigError, did_you_mean
+from openbei.secrets import DEFAULT_NAME
 
 Source = Literal["HF", "LOCAL", "S3", "GCS", "AZURE", "REMOTE_URL", "BASETEN_TRAINING"]
 Route = Literal["/v1/embeddings", "/rerank", "/predict", "/predict_tokens"]
@@ -33,11 +34,12 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class CheckpointRepository(Section, frozen=True, kw_only=True):
-    """Where the checkpoint is: `repo` is a Hub id (HF) or a folder (LOCAL)."""
+    """Where the checkpoint is: `repo` is a Hub id (HF), a folder (LOCAL), or the URL of a folder or an archive."""
 
     source: Source = "HF"
     repo: str
     revision: str | None = None
+    runtime_secret_name: str = DEFAULT_NAME
 
 
 class Build(Section, frozen=True, kw_only=True):
@@ -103,7 +105,7 @@ WITHOUT_EFFECT: dict[str, str] = {
         "the checkpoint comes from trt_llm.build.checkpoint_repository",
         "bdn cache_internal data_dir external_data hf_cache model_cache weights",
     ),
-    "secrets": "secrets are read from the environment, such as HF_TOKEN",
+    "secrets": "the checkpoint's secret is runtime_secret_name, in TRUSS_SECRET_NAME or /secrets/NAME",
     **_reasons(
         "a setting of GPU engine builds",
         "gather_all_token_logits max_prompt_embedding_table_size moe_expert_parallel_option num_builder_gpus "
@@ -111,7 +113,6 @@ WITHOUT_EFFECT: dict[str, str] = {
         "strongly_typed tensor_parallel_count",
         prefix="trt_llm.build.",
     ),
-    "trt_llm.build.checkpoint_repository.runtime_secret_name": "the Hub's token is read from HF_TOKEN",
     "trt_llm.build.max_batch_size": "batches are limited by max_num_tokens",
     "trt_llm.build.max_seq_len": "the maximum sequence length is read from the checkpoint",
     "trt_llm.build.lora_configuration": "LoRA adapters are not supported",

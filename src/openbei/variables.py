@@ -6,6 +6,7 @@ Their values are read in `openbei.config`.
 import ipaddress
 
 from openbei.errors import ConfigError, did_you_mean
+from openbei.secrets import CLOUD_PREFIXES, PREFIX
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "--host": ("OPENBEI_HOST", "HOST", "HOSTNAME"),
@@ -75,12 +76,12 @@ VALUE_ALIASES = {
 _PROCESS = "set it in the environment of the `bei` process"
 WITHOUT_EFFECT = {
     **dict.fromkeys(
-        ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE"),
+        ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE", "OPENBEI_SECRETS"),
         f"caches are a setting of the machine; {_PROCESS}",
     ),
     **dict.fromkeys(
-        ("HF_ENDPOINT", "HF_HUB_OFFLINE", "OPENBEI_OFFLINE"),
-        f"access to the Hub is a setting of the machine; {_PROCESS}",
+        ("HF_ENDPOINT", "HF_HUB_OFFLINE", "OPENBEI_OFFLINE", "OPENBEI_CLOUD_CREDENTIALS"),
+        f"network access is a setting of the machine; {_PROCESS}",
     ),
     "MAX_BATCH_REQUESTS": "batches are limited by tokens: MAX_BATCH_TOKENS",
     "TOKENIZATION_WORKERS": "the number of workers is automatic",
@@ -104,9 +105,14 @@ KNOWN = frozenset(
 )
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable's value is never shown or logged."""
+    return name in SECRETS or name.startswith((PREFIX, *CLOUD_PREFIXES))
+
+
 def is_honoured_when_serving(name: str) -> bool:
     """Whether `bei serve` reads this variable from a config."""
-    return name in SECRETS or any(name in names for names in OPTIONS.values())
+    return is_secret(name) or any(name in names for names in OPTIONS.values())
 
 
 def is_intended(name: str, value: str) -> bool:

@@ -5,9 +5,9 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from openbei.checkpoints import SOURCES
+from openbei.checkpoints import REFUSED_SOURCES, SOURCES
 from openbei.config import DEFAULT_MAX_NUM_TOKENS
-from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Quantization, Section, Source
+from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Quantization, Section
 from tools.reference.markdown import code, table
 
 MEANING = {
@@ -17,9 +17,12 @@ MEANING = {
     "[environment reference](cli.md#environment-variables)",
     "trt_llm.inference_stack": "the inference stack of encoder models",
     "trt_llm.build.base_model": "required. `encoder` for models with causal attention, `encoder_bert` for all others",
-    "trt_llm.build.checkpoint_repository.source": "`HF`: Hugging Face Hub, `LOCAL`: a folder",
-    "trt_llm.build.checkpoint_repository.repo": "required. A Hub id, or for `LOCAL` a folder, relative to the config",
-    "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; not for `LOCAL`",
+    "trt_llm.build.checkpoint_repository.source": "where the checkpoint is: [sources](sources.md)",
+    "trt_llm.build.checkpoint_repository.repo": "required. A Hub id, a URL, or for `LOCAL` a folder, relative "
+    "to the config",
+    "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; only for `HF`",
+    "trt_llm.build.checkpoint_repository.runtime_secret_name": "name of the secret with access to the checkpoint: "
+    "[secrets](sources.md#secrets)",
     "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
     "trt_llm.build.quantization_type": "the data type is set by `DTYPE` in `environment_variables`",
@@ -56,12 +59,14 @@ def without_effect() -> str:
 def refused() -> str:
     """Known keys that are errors."""
     rows = [(code(path), "any", reason) for path, reason in REFUSED.items()]
-    sources = [source for source in get_args(Source) if source not in SOURCES]
     quantizations = [name for name in get_args(Quantization) if name != "no_quant"]
     rows += [
         ("`trt_llm.inference_stack`", "`v2`", "the inference stack of text generation"),
         ("`trt_llm.build.base_model`", "`decoder`", "text generation"),
-        ("`trt_llm.build.checkpoint_repository.source`", ", ".join(map(code, sources)), "not implemented yet"),
+        *(
+            ("`trt_llm.build.checkpoint_repository.source`", code(source), reason)
+            for source, reason in REFUSED_SOURCES.items()
+        ),
         ("`trt_llm.build.quantization_type`", ", ".join(map(code, quantizations)), "not implemented yet"),
     ]
     return table(("key", "value", "why"), rows)

@@ -25,6 +25,7 @@ from openbei.device import Device
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.formats.storage import Storage
+from openbei.locations import public_url
 from openbei.safetensors_file import Array
 from openbei.spec import DType, ModelSpec, Task, TokenTermHead
 
@@ -58,9 +59,9 @@ def build(
     Raises ConfigError for a config that does not match the checkpoint, CheckpointError, DownloadError, and
     EngineDirError if `out` cannot be written.
     """
-    progress("fetch", 0, 1)
-    folder = fetch_checkpoint(deployment.repository, environment)
-    progress("fetch", 1, 1)
+    folder = fetch_checkpoint(
+        deployment.repository, environment, progress=lambda done, total: progress("fetch", done, total)
+    )
     inspection = inspect_checkpoint(
         folder,
         deployment.max_num_tokens,
@@ -188,6 +189,7 @@ def _about_tie(spec: ModelSpec) -> tuple[Decision, ...]:
 
 
 def _source(deployment: Deployment, folder: Path) -> str:
-    """`LOCAL /a/folder`, or `HF owner/name commit`: the Hub's cache names a snapshot's folder after its commit."""
+    """`LOCAL /a/folder`, or `HF owner/name commit`: caches name a folder after its commit or version."""
     repository = deployment.repository
-    return " ".join([repository.source, repository.repo] + [folder.name] * (repository.source == "HF"))
+    version = [folder.name] * (repository.source != "LOCAL")
+    return " ".join([repository.source, public_url(repository.repo), *version])

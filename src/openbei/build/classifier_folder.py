@@ -50,9 +50,7 @@ def convert_lm_head(
     progress: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> AnswerTokens:
     """Fetch a generative reranker and write its classifier; see `write_classifier`. Also raises DownloadError."""
-    progress("fetch", 0, 1)
-    folder = fetch_checkpoint(repository, environment)
-    progress("fetch", 1, 1)
+    folder = fetch_checkpoint(repository, environment, progress=lambda done, total: progress("fetch", done, total))
     return write_classifier(folder, out, tokens, progress=lambda done, total: progress("write", done, total))
 
 

@@ -95,5 +95,5 @@ def main() -> None:
     """Build and serve embedding models.
 
     A TARGET is an engine directory (a folder with engine.json), a config.yaml, a folder with a Hugging Face checkpoint,
-    or a model id on the Hugging Face Hub.
+    a model id on the Hugging Face Hub, or the URL of a checkpoint (s3://, gs://, azure://, or https:// for a tar.gz).
     """

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-UNITS = {"write": "bytes", "embed": "texts"}
-"""Step → unit. Other steps are not shown; a download has its own progress bars."""
+UNITS = {"fetch": "bytes", "write": "bytes", "embed": "texts"}
+"""Step → unit. Other steps are not shown; a download from the Hub has its own progress bars."""
 
 
 class Bar:
