@@ -15,7 +15,7 @@ from openbei import variables as names
 from openbei.device import DeviceChoice
 from openbei.errors import ConfigError
 from openbei.locations import STORE_KINDS, check_archive_url, is_archive, name_of, parse_location, store_kind_of
-from openbei.secrets import PREFIX, Secret, Secrets, cloud_variables, named_secrets
+from openbei.secrets import DEFAULT_NAME, PREFIX, Secret, Secrets, cloud_variables, named_secrets
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
 from openbei.yaml_file import read_yaml
@@ -245,6 +245,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     hf_endpoint: str | None
     hf_token: Secret | None
     secrets: Secrets
+    secret_name: str
     is_offline: bool
     hf_cache: Path
     api_keys: tuple[Secret, ...]
@@ -278,6 +279,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             cache=process.get(values.path, "OPENBEI_CACHE") or caches / "openbei",
             hf_endpoint=process.get(values.url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
+            secret_name=process.get(str, "OPENBEI_SECRET_NAME") or DEFAULT_NAME,
             secrets=Secrets(
                 by_name=named_secrets(merged),
                 folder=process.get(values.path, "OPENBEI_SECRETS") or Path("/secrets"),

@@ -76,12 +76,16 @@ VALUE_ALIASES = {
 _PROCESS = "set it in the environment of the `bei` process"
 WITHOUT_EFFECT = {
     **dict.fromkeys(
-        ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE", "OPENBEI_SECRETS"),
+        ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE"),
         f"caches are a setting of the machine; {_PROCESS}",
     ),
     **dict.fromkeys(
-        ("HF_ENDPOINT", "HF_HUB_OFFLINE", "OPENBEI_OFFLINE", "OPENBEI_CLOUD_CREDENTIALS"),
-        f"network access is a setting of the machine; {_PROCESS}",
+        ("HF_ENDPOINT", "HF_HUB_OFFLINE", "OPENBEI_OFFLINE"),
+        f"access to the Hub is a setting of the machine; {_PROCESS}",
+    ),
+    **dict.fromkeys(
+        ("OPENBEI_SECRETS", "OPENBEI_SECRET_NAME", "OPENBEI_CLOUD_CREDENTIALS"),
+        f"where secrets are is a setting of the machine; {_PROCESS}",
     ),
     "MAX_BATCH_REQUESTS": "batches are limited by tokens: MAX_BATCH_TOKENS",
     "TOKENIZATION_WORKERS": "the number of workers is automatic",

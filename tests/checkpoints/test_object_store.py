@@ -97,7 +97,9 @@ def test_only_changed_files_are_fetched(
     assert {name for name, _, _ in parts} == {"config.json"}
     assert (second / "config.json").read_bytes() == changed
     assert contents(second)["model.safetensors"] == (checkpoint_copy / "model.safetensors").read_bytes()
-    assert not first.exists(), "earlier versions are removed"
+    emulator.put("changes/config.json", changed + b"\n")
+    fetch_checkpoint(deployment.repository, environment)
+    assert [second.exists(), first.exists()] == [True, False], "the version before is kept, earlier ones are removed"
     assert why_stale(engine_dir, deployment, environment) == "the checkpoint has changed"
 
 

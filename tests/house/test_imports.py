@@ -46,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "checkpoints": {*BASE, "stores", "digests"},
     "digests": set(),
     "formats": {*BASE, "safetensors_file"},
+    "artifacts": {*BASE, "stores", "digests", "engine_dir"},
     "engine_dir": {*BASE, "digests", "formats", "safetensors_file"},
     "build": {*BASE, "families", "checkpoints", "engine_dir", "formats", "safetensors_file"},
     "backends": {*BASE, "engine_dir", "formats", "safetensors_file", "_native"},
@@ -53,7 +54,7 @@ ARROWS: dict[str, set[str]] = {
     "serving": {*BASE, "engine_dir", "tasks"},
     "embedder": {*BASE, "engine_dir", "tasks", "serving"},
     "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
-    "cli": {*BASE, "engine_dir", "build", "backends", "serving", "embedder", "api", "_native"},
+    "cli": {*BASE, "artifacts", "engine_dir", "build", "backends", "serving", "embedder", "api", "_native"},
 }
 
 NOT_IN_PRODUCT = {

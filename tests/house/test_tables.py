@@ -35,7 +35,7 @@ def test_formats_and_layouts() -> None:
 
 
 def test_sources() -> None:
-    assert files("checkpoints", besides={"containment", "source", "cache", "limits", "archive"}) == module_names(
+    assert files("checkpoints", besides={"containment", "source", "limits", "archive"}) == module_names(
         SOURCES.values()
     )
 

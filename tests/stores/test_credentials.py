@@ -99,6 +99,13 @@ def test_the_default_name_with_a_token_for_the_hub() -> None:
     )
 
 
+def test_other_variables_of_a_cloud() -> None:
+    """Those that obstore does not know are not passed on; AWS_CA_BUNDLE becomes an option of the connection."""
+    found = access("S3", None, AWS_PROFILE="me", AWS_CA_BUNDLE="/certificates.pem", AWS_ENDPOINT_URL_S3="https://store")
+    assert found.options == {"AWS_ENDPOINT_URL": "https://store", "skip_signature": "true"}
+    assert found.ca_bundle == "/certificates.pem"
+
+
 def test_plain_http_only_for_a_given_endpoint() -> None:
     assert not access("S3", {"access_key_id": "AK", "secret_access_key": "S"}).allows_http
     assert access("S3", None, AWS_ENDPOINT_URL="http://127.0.0.1:9000").allows_http

@@ -83,9 +83,9 @@ def test_a_connection_that_fails_sometimes(tmp_path: Path, monkeypatch: pytest.M
 def test_journals(journal: str, tmp_path: Path) -> None:
     """A line that was not written completely does not count, nor does nonsense."""
     path = tmp_path / "file"
-    PartialFile(path, 2500)
+    PartialFile(path, 2500, 1000)
     (tmp_path / "file.parts").write_text(journal)
     done = {"0\n1\n": [2], "0\n1\n2": [2], "0\n0\n": [1, 2]}
-    assert PartialFile(path, 2500).missing == done.get(journal, [0, 1, 2])
+    assert PartialFile(path, 2500, 1000).missing == done.get(journal, [0, 1, 2])
     path.write_bytes(b"")
-    assert PartialFile(path, 2500).missing == [0, 1, 2], "the file was truncated"
+    assert PartialFile(path, 2500, 1000).missing == [0, 1, 2], "the file was truncated"

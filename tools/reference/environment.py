@@ -26,6 +26,7 @@ MACHINE = {
     "HF_HUB_CACHE": "cache of downloaded checkpoints; by default `hub` in `HF_HOME`",
     "HUGGINGFACE_HUB_CACHE": "older name of `HF_HUB_CACHE`",
     "OPENBEI_SECRETS": "folder with a file for each secret; by default `/secrets`",
+    "OPENBEI_SECRET_NAME": "name of the secret for a TARGET that is a URL; in a config it is `runtime_secret_name`",
     "OPENBEI_CLOUD_CREDENTIALS": "`metadata`: object stores may use the credentials of this machine in its cloud, from "
     "169.254.169.254; by default `variables`, which does not",
     "HF_ENDPOINT": "address of the Hub or of a mirror",

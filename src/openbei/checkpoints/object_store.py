@@ -5,13 +5,13 @@ import logging
 import os
 from pathlib import Path
 
-from openbei.checkpoints.cache import CheckpointCache, Current
 from openbei.checkpoints.containment import is_read
 from openbei.checkpoints.limits import check_size
 from openbei.checkpoints.source import Progress, check_no_revision
 from openbei.config import Environment
 from openbei.errors import DownloadError, StoreError, StoreUnreachableError
 from openbei.locations import Location, StoreKind, parse_location
+from openbei.stores.cache import Current, VersionCache
 from openbei.stores.download import download
 from openbei.stores.store import Store, StoredObject, open_store
 from openbei.truss import CheckpointRepository
@@ -31,7 +31,7 @@ class ObjectStore:
         """See `CheckpointSource`. The folder in the cache, which is used if the store is unreachable."""
         check_no_revision(repository)
         location = parse_location(self._kind, repository.repo)
-        cache = CheckpointCache(environment.cache, str(location))
+        cache = VersionCache(environment.cache / "checkpoints", str(location))
         if is_offline:
             return cache.offline()
         try:
@@ -53,7 +53,7 @@ class ObjectStore:
         return folder.name
 
 
-def _fetched(store: Store, cache: CheckpointCache, progress: Progress) -> Path:
+def _fetched(store: Store, cache: VersionCache, progress: Progress) -> Path:
     """The folder of the version in the store. Requires the cache's lock."""
     items = _wanted(store)
     listing = "".join(f"{item.name}\0{item.size}\0{item.version}\n" for item in items)

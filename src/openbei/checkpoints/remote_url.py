@@ -14,13 +14,13 @@ from urllib.error import HTTPError, URLError
 import msgspec
 
 from openbei.checkpoints.archive import unpack
-from openbei.checkpoints.cache import CheckpointCache, Current
 from openbei.checkpoints.limits import MAX_CHECKPOINT_BYTES
 from openbei.checkpoints.source import Progress, check_no_revision
 from openbei.config import Environment
 from openbei.digests import file_digests
 from openbei.errors import DownloadError
 from openbei.locations import check_archive_url, public_url
+from openbei.stores.cache import Current, VersionCache
 from openbei.truss import CheckpointRepository
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class RemoteUrl:
         check_no_revision(repository)
         check_archive_url(repository.repo)
         where = public_url(repository.repo)
-        cache = CheckpointCache(environment.cache, where)
+        cache = VersionCache(environment.cache / "checkpoints", where)
         if is_offline:
             return cache.offline()
         try:
@@ -69,7 +69,7 @@ class _State(msgspec.Struct):
     etag: str | None
 
 
-def _fetched(url: str, cache: CheckpointCache, progress: Progress) -> Path:
+def _fetched(url: str, cache: VersionCache, progress: Progress) -> Path:
     """The folder of the archive's content. Requires the cache's lock."""
     current = cache.current()
     cache.partial.mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ from openbei import errors
 COMMANDS = {
     "build": "build",
     "convert": "convert",
+    "push": "push",
     "serve": "serve",
     "embed": "embed",
     "info": "info",
@@ -95,5 +96,6 @@ def main() -> None:
     """Build and serve embedding models.
 
     A TARGET is an engine directory (a folder with engine.json), a config.yaml, a folder with a Hugging Face checkpoint,
-    a model id on the Hugging Face Hub, or the URL of a checkpoint (s3://, gs://, azure://, or https:// for a tar.gz).
+    a model id on the Hugging Face Hub, or the URL of an engine directory (s3://, gs://, azure://, hf://) or of a
+    checkpoint (s3://, gs://, azure://, or https:// for a tar.gz).
     """

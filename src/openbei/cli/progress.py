@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-UNITS = {"fetch": "bytes", "write": "bytes", "embed": "texts"}
+UNITS = {"fetch": "bytes", "push": "bytes", "write": "bytes", "embed": "texts"}
 """Step → unit. Other steps are not shown; a download from the Hub has its own progress bars."""
 
 

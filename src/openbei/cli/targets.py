@@ -17,7 +17,7 @@ from openbei.config import (
     with_dtype,
 )
 from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_dir
-from openbei.errors import EngineDirError
+from openbei.errors import ConfigError, EngineDirError
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,12 @@ def engine_dir_of(
     """
     if is_engine_dir(Path(target)):
         engine_dir = open_engine_dir(Path(target))
+    elif artifact := _artifact(target, environment):
+        if out or force or convert or route or pooling:
+            raise ConfigError(
+                f"{target} is an engine directory already", hint="options of a build have no effect on it"
+            )
+        engine_dir = open_engine_dir(artifact)
     else:
         chosen: dict[str, object] = {"convert": convert, "route": route, "pooling": pooling}
         engine_dir = _up_to_date(_deployment(target, environment, chosen), environment, out, force=force)
@@ -59,10 +65,24 @@ def engine_dir_of(
     return engine_dir
 
 
+def _artifact(target: str, environment: Environment) -> Path | None:
+    """The local copy of an engine directory in an object store or on the Hub; None for any other TARGET."""
+    from openbei.artifacts import is_url, pull
+    from openbei.cli.progress import Bar
+
+    if not is_url(target):
+        return None
+    with Bar() as bar:
+        return pull(target, environment, lambda done, total: bar.step("fetch", done, total))
+
+
 def _deployment(target: str, environment: Environment, chosen: dict[str, object]) -> Deployment:
     """The deployment of a TARGET, changed by the command line or else by the environment of the process."""
     deployment = with_dtype(deployment_of(target), environment.dtype)
     decided = {name: value or getattr(environment, name) for name, value in chosen.items()}
+    if not _is_config(target):
+        named = msgspec.structs.replace(deployment.repository, runtime_secret_name=environment.secret_name)
+        deployment = msgspec.structs.replace(deployment, repository=named)
     return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
 
 

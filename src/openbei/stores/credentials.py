@@ -72,6 +72,47 @@ SIGNING_VARIABLES: dict[StoreKind, tuple[str, ...]] = {
 }
 """Variables that carry credentials. One of them is enough to sign requests."""
 
+OPTION_VARIABLES: dict[StoreKind, tuple[str, ...]] = {
+    "S3": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+        "AWS_REQUEST_PAYER",
+        "AWS_METADATA_ENDPOINT",
+        "AWS_SERVER_SIDE_ENCRYPTION",
+        "AWS_SSE_KMS_KEY_ID",
+    ),
+    "GCS": SIGNING_VARIABLES["GCS"],
+    "AZURE": (
+        "AZURE_STORAGE_ACCOUNT_NAME",
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "AZURE_STORAGE_ACCESS_KEY",
+        "AZURE_STORAGE_MASTER_KEY",
+        "AZURE_STORAGE_SAS_KEY",
+        "AZURE_STORAGE_SAS_TOKEN",
+        "AZURE_STORAGE_TOKEN",
+        "AZURE_STORAGE_CLIENT_ID",
+        "AZURE_STORAGE_CLIENT_SECRET",
+        "AZURE_STORAGE_TENANT_ID",
+        "AZURE_CLIENT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_TENANT_ID",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_FEDERATED_TOKEN_FILE",
+        "AZURE_STORAGE_ENDPOINT",
+        "AZURE_ENDPOINT",
+        "AZURE_STORAGE_USE_EMULATOR",
+    ),
+}
+"""Variables that obstore takes as options; it reads further ones from the process itself. Others have no effect."""
+
+CA_BUNDLE = "AWS_CA_BUNDLE"
+
 _PREFIX: dict[StoreKind, str] = {"S3": "AWS_", "GCS": "GOOGLE_", "AZURE": "AZURE_"}
 
 
@@ -80,12 +121,14 @@ class Access:
     """How to open a store: obstore's `options`; `described` says where credentials come from, in words.
 
     `provider` returns the credentials of a secret, which the process's variables would override as options.
+    `ca_bundle` is the path of further certificates to trust.
     """
 
     options: dict[str, Any] = field(repr=False)
     described: str
     hint: str
     provider: Callable[[], dict[str, Any]] | None = field(default=None, repr=False)
+    ca_bundle: str | None = None
     hidden: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -106,10 +149,11 @@ class Access:
 def access_to(location: Location, secrets: Secrets, secret_name: str | None) -> Access:
     """Credentials for a location. Raises ConfigError for a secret that is not what its kind of store needs."""
     kind = location.kind
-    options: dict[str, Any] = {
-        name: str(value) for name, value in secrets.cloud.items() if name.startswith(_PREFIX[kind])
-    }
-    has_variable = any(name in options for name in SIGNING_VARIABLES[kind])
+    cloud = dict(secrets.cloud)
+    if endpoint := cloud.get("AWS_ENDPOINT_URL_S3"):
+        cloud["AWS_ENDPOINT_URL"] = endpoint
+    options: dict[str, Any] = {name: str(cloud[name]) for name in OPTION_VARIABLES[kind] if name in cloud}
+    has_variable = any(name in cloud for name in SIGNING_VARIABLES[kind])
     hint = f"set {' or '.join(SIGNING_VARIABLES[kind][:1])} or runtime_secret_name to credentials that can read it"
     if secret := _secret_options(kind, secrets, secret_name):
         options |= secret
@@ -132,7 +176,10 @@ def access_to(location: Location, secrets: Secrets, secret_name: str | None) -> 
         )
     hidden = tuple(str(value) for value in options.values() if len(str(value)) > 5)
     provider = _provider(kind, options) if secret else None
-    return Access(options=options, described=described, hint=hint, provider=provider, hidden=hidden)
+    ca_bundle = cloud.get(CA_BUNDLE) if kind == "S3" else None
+    return Access(
+        options=options, described=described, hint=hint, provider=provider, ca_bundle=ca_bundle, hidden=hidden
+    )
 
 
 def _provider(kind: StoreKind, options: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:

@@ -22,14 +22,23 @@ ReadPart = Callable[[StoredObject, int, int], memoryview]
 """Reads bytes from a start to an end of an object. Raises StoreError."""
 
 
-def download(items: Sequence[StoredObject], folder: Path, read_part: ReadPart, progress: Progress) -> dict[str, Path]:
+def download(
+    items: Sequence[StoredObject],
+    folder: Path,
+    read_part: ReadPart,
+    progress: Progress,
+    *,
+    part_bytes: int | None = None,
+) -> dict[str, Path]:
     """Download objects into a folder, continuing earlier downloads there. Returns name → path of a complete file.
 
-    The names of files in the folder depend on the objects' versions. Raises StoreError, OSError.
+    The names of files in the folder depend on the objects' versions. `part_bytes` None is PART_BYTES. Raises
+    StoreError, OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = {item.name: PartialFile(folder / _file_name(item), item.size) for item in items}
-    counter = _Counter(sum(item.size for item in items), progress)
+    part_bytes = part_bytes or PART_BYTES
+    files = {item.name: PartialFile(folder / _file_name(item), item.size, part_bytes) for item in items}
+    counter = Counter(sum(item.size for item in items), progress)
     counter.add(sum(file.num_done_bytes for file in files.values()))
     missing = [(item, part) for item in items for part in files[item.name].missing]
 
@@ -46,14 +55,14 @@ def download(items: Sequence[StoredObject], folder: Path, read_part: ReadPart, p
                 future.result()
         finally:
             threads.shutdown(cancel_futures=True)
-    return {name: file.finished() for name, file in files.items()}
+    return {name: file.path for name, file in files.items()}
 
 
 class PartialFile:
     """A file that is written in parts, in any order; a journal beside it lists those that are on disk."""
 
-    def __init__(self, path: Path, size: int) -> None:
-        self._path, self._size = path, size
+    def __init__(self, path: Path, size: int, part_bytes: int) -> None:
+        self.path, self._size, self._part_bytes = path, size, part_bytes
         self._journal = path.with_name(f"{path.name}.parts")
         self._lock = threading.Lock()
         done = self._journal.read_text().split("\n")[:-1] if self._journal.exists() and path.exists() else []
@@ -67,7 +76,7 @@ class PartialFile:
     @property
     def missing(self) -> list[int]:
         """The parts that are not on disk."""
-        return [part for part in range(-(-self._size // PART_BYTES)) if part not in self._done]
+        return [part for part in range(-(-self._size // self._part_bytes)) if part not in self._done]
 
     @property
     def num_done_bytes(self) -> int:
@@ -76,12 +85,12 @@ class PartialFile:
 
     def bounds(self, part: int) -> tuple[int, int]:
         """The first byte of a part, and the byte after its last one."""
-        return part * PART_BYTES, min(self._size, (part + 1) * PART_BYTES)
+        return part * self._part_bytes, min(self._size, (part + 1) * self._part_bytes)
 
     def write(self, part: int, content: memoryview) -> None:
         """Write a part to disk, then to the journal. Raises OSError."""
         view, offset = memoryview(content), self.bounds(part)[0]
-        descriptor = os.open(self._path, os.O_WRONLY)
+        descriptor = os.open(self.path, os.O_WRONLY)
         try:
             while view:
                 count = os.pwrite(descriptor, view, offset)
@@ -93,17 +102,16 @@ class PartialFile:
             journal.write(f"{part}\n")
             self._done.add(part)
 
-    def finished(self) -> Path:
-        """The path of the complete file."""
-        return self._path
 
+class Counter:
+    """Adds up the bytes that threads are done with, and reports the sum."""
 
-class _Counter:
     def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0, total, progress
         self._lock = threading.Lock()
 
     def add(self, num_bytes: int) -> None:
+        """Report that more bytes are done."""
         with self._lock:
             self._done += num_bytes
             self._progress(self._done, self._total)

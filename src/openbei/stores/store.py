@@ -4,12 +4,13 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from openbei.errors import StoreError, StoreUnreachableError
+from openbei.errors import ConfigError, StoreError, StoreUnreachableError
 from openbei.locations import Location
 from openbei.secrets import Secrets
-from openbei.stores.credentials import Access, access_to
+from openbei.stores.credentials import CA_BUNDLE, Access, access_to
 
 MAX_OBJECTS = 10_000
 """Maximum objects under a location: more is a mistake in the path."""
@@ -91,18 +92,18 @@ class Store:
         """Write an object, atomically. Raises StoreError."""
         import obstore
 
-        with self._errors(name):
+        with self._errors(name, "written"):
             obstore.put(self._inner, name, content, use_multipart=False)
 
     @contextlib.contextmanager
-    def _errors(self, name: str) -> Iterator[None]:
+    def _errors(self, name: str, verb: str = "read") -> Iterator[None]:
         from obstore.exceptions import BaseError
 
         try:
             yield
         except (BaseError, FileNotFoundError, PermissionError) as error:
             where = f"{self.location}/{name}" if name else str(self.location)
-            raise _explained(error, where, self.access) from None
+            raise _explained(error, where, self.access, verb) from None
 
 
 def open_store(location: Location, secrets: Secrets, secret_name: str | None = None) -> Store:
@@ -112,7 +113,9 @@ def open_store(location: Location, secrets: Secrets, secret_name: str | None = N
 
     access = access_to(location, secrets, secret_name)
     kinds: dict[str, Any] = {"S3": stores.S3Store, "GCS": stores.GCSStore, "AZURE": stores.AzureStore}
-    client = {**_CLIENT, "allow_http": access.allows_http}
+    client: dict[str, Any] = {**_CLIENT, "allow_http": access.allows_http}
+    if access.ca_bundle:
+        client["root_certificate"] = _certificates(access.ca_bundle)
     try:
         inner = kinds[location.kind](
             location.bucket,
@@ -125,6 +128,13 @@ def open_store(location: Location, secrets: Secrets, secret_name: str | None = N
     except (BaseError, ValueError) as error:
         raise _explained(error, str(location), access) from None
     return Store(location, access, inner)
+
+
+def _certificates(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{CA_BUNDLE} is {path!r}, which cannot be read: {error.strerror}") from error
 
 
 def _version(meta: Any) -> str:  # noqa: ANN401
@@ -154,7 +164,7 @@ _UNREACHABLE = {
 """Problem in words → what obstore's message then has."""
 
 
-def _explained(error: Exception, where: str, access: Access) -> StoreError:
+def _explained(error: Exception, where: str, access: Access, verb: str = "read") -> StoreError:
     """A StoreError for an error of obstore, whose text may have keys and signatures, and is not shown."""
     text = str(error)
     code, status = _CODE.search(text), _STATUS.search(text)
@@ -163,7 +173,7 @@ def _explained(error: Exception, where: str, access: Access) -> StoreError:
         return StoreError(f"{where} does not exist{_in_brackets(reason)}", hint="check the bucket and the path")
     if isinstance(error, PermissionError) or (status and status[1] in ("401", "403")):
         return StoreError(
-            f"{where} cannot be read {access.described}: access denied{_in_brackets(reason)}", hint=access.hint
+            f"{where} cannot be {verb} {access.described}: access denied{_in_brackets(reason)}", hint=access.hint
         )
     problem = next((words for words, found in _UNREACHABLE.items() if re.search(found, text, re.IGNORECASE)), None)
     if status and status[1] >= "429":
@@ -174,7 +184,7 @@ def _explained(error: Exception, where: str, access: Access) -> StoreError:
         return StoreError(f"{where} is in another region{_in_brackets(reason)}", hint="set the region, or AWS_REGION")
     first_line = re.sub(r"\s+", " ", text.partition("\n")[0])[:200]
     problem = reason or (f"status {status[1]}" if status else access.without_secrets(first_line))
-    return StoreError(f"{where} cannot be read {access.described}: {problem}", hint=access.hint)
+    return StoreError(f"{where} cannot be {verb} {access.described}: {problem}", hint=access.hint)
 
 
 def _in_brackets(reason: str | None) -> str:

@@ -28,11 +28,11 @@ class Current(msgspec.Struct, frozen=True):
     files: dict[str, str] = {}
 
 
-class CheckpointCache:
-    """The cached versions of one checkpoint, which `identity` names."""
+class VersionCache:
+    """The cached versions of one folder, which `identity` names, such as its URL. `cache` is for all of one kind."""
 
     def __init__(self, cache: Path, identity: str) -> None:
-        self.root = cache / "checkpoints" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self.root = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
         self._identity = identity
 
     @property
@@ -61,7 +61,7 @@ class CheckpointCache:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait until no other process fetches this checkpoint, and keep others waiting."""
+        """Wait until no other process fetches this folder, and keep others waiting."""
         self.root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -72,10 +72,12 @@ class CheckpointCache:
 
     @contextlib.contextmanager
     def new_version(self, current: Current) -> Iterator[Path]:
-        """An empty folder to fill, which becomes the current version at the end; earlier ones are removed.
+        """An empty folder to fill, which becomes the current version at the end.
 
-        Requires the lock.
+        The version before it is kept for processes that are about to read it; earlier ones are removed. Requires the
+        lock.
         """
+        before = self.current()
         folder = self.root / current.version
         with temporary_folder(folder) as unfinished:
             yield unfinished
@@ -86,7 +88,7 @@ class CheckpointCache:
             replace_folder(unfinished, folder)
         self._set_current(current)
         for other in self.root.iterdir():
-            if other.is_dir() and other not in (folder, self.partial):
+            if other.is_dir() and other not in (folder, self.partial, before and before[0]):
                 shutil.rmtree(other, ignore_errors=True)
         shutil.rmtree(self.partial, ignore_errors=True)
 
