@@ -14,7 +14,7 @@ from openbei import variable_values as values
 from openbei import variables as names
 from openbei.device import DeviceChoice
 from openbei.errors import ConfigError
-from openbei.locations import STORE_KINDS, check_archive_url, is_archive, name_of, parse_location, store_kind_of
+from openbei.locations import check_location, is_archive, name_of, store_kind_of
 from openbei.secrets import DEFAULT_NAME, PREFIX, Secret, Secrets, cloud_variables, named_secrets
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
@@ -51,6 +51,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A config with all defaults applied.
 
     Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`.
+    `max_seq_len` limits the sequences of classifiers and rerankers.
     `route` is the Router's route to build, None for its default. `pooling` is for a checkpoint without modules.json.
     `requires_api_key` says that the config sets API keys, which are not stored here.
     """
@@ -61,6 +62,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     route: str | None = None
     dtype: DType
     max_num_tokens: int | None
+    max_seq_len: int | None = None
     default_route: Route | None
     convert: Conversion | None = None
     pooling: PoolingChoice | None = None
@@ -110,12 +112,14 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         path = (folder / Path(repository.repo).expanduser()).resolve()
         repository = msgspec.structs.replace(repository, repo=str(path))
     name = repository.repo if repository.source == "HF" else name_of(repository.repo)
-    _check_location(repository)
+    check_location(repository.source, repository.repo)
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
     dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
+    if dtype_variable and dtype_variable[1] != dtype:
+        dtype_reason += f" is {dtype_variable[1]}; CPUs compute in {dtype}, which has the same size"
     tokens_reason = "trt_llm.build.max_num_tokens" if build.max_num_tokens else f"the default of {base_model}"
     notes = [Decision("dtype", dtype, dtype_reason), Decision("max_num_tokens", str(max_num_tokens), tokens_reason)]
     if "source" not in raw["trt_llm"]["build"]["checkpoint_repository"]:
@@ -126,6 +130,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         repository=repository,
         dtype=dtype,
         max_num_tokens=max_num_tokens,
+        max_seq_len=build.max_seq_len,
         default_route=config.trt_llm.runtime.webserver_default_route,
         convert=_choice(variables, "convert", Conversion),
         pooling=_choice(variables, "pooling", PoolingChoice),
@@ -138,15 +143,6 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
             *_variable_notes(variables),
         ),
     )
-
-
-def _check_location(repository: CheckpointRepository) -> None:
-    """Raise ConfigError if `repo` does not have the form that its source requires."""
-    for kind in STORE_KINDS:
-        if repository.source == kind:
-            parse_location(kind, repository.repo)
-    if repository.source == "REMOTE_URL":
-        check_archive_url(repository.repo)
 
 
 def _printable(model_name: str | None) -> str | None:
@@ -196,10 +192,14 @@ def _find_variable(variables: Mapping[str, _T], subject: str) -> tuple[str, _T] 
 
 def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # noqa: ANN401
     """The value of a setting of the build, one of the Literal `kind`, or None if unset. Raises ConfigError."""
-    found = _find_variable(variables, subject)
-    if found is None or found[1] in get_args(kind):
-        return found and found[1]
-    raise ConfigError(f"environment_variables.{found[0]} is {found[1]!r}; it must be {' or '.join(get_args(kind))}")
+    if (found := _find_variable(variables, subject)) is None:
+        return None
+    name, value = found
+    aliases = names.BUILD_ALIASES.get(subject, {})
+    if (chosen := aliases.get(value, value)) in get_args(kind):
+        return chosen
+    known = " or ".join((*get_args(kind), *aliases))
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be {known}")
 
 
 def _route(config: Config) -> str | None:
@@ -272,7 +272,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             isa=both.get(str, "OPENBEI_ISA"),
             threads=both.get(values.count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
-            dtype=process.get(values.one_of(DType), *names.BUILD["dtype"]),
+            dtype=process.get(values.one_of(DType, names.BUILD_ALIASES["dtype"]), *names.BUILD["dtype"]),
             pooling=process.get(values.one_of(PoolingChoice), *names.BUILD["pooling"]),
             convert=process.get(values.one_of(Conversion), "OPENBEI_CONVERT"),
             route=process.get(str, "OPENBEI_ROUTE"),

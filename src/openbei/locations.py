@@ -102,6 +102,25 @@ def check_archive_url(url: str) -> None:
         )
 
 
+def check_hub_id(repo: str) -> None:
+    """Raise ConfigError for anything but the id of a repository on the Hub, with or without an owner."""
+    parts = repo.split("/")
+    is_id = len(parts) <= 2 and len(repo) <= 96 and all(re.fullmatch(r"\b[\w.-]+\b", part) for part in parts)
+    if not is_id or "--" in repo or ".." in repo or repo.endswith(".git"):
+        raise ConfigError(f"{public_url(repo)[:200]!r} is not a Hub id", hint="Hub ids have the form owner/name")
+
+
+def check_location(source: str, repo: str) -> None:
+    """Raise ConfigError if `repo` does not have the form that the source of a checkpoint requires."""
+    for kind in STORE_KINDS:
+        if source == kind:
+            parse_location(kind, repo)
+    if source == "HF":
+        check_hub_id(repo)
+    if source == "REMOTE_URL":
+        check_archive_url(repo)
+
+
 def public_url(url: str) -> str:
     """A URL without user, password and signature: safe to show, and the same when it is signed again.
 

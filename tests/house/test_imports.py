@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "locations": {"errors"},
     "secrets": {"errors"},
     "truss": {"errors", "secrets"},
+    "truss_check": {"errors", "locations"},
     "rope": {"errors"},
     "panics": {"errors"},
     "atomic_folder": set(),
@@ -54,7 +55,19 @@ ARROWS: dict[str, set[str]] = {
     "serving": {*BASE, "engine_dir", "tasks"},
     "embedder": {*BASE, "engine_dir", "tasks", "serving"},
     "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
-    "cli": {*BASE, "artifacts", "engine_dir", "build", "backends", "serving", "embedder", "api", "_native"},
+    "cli": {
+        *BASE,
+        "yaml_file",
+        "truss_check",
+        "artifacts",
+        "engine_dir",
+        "build",
+        "backends",
+        "serving",
+        "embedder",
+        "api",
+        "_native",
+    },
 }
 
 NOT_IN_PRODUCT = {

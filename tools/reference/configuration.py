@@ -25,6 +25,7 @@ MEANING = {
     "[secrets](sources.md#secrets)",
     "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
+    "trt_llm.build.max_seq_len": "maximum tokens of a text for sequence classifiers and rerankers; no effect on others",
     "trt_llm.build.quantization_type": "the data type is set by `DTYPE` in `environment_variables`",
     "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
 }

@@ -27,7 +27,7 @@ from openbei.errors import ConfigError
 from openbei.formats.storage import Storage
 from openbei.locations import public_url
 from openbei.safetensors_file import Array
-from openbei.spec import DType, ModelSpec, Task, TokenTermHead
+from openbei.spec import DType, ModelSpec, SequenceHead, Task, TokenTermHead
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
 
@@ -68,6 +68,7 @@ def build(
         deployment.route,
         converts=deployment.convert is not None,
         pooling=deployment.pooling,
+        max_seq_len=deployment.max_seq_len,
     )
     files, model, spec = inspection.files, inspection.model, inspection.spec
     warnings = tuple(check_keys(folder, deployment.route))
@@ -172,6 +173,7 @@ def _decisions(
         *tokenizer_decisions,
         Decision("dropped tensors", dropped, "the answers do not depend on them"),
         *_about_tie(manifest.spec),
+        *_about_max_seq_len(deployment, manifest.spec),
         Decision("default route", manifest.default_route, route_reason),
         *(
             Decision("dtype", manifest.dtype, "a weight for each token takes little room")
@@ -186,6 +188,12 @@ def _about_tie(spec: ModelSpec) -> tuple[Decision, ...]:
     if not spec.is_tied:
         return ()
     return (Decision("last map", "the token embeddings, stored once", "tie_word_embeddings, or they are equal"),)
+
+
+def _about_max_seq_len(deployment: Deployment, spec: ModelSpec) -> tuple[Decision, ...]:
+    if deployment.max_seq_len is None or isinstance(spec.head, SequenceHead):
+        return ()
+    return (Decision("trt_llm.build.max_seq_len", "no effect", "it is for sequence classifiers and rerankers"),)
 
 
 def _source(deployment: Deployment, folder: Path) -> str:

@@ -11,6 +11,7 @@ import click
 from openbei import errors
 
 COMMANDS = {
+    "check": "check",
     "build": "build",
     "convert": "convert",
     "push": "push",
