@@ -22,6 +22,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--max-batch-tokens": ("OPENBEI_MAX_BATCH_TOKENS", "MAX_BATCH_TOKENS"),
     "--max-queue-tokens": ("OPENBEI_MAX_QUEUE_TOKENS",),
     "--max-concurrent-requests": ("OPENBEI_MAX_CONCURRENT_REQUESTS", "MAX_CONCURRENT_REQUESTS"),
+    "--engine-timeout-s": ("OPENBEI_ENGINE_TIMEOUT_S",),
     "--max-client-batch-size": ("OPENBEI_MAX_CLIENT_BATCH_SIZE", "MAX_CLIENT_BATCH_SIZE"),
     "--payload-limit-bytes": ("OPENBEI_PAYLOAD_LIMIT_BYTES", "PAYLOAD_LIMIT"),
     "--max-inflated-bytes": ("OPENBEI_MAX_INFLATED_BYTES",),

@@ -15,6 +15,8 @@ import httpx
 import msgspec
 import pytest
 
+from openbei.api.server import HUNG_EXIT_CODE
+
 from ..small_tokenizer import VOCAB_SIZE
 from .conftest import small_manifest
 
@@ -47,7 +49,8 @@ if options["descriptors"]:
 held = [open("/dev/null") for _ in range(options["num_files"])]
 logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
-scheduler = Scheduler(FakeEngine(delay_s=options["delay_s"]), QueueLimits(max_batch_tokens=8), metrics)
+limits = QueueLimits(max_batch_tokens=8, engine_timeout_s=options["engine_timeout_s"])
+scheduler = Scheduler(FakeEngine(delay_s=options["delay_s"]), limits, metrics)
 app = create_app(
     manifest=msgspec.json.decode(sys.argv[2], type=Manifest), scheduler=scheduler, metrics=metrics,
     tokenizer=Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"]),
@@ -59,7 +62,7 @@ serve(build_server(
 """
 OPTIONS = {
     "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False,
-    "descriptors": 0, "num_files": 0,
+    "descriptors": 0, "num_files": 0, "engine_timeout_s": 60.0,
 }  # fmt: skip
 
 
@@ -268,3 +271,11 @@ def test_descriptors_that_run_out_are_told_of(process: Process) -> None:
         except httpx.HTTPError:
             continue
     raise AssertionError("it does not recover")
+
+
+@pytest.mark.parametrize("process", [{"delay_s": 60.0, "engine_timeout_s": 0.2}], indirect=True)
+def test_a_server_whose_engine_hangs_ends(process: Process) -> None:
+    connection = process.connect()
+    connection.sendall(HEAD + b"\r\n" + BODY)
+    process.await_line("a batch has been running for more than 0 s: the engine hangs, ending")
+    assert process.popen.wait(20) == HUNG_EXIT_CODE

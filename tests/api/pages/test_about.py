@@ -97,7 +97,8 @@ def test_metrics(served: Served) -> None:
 
 def test_every_error_a_request_can_raise_has_a_status() -> None:
     not_for_requests = {
-        errors.ConfigError, errors.CheckpointError, errors.DownloadError, errors.EngineDirError, errors.BackendError
+        errors.ConfigError, errors.CheckpointError, errors.DownloadError, errors.EngineDirError, errors.BackendError,
+        errors.StoreError, errors.StoreUnreachableError,
     }  # fmt: skip
     for kind in vars(errors).values():
         if isinstance(kind, type) and kind is not errors.OpenbeiError and kind not in not_for_requests:
