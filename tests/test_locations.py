@@ -1,9 +1,22 @@
 """URLs of object stores and archives, and what of them may be shown."""
 
+import contextlib
+
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from openbei.errors import ConfigError
-from openbei.locations import Location, StoreKind, name_of, parse_location, public_url, store_kind_of
+from openbei.locations import (
+    STORE_KINDS,
+    Location,
+    StoreKind,
+    check_archive_url,
+    name_of,
+    parse_location,
+    public_url,
+    store_kind_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,3 +81,17 @@ def test_names() -> None:
     assert name_of("s3://bucket") == "bucket"
     assert name_of("https://host/a/mini-v1.5.tar.gz?X=1") == "mini-v1.5"
     assert name_of("/a/folder.d") == "folder.d"
+
+
+@given(st.text(max_size=60) | st.builds("s3://{}/{}".format, st.text(max_size=20), st.text(max_size=20)))
+def test_any_text(url: str) -> None:
+    """It is a location, or an error says why not; what is shown of it stays the same if it is shown again."""
+    for kind in STORE_KINDS:
+        with contextlib.suppress(ConfigError):
+            location = parse_location(kind, url)
+            assert ".." not in location.path.split("/")
+            assert not location.path.startswith("/")
+    with contextlib.suppress(ConfigError):
+        check_archive_url(url)
+    assert public_url(public_url(url)) == public_url(url)
+    name_of(url)

@@ -138,7 +138,7 @@ def name_of(url: str) -> str:
     parts = _split(url)
     name = PurePosixPath(unquote(parts.path)).name or parts.netloc.rpartition("@")[2]
     suffix = next((suffix for suffix in ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), "")
-    return name.removesuffix(name[len(name) - len(suffix) :]) if suffix else name
+    return name[: len(name) - len(suffix)]
 
 
 def _is_signature(name: str) -> bool:

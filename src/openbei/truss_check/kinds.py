@@ -68,7 +68,7 @@ class Whole:
     def problems(self, value: object, path: str) -> Iterator[Problem]:
         """See `Kind`."""
         number = _number(value, is_strict=self.is_strict)
-        if number is None or number != int(number) or (self.is_strict and isinstance(value, float)):
+        if number is None or not number.is_integer() or (self.is_strict and isinstance(value, float)):
             yield path, "it must be a whole number"
         elif self.low is not None and number < self.low:
             yield path, f"it must be at least {self.low}"
