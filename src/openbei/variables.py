@@ -4,9 +4,19 @@ Their values are read in `openbei.config`.
 """
 
 import ipaddress
+from typing import NamedTuple
 
 from openbei.errors import ConfigError, did_you_mean
 from openbei.secrets import CLOUD_PREFIXES, PREFIX
+
+
+class Variable(NamedTuple):
+    """A variable that is set; `source` is its name with where it is set, for messages."""
+
+    source: str
+    name: str
+    value: str
+
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "--host": ("OPENBEI_HOST", "HOST", "HOSTNAME"),
@@ -62,11 +72,14 @@ SECRETS = (*API_KEYS, KEYFILE_PASSWORD, *HUB_TOKENS)
 
 BUILD: dict[str, tuple[str, ...]] = {
     "dtype": ("OPENBEI_DTYPE", "DTYPE"),
+    "quantization": ("OPENBEI_QUANTIZATION",),
     "convert": ("OPENBEI_CONVERT", "CONVERT"),
+    "answer_tokens": ("OPENBEI_ANSWER_TOKENS", "ANSWER_TOKENS"),
     "route": ("OPENBEI_ROUTE", "ROUTE"),
     "pooling": ("OPENBEI_POOLING", "POOLING"),
 }
-"""Setting of a build → variables. CONVERT and ROUTE are only read from a config, as other programs set them."""
+"""Setting of a build → variables. Other programs set CONVERT, ANSWER_TOKENS and ROUTE, so they
+are only read from a config."""
 
 BUILD_ALIASES = {"dtype": {"float16": "bfloat16"}}
 """Setting of a build → value in a config → value that has the same effect on a CPU."""

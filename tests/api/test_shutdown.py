@@ -31,7 +31,9 @@ from openbei.api.server import build_server, serve
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.loaded_model import LoadedModel
+from openbei.serving.scheduler import QueueLimits
+from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 
 async def gated(call, work, *, is_long):
@@ -49,21 +51,28 @@ if options["descriptors"]:
 held = [open("/dev/null") for _ in range(options["num_files"])]
 logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
+manifest = msgspec.json.decode(sys.argv[2], type=Manifest)
+tokenizer = Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"])
 limits = QueueLimits(max_batch_tokens=8, engine_timeout_s=options["engine_timeout_s"])
-scheduler = Scheduler(FakeEngine(delay_s=options["delay_s"]), limits, metrics)
-app = create_app(
-    manifest=msgspec.json.decode(sys.argv[2], type=Manifest), scheduler=scheduler, metrics=metrics,
-    tokenizer=Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"]),
-)
+model = LoadedModel(manifest, tokenizer, FakeEngine(delay_s=options["delay_s"]))
+[served] = schedule([model], limits, metrics)
+app = create_app([served], metrics=metrics)
 serve(build_server(
-    app, scheduler, host="127.0.0.1", port=0, drain_s=options["drain_s"], shutdown_deadline_s=options["deadline_s"],
+    app, [served.scheduler], host="127.0.0.1", port=0, drain_s=options["drain_s"],
+    shutdown_deadline_s=options["deadline_s"],
     connections=ConnectionLimits(request_timeout_s=options["request_timeout_s"]),
 ))
 """
 OPTIONS = {
-    "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False,
-    "descriptors": 0, "num_files": 0, "engine_timeout_s": 60.0,
-}  # fmt: skip
+    "delay_s": 0.0,
+    "deadline_s": 20.0,
+    "drain_s": 0.0,
+    "request_timeout_s": 60.0,
+    "is_gated": False,
+    "descriptors": 0,
+    "num_files": 0,
+    "engine_timeout_s": 60.0,
+}
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,30 @@ import pytest
 from .source import MODULES, Module
 
 BASE = {
-    "errors", "device", "spec", "absorbed", "shapes", "batch", "prompts", "config", "truss", "rope", "variables",
-    "panics", "atomic_folder", "locations", "secrets",
-}  # fmt: skip
+    "errors",
+    "device",
+    "quantization",
+    "spec",
+    "absorbed",
+    "shapes",
+    "batch",
+    "prompts",
+    "config",
+    "truss",
+    "rope",
+    "variables",
+    "panics",
+    "atomic_folder",
+    "locations",
+    "secrets",
+}
 
 ARROWS: dict[str, set[str]] = {
-    "__init__": set(),
+    "__init__": {"errors", "model"},
     "__main__": {"cli"},
     "errors": set(),
     "device": set(),
+    "quantization": {"errors"},
     "spec": set(),
     "absorbed": {"spec", "batch"},
     "shapes": {"device", "spec", "absorbed", "safetensors_file"},
@@ -32,6 +47,7 @@ ARROWS: dict[str, set[str]] = {
     "config": {
         "errors",
         "device",
+        "quantization",
         "spec",
         "truss",
         "variables",
@@ -53,8 +69,12 @@ ARROWS: dict[str, set[str]] = {
     "backends": {*BASE, "engine_dir", "formats", "safetensors_file", "_native"},
     "tasks": BASE,
     "serving": {*BASE, "engine_dir", "tasks"},
-    "embedder": {*BASE, "engine_dir", "tasks", "serving"},
     "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
+    "progress": set(),
+    "targets": {*BASE, "artifacts", "accuracy", "engine_dir", "build", "backends", "progress"},
+    "accuracy": {*BASE, "engine_dir", "model", "progress", "tasks"},
+    "methods": {*BASE, "engine_dir"},
+    "model": {*BASE, "engine_dir", "tasks", "serving", "progress", "targets", "methods"},
     "cli": {
         *BASE,
         "yaml_file",
@@ -62,10 +82,13 @@ ARROWS: dict[str, set[str]] = {
         "artifacts",
         "engine_dir",
         "build",
-        "backends",
         "serving",
-        "embedder",
         "api",
+        "progress",
+        "targets",
+        "methods",
+        "model",
+        "backends",
         "_native",
     },
 }

@@ -7,7 +7,8 @@ import msgspec
 
 from openbei.checkpoints import REFUSED_SOURCES, SOURCES
 from openbei.config import DEFAULT_MAX_NUM_TOKENS
-from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Quantization, Section
+from openbei.quantization import OTHERS, WEIGHT_ONLY
+from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Section
 from tools.reference.markdown import code, table
 
 MEANING = {
@@ -26,7 +27,7 @@ MEANING = {
     "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
     "trt_llm.build.max_seq_len": "maximum tokens of a text for sequence classifiers and rerankers; no effect on others",
-    "trt_llm.build.quantization_type": "the data type is set by `DTYPE` in `environment_variables`",
+    "trt_llm.build.quantization_type": "weight-only on CPUs; see [quantization](models.md#quantization)",
     "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
 }
 """Key that is honoured -> its meaning. A test holds it against the schema."""
@@ -35,7 +36,7 @@ VALUES = {
     "trt_llm.inference_stack": "`v1`",
     "trt_llm.build.base_model": " or ".join(map(code, DEFAULT_MAX_NUM_TOKENS)),
     "trt_llm.build.checkpoint_repository.source": " or ".join(map(code, SOURCES)),
-    "trt_llm.build.quantization_type": "`no_quant`",
+    "trt_llm.build.quantization_type": ", ".join(f"`{name}`" for name in ("no_quant", *WEIGHT_ONLY)),
 }
 """Key -> its values, where not all that the schema knows are honoured."""
 
@@ -60,7 +61,6 @@ def without_effect() -> str:
 def refused() -> str:
     """Known keys that are errors."""
     rows = [(code(path), "any", reason) for path, reason in REFUSED.items()]
-    quantizations = [name for name in get_args(Quantization) if name != "no_quant"]
     rows += [
         ("`trt_llm.inference_stack`", "`v2`", "the inference stack of text generation"),
         ("`trt_llm.build.base_model`", "`decoder`", "text generation"),
@@ -68,8 +68,9 @@ def refused() -> str:
             ("`trt_llm.build.checkpoint_repository.source`", code(source), reason)
             for source, reason in REFUSED_SOURCES.items()
         ),
-        ("`trt_llm.build.quantization_type`", ", ".join(map(code, quantizations)), "not implemented yet"),
     ]
+    quantization = "`trt_llm.build.quantization_type`"
+    rows += [(quantization, code(name), f"not implemented; {hint}") for name, hint in OTHERS.items()]
     return table(("key", "value", "why"), rows)
 
 

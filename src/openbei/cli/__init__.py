@@ -13,7 +13,6 @@ from openbei import errors
 COMMANDS = {
     "check": "check",
     "build": "build",
-    "convert": "convert",
     "push": "push",
     "serve": "serve",
     "embed": "embed",

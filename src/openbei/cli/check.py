@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from openbei.cli import targets
+from openbei import targets
 from openbei.config import Decision, Deployment, Environment, load_config
 from openbei.errors import ConfigError
 from openbei.locations import public_url
@@ -49,6 +49,7 @@ def _effects(deployment: Deployment, environment: Environment) -> list[Row]:
     revision = f", revision {repository.revision}" if repository.revision else ""
     route = deployment.default_route or "that of the model's task"
     rows = [
+        ("quantization_type", deployment.quantization),
         ("model_name", deployment.model_name),
         ("trt_llm.build.base_model", str(deployment.base_model)),
         ("checkpoint_repository", f"{repository.source} {public_url(repository.repo)}{revision}"),
@@ -57,7 +58,7 @@ def _effects(deployment: Deployment, environment: Environment) -> list[Row]:
     ]
     if deployment.max_seq_len is not None:
         rows.append(("trt_llm.build.max_seq_len", f"{deployment.max_seq_len}, for sequence classifiers and rerankers"))
-    for name in ("convert", "route", "pooling"):
+    for name in ("convert", "answer_tokens", "route", "pooling"):
         if (value := getattr(deployment, name)) is not None:
             rows.append((name, value))
     return rows + [_row(note) for note in deployment.notes if note.decision != "no effect"]

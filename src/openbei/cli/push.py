@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from openbei.cli import targets
+from openbei import targets
 from openbei.cli.logs import log_to_stderr
 
 
@@ -19,7 +19,7 @@ def command(engine_dir: Path, url: str, force: bool) -> None:
     TARGET accepts it. Only chunks that are missing are sent, and the manifest is written last.
     """
     from openbei.artifacts import push
-    from openbei.cli.progress import Bar
+    from openbei.progress import Bar
 
     log_to_stderr("info")
     with Bar() as bar:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from openbei.batch import Engine, EngineInfo, Finish, Output, PackedBatch, Rows, Sequence, concatenate
 from openbei.errors import EmptyInputError, EngineError, InputError, OpenbeiError, OverloadedError, UnavailableError
-from openbei.serving.metrics import Metrics
+from openbei.serving.metrics import ModelMetrics
 from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Request(QueuedRequest):
 class Scheduler:
     """Runs the sequences of several requests in shared batches. `start` must be called on the event loop."""
 
-    def __init__(self, engine: Engine, limits: QueueLimits, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, limits: QueueLimits, metrics: ModelMetrics) -> None:
         self._engine = engine
         self._limits = limits
         self._metrics = metrics

@@ -1,23 +1,31 @@
-"""Resolution of a TARGET on the command line to an opened engine directory."""
+"""Resolution of a TARGET, such as a Hub id, to an opened engine directory, which is built if necessary."""
 
 import logging
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
+from openbei.batch import Engine
 from openbei.config import (
-    Conversion,
+    Decision,
     Deployment,
     Environment,
-    PoolingChoice,
     deployment_for_model,
     load_config,
     load_variables,
-    with_dtype,
 )
-from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_dir
+from openbei.device import DeviceChoice
+from openbei.engine_dir import Accuracy, EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import ConfigError, EngineDirError
+from openbei.quantization import NO_QUANTIZATION
+from openbei.spec import DType
+
+OVERRIDES = ("quantization", "convert", "answer_tokens", "route", "pooling")
+"""Fields of a deployment that options and the environment of the process override."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,33 +50,64 @@ def engine_dir_of(
     out: Path | None = None,
     *,
     force: bool = False,
-    convert: Conversion | None = None,
-    route: str | None = None,
-    pooling: PoolingChoice | None = None,
+    overrides: Mapping[str, str | None] = MappingProxyType({}),
+    texts: Path | None = None,
+    min_cosine: float | None = None,
 ) -> EngineDir:
     """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
 
-    `convert`, `route` (that of a Router) and `pooling` override the config's. Raises what building and opening raise.
+    `overrides` are fields of the deployment that override the config's, unless None. A quantized build is measured on
+    `texts`, one per line, or else on texts that openbei carries, and fails below `min_cosine`. Raises what building and
+    opening raise.
     """
     if is_engine_dir(Path(target)):
         engine_dir = open_engine_dir(Path(target))
     elif artifact := _artifact(target, environment):
-        if out or force or convert or route or pooling:
-            raise ConfigError(
-                f"{target} is an engine directory already", hint="options of a build have no effect on it"
-            )
+        if out or force or any(overrides.values()):
+            raise ConfigError(f"{target} is an engine directory already", hint="remove the options of a build")
         engine_dir = open_engine_dir(artifact)
     else:
-        chosen: dict[str, object] = {"convert": convert, "route": route, "pooling": pooling}
-        engine_dir = _up_to_date(_deployment(target, environment, chosen), environment, out, force=force)
+        deployment = _deployment(target, environment, overrides)
+        measure = _measure(environment, texts, min_cosine) if deployment.quantization != NO_QUANTIZATION else None
+        engine_dir = _up_to_date(deployment, environment, out, force=force, measure=measure)
     _warn_if_cut(engine_dir.manifest)
     return engine_dir
+
+
+def load(
+    engine_dir: EngineDir,
+    environment: Environment,
+    *,
+    device: DeviceChoice | None = None,
+    backend: str | None = None,
+    isa: str | None = None,
+    threads: int | None = None,
+) -> Engine:
+    """Load the engine; arguments override the environment. Raises BackendError."""
+    from openbei.backends import load_engine
+
+    return load_engine(
+        engine_dir,
+        device=device or environment.device or "auto",
+        backend=backend or environment.backend,
+        isa=isa or environment.isa,
+        threads=threads or environment.threads,
+    )
+
+
+def _measure(
+    environment: Environment, texts: Path | None, min_cosine: float | None
+) -> Callable[[EngineDir, EngineDir], Accuracy]:
+    """The measurement of quantized builds, in the backend that the environment selects."""
+    from openbei.accuracy import Texts, measure  # which uses Model, and Model opens targets
+
+    return partial(measure, load=partial(load, environment=environment), texts=Texts.read(texts), min_cosine=min_cosine)
 
 
 def _artifact(target: str, environment: Environment) -> Path | None:
     """The local copy of an engine directory in an object store or on the Hub; None for any other TARGET."""
     from openbei.artifacts import is_url, pull
-    from openbei.cli.progress import Bar
+    from openbei.progress import Bar
 
     if not is_url(target):
         return None
@@ -76,14 +115,23 @@ def _artifact(target: str, environment: Environment) -> Path | None:
         return pull(target, environment, lambda done, total: bar.step("fetch", done, total))
 
 
-def _deployment(target: str, environment: Environment, chosen: dict[str, object]) -> Deployment:
+def _deployment(target: str, environment: Environment, overrides: Mapping[str, str | None]) -> Deployment:
     """The deployment of a TARGET, changed by the command line or else by the environment of the process."""
-    deployment = with_dtype(deployment_of(target), environment.dtype)
-    decided = {name: value or getattr(environment, name) for name, value in chosen.items()}
+    deployment = _with_dtype(deployment_of(target), environment.dtype)
     if not _is_config(target):
         named = msgspec.structs.replace(deployment.repository, runtime_secret_name=environment.secret_name)
         deployment = msgspec.structs.replace(deployment, repository=named)
+    decided = {name: overrides.get(name) or getattr(environment, name) for name in OVERRIDES}
     return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
+
+
+def _with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
+    """Override the deployment's dtype by that of the environment, if there is one."""
+    if dtype is None:
+        return deployment
+    override = Decision("dtype", dtype, "the environment variable DTYPE")
+    notes = tuple(override if note.subject == "dtype" else note for note in deployment.notes)
+    return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
 
 
 def _warn_if_cut(manifest: Manifest) -> None:
@@ -98,17 +146,24 @@ def _warn_if_cut(manifest: Manifest) -> None:
         )
 
 
-def _up_to_date(deployment: Deployment, environment: Environment, out: Path | None, *, force: bool) -> EngineDir:
+def _up_to_date(
+    deployment: Deployment,
+    environment: Environment,
+    out: Path | None,
+    *,
+    force: bool,
+    measure: Callable[[EngineDir, EngineDir], Accuracy] | None,
+) -> EngineDir:
     """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
     from openbei.build import build, default_engine_path, render_report
-    from openbei.cli.progress import Bar
+    from openbei.progress import Bar
 
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
     if engine_dir is None or force:
         _log.info("building %s: %s", path, reason or "asked for")
         with Bar() as bar:
-            engine_dir = build(deployment, path, environment=environment, progress=bar.step)
+            engine_dir = build(deployment, path, environment=environment, progress=bar.step, measure=measure)
         _log.info("%s", render_report(engine_dir.manifest))
     else:
         _log.info("%s is up to date", path)
