@@ -1,7 +1,7 @@
-"""Fixtures for all tests: a tokenizer, small checkpoints, all-MiniLM-L6-v2, an empty environment."""
+"""Fixtures for all tests: a tokenizer, small checkpoints, all-MiniLM-L6-v2, an empty environment, object stores."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,9 @@ import pytest
 from openbei.config import Environment
 from openbei.engine_dir import EngineDir
 
+from . import emulators
 from .checkpoint import build_engine, save_checkpoint, train_tokenizer
+from .emulators import Emulator
 from .prose import WORDS
 
 
@@ -54,3 +56,28 @@ def minilm() -> Path:
 def environment(tmp_path: Path) -> Environment:
     """An environment without variables, except for a temporary cache folder."""
     return Environment.read({"XDG_CACHE_HOME": str(tmp_path / "caches")})
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulators.s3(tmp_path_factory.mktemp("s3")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulators.gcs(tmp_path_factory.mktemp("gcs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with emulators.azure(tmp_path_factory.mktemp("azure")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=["s3", "gcs", "azure"])
+def emulator(request: pytest.FixtureRequest) -> Emulator:
+    """Each of them."""
+    running: Emulator = request.getfixturevalue(request.param)
+    return running

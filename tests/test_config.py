@@ -125,6 +125,15 @@ def test_settings(tmp_path: Path) -> None:
     assert notes["environment_variables.AUTO_TRUNCATE"] == "for `bei serve`"
 
 
+def test_float16(tmp_path: Path) -> None:
+    """A CPU computes in bfloat16, which has the same size."""
+    deployment = load(tmp_path, minimal(environment_variables={"DTYPE": "float16"}))
+    assert deployment.dtype == "bfloat16"
+    [note] = [note for note in deployment.notes if note.subject == "dtype"]
+    assert note.reason == "environment_variables.DTYPE is float16; CPUs compute in bfloat16, which has the same size"
+    assert Environment.read({"DTYPE": "float16"}).dtype == "bfloat16"
+
+
 def test_a_local_folder_is_relative_to_the_file(tmp_path: Path) -> None:
     repository = {"source": "LOCAL", "repo": "../models/mine"}
     deployment = load(tmp_path, minimal(trt_llm__build__checkpoint_repository=repository))
@@ -176,8 +185,29 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"trt_llm__build__checkpoint_repository__source": "hf"},
         "checkpoint_repository.source is 'hf': it must be one of HF, LOCAL",
     ),
+    "a location of another store": (
+        {"trt_llm__build__checkpoint_repository": {"source": "S3", "repo": "gs://a/b"}},
+        "gs://a/b is not a location in S3; the form is s3://bucket/path",
+    ),
+    "an archive that is no URL": (
+        {"trt_llm__build__checkpoint_repository": {"source": "REMOTE_URL", "repo": "a.tar.gz"}},
+        "'a.tar.gz' is not the URL of an archive",
+    ),
+    "a Hub id of three parts": (
+        {"trt_llm__build__checkpoint_repository__repo": "a/b/c"},
+        "'a/b/c' is not a Hub id\nhint: Hub ids have the form owner/name",
+    ),
     "no repo": ({"trt_llm__build__checkpoint_repository__repo": None}, "missing required field `repo`"),
-    "float16": ({"environment_variables": {"DTYPE": "float16"}}, "DTYPE is 'float16'.*bfloat16 or float32"),
+    "int8": ({"environment_variables": {"DTYPE": "int8"}}, "DTYPE is 'int8'.*bfloat16 or float32 or float16"),
+    "a variable that is null": (
+        {"environment_variables": {"FOO": None}},
+        "environment_variables.FOO is null; it must be",
+    ),
+    "systemone": (
+        {"trt_llm__runtime__webserver_default_route": "/v1/systemone"},
+        "is /v1/systemone, a route that embedding models do not have\nhint: use one of /v1/embeddings, /rerank",
+    ),
+    "max_seq_len": ({"trt_llm__build__max_seq_len": 0}, "max_seq_len is 0: expected `int` >= 1"),
     "a route that is a number": ({"environment_variables": {"ROUTE": 1}}, "ROUTE is 1; it must be the name"),
     "control characters": ({"model_name": "a\x1b]0;b"}, r"model_name is 'a\\x1b.*control characters"),
     "a key that is a number": ({"environment_variables": {"API_KEY": 12345}}, "API_KEY is not a string(?!.*12345)"),
@@ -254,6 +284,22 @@ def test_a_model_by_name(tmp_path: Path) -> None:
     for nonsense in ("/nowhere/at/all", "./x", "a/b/c", "", "https://x/y"):
         with pytest.raises(ConfigError, match="neither a folder nor"):
             deployment_for_model(nonsense)
+
+
+@pytest.mark.parametrize(
+    ("url", "source", "name"),
+    [
+        ("s3://bucket/models/mini", "S3", "mini"),
+        ("gs://bucket/mini", "GCS", "mini"),
+        ("az://box/mini", "AZURE", "mini"),
+        ("https://account.blob.core.windows.net/box/mini", "AZURE", "mini"),
+        ("https://account.blob.core.windows.net/box/mini.tar.gz?sig=x", "REMOTE_URL", "mini"),
+        ("https://host/mini.tgz", "REMOTE_URL", "mini"),
+    ],
+)
+def test_a_model_by_url(url: str, source: str, name: str) -> None:
+    deployment = deployment_for_model(url)
+    assert (deployment.repository.source, deployment.repository.repo, deployment.model_name) == (source, url, name)
 
 
 def test_environment(tmp_path: Path) -> None:

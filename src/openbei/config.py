@@ -10,10 +10,13 @@ from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
+from openbei import variable_values as values
 from openbei import variables as names
 from openbei.device import DeviceChoice
 from openbei.errors import ConfigError
+from openbei.locations import check_location, is_archive, name_of, store_kind_of
 from openbei.quantization import NO_QUANTIZATION, check_quantization
+from openbei.secrets import DEFAULT_NAME, PREFIX, Secret, Secrets, cloud_variables, named_secrets
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
 from openbei.variables import Variable
@@ -26,6 +29,9 @@ _T = TypeVar("_T")
 
 Conversion = Literal["lm-head"]
 """Conversions before a build. lm-head: a generative reranker to a classifier, by the rows of its lm_head."""
+
+CloudCredentials = Literal["variables", "metadata"]
+"""Where credentials for object stores come from. metadata: also from the address of the machine's cloud."""
 
 PoolingChoice = Literal["cls", "mean", "last-token", "splade"]
 """The pooling of a checkpoint without modules.json, with TEI's names."""
@@ -47,6 +53,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """A config with all defaults applied.
 
     Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`.
+    `max_seq_len` limits the sequences of classifiers and rerankers.
     `route` is the Router's route to build, None for its default. `pooling` is for a checkpoint without modules.json.
     `answer_tokens`, separated by commas, become the labels of a converted reranker.
     `requires_api_key` says that the config sets API keys, which are not stored here.
@@ -59,6 +66,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     dtype: DType
     quantization: str = NO_QUANTIZATION
     max_num_tokens: int | None
+    max_seq_len: int | None = None
     default_route: Route | None
     convert: Conversion | None = None
     answer_tokens: str | None = None
@@ -80,11 +88,12 @@ def load_variables(path: Path) -> dict[str, str]:
 
 
 def deployment_for_model(model: str) -> Deployment:
-    """The deployment of a local folder or a Hub id, with default settings. Raises ConfigError."""
+    """The deployment of a local folder, a Hub id or a URL, with default settings. Raises ConfigError."""
     is_folder = model != "" and Path(model).expanduser().is_dir()
-    if not is_folder and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", model):
+    source = store_kind_of(model) or ("REMOTE_URL" if is_archive(model) else None)
+    if not source and not is_folder and not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", model):
         raise ConfigError(f"{model!r} is neither a folder nor a Hub id", hint="Hub ids have the form owner/name")
-    repository = {"source": "LOCAL" if is_folder else "HF", "repo": model}
+    repository = {"source": source or ("LOCAL" if is_folder else "HF"), "repo": model}
     build = {"base_model": "encoder_bert", "checkpoint_repository": repository}
     as_bert = _deployment({"trt_llm": {"build": build}}, Path())
     notes = tuple(note for note in as_bert.notes if note.subject != "max_num_tokens")
@@ -98,13 +107,16 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     if repository.source == "LOCAL":
         path = (folder / Path(repository.repo).expanduser()).resolve()
         repository = msgspec.structs.replace(repository, repo=str(path))
-    name = Path(repository.repo).name if repository.source == "LOCAL" else repository.repo
+    name = repository.repo if repository.source == "HF" else name_of(repository.repo)
+    check_location(repository.source, repository.repo)
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
     check_quantization(build.quantization_type, dtype)
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
     dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
+    if dtype_variable and dtype_variable[1] != dtype:
+        dtype_reason += f" is {dtype_variable[1]}; CPUs compute in {dtype}, which has the same size"
     tokens_reason = "trt_llm.build.max_num_tokens" if build.max_num_tokens else f"the default of {base_model}"
     notes = [Decision("dtype", dtype, dtype_reason), Decision("max_num_tokens", str(max_num_tokens), tokens_reason)]
     if "source" not in raw["trt_llm"]["build"]["checkpoint_repository"]:
@@ -116,6 +128,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         dtype=dtype,
         quantization=build.quantization_type,
         max_num_tokens=max_num_tokens,
+        max_seq_len=build.max_seq_len,
         default_route=config.trt_llm.runtime.webserver_default_route,
         convert=_choice(variables, "convert", Conversion),
         answer_tokens=_text(config, "answer_tokens", "tokens separated by commas"),
@@ -158,7 +171,7 @@ def _check_base_model(config: Config) -> str:
 def _variables(config: Config) -> dict[str, str]:
     """A config's environment variables as strings. Raises ConfigError for a secret that is empty or not a string."""
     for name, value in config.environment_variables.items():
-        if name in names.SECRETS and not (isinstance(value, str) and value.strip(" ,")):
+        if (name in names.SECRETS or name.startswith(PREFIX)) and not (isinstance(value, str) and value.strip(" ,")):
             problem = "is empty" if isinstance(value, str) else "is not a string, so YAML may have changed it"
             raise ConfigError(f"environment_variables.{name} {problem}", hint="quote the secret, or remove it")
     return {
@@ -174,10 +187,14 @@ def _find_variable(variables: Mapping[str, _T], subject: str) -> tuple[str, _T] 
 
 def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # noqa: ANN401
     """The value of a setting of the build, one of the Literal `kind`, or None if unset. Raises ConfigError."""
-    found = _find_variable(variables, subject)
-    if found is None or found[1] in get_args(kind):
-        return found and found[1]
-    raise ConfigError(f"environment_variables.{found[0]} is {found[1]!r}; it must be {' or '.join(get_args(kind))}")
+    if (found := _find_variable(variables, subject)) is None:
+        return None
+    name, value = found
+    aliases = names.BUILD_ALIASES.get(subject, {})
+    if (chosen := aliases.get(value, value)) in get_args(kind):
+        return chosen
+    known = " or ".join((*get_args(kind), *aliases))
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be {known}")
 
 
 def _text(config: Config, subject: str, required: str) -> str | None:
@@ -199,15 +216,6 @@ def _variable_notes(variables: Mapping[str, str]) -> list[Decision]:
     return [Decision(f"environment_variables.{name}", *effect) for name, effect in effects.items() if effect]
 
 
-class Secret(str):
-    """A string whose repr does not show it, to keep it out of logs."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret()"
-
-
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """All environment variables that openbei reads; None if unset or empty.
 
@@ -227,6 +235,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     cache: Path
     hf_endpoint: str | None
     hf_token: Secret | None
+    secrets: Secrets
+    secret_name: str
     is_offline: bool
     hf_cache: Path
     api_keys: tuple[Secret, ...]
@@ -245,24 +255,32 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         for name in names.REFUSED:
             if value := variables.get(name, "").strip():
                 names.check_supported(name, value, "the environment variable ")
-        caches = process.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-        hf_home = process.get(_path, "HF_HOME") or caches / "huggingface"
+        caches = process.get(values.path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        merged = {**(config_variables or {}), **variables}
+        hf_home = process.get(values.path, "HF_HOME") or caches / "huggingface"
         return cls(
-            device=both.get(_one_of(DeviceChoice), "OPENBEI_DEVICE"),
+            device=both.get(values.one_of(DeviceChoice), "OPENBEI_DEVICE"),
             isa=both.get(str, "OPENBEI_ISA"),
-            threads=both.get(_count, "OPENBEI_THREADS"),
+            threads=both.get(values.count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
-            dtype=process.get(_one_of(DType), *names.BUILD["dtype"]),
+            dtype=process.get(values.one_of(DType, names.BUILD_ALIASES["dtype"]), *names.BUILD["dtype"]),
             quantization=process.get(str, *names.BUILD["quantization"]),
-            pooling=process.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
-            convert=process.get(_one_of(Conversion), "OPENBEI_CONVERT"),
+            pooling=process.get(values.one_of(PoolingChoice), *names.BUILD["pooling"]),
+            convert=process.get(values.one_of(Conversion), "OPENBEI_CONVERT"),
             answer_tokens=process.get(str, "OPENBEI_ANSWER_TOKENS"),
             route=process.get(str, "OPENBEI_ROUTE"),
-            cache=process.get(_path, "OPENBEI_CACHE") or caches / "openbei",
-            hf_endpoint=process.get(_url, "HF_ENDPOINT"),
+            cache=process.get(values.path, "OPENBEI_CACHE") or caches / "openbei",
+            hf_endpoint=process.get(values.url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
-            is_offline=process.get(_switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
-            hf_cache=process.get(_path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
+            secret_name=process.get(str, "OPENBEI_SECRET_NAME") or DEFAULT_NAME,
+            secrets=Secrets(
+                by_name=named_secrets(merged),
+                folder=process.get(values.path, "OPENBEI_SECRETS") or Path("/secrets"),
+                cloud=cloud_variables(merged),
+                uses_metadata=process.get(values.one_of(CloudCredentials), "OPENBEI_CLOUD_CREDENTIALS") == "metadata",
+            ),
+            is_offline=process.get(values.switch, "OPENBEI_OFFLINE", "HF_HUB_OFFLINE") or False,
+            hf_cache=process.get(values.path, "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE") or hf_home / "hub",
             api_keys=_keys("the environment variable ", variables),
             config_api_keys=_keys("environment_variables.", config_variables or {}),
             ssl_keyfile_password=both.get(Secret, names.KEYFILE_PASSWORD),
@@ -300,19 +318,6 @@ class _VariableLookup:
             raise ConfigError(f"{variable.source} is {variable.value!r}; it must be {error}") from error
 
 
-def _one_of(kind: Any) -> Callable[[str], Any]:  # noqa: ANN401
-    def parse(value: str) -> str:
-        if value not in get_args(kind):
-            raise ValueError(" or ".join(get_args(kind)))
-        return value
-
-    return parse
-
-
-def _path(value: str) -> Path:
-    return Path(value).expanduser()
-
-
 def _keys(prefix: str, variables: Mapping[str, str]) -> tuple[Secret, ...]:
     """The API keys in all variables, separated by commas. Raises ConfigError; `prefix` precedes the name."""
     keys: list[Secret] = []
@@ -322,22 +327,3 @@ def _keys(prefix: str, variables: Mapping[str, str]) -> tuple[Secret, ...]:
             raise ConfigError(f"{prefix}{name} is {variables[name]!r}; it must be keys, separated by commas")
         keys += (Secret(part) for part in parts if part)
     return tuple(keys)
-
-
-def _count(value: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,4}", value):
-        raise ValueError("a whole number from 1 to 99999")
-    return int(value)
-
-
-def _url(value: str) -> str:
-    if not re.fullmatch(r"https?://\S+", value):
-        raise ValueError("a URL that starts with http:// or https://")
-    return value.rstrip("/")
-
-
-def _switch(value: str) -> bool:
-    states = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if value.lower() not in states:
-        raise ValueError("one of " + ", ".join(states))
-    return states[value.lower()]

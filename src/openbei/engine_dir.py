@@ -175,21 +175,26 @@ def _read_manifest(path: Path) -> Manifest:
         raise EngineDirError(
             f"{path} is not an engine directory: {MANIFEST}: {error.strerror}", hint=_REBUILD
         ) from error
+    return parse_manifest(content, str(path))
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Parse a manifest and check its digest. `where` is its folder or URL. Raises EngineDirError."""
     try:
         version = msgspec.json.decode(content, type=_Versioned).format_version
         if version != FORMAT_VERSION:
             raise EngineDirError(
-                f"{path} has engine format {version}; this openbei reads {FORMAT_VERSION}", hint=_REBUILD
+                f"{where} has engine format {version}; this openbei reads {FORMAT_VERSION}", hint=_REBUILD
             )
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise EngineDirError(f"{path / MANIFEST} is not a manifest: {error}", hint=_REBUILD) from error
+        raise EngineDirError(f"{where}/{MANIFEST} is not a manifest: {error}", hint=_REBUILD) from error
     try:
         own_digest = manifest.own_digest
     except OverflowError as error:
-        raise EngineDirError(f"{path / MANIFEST} has an integer of more than 64 bits", hint=_REBUILD) from error
+        raise EngineDirError(f"{where}/{MANIFEST} has an integer of more than 64 bits", hint=_REBUILD) from error
     if manifest.digest != own_digest or set(manifest.files) != {WEIGHTS, TOKENIZER}:
-        raise EngineDirError(f"{path / MANIFEST} was modified: its hash does not match", hint=_REBUILD)
+        raise EngineDirError(f"{where}/{MANIFEST} was modified: its hash does not match", hint=_REBUILD)
     return manifest
 
 

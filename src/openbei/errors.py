@@ -1,13 +1,20 @@
 """All exceptions that openbei raises.
 
-OpenbeiError ├── ConfigError           config.yaml or environment: unknown key, wrong type, value out of range ├──
-CheckpointError       the checkpoint folder: missing file, missing or extra tensor, unknown architecture │   └──
-DownloadError     the checkpoint could not be downloaded ├── EngineDirError        the engine directory: missing,
-truncated, modified, another version ├── BackendError          not supported on this machine: no compiled module,
-unavailable instruction set ├── InputError            invalid request │   ├── EmptyInputError   an empty list of texts │
-└── WrongTaskError    the model does not support the task ├── EngineError           a batch failed in the engine ├──
-OverloadedError       the queue is full; has the time to retry after ├── DeadlineError         the request's deadline
-has passed └── UnavailableError      shutting down, or not started yet
+    OpenbeiError
+    ├── ConfigError           config.yaml or environment: unknown key, wrong type, value out of range
+    ├── CheckpointError       the checkpoint: missing file, missing or extra tensor, unknown architecture
+    │   └── DownloadError     the checkpoint could not be downloaded
+    ├── StoreError            an object store: access denied, missing object
+    │   └── StoreUnreachableError
+    ├── EngineDirError        the engine directory: missing, truncated, modified, another version
+    ├── BackendError          not supported on this machine: no compiled module, unavailable instruction set
+    ├── InputError            invalid request
+    │   ├── EmptyInputError   an empty list of texts
+    │   └── WrongTaskError    the model does not support the task
+    ├── EngineError           a batch failed in the engine
+    ├── OverloadedError       the queue is full; has the time to retry after
+    ├── DeadlineError         the request's deadline has passed
+    └── UnavailableError      shutting down, or not started yet
 
 A message states the problem, the value and the limit; `hint` is the remedy. `openbei.api` maps errors to HTTP status
 codes.
@@ -46,6 +53,14 @@ class CheckpointError(OpenbeiError):
 
 class DownloadError(CheckpointError):
     """A checkpoint that could not be downloaded."""
+
+
+class StoreError(OpenbeiError):
+    """An object store that cannot be read or written."""
+
+
+class StoreUnreachableError(StoreError):
+    """An object store that cannot be reached."""
 
 
 class EngineDirError(OpenbeiError):

@@ -6,8 +6,8 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
-UNITS = {"write": "bytes", "embed": "texts", "score": "pairs", "classify": "texts"}
-"""Step → unit. Other steps are not shown; a download has its own progress bars."""
+UNITS = {"fetch": "bytes", "push": "bytes", "write": "bytes", "embed": "texts", "score": "pairs", "classify": "texts"}
+"""Step → unit. Other steps are not shown; a download from the Hub has its own progress bars."""
 
 
 Watch = bool | Callable[[int], None] | None

@@ -20,7 +20,7 @@ from openbei.config import (
 )
 from openbei.device import DeviceChoice
 from openbei.engine_dir import Accuracy, EngineDir, Manifest, is_engine_dir, open_engine_dir
-from openbei.errors import EngineDirError
+from openbei.errors import ConfigError, EngineDirError
 from openbei.quantization import NO_QUANTIZATION
 from openbei.spec import DType
 
@@ -62,6 +62,10 @@ def engine_dir_of(
     """
     if is_engine_dir(Path(target)):
         engine_dir = open_engine_dir(Path(target))
+    elif artifact := _artifact(target, environment):
+        if out or force or any(overrides.values()):
+            raise ConfigError(f"{target} is an engine directory already", hint="remove the options of a build")
+        engine_dir = open_engine_dir(artifact)
     else:
         deployment = _deployment(target, environment, overrides)
         measure = _measure(environment, texts, min_cosine) if deployment.quantization != NO_QUANTIZATION else None
@@ -100,9 +104,23 @@ def _measure(
     return partial(measure, load=partial(load, environment=environment), texts=Texts.read(texts), min_cosine=min_cosine)
 
 
+def _artifact(target: str, environment: Environment) -> Path | None:
+    """The local copy of an engine directory in an object store or on the Hub; None for any other TARGET."""
+    from openbei.artifacts import is_url, pull
+    from openbei.progress import Bar
+
+    if not is_url(target):
+        return None
+    with Bar() as bar:
+        return pull(target, environment, lambda done, total: bar.step("fetch", done, total))
+
+
 def _deployment(target: str, environment: Environment, overrides: Mapping[str, str | None]) -> Deployment:
     """The deployment of a TARGET, changed by the command line or else by the environment of the process."""
     deployment = _with_dtype(deployment_of(target), environment.dtype)
+    if not _is_config(target):
+        named = msgspec.structs.replace(deployment.repository, runtime_secret_name=environment.secret_name)
+        deployment = msgspec.structs.replace(deployment, repository=named)
     decided = {name: overrides.get(name) or getattr(environment, name) for name in OVERRIDES}
     return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
 

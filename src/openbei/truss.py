@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from openbei.errors import ConfigError, did_you_mean
+from openbei.secrets import DEFAULT_NAME
 
 Source = Literal["HF", "LOCAL", "S3", "GCS", "AZURE", "REMOTE_URL", "BASETEN_TRAINING"]
 Route = Literal["/v1/embeddings", "/rerank", "/predict", "/predict_tokens"]
@@ -33,11 +34,12 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class CheckpointRepository(Section, frozen=True, kw_only=True):
-    """Where the checkpoint is: `repo` is a Hub id (HF) or a folder (LOCAL)."""
+    """Where the checkpoint is: `repo` is a Hub id (HF), a folder (LOCAL), or the URL of a folder or an archive."""
 
     source: Source = "HF"
     repo: str
     revision: str | None = None
+    runtime_secret_name: str = DEFAULT_NAME
 
 
 class Build(Section, frozen=True, kw_only=True):
@@ -46,6 +48,7 @@ class Build(Section, frozen=True, kw_only=True):
     base_model: str | None = None
     checkpoint_repository: CheckpointRepository
     max_num_tokens: Annotated[int, msgspec.Meta(ge=65, le=1048576)] | None = None
+    max_seq_len: Annotated[int, msgspec.Meta(ge=1, le=1048576)] | None = None
     quantization_type: Quantization = "no_quant"
 
 
@@ -103,7 +106,7 @@ WITHOUT_EFFECT: dict[str, str] = {
         "the checkpoint comes from trt_llm.build.checkpoint_repository",
         "bdn cache_internal data_dir external_data hf_cache model_cache weights",
     ),
-    "secrets": "secrets are read from the environment, such as HF_TOKEN",
+    "secrets": "the checkpoint's secret is runtime_secret_name, in TRUSS_SECRET_NAME or /secrets/NAME",
     **_reasons(
         "a setting of GPU engine builds",
         "gather_all_token_logits max_prompt_embedding_table_size moe_expert_parallel_option num_builder_gpus "
@@ -111,9 +114,7 @@ WITHOUT_EFFECT: dict[str, str] = {
         "strongly_typed tensor_parallel_count",
         prefix="trt_llm.build.",
     ),
-    "trt_llm.build.checkpoint_repository.runtime_secret_name": "the Hub's token is read from HF_TOKEN",
     "trt_llm.build.max_batch_size": "batches are limited by max_num_tokens",
-    "trt_llm.build.max_seq_len": "the maximum sequence length is read from the checkpoint",
     "trt_llm.build.lora_configuration": "LoRA adapters are not supported",
     "trt_llm.build.max_beam_width": "a setting of text generation",
     **_reasons(
@@ -126,6 +127,9 @@ WITHOUT_EFFECT: dict[str, str] = {
     "trt_llm.runtime.served_model_name": "the served name is model_name",
 }
 """Dotted path of a key without effect -> why. The build report lists those that a file sets."""
+
+OTHER_ROUTES = {"/v1/systemone": "a route that embedding models do not have"}
+"""Default routes that truss knows, and that are refused → why."""
 
 REFUSED: dict[str, str] = {
     "trt_llm.build.lora_adapters": "LoRA adapters are not supported",
@@ -147,6 +151,7 @@ def read_config(raw: object) -> tuple[Config, dict[str, str]]:
             without_effect[path] = WITHOUT_EFFECT[path]
         else:
             unknown.append((path, did_you_mean(path, known_paths)))
+    _check_values(raw)
     if unknown:
         hints = [hint for _, hint in unknown if hint]
         raise ConfigError(f"unknown key: {', '.join(path for path, _ in unknown)}", hint=" ".join(hints) or None)
@@ -154,6 +159,23 @@ def read_config(raw: object) -> tuple[Config, dict[str, str]]:
         return msgspec.convert(raw, Config), without_effect
     except msgspec.ValidationError as error:
         raise ConfigError(_describe(str(error), raw)) from error
+
+
+def _check_values(raw: object) -> None:
+    """Raise ConfigError for values that the schema would refuse without saying what they are."""
+    variables = raw.get("environment_variables") if isinstance(raw, Mapping) else None
+    for name, value in variables.items() if isinstance(variables, Mapping) else ():
+        if not isinstance(value, str | int | float):
+            problem = "null" if value is None else "a list or a mapping"
+            raise ConfigError(f"environment_variables.{name} is {problem}; it must be text, a number or a switch")
+    route = raw
+    for key in ("trt_llm", "runtime", "webserver_default_route"):
+        route = route.get(key) if isinstance(route, Mapping) else None
+    if isinstance(route, str) and route in OTHER_ROUTES:
+        raise ConfigError(
+            f"trt_llm.runtime.webserver_default_route is {route}, {OTHER_ROUTES[route]}",
+            hint=f"use one of {', '.join(get_args(Route))}",
+        )
 
 
 def _keys_outside_schema(raw: object, section: type[Section], prefix: str) -> Iterator[tuple[str, list[str]]]:

@@ -7,6 +7,7 @@ import ipaddress
 from typing import NamedTuple
 
 from openbei.errors import ConfigError, did_you_mean
+from openbei.secrets import CLOUD_PREFIXES, PREFIX
 
 
 class Variable(NamedTuple):
@@ -31,6 +32,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--max-batch-tokens": ("OPENBEI_MAX_BATCH_TOKENS", "MAX_BATCH_TOKENS"),
     "--max-queue-tokens": ("OPENBEI_MAX_QUEUE_TOKENS",),
     "--max-concurrent-requests": ("OPENBEI_MAX_CONCURRENT_REQUESTS", "MAX_CONCURRENT_REQUESTS"),
+    "--engine-timeout-s": ("OPENBEI_ENGINE_TIMEOUT_S",),
     "--max-client-batch-size": ("OPENBEI_MAX_CLIENT_BATCH_SIZE", "MAX_CLIENT_BATCH_SIZE"),
     "--payload-limit-bytes": ("OPENBEI_PAYLOAD_LIMIT_BYTES", "PAYLOAD_LIMIT"),
     "--max-inflated-bytes": ("OPENBEI_MAX_INFLATED_BYTES",),
@@ -79,6 +81,9 @@ BUILD: dict[str, tuple[str, ...]] = {
 """Setting of a build → variables. Other programs set CONVERT, ANSWER_TOKENS and ROUTE, so they
 are only read from a config."""
 
+BUILD_ALIASES = {"dtype": {"float16": "bfloat16"}}
+"""Setting of a build → value in a config → value that has the same effect on a CPU."""
+
 VALUE_ALIASES = {
     "JSON_OUTPUT": {"true": "json", "1": "json", "false": "text", "0": "text"},
     "LOG_LEVEL": {"warn": "warning", "trace": "debug"},
@@ -94,6 +99,10 @@ WITHOUT_EFFECT = {
     **dict.fromkeys(
         ("HF_ENDPOINT", "HF_HUB_OFFLINE", "OPENBEI_OFFLINE"),
         f"access to the Hub is a setting of the machine; {_PROCESS}",
+    ),
+    **dict.fromkeys(
+        ("OPENBEI_SECRETS", "OPENBEI_SECRET_NAME", "OPENBEI_CLOUD_CREDENTIALS"),
+        f"where secrets are is a setting of the machine; {_PROCESS}",
     ),
     "MAX_BATCH_REQUESTS": "batches are limited by tokens: MAX_BATCH_TOKENS",
     "TOKENIZATION_WORKERS": "the number of workers is automatic",
@@ -117,9 +126,14 @@ KNOWN = frozenset(
 )
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable's value is never shown or logged."""
+    return name in SECRETS or name.startswith((PREFIX, *CLOUD_PREFIXES))
+
+
 def is_honoured_when_serving(name: str) -> bool:
     """Whether `bei serve` reads this variable from a config."""
-    return name in SECRETS or any(name in names for names in OPTIONS.values())
+    return is_secret(name) or any(name in names for names in OPTIONS.values())
 
 
 def is_intended(name: str, value: str) -> bool:

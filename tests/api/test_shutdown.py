@@ -15,6 +15,8 @@ import httpx
 import msgspec
 import pytest
 
+from openbei.api.server import HUNG_EXIT_CODE
+
 from ..small_tokenizer import VOCAB_SIZE
 from .conftest import small_manifest
 
@@ -51,8 +53,9 @@ logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
 manifest = msgspec.json.decode(sys.argv[2], type=Manifest)
 tokenizer = Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"])
+limits = QueueLimits(max_batch_tokens=8, engine_timeout_s=options["engine_timeout_s"])
 model = LoadedModel(manifest, tokenizer, FakeEngine(delay_s=options["delay_s"]))
-[served] = schedule([model], QueueLimits(max_batch_tokens=8), metrics)
+[served] = schedule([model], limits, metrics)
 app = create_app([served], metrics=metrics)
 serve(build_server(
     app, [served.scheduler], host="127.0.0.1", port=0, drain_s=options["drain_s"],
@@ -68,6 +71,7 @@ OPTIONS = {
     "is_gated": False,
     "descriptors": 0,
     "num_files": 0,
+    "engine_timeout_s": 60.0,
 }
 
 
@@ -276,3 +280,11 @@ def test_descriptors_that_run_out_are_told_of(process: Process) -> None:
         except httpx.HTTPError:
             continue
     raise AssertionError("it does not recover")
+
+
+@pytest.mark.parametrize("process", [{"delay_s": 60.0, "engine_timeout_s": 0.2}], indirect=True)
+def test_a_server_whose_engine_hangs_ends(process: Process) -> None:
+    connection = process.connect()
+    connection.sendall(HEAD + b"\r\n" + BODY)
+    process.await_line("a batch has been running for more than 0 s: the engine hangs, ending")
+    assert process.popen.wait(20) == HUNG_EXIT_CODE

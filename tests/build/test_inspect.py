@@ -10,7 +10,7 @@ from openbei.build.inspect import inspect_checkpoint
 from openbei.errors import CheckpointError
 from openbei.prompts import Prompts
 from openbei.spec import EmbeddingHead, Pooling
-from tests.checkpoint import build_engine, update_json, write_json
+from tests.checkpoint import build_engine, save_model, update_json, write_json
 
 ST = "sentence_transformers"
 
@@ -101,6 +101,18 @@ def test_sequence_length(limits: dict[str, int], expected: int, source: str, che
     inspection = inspect_checkpoint(checkpoint_copy, limits.get("budget", 8192))
     assert inspection.max_sequence_tokens == expected
     assert {d.subject: d.reason for d in inspection.decisions}["max_sequence_tokens"] == source
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"), [("BertForSequenceClassification", 40), ("BertForTokenClassification", 128)]
+)
+def test_max_seq_len(architecture: str, expected: int, tokenizer_json: Path, tmp_path: Path) -> None:
+    """It limits sequence classifiers and rerankers only."""
+    save_model(tmp_path, tokenizer_json, architecture, num_labels=3)
+    inspection = inspect_checkpoint(tmp_path, 8192, max_seq_len=40)
+    assert inspection.max_sequence_tokens == expected
+    [source] = [d.reason for d in inspection.decisions if d.subject == "max_sequence_tokens"]
+    assert (source == "trt_llm.build.max_seq_len") == (expected == 40)
 
 
 @pytest.mark.parametrize(("architecture", "budget"), [("BertModel", 8192), ("LlamaModel", 16384)])

@@ -1,5 +1,6 @@
-"""A server on loopback in the shape of the Hugging Face Hub, as far as downloading one model's files needs it."""
+"""A server on loopback in the shape of the Hugging Face Hub: downloads of one model's files, and commits to it."""
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -23,6 +24,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repo, self.folder = repo, folder
         self.requests: list[str] = []
+        self.is_created = True
 
     @property
     def endpoint(self) -> str:
@@ -53,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         repo = "/".join(path.removeprefix("api/models/").split("/")[:2])
         if repo in (GATED, PRIVATE) and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._refuse(repo)
-        if repo not in (self.server.repo, GATED, PRIVATE):
+        if repo not in (self.server.repo, GATED, PRIVATE) or not self.server.is_created:
             return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
         rest = path.removeprefix("api/models/").removeprefix(repo).strip("/")
         kind, _, rest = rest.partition("/")
@@ -68,6 +70,24 @@ class _Handler(BaseHTTPRequestHandler):
             if kind == "tree"
             else {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": self._name(file)} for file in files]}
         )
+
+    def do_POST(self) -> None:
+        """Create a repository, or commit files to it, all of them with their content in the commit."""
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        path = self.path.partition("?")[0]
+        self.server.requests.append(f"POST {path.lstrip('/')}")
+        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self._send(401, b"{}", {"X-Error-Message": "Invalid credentials in Authorization header"})
+        if "/preupload/" in path:
+            files = [{**file, "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]]
+            return self._json({"files": files})
+        self.server.is_created = True
+        if "/commit/" in path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    (self.server.folder / line["value"]["path"]).write_bytes(base64.b64decode(line["value"]["content"]))
+        url = f"{self.server.endpoint}/{self.server.repo}"
+        return self._json({"url": url, "commitUrl": f"{url}/commit/{COMMIT}", "commitOid": COMMIT, "hookOutput": ""})
 
     def _refuse(self, repo: str) -> None:
         if repo == GATED:
@@ -95,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:

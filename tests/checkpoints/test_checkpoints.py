@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from openbei.build import build, why_stale
-from openbei.checkpoints import SOURCES, fetch_checkpoint
+from openbei.checkpoints import REFUSED_SOURCES, SOURCES, fetch_checkpoint
 from openbei.config import Environment, deployment_for_model
 from openbei.errors import CheckpointError, DownloadError
 from openbei.truss import CheckpointRepository, Source
@@ -109,7 +109,7 @@ def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_local(tiny_checkpoint: Path, environment: Environment) -> None:
     local = CheckpointRepository(source="LOCAL", repo=str(tiny_checkpoint))
     assert fetch_checkpoint(local, environment) == tiny_checkpoint
-    with pytest.raises(CheckpointError, match="it must not be set for a LOCAL folder"):
+    with pytest.raises(CheckpointError, match="it must not be set for LOCAL"):
         fetch_checkpoint(msgspec.structs.replace(local, revision="main"), environment)
     with pytest.raises(CheckpointError, match="does not exist"):
         fetch_checkpoint(msgspec.structs.replace(local, repo="/nowhere"), environment)
@@ -154,9 +154,19 @@ def test_folders_that_are_not_a_model(
         fetch_checkpoint(CheckpointRepository(source="LOCAL", repo=str(tmp_path)), environment)
 
 
-@pytest.mark.parametrize("source", sorted(set(get_args(Source)) - SOURCES.keys()))
-def test_unsupported_sources(source: Source, environment: Environment) -> None:
-    with pytest.raises(
-        CheckpointError, match=f"source is {source}, which is not implemented yet\nhint: .*use HF or LOCAL"
-    ):
-        fetch_checkpoint(CheckpointRepository(source=source, repo="s3://a/b"), environment)
+def test_every_source_is_supported_or_refused(environment: Environment) -> None:
+    assert SOURCES.keys() | REFUSED_SOURCES.keys() == set(get_args(Source))
+    for source in REFUSED_SOURCES:
+        with pytest.raises(CheckpointError, match=f"source is {source}: only Baseten's own platform .*\nhint: .*LOCAL"):
+            fetch_checkpoint(CheckpointRepository(source=source, repo="project"), environment)
+
+
+def test_a_token_of_another_name(hub: Hub, tmp_path: Path) -> None:
+    """runtime_secret_name comes before HF_TOKEN."""
+    named = CheckpointRepository(repo=GATED, runtime_secret_name="our-hub")
+    environment = environment_with(hub, tmp_path, TRUSS_SECRET_our_hub="x", HF_TOKEN="hf_wrong")
+    with pytest.raises(DownloadError, match="hint: set HF_TOKEN, or the secret our-hub, to a token"):
+        fetch_checkpoint(named, environment)
+    (tmp_path / "our-hub").write_text(TOKEN + "\n")
+    environment = environment_with(hub, tmp_path, OPENBEI_SECRETS=str(tmp_path), HF_TOKEN="hf_wrong")
+    assert fetch_checkpoint(named, environment).name == COMMIT

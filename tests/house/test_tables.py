@@ -35,7 +35,9 @@ def test_formats_and_layouts() -> None:
 
 
 def test_sources() -> None:
-    assert files("checkpoints", besides={"containment", "source"}) == module_names(SOURCES.values())
+    assert files("checkpoints", besides={"containment", "source", "limits", "archive"}) == module_names(
+        SOURCES.values()
+    )
 
 
 def test_families() -> None:

@@ -5,10 +5,10 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from openbei.checkpoints import SOURCES
+from openbei.checkpoints import REFUSED_SOURCES, SOURCES
 from openbei.config import DEFAULT_MAX_NUM_TOKENS
 from openbei.quantization import OTHERS, WEIGHT_ONLY
-from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Section, Source
+from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Section
 from tools.reference.markdown import code, table
 
 MEANING = {
@@ -18,11 +18,15 @@ MEANING = {
     "[environment reference](cli.md#environment-variables)",
     "trt_llm.inference_stack": "the inference stack of encoder models",
     "trt_llm.build.base_model": "required. `encoder` for models with causal attention, `encoder_bert` for all others",
-    "trt_llm.build.checkpoint_repository.source": "`HF`: Hugging Face Hub, `LOCAL`: a folder",
-    "trt_llm.build.checkpoint_repository.repo": "required. A Hub id, or for `LOCAL` a folder, relative to the config",
-    "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; not for `LOCAL`",
+    "trt_llm.build.checkpoint_repository.source": "where the checkpoint is: [sources](sources.md)",
+    "trt_llm.build.checkpoint_repository.repo": "required. A Hub id, a URL, or for `LOCAL` a folder, relative "
+    "to the config",
+    "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; only for `HF`",
+    "trt_llm.build.checkpoint_repository.runtime_secret_name": "name of the secret with access to the checkpoint: "
+    "[secrets](sources.md#secrets)",
     "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
+    "trt_llm.build.max_seq_len": "maximum tokens of a text for sequence classifiers and rerankers; no effect on others",
     "trt_llm.build.quantization_type": "weight-only on CPUs; see [quantization](models.md#quantization)",
     "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
 }
@@ -57,11 +61,13 @@ def without_effect() -> str:
 def refused() -> str:
     """Known keys that are errors."""
     rows = [(code(path), "any", reason) for path, reason in REFUSED.items()]
-    sources = [source for source in get_args(Source) if source not in SOURCES]
     rows += [
         ("`trt_llm.inference_stack`", "`v2`", "the inference stack of text generation"),
         ("`trt_llm.build.base_model`", "`decoder`", "text generation"),
-        ("`trt_llm.build.checkpoint_repository.source`", ", ".join(map(code, sources)), "not implemented yet"),
+        *(
+            ("`trt_llm.build.checkpoint_repository.source`", code(source), reason)
+            for source, reason in REFUSED_SOURCES.items()
+        ),
     ]
     quantization = "`trt_llm.build.quantization_type`"
     rows += [(quantization, code(name), f"not implemented; {hint}") for name, hint in OTHERS.items()]

@@ -1,6 +1,7 @@
 """The environment variables of docs/cli.md: every name that openbei reads, and where it counts."""
 
 from openbei import variables as names
+from openbei.secrets import CLOUD_PREFIXES, PREFIX
 from tools.reference.markdown import code, table
 
 BUILD = {
@@ -16,6 +17,8 @@ BUILD = {
 SECRETS = {
     names.KEYFILE_PASSWORD: "password of `--ssl-keyfile`",
     **dict.fromkeys(names.HUB_TOKENS, "token for the Hugging Face Hub"),
+    f"{PREFIX}NAME": "the secret that a config names in `runtime_secret_name`",
+    **{f"{prefix}…": "access to an object store: [secrets](sources.md#secrets)" for prefix in CLOUD_PREFIXES},
 }
 
 MACHINE = {
@@ -24,6 +27,10 @@ MACHINE = {
     "HF_HOME": "cache folder of the Hugging Face libraries; by default `huggingface` in `XDG_CACHE_HOME`",
     "HF_HUB_CACHE": "cache of downloaded checkpoints; by default `hub` in `HF_HOME`",
     "HUGGINGFACE_HUB_CACHE": "older name of `HF_HUB_CACHE`",
+    "OPENBEI_SECRETS": "folder with a file for each secret; by default `/secrets`",
+    "OPENBEI_SECRET_NAME": "name of the secret for a TARGET that is a URL; in a config it is `runtime_secret_name`",
+    "OPENBEI_CLOUD_CREDENTIALS": "`metadata`: object stores may use the credentials of this machine in its cloud, from "
+    "169.254.169.254; by default `variables`, which does not",
     "HF_ENDPOINT": "address of the Hub or of a mirror",
     "HF_HUB_OFFLINE": "`1`: download nothing; use only what is in the cache",
     "OPENBEI_OFFLINE": "the same; takes precedence over `HF_HUB_OFFLINE`",

@@ -129,6 +129,8 @@ ABOUT: tuple[Route, ...] = (
     Route("GET", "/v1/models", openai.models, "The model that is served", response=openai.Models),
     Route("GET", "/health", *_HEALTH),
     Route("GET", "/ping", *_HEALTH),
+    Route("GET", "/readyz", health.ready, "200 unless it shuts down", None, None, (503,), "tei", "health"),
+    Route("GET", "/livez", health.live, "200 unless it must be restarted", None, None, (503,), "tei", "health"),
     Route("GET", "/metrics", index.metrics, "Prometheus metrics", access="metrics", content_type="text/plain"),
     Route("GET", "/openapi.json", openapi.describe, "This description", response=dict, access="open"),
     Route("GET", "/api-doc/openapi.json", openapi.describe, "This description", response=dict, access="open"),

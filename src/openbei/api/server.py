@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import logging
+import os
 import signal
 import sys
 import time
@@ -33,6 +34,9 @@ IDLE_GRACE_S = 1.0
 
 TICK_S = 0.02
 """The polling interval during shutdown."""
+
+HUNG_EXIT_CODE = 70
+"""Exit code if the engine hangs: EX_SOFTWARE of sysexits.h."""
 
 FORCED_END_S = 5
 """How long writing responses may take after the deadline."""
@@ -66,10 +70,20 @@ class Server(uvicorn.Server):
             log.info("ready on %s://%s:%d (%s)", scheme, host, port, "; ".join(engines))
 
     async def on_tick(self, counter: int) -> bool:
-        """Check once a second for free file descriptors."""
+        """Check once a second for free file descriptors, and for an engine that hangs."""
         if counter % 10 == 0:
             self._gate.check_descriptors()
+            self._end_if_hung()
         return await super().on_tick(counter)
+
+    def _end_if_hung(self) -> None:
+        """End the process if the engine hangs: its thread cannot be stopped, and the server only starts anew."""
+        if hung := [scheduler for scheduler in self._schedulers if scheduler.is_hung]:
+            timeout_s = hung[0].limits.engine_timeout_s
+            log.critical("a batch has been running for more than %.0f s: the engine hangs, ending", timeout_s)
+            for handler in logging.getLogger().handlers:
+                handler.flush()
+            os._exit(HUNG_EXIT_CODE)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down on a signal.

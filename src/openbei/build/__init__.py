@@ -26,9 +26,10 @@ from openbei.device import Device
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.formats.storage import Storage
+from openbei.locations import public_url
 from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY, check_quantization, is_quantized
 from openbei.safetensors_file import Array
-from openbei.spec import DType, ModelSpec, Task, TokenTermHead
+from openbei.spec import DType, ModelSpec, SequenceHead, Task, TokenTermHead
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
 
@@ -62,9 +63,9 @@ def build(
     EngineDirError if `out` cannot be written.
     """
     check_quantization(deployment.quantization, deployment.dtype)
-    progress("fetch", 0, 1)
-    folder = fetch_checkpoint(deployment.repository, environment)
-    progress("fetch", 1, 1)
+    folder = fetch_checkpoint(
+        deployment.repository, environment, progress=lambda done, total: progress("fetch", done, total)
+    )
     inspection = inspect_checkpoint(
         folder,
         deployment.max_num_tokens,
@@ -72,6 +73,7 @@ def build(
         converts=deployment.convert is not None,
         answer_tokens=deployment.answer_tokens,
         pooling=deployment.pooling,
+        max_seq_len=deployment.max_seq_len,
     )
     files, model, spec = inspection.files, inspection.model, inspection.spec
     warnings = tuple(check_keys(folder, deployment.route))
@@ -185,6 +187,7 @@ def _decisions(
         *tokenizer_decisions,
         Decision("dropped tensors", dropped, "the answers do not depend on them"),
         *_about_tie(manifest.spec),
+        *_about_max_seq_len(deployment, manifest.spec),
         *_about_quantization(manifest),
         Decision("default route", manifest.default_route, route_reason),
         *(
@@ -200,6 +203,12 @@ def _about_tie(spec: ModelSpec) -> tuple[Decision, ...]:
     if not spec.is_tied:
         return ()
     return (Decision("last map", "the token embeddings, stored once", "tie_word_embeddings, or they are equal"),)
+
+
+def _about_max_seq_len(deployment: Deployment, spec: ModelSpec) -> tuple[Decision, ...]:
+    if deployment.max_seq_len is None or isinstance(spec.head, SequenceHead):
+        return ()
+    return (Decision("trt_llm.build.max_seq_len", "no effect", "it is for sequence classifiers and rerankers"),)
 
 
 def _about_quantization(manifest: Manifest) -> Iterator[Decision]:
@@ -218,6 +227,7 @@ def _about_quantization(manifest: Manifest) -> Iterator[Decision]:
 
 
 def _source(deployment: Deployment, folder: Path) -> str:
-    """`LOCAL /a/folder`, or `HF owner/name commit`: the Hub's cache names a snapshot's folder after its commit."""
+    """`LOCAL /a/folder`, or `HF owner/name commit`: caches name a folder after its commit or version."""
     repository = deployment.repository
-    return " ".join([repository.source, repository.repo] + [folder.name] * (repository.source == "HF"))
+    version = [folder.name] * (repository.source != "LOCAL")
+    return " ".join([repository.source, public_url(repository.repo), *version])

@@ -149,12 +149,14 @@ def inspect_checkpoint(
     converts: bool = False,
     answer_tokens: str | None = None,
     pooling: PoolingChoice | None = None,
+    max_seq_len: int | None = None,
 ) -> Inspection:
     """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
 
     `max_num_tokens` None is the default of the task. `converts` converts a generative reranker to a classifier,
     and so do `answer_tokens`; one with a LogitScore is always converted. `pooling` is for a checkpoint without
-    modules.json. Raises CheckpointError, naming the file.
+    modules.json. `max_seq_len` limits the sequences of classifiers and rerankers. Raises CheckpointError, naming the
+    file.
     """
     files = read_files(folder, route, pooling, converts=converts, answer_tokens=answer_tokens)
     model = _model(files)
@@ -165,7 +167,10 @@ def inspect_checkpoint(
     )
     tokenizer = load_tokenizer(files.root, files.config, sentence, is_plain=chain.static_module == "StaticEmbedding")
     budget, about_budget = _budget(spec, max_num_tokens)
-    length, about_length = _sequence_length(files.root, sentence, tokenizer, spec, budget, chain.static_module)
+    limits: dict[str, float] = {"max_num_tokens, the token budget of a batch": budget}
+    if max_seq_len is not None and model.kind == "sequence_labels":
+        limits["trt_llm.build.max_seq_len"] = max_seq_len
+    length, about_length = _sequence_length(files.root, sentence, tokenizer, spec, limits, chain.static_module)
     is_converted = files.answer_tokens is not None
     takes_texts = model.kind in ("embedding", "term_weights")
     inspection = Inspection(
@@ -284,12 +289,11 @@ def _sequence_length(
     sentence: SentenceConfig,
     tokenizer: LoadedTokenizer,
     spec: ModelSpec,
-    max_num_tokens: int,
+    given: Mapping[str, float],
     table: str | None,
 ) -> tuple[int, Decision]:
-    """The maximum sequence length, and the reason for it."""
-    limits: dict[str, float] = {"max_position_embeddings of config.json": spec.positions.max_positions}
-    limits["max_num_tokens, the token budget of a batch"] = max_num_tokens
+    """The maximum sequence length, and the reason for it; `given` are limits of the config by their names."""
+    limits = {"max_position_embeddings of config.json": spec.positions.max_positions, **given}
     if sentence.max_seq_length is not None:
         limits[f"max_seq_length of {sentence.name}"] = sentence.max_seq_length
     elif table == "StaticEmbedding":  # it only uses the limit of tokenizer.json

@@ -10,6 +10,7 @@ from openbei.checkpoints import fetch_checkpoint, fingerprint
 from openbei.config import Deployment, Environment
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError
+from openbei.locations import public_url
 
 
 def content_hash(deployment: Deployment, folder: Path) -> str:
@@ -42,5 +43,8 @@ def default_engine_path(deployment: Deployment, environment: Environment) -> Pat
 
 
 def _config_hash(deployment: Deployment) -> str:
-    decided = msgspec.structs.replace(deployment, notes=())
+    repository = msgspec.structs.replace(
+        deployment.repository, repo=public_url(deployment.repository.repo), runtime_secret_name=""
+    )
+    decided = msgspec.structs.replace(deployment, repository=repository, notes=())
     return hashlib.sha256(msgspec.json.encode(decided)).hexdigest()[:32]

@@ -5,7 +5,9 @@ from pathlib import Path
 from openbei.checkpoints.containment import check_contained
 from openbei.checkpoints.hub import Hub
 from openbei.checkpoints.local import LocalFolder
-from openbei.checkpoints.source import CheckpointSource
+from openbei.checkpoints.object_store import ObjectStore
+from openbei.checkpoints.remote_url import RemoteUrl
+from openbei.checkpoints.source import CheckpointSource, Progress
 from openbei.config import Environment
 from openbei.errors import CheckpointError
 from openbei.truss import CheckpointRepository, Source
@@ -13,7 +15,16 @@ from openbei.truss import CheckpointRepository, Source
 SOURCES: dict[Source, CheckpointSource] = {
     "HF": Hub(),
     "LOCAL": LocalFolder(),
+    "S3": ObjectStore("S3"),
+    "GCS": ObjectStore("GCS"),
+    "AZURE": ObjectStore("AZURE"),
+    "REMOTE_URL": RemoteUrl(),
 }
+
+REFUSED_SOURCES: dict[Source, str] = {
+    "BASETEN_TRAINING": "only Baseten's own platform can read the checkpoints of its training jobs",
+}
+"""Source → why it is refused."""
 
 MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
 """Every model has one of these. Adapters are refused later, with a separate message."""
@@ -30,21 +41,26 @@ LFS_POINTER, MAX_POINTER_BYTES = b"version https://git-lfs", 1024
 
 
 def fetch_checkpoint(
-    repository: CheckpointRepository, environment: Environment, *, is_offline: bool | None = None
+    repository: CheckpointRepository,
+    environment: Environment,
+    *,
+    is_offline: bool | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Path:
     """The local folder of a checkpoint, downloaded if necessary; `is_offline` None is the environment's setting.
 
-    Raises DownloadError, and CheckpointError for an unsupported source or a folder that is not a model, links to other
-    folders, or contains special files or Git LFS pointers.
+    `progress` is called with bytes done and bytes in total, by sources without progress bars of their own. Raises
+    DownloadError, and CheckpointError for a refused source or a folder that is not a model, links to other folders, or
+    contains special files or Git LFS pointers.
     """
     source = SOURCES.get(repository.source)
     if source is None:
         raise CheckpointError(
-            f"checkpoint_repository.source is {repository.source}, which is not implemented yet",
-            hint=f"download the checkpoint and use {' or '.join(SOURCES)}",
+            f"checkpoint_repository.source is {repository.source}: {REFUSED_SOURCES[repository.source]}",
+            hint="download the checkpoint and use LOCAL",
         )
     is_offline = environment.is_offline if is_offline is None else is_offline
-    folder = source.fetch(repository, environment, is_offline=is_offline)
+    folder = source.fetch(repository, environment, is_offline=is_offline, progress=progress)
     check_contained(folder)
     _check_model(folder)
     _check_pointers(folder)

@@ -1,14 +1,21 @@
-"""The check that a checkpoint has only regular files, in its own folder or in the Hub's cache."""
+"""The files of a checkpoint that a build reads, and the check that they are regular files in its own folder."""
 
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from openbei.errors import CheckpointError
 
 SUFFIXES = (".json", ".jinja", ".safetensors")
 """Suffixes of all files that a build reads."""
+
+
+def is_read(name: str) -> bool:
+    """Whether a build may read a file: not those of hidden folders, nor a trainer's earlier checkpoints."""
+    path = PurePosixPath(name)
+    is_skipped = any(part.startswith((".", "checkpoint-")) for part in path.parts)
+    return path.suffix in SUFFIXES and not is_skipped
 
 
 def check_contained(folder: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from openbei.checkpoints.source import fingerprint_of, time_stamp
+from openbei.checkpoints.source import Progress, fingerprint_of, time_stamp
 from openbei.config import Environment
 from openbei.errors import DownloadError
 from openbei.truss import CheckpointRepository
@@ -21,8 +21,10 @@ ALLOW_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
 class Hub:
     """The Hub with its cache, which is used if it is up to date or the Hub is unreachable."""
 
-    def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
-        """See `CheckpointSource`. The snapshot folder in the cache."""
+    def fetch(
+        self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool, progress: Progress
+    ) -> Path:
+        """See `CheckpointSource`. The snapshot folder in the cache. huggingface_hub shows its own progress bars."""
         from huggingface_hub import snapshot_download
         from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -37,7 +39,7 @@ class Hub:
                     revision=repository.revision,
                     cache_dir=environment.hf_cache,
                     endpoint=environment.hf_endpoint,
-                    token=environment.hf_token,
+                    token=environment.secrets.find(repository.runtime_secret_name) or environment.hf_token,
                     local_files_only=is_offline,
                     allow_patterns=ALLOW_PATTERNS,
                 )
@@ -62,7 +64,8 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-_ACCESS_HINT = "set HF_TOKEN to a token with read access"
+def _access_hint(repository: CheckpointRepository) -> str:
+    return f"set HF_TOKEN, or the secret {repository.runtime_secret_name}, to a token with read access"
 
 
 def _hint_with_folder(repository: CheckpointRepository, hint: str) -> str:
@@ -83,12 +86,13 @@ def _hub_errors(repository: CheckpointRepository, environment: Environment, *, i
             f"{repository.repo!r} is not a Hub id: {error}", hint="use owner/name, or source: LOCAL for a folder"
         ) from error
     except errors.GatedRepoError as error:
-        raise DownloadError(f"{what}: the repository is gated", hint=_ACCESS_HINT) from error
+        raise DownloadError(f"{what}: the repository is gated", hint=_access_hint(repository)) from error
     except errors.RevisionNotFoundError as error:
         raise DownloadError(f"{what}: the repository has no such revision") from error
     except errors.RepositoryNotFoundError as error:
         raise DownloadError(
-            f"{what}: the repository does not exist or is private", hint=_hint_with_folder(repository, _ACCESS_HINT)
+            f"{what}: the repository does not exist or is private",
+            hint=_hint_with_folder(repository, _access_hint(repository)),
         ) from error
     except errors.LocalEntryNotFoundError as error:
         not_cached = f"it is not in the cache {environment.hf_cache}"
@@ -103,7 +107,7 @@ def _hub_errors(repository: CheckpointRepository, environment: Environment, *, i
         status = error.response.status_code
         raise DownloadError(
             f"{what}: the Hub responded with status {status}: {error.server_message or 'no message'}",
-            hint=_ACCESS_HINT if status in (401, 403) else None,
+            hint=_access_hint(repository) if status in (401, 403) else None,
         ) from error
     except OSError as error:
         space_hint = "free some space, or set HF_HUB_CACHE to a larger disk" if error.errno == errno.ENOSPC else None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from openbei.checkpoints.source import fingerprint_of, time_stamp
+from openbei.checkpoints.source import Progress, check_no_revision, fingerprint_of, time_stamp
 from openbei.config import Environment
 from openbei.errors import CheckpointError, did_you_mean
 from openbei.truss import CheckpointRepository
@@ -11,13 +11,12 @@ from openbei.truss import CheckpointRepository
 class LocalFolder:
     """A local folder."""
 
-    def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
+    def fetch(
+        self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool, progress: Progress
+    ) -> Path:
         """See `CheckpointSource`. The folder itself. Raises CheckpointError if a revision is set."""
         folder = Path(repository.repo)
-        if repository.revision is not None:
-            raise CheckpointError(
-                f"checkpoint_repository.revision is {repository.revision!r}; it must not be set for a LOCAL folder"
-            )
+        check_no_revision(repository)
         if not folder.is_dir():
             problem = "is a file, not a folder" if folder.exists() else "does not exist"
             raise CheckpointError(f"the checkpoint folder {folder} {problem}", hint=_similar_folder(folder))

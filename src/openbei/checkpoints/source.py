@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Protocol
 
 from openbei.config import Environment
+from openbei.errors import CheckpointError
 from openbei.truss import CheckpointRepository
+
+Progress = Callable[[int, int], None]
 
 
 class CheckpointSource(Protocol):
     """Fetches checkpoints to local folders, and detects whether one has changed."""
 
-    def fetch(self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool) -> Path:
+    def fetch(
+        self, repository: CheckpointRepository, environment: Environment, *, is_offline: bool, progress: Progress
+    ) -> Path:
         """The folder of a checkpoint, downloaded if necessary and not offline.
+
+        `progress` is called with bytes done and bytes in total.
 
         Raises CheckpointError for a missing checkpoint, DownloadError if it cannot be downloaded.
         """
@@ -42,3 +49,11 @@ def time_stamp(path: Path) -> str:
     """Size and time of modification."""
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def check_no_revision(repository: CheckpointRepository) -> None:
+    """Raise CheckpointError if a revision is set, for sources that have none."""
+    if repository.revision is not None:
+        raise CheckpointError(
+            f"checkpoint_repository.revision is {repository.revision!r}; it must not be set for {repository.source}"
+        )

@@ -11,7 +11,9 @@ import click
 from openbei import errors
 
 COMMANDS = {
+    "check": "check",
     "build": "build",
+    "push": "push",
     "serve": "serve",
     "embed": "embed",
     "info": "info",
@@ -94,5 +96,6 @@ def main() -> None:
     """Build and serve embedding models.
 
     A TARGET is an engine directory (a folder with engine.json), a config.yaml, a folder with a Hugging Face checkpoint,
-    or a model id on the Hugging Face Hub.
+    a model id on the Hugging Face Hub, or the URL of an engine directory (s3://, gs://, azure://, hf://) or of a
+    checkpoint (s3://, gs://, azure://, or https:// for a tar.gz).
     """

@@ -71,8 +71,8 @@ def command(
 ) -> None:
     """Build an engine directory.
 
-    CONFIG is a config.yaml, a folder with a Hugging Face checkpoint, or a model id on the Hub. The build report goes to
-    standard error, the path of the engine directory to standard output.
+    CONFIG is a config.yaml, a folder with a Hugging Face checkpoint, a model id on the Hub, or the URL of a checkpoint.
+    The build report goes to standard error, the path of the engine directory to standard output.
     """
     if is_engine_dir(Path(config)):
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")

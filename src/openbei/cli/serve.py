@@ -60,6 +60,13 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
     QUEUE.max_concurrent_requests,
     "Maximum queued requests (429 above this); raise for many small requests.",
 )
+@click.option(
+    "--engine-timeout-s",
+    default=QUEUE.engine_timeout_s,
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds after which a batch counts as hung: the process ends with code 70, to be restarted; raise for long "
+    "texts on slow machines.",
+)
 @request_options
 @click.option(
     "--log-level",
@@ -93,6 +100,7 @@ def command(
     max_batch_tokens: int | None,
     max_queue_tokens: int,
     max_concurrent_requests: int,
+    engine_timeout_s: float,
     log_level: str,
     log_format: str,
     log_to: logs.Stream,
@@ -121,6 +129,7 @@ def command(
         max_batch_tokens=max_batch_tokens,
         max_queue_tokens=max_queue_tokens,
         max_concurrent_requests=max_concurrent_requests,
+        engine_timeout_s=engine_timeout_s,
     )
     metrics = Metrics()
     served = schedule([model], queue_limits, metrics)

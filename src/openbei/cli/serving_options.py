@@ -15,8 +15,9 @@ from openbei.api.exchange.keys import Guard, read_keys
 from openbei.api.exchange.tracing import Tracer
 from openbei.cli.certificates import check_certificates
 from openbei.cli.option_groups import Command, Option, add_grouped
-from openbei.config import Environment, Secret
+from openbei.config import Environment
 from openbei.errors import ConfigError
+from openbei.secrets import Secret
 
 _log = logging.getLogger(__name__)
 

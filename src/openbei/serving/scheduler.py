@@ -40,13 +40,14 @@ class QueueLimits:
     """The limits of batches and of the queue.
 
     `max_batch_tokens` None is `Engine.batch_tokens`. `max_num_tokens` is that of the engine directory; longer sequences
-    are refused.
+    are refused. A batch that runs longer than `engine_timeout_s` means that the engine hangs.
     """
 
     max_batch_tokens: int | None = None
     max_num_tokens: int = 8192
     max_queue_tokens: int = 1_000_000
     max_concurrent_requests: int = 2048
+    engine_timeout_s: float = 1800.0
 
 
 class Speed:
@@ -99,6 +100,7 @@ class Scheduler:
         # A daemon thread does not keep the process alive if the engine hangs.
         self._thread = threading.Thread(target=self._serve_engine, name="engine", daemon=True)
         self._last_success_s = -math.inf
+        self._batch_start_s = math.inf
         metrics.queue_size.set_function(lambda: len(self._live))
         metrics.queue_tokens.set_function(lambda: self._num_tokens)
         metrics.tokens_per_s.set_function(lambda: self._speed.tokens_per_s)
@@ -123,6 +125,11 @@ class Scheduler:
     def is_draining(self) -> bool:
         """Whether shutdown is announced: requests are still accepted, but should go to another server."""
         return self._is_draining
+
+    @property
+    def is_hung(self) -> bool:
+        """Whether a batch has been running for longer than `engine_timeout_s`. The engine cannot be stopped then."""
+        return time.monotonic() - self._batch_start_s > self._limits.engine_timeout_s
 
     @property
     def seconds_since_success(self) -> float:
@@ -266,12 +273,14 @@ class Scheduler:
         try:
             while True:
                 while len(in_flight) < self._engine.max_in_flight and (batch := self._take(is_idle=not in_flight)):
+                    self._batch_start_s = min(self._batch_start_s, time.monotonic())
                     in_flight.append(self._start(batch))
                 if not in_flight:
                     return
                 started = in_flight.popleft()
                 result = started.result()
                 begin_s, end_s = max(started.start_s, end_s), time.monotonic()
+                self._batch_start_s = end_s if in_flight else math.inf
                 self._is_prefetching = True  # `_receive` prefetches
                 self._on_loop(self._receive, started.batch, result, started.start_s, end_s - begin_s)
         finally:

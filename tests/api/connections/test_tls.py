@@ -16,8 +16,8 @@ from openbei.api.connections.tls import Tls
 from openbei.api.exchange.edge import Edge
 from openbei.api.exchange.keys import Guard
 from openbei.api.server import Server, build_server
-from openbei.config import Secret
 from openbei.errors import ConfigError
+from openbei.secrets import Secret
 from openbei.serving.fake_engine import FakeEngine
 
 from ..conftest import Served, Start

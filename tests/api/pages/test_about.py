@@ -112,6 +112,8 @@ def test_every_error_a_request_can_raise_has_a_status() -> None:
         errors.DownloadError,
         errors.EngineDirError,
         errors.BackendError,
+        errors.StoreError,
+        errors.StoreUnreachableError,
     }
     for kind in vars(errors).values():
         if isinstance(kind, type) and kind is not errors.OpenbeiError and kind not in not_for_requests:

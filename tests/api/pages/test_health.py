@@ -1,10 +1,16 @@
-"""GET /health after the first batch: when the engine is asked again, and what it says of one that hangs by then."""
+"""Probes: when /health asks the engine again, what they say of one that hangs, and those that never ask it."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from openbei.api.pages import health
+from openbei.api.server import Server
 from openbei.batch import Output, PackedBatch, Rows
 from openbei.serving.fake_engine import FakeEngine
+from openbei.serving.scheduler import QueueLimits
 
 from ..conftest import Start
 from ..test_load import GatedEngine
@@ -54,3 +60,40 @@ def test_an_engine_that_hangs_after_a_success(start: Start, monkeypatch: pytest.
     monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 20.0)
     engine.gate.set()
     assert served.client.get("/health").status_code == 200
+
+
+def test_probes_that_do_not_ask_the_engine(start: Start) -> None:
+    """They answer while the engine is busy and the queue is full, and a batch that runs is no reason for a restart."""
+    engine = GatedEngine()
+    served = start(engine, QueueLimits(max_concurrent_requests=1))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.embed, input="w1")
+        served.await_value("te_queue_size", 1)
+        assert served.embed(input="w2").status_code == 429
+        for probe in ("/readyz", "/livez"):
+            assert served.client.get(probe).status_code == 200
+        engine.gate.set()
+        assert first.result().status_code == 200
+
+
+def test_an_engine_that_hangs(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only liveness says so: other replicas are not slower because of it."""
+    monkeypatch.setattr(Server, "_end_if_hung", lambda self: None)
+    engine = GatedEngine()
+    served = start(engine, QueueLimits(engine_timeout_s=0.05))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.embed, input="w1")
+        served.await_value("te_queue_size", 1)
+        assert eventually(lambda: served.client.get("/livez").status_code == 503)
+        assert served.client.get("/readyz").status_code == 200
+        engine.gate.set()
+        assert first.result().status_code == 200
+    assert eventually(lambda: served.client.get("/livez").status_code == 200)
+
+
+def eventually(is_true: Callable[[], bool]) -> bool:
+    for _ in range(500):
+        if is_true():
+            return True
+        time.sleep(0.01)
+    return False

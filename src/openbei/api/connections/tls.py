@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from openbei.api.connections.gate import Admission, ConnectionGate
-from openbei.config import Secret
+from openbei.secrets import Secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from openbei.api.exchange.refusals import UnauthorizedError
-from openbei.config import Secret
 from openbei.errors import ConfigError
+from openbei.secrets import Secret
 
 Access = Literal["guarded", "health", "metrics", "open"]
 """Whether a route requires a key: guarded routes always, health and metrics by configuration, open ones never."""

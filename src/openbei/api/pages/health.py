@@ -1,4 +1,4 @@
-"""GET /health: 200 only if the engine works."""
+"""Probes. /health: 200 if the engine answers; /readyz: if requests are welcome; /livez: unless a restart is needed."""
 
 import asyncio
 
@@ -28,4 +28,18 @@ async def health(service: Service, call: Call, body: Body) -> Reply:
             await asyncio.wait_for(scheduler.submit([probe], output), PROBE_TIMEOUT_S)
         except (OpenbeiError, asyncio.TimeoutError) as error:
             raise UnavailableError(f"the engine does not answer: {type(error).__name__}") from error
+    return Reply()
+
+
+async def live(service: Service, call: Call, body: Body) -> Reply:
+    """200 with an empty body, or 503 if the engine hangs or its thread has ended. The engine is not asked."""
+    if service.scheduler.is_hung or not service.scheduler.is_healthy:
+        raise UnavailableError("the engine hangs or has stopped")
+    return Reply()
+
+
+async def ready(service: Service, call: Call, body: Body) -> Reply:
+    """200 with an empty body, or 503 during shutdown. Load is no reason: all replicas would leave at once."""
+    if service.scheduler.is_draining or not service.scheduler.is_healthy:
+        raise UnavailableError("the server is shutting down or its engine has stopped")
     return Reply()
