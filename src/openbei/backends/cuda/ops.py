@@ -11,7 +11,7 @@ the last sequences may be empty, and their rows are undefined too.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Quantized(NamedTuple):
     scales: Tensor
 
 
-Rows = Tensor | Quantized
+Rows: TypeAlias = Tensor | Quantized
 """The input of a linear layer."""
 
 
@@ -41,6 +41,11 @@ class NormWeights:
     bias: Tensor | None
     eps: float
     is_rms: bool
+
+    def part(self, start: int, stop: int | None = None) -> "NormWeights":
+        """The weights of some of the heads."""
+        heads = slice(start, stop)
+        return NormWeights(self.weight[heads], None if self.bias is None else self.bias[heads], self.eps, self.is_rms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,8 @@ class LinearWeights:
 class ExpertWeights:
     """The MLPs of a mixture of experts, E of them.
 
-    `router` has E outputs. `up` is [E, I, H], or [E, 2·I, H] with the gate's rows first if `is_gated`; `down` is
-    [E, H, I]. `up_bias` [E, I or 2·I] and `down_bias` [E, H] may be None; `bias` [H] is added once to each row.
+    `router` has E outputs and is float32. `up` is [E, I, H], or [E, 2·I, H] with the gate's rows first if `is_gated`;
+    `down` is [E, H, I]. `up_bias` [E, I or 2·I] and `down_bias` [E, H] may be None; `bias` [H] is added once to a row.
     """
 
     router: LinearWeights
@@ -82,6 +87,8 @@ class ExpertWeights:
     down_bias: Tensor | None
     bias: Tensor
     is_gated: bool
+    top_k: int
+    normalizes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,9 @@ class AttentionSwitches:
 
 class Ops(Protocol):
     """The operations. An implementation has no state that a batch changes."""
+
+    query_block: int
+    """The number of queries in a tile of attention; see `Queries`."""
 
     def embed(
         self,
@@ -225,9 +235,7 @@ class Ops(Protocol):
         """activation(gate) · up of x [R, 2 · I], whose first half is the gate: [R, I]."""
         ...
 
-    def experts(
-        self, x: Tensor, weights: ExpertWeights, activation: Activation, *, top_k: int, normalizes: bool
-    ) -> Tensor:
+    def experts(self, x: Tensor, weights: ExpertWeights, activation: Activation) -> Tensor:
         """A mixture of experts, x [R, H] -> [R, H]; see `openbei.spec.Experts`. Softmax and weights are float32."""
         ...
 
