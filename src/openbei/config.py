@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 import msgspec
 
 from openbei import variables as names
-from openbei.device import DeviceChoice
+from openbei.device import DeviceChoice, device_choice
 from openbei.errors import ConfigError
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
@@ -257,7 +257,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         caches = process.get(_path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
         hf_home = process.get(_path, "HF_HOME") or caches / "huggingface"
         return cls(
-            device=both.get(_one_of(DeviceChoice), "OPENBEI_DEVICE"),
+            device=both.get(device_choice, "OPENBEI_DEVICE"),
             isa=both.get(str, "OPENBEI_ISA"),
             threads=both.get(_count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),

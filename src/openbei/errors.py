@@ -1,13 +1,19 @@
 """All exceptions that openbei raises.
 
-OpenbeiError ├── ConfigError           config.yaml or environment: unknown key, wrong type, value out of range ├──
-CheckpointError       the checkpoint folder: missing file, missing or extra tensor, unknown architecture │   └──
-DownloadError     the checkpoint could not be downloaded ├── EngineDirError        the engine directory: missing,
-truncated, modified, another version ├── BackendError          not supported on this machine: no compiled module,
-unavailable instruction set ├── InputError            invalid request │   ├── EmptyInputError   an empty list of texts │
-└── WrongTaskError    the model does not support the task ├── EngineError           a batch failed in the engine ├──
-OverloadedError       the queue is full; has the time to retry after ├── DeadlineError         the request's deadline
-has passed └── UnavailableError      shutting down, or not started yet
+    OpenbeiError
+    ├── ConfigError           config.yaml or environment: unknown key, wrong type, value out of range
+    ├── CheckpointError       the checkpoint folder: missing file, missing or extra tensor, unknown architecture
+    │   └── DownloadError     the checkpoint could not be downloaded
+    ├── EngineDirError        the engine directory: missing, truncated, modified, another version
+    ├── BackendError          not supported on this machine: no compiled module, unavailable instruction set, no GPU
+    ├── InputError            invalid request
+    │   ├── EmptyInputError   an empty list of texts
+    │   └── WrongTaskError    the model does not support the task
+    ├── EngineError           a batch failed in the engine
+    │   └── EngineLostError   the engine can run no more batches
+    ├── OverloadedError       the queue is full; has the time to retry after
+    ├── DeadlineError         the request's deadline has passed
+    └── UnavailableError      shutting down, or not started yet
 
 A message states the problem, the value and the limit; `hint` is the remedy. `openbei.api` maps errors to HTTP status
 codes.
@@ -74,6 +80,10 @@ class WrongTaskError(InputError):
 
 class EngineError(OpenbeiError):
     """A batch failed in the engine; its requests can be retried."""
+
+
+class EngineLostError(EngineError):
+    """The engine can run no more batches; the process has to be restarted."""
 
 
 class OverloadedError(OpenbeiError):

@@ -27,6 +27,7 @@ from openbei.api.app import create_app
 from openbei.api.connections.gate import ConnectionLimits
 from openbei.api.server import build_server, serve
 from openbei.engine_dir import Manifest
+from openbei.errors import EngineLostError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
 from openbei.serving.scheduler import QueueLimits, Scheduler
@@ -44,10 +45,14 @@ if options["is_gated"]:
     pipeline.off_loop = gated
 if options["descriptors"]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"],) * 2)
+class Lost(FakeEngine):
+    def run(self, batch, output="pooled"):
+        raise EngineLostError("an illegal memory access")
+engine = Lost() if options["loses_engine"] else FakeEngine(delay_s=options["delay_s"])
 held = [open("/dev/null") for _ in range(options["num_files"])]
 logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
-scheduler = Scheduler(FakeEngine(delay_s=options["delay_s"]), QueueLimits(max_batch_tokens=8), metrics)
+scheduler = Scheduler(engine, QueueLimits(max_batch_tokens=8), metrics)
 app = create_app(
     manifest=msgspec.json.decode(sys.argv[2], type=Manifest), scheduler=scheduler, metrics=metrics,
     tokenizer=Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"]),
@@ -59,7 +64,7 @@ serve(build_server(
 """
 OPTIONS = {
     "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False,
-    "descriptors": 0, "num_files": 0,
+    "descriptors": 0, "num_files": 0, "loses_engine": False,
 }  # fmt: skip
 
 
@@ -268,3 +273,12 @@ def test_descriptors_that_run_out_are_told_of(process: Process) -> None:
         except httpx.HTTPError:
             continue
     raise AssertionError("it does not recover")
+
+
+@pytest.mark.parametrize("process", [{"loses_engine": True, "drain_s": 60.0}], indirect=True)
+def test_a_lost_engine_ends_the_process(process: Process) -> None:
+    """At once, without draining, and with a status that supervisors see."""
+    answer = httpx.post(f"{process.url}/v1/embeddings", json={"input": "a text"}, timeout=20)
+    assert answer.status_code in (500, 503)
+    process.await_line("the engine can run no more batches")
+    assert process.popen.wait(20) == 70

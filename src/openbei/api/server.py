@@ -33,6 +33,9 @@ IDLE_GRACE_S = 1.0
 TICK_S = 0.02
 """The polling interval during shutdown."""
 
+ENGINE_LOST_STATUS = 70
+"""The exit status if the engine can run no more batches: EX_SOFTWARE of sysexits.h."""
+
 FORCED_END_S = 5
 """How long writing responses may take after the deadline."""
 
@@ -58,10 +61,19 @@ class Server(uvicorn.Server):
             log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_info)
 
     async def on_tick(self, counter: int) -> bool:
-        """Check once a second for free file descriptors."""
+        """Stop if the engine is lost, and check once a second for free file descriptors."""
+        if self.has_lost_engine:
+            log.critical("the engine can run no more batches; the server stops with status %d", ENGINE_LOST_STATUS)
+            self._drain_s = 0
+            return True
         if counter % 10 == 0:
             self._gate.look_for_descriptors()
         return await super().on_tick(counter)
+
+    @property
+    def has_lost_engine(self) -> bool:
+        """Whether the engine can run no more batches."""
+        return self._scheduler.has_lost_engine
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down on a signal.
@@ -165,6 +177,8 @@ def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
 
 
 def serve(server: Server) -> None:
-    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken."""
+    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken, or if the engine is lost."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server.run()
+    if server.has_lost_engine:
+        sys.exit(ENGINE_LOST_STATUS)

@@ -1,5 +1,7 @@
 """Work lists of attention and the sizes of padded batches, by their properties."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,5 +54,5 @@ def test_a_bucket_holds_its_batch_with_little_padding(lengths: list[int], block:
 
 def test_sizes() -> None:
     assert (SIZES[0], SIZES[-1]) == (16, 16384)
-    assert all(larger <= 2 * smaller for smaller, larger in zip(SIZES, SIZES[1:], strict=False))
-    assert all(2 * larger <= 3 * smaller for smaller, larger in zip(SIZES[1:], SIZES[2:], strict=False))
+    assert all(larger <= 2 * smaller for smaller, larger in pairwise(SIZES))
+    assert all(2 * larger <= 3 * smaller for smaller, larger in pairwise(SIZES[1:]))

@@ -1,6 +1,6 @@
 """The operations in plain torch, on any device: the test bed on a CPU, and float32 on a GPU.
 
-Loops over sequences are simple, slow, and wait for the device, so no CUDA graph can capture them.
+Attention, pooling and term weights loop over sequences: simple, slow, and the loops wait for the device.
 """
 
 from collections.abc import Callable, Iterator
@@ -179,25 +179,25 @@ class TorchOps:
         best, chosen = shares.topk(weights.top_k, dim=1)
         if weights.normalizes:
             best = best / best.sum(dim=1, keepdim=True)
+        experts, order = chosen.flatten().sort(stable=True)
+        rows = order // weights.top_k
+        ends = torch.searchsorted(experts, torch.arange(len(weights.up), device=x.device), right=True).int()
+        inner = _grouped_linear(x[rows], weights.up, weights.up_bias, experts, ends)
+        inner = self.gate(inner, activation) if weights.is_gated else ACTIVATIONS[activation](inner)
+        outputs = _grouped_linear(inner, weights.down, weights.down_bias, experts, ends)
         mixed = weights.bias.float().repeat(len(x), 1)
-        for expert in range(len(weights.up)):
-            rows, places = torch.where(chosen == expert)
-            up_bias, down_bias = (
-                each if each is None else each[expert] for each in (weights.up_bias, weights.down_bias)
-            )
-            up = functional.linear(x[rows], weights.up[expert], up_bias)
-            inner = self.gate(up, activation) if weights.is_gated else ACTIVATIONS[activation](up)
-            down = functional.linear(inner, weights.down[expert], down_bias)
-            mixed.index_add_(0, rows, down.float() * best[rows, places][:, None])
+        mixed.index_add_(0, rows, outputs.float() * best.flatten()[order][:, None])
         return mixed.to(x.dtype)
 
     def windows(self, x: Tensor, cu_seqlens: Tensor, width: int) -> Tensor:
         """See `Ops`."""
-        gathered = torch.zeros(len(x), width * x.shape[1], dtype=x.dtype, device=x.device)
-        for start, end in _ranges(cu_seqlens):
-            padded = functional.pad(x[start:end], (0, 0, width // 2, width // 2))
-            gathered[start:end] = torch.cat([padded[i : i + end - start] for i in range(width)], dim=1)
-        return gathered
+        tokens = torch.arange(len(x), device=x.device)
+        sequences = torch.searchsorted(cu_seqlens, tokens, right=True, out_int32=True) - 1
+        starts = cu_seqlens[sequences]
+        ends = cu_seqlens[(sequences + 1).clamp(max=len(cu_seqlens) - 1)]
+        rows = tokens[:, None] + torch.arange(-(width // 2), width // 2 + 1, device=x.device)
+        is_inside = (rows >= starts[:, None]) & (rows < ends[:, None])
+        return (x[rows.clamp(0, len(x) - 1)] * is_inside[..., None]).flatten(1)
 
     def pool(self, x: Tensor, pooling: Pooling, starts: Tensor, ends: Tensor, cu_seqlens: Tensor) -> Tensor:
         """See `Ops`. Rows of empty sequences are zero."""
@@ -229,6 +229,15 @@ def _norm(x: Tensor, norm: NormWeights) -> Tensor:
         x = x - x.mean(dim=-1, keepdim=True)
     normed = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + norm.eps) * norm.weight
     return normed if norm.bias is None else normed + norm.bias
+
+
+def _grouped_linear(x: Tensor, weight: Tensor, bias: Tensor | None, experts: Tensor, ends: Tensor) -> Tensor:
+    """Rows sorted by expert, each through its expert's linear layer: [R, K] and [E, N, K] -> [R, N].
+
+    `experts` is the expert of each row, and `ends` int32 [E] the end of each expert's rows.
+    """
+    y = functional.grouped_mm(x, weight.transpose(1, 2), offs=ends)
+    return y if bias is None else y + bias[experts]
 
 
 def _ranges(bounds: Tensor) -> Iterator[tuple[int, int]]:
