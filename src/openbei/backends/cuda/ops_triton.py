@@ -57,14 +57,13 @@ class TritonOps(TorchOps):
         quantizes: bool = False,
     ) -> Rows:
         """See `Ops`."""
-        normed, _ = norm_kernels.norm(x, norm, residual, dtype=dtype, quantizes=quantizes)
-        return normed
+        return norm_kernels.norm(x, norm, residual, dtype=dtype, quantizes=quantizes)
 
     def add_norm(
         self, x: Tensor, norm: NormWeights, residual: Tensor, *, dtype: torch.dtype, quantizes: bool = False
     ) -> tuple[Rows, Tensor]:
         """See `Ops`."""
-        return norm_kernels.norm(x, norm, residual, dtype=dtype, quantizes=quantizes, returns_sum=True)
+        return norm_kernels.add_norm(x, norm, residual, dtype=dtype, quantizes=quantizes)
 
     def quantize(self, x: Tensor) -> Quantized:
         """See `Ops`."""
