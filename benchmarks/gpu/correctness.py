@@ -7,10 +7,11 @@ from openbei.backends.cuda import load_on
 from openbei.backends.reference import ReferenceEngine
 from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.spec import ModelSpec, TokenHead
-from tests.axes import AXES, HEADS, random_batch, small_spec
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
+from tests.small_models import random_batch, small_spec
+from tests.spec_axes import AXES, HEADS
 
 from .run import Result, Run, attempt
 
