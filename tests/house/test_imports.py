@@ -6,7 +6,7 @@ from .source import MODULES, Module
 
 BASE = {
     "errors", "device", "spec", "absorbed", "shapes", "batch", "prompts", "config", "truss", "rope", "variables",
-    "panics", "atomic_folder",
+    "panics", "atomic_folder", "gpus", "accelerators",
 }  # fmt: skip
 
 ARROWS: dict[str, set[str]] = {
@@ -14,6 +14,8 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
     "device": set(),
+    "gpus": set(),
+    "accelerators": {"gpus"},
     "spec": set(),
     "absorbed": {"spec", "batch"},
     "shapes": {"device", "spec", "absorbed", "safetensors_file"},

@@ -28,7 +28,7 @@ def module_names(values: Collection[object]) -> set[str]:
 
 def test_backends() -> None:
     folders = {path.parent.name for path in (PACKAGE / "backends").glob("*/__init__.py")}
-    helpers = {"threads", "positions", "activations", "validation", "batch_check"}
+    helpers = {"threads", "positions", "activations", "validation", "batch_check", "device_choice"}
     assert files("backends", besides=helpers) | folders == set(BACKENDS)
 
 

@@ -77,12 +77,9 @@ def _choose(device: DeviceChoice, backend: str | None) -> tuple[str, Choice]:
         if backend not in BACKENDS:
             raise BackendError(f"there is no backend {backend!r}", hint=f"backends: {', '.join(BACKENDS)}")
         own_device = BACKENDS[backend][0]
-        if device == "auto":
-            device = own_device
-        choice = choose_device(device)
-        if choice.device != own_device:
+        if device != "auto" and device.partition(":")[0] != own_device:
             raise BackendError(f"the {backend} backend does not run on --device {device}", hint="leave one of them out")
-        return backend, choice._replace(reason="requested")
+        return backend, choose_device(own_device if device == "auto" else device)._replace(reason="requested")
     choice = choose_device(device)
     if choice.device == "cuda":
         return "cuda", choice

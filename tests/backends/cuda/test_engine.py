@@ -17,12 +17,10 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError, EngineLostError
 from openbei.formats.storage import Storage
 from openbei.spec import EmbeddingHead, NoPositions, TokenHead, TokenTermHead
+from tests.axes import AXES, HEADS, random_batch, small_spec
 from tests.dense_rows import dense_rows
-from tests.native.conftest import MakeEngineDir, MakeSpec, make_engine_dir, make_spec
-from tests.native.test_levels import AXES, HEADS, random_batch
+from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
-
-__all__ = ["make_engine_dir", "make_spec"]
 
 CPU = torch.device("cpu")
 GIB = 1 << 30
@@ -33,9 +31,9 @@ def load(engine_dir: EngineDir, *, free_bytes: int = GIB) -> CudaEngine:
 
 
 @pytest.mark.parametrize("head", ["mean", "a score", "labels", "token labels", "terms"])
-def test_batches_in_flight(head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_batches_in_flight(head: str) -> None:
     """Two are started before the first is finished."""
-    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS[head]))
+    engine_dir = random_engine_dir(small_spec(36, 3, 12, 50, head=HEADS[head]))
     engine, reference = load(engine_dir), ReferenceEngine(engine_dir)
     output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
     batches = [random_batch([5, 40, 1], seed=1), random_batch([17, 2], seed=2)]
@@ -50,10 +48,8 @@ def test_batches_in_flight(head: str, make_spec: MakeSpec, make_engine_dir: Make
         assert rows.dtype == np.float32
 
 
-def test_term_weights_of_many_texts(
-    make_spec: MakeSpec, make_engine_dir: MakeEngineDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS["terms"]))
+def test_term_weights_of_many_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine_dir = random_engine_dir(small_spec(36, 3, 12, 50, head=HEADS["terms"]))
     monkeypatch.setattr("openbei.backends.cuda.engine.MAX_TERMS", 3 * 211)
     batch = random_batch([5, 4, 1, 30, 2, 9, 9])
     rows, expected = load(engine_dir).run(batch), ReferenceEngine(engine_dir).run(batch)
@@ -62,10 +58,10 @@ def test_term_weights_of_many_texts(
     assert np.allclose(dense_rows(rows), dense_rows(expected), atol=1e-4)
 
 
-def test_weights_of_the_texts_own_tokens(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_weights_of_the_texts_own_tokens() -> None:
     static = {"layers": 0, "normalizes_embeddings": False, "type_vocab_size": 0}
-    spec = make_spec(1, head=TokenTermHead(), positions=NoPositions(max_positions=64), **static)
-    engine_dir, batch = make_engine_dir(spec), random_batch([5, 40])
+    spec = small_spec(1, head=TokenTermHead(), positions=NoPositions(max_positions=64), **static)
+    engine_dir, batch = random_engine_dir(spec), random_batch([5, 40])
     rows, expected = load(engine_dir).run(batch), ReferenceEngine(engine_dir).run(batch)
     assert isinstance(rows, SparseVectors)
     assert isinstance(expected, SparseVectors)
@@ -73,9 +69,9 @@ def test_weights_of_the_texts_own_tokens(make_spec: MakeSpec, make_engine_dir: M
 
 
 @pytest.mark.parametrize("axis", ["causal, grouped heads", "sandwich of RMS norms", "gated", "disentangled", "experts"])
-def test_sixteen_bits(axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_sixteen_bits(axis: str) -> None:
     """float16 in post-norm models, bfloat16 with a float32 residual stream in the others."""
-    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
+    engine_dir = random_engine_dir(small_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
     engine, batch = load(engine_dir), random_batch([40, 3, 65])
     is_post = engine_dir.manifest.spec.placement == "post"
     assert engine.info.precision == ("float16" if is_post else "bfloat16")
@@ -83,9 +79,9 @@ def test_sixteen_bits(axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngin
     assert worst_cosine(np.asarray(actual), np.asarray(expected)) > (0.9999 if is_post else 0.998)
 
 
-def test_invalid_batches(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_invalid_batches() -> None:
     """They never reach the device, where they would poison it."""
-    engine = load(make_engine_dir(make_spec()))
+    engine = load(random_engine_dir(small_spec()))
     for batch in (
         PackedBatch(np.array([0, 211], np.int32), np.array([0, 2], np.int32)),
         PackedBatch(np.array([-1], np.int32), np.array([0, 1], np.int32)),
@@ -115,14 +111,12 @@ class Faulty(TorchOps):
 
 
 @pytest.fixture
-def faulty(
-    make_spec: MakeSpec, make_engine_dir: MakeEngineDir, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[CudaEngine, Faulty]]:
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[CudaEngine, Faulty]]:
     def make(error: RuntimeError, most_tokens: int) -> tuple[CudaEngine, Faulty]:
         ops = Faulty(error, most_tokens)
         monkeypatch.setattr(cuda, "_ops", lambda device, dtype: ops)
         monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-        return load(make_engine_dir(make_spec(head=EmbeddingHead(poolings=("mean",))))), ops
+        return load(random_engine_dir(small_spec(head=EmbeddingHead(poolings=("mean",))))), ops
 
     return make
 
@@ -161,10 +155,8 @@ def test_a_failed_kernel(faulty: Callable[..., tuple[CudaEngine, Faulty]], monke
         engine.start(random_batch([31]))
 
 
-def test_memory_that_does_not_suffice(
-    make_spec: MakeSpec, make_engine_dir: MakeEngineDir, caplog: pytest.LogCaptureFixture
-) -> None:
-    engine_dir = make_engine_dir(make_spec(512, 4, 128, 1056))
+def test_memory_that_does_not_suffice(caplog: pytest.LogCaptureFixture) -> None:
+    engine_dir = random_engine_dir(small_spec(512, 4, 128, 1056))
     needed = sum(array.nbytes for array in engine_dir.tensors.values())
     with pytest.raises(BackendError, match=r"needs \d\.\d\d GiB .*are free\nhint: use a GPU with more memory"):
         load(engine_dir, free_bytes=needed // 2)
@@ -176,9 +168,9 @@ def test_memory_that_does_not_suffice(
     assert load(engine_dir).batch_tokens == cuda.BATCH_TOKENS
 
 
-def test_memory_is_not_underestimated(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    spec = make_spec(512, 4, 128, 1056)
-    tensors = make_engine_dir(spec).tensors.values()
+def test_memory_is_not_underestimated() -> None:
+    spec = small_spec(512, 4, 128, 1056)
+    tensors = random_engine_dir(spec).tensors.values()
     assert cuda.memory.weight_bytes(spec, 4) >= 0.95 * sum(array.nbytes for array in tensors)
 
 

@@ -16,12 +16,10 @@ from openbei.batch import Output, PackedBatch, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.safetensors_file import Array
 from openbei.spec import EmbeddingHead, LearnedPositions, Pooling, SequenceHead, TokenHead
+from tests.axes import AXES, HEADS, random_batch, small_spec
 from tests.dense_rows import dense_rows
-from tests.native.conftest import MakeEngineDir, MakeSpec, make_engine_dir, make_spec
-from tests.native.test_levels import AXES, HEADS, random_batch
+from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
-
-__all__ = ["make_engine_dir", "make_spec"]
 
 LENGTHS = ([1, 40, 7, 90], [300], [33, 2, 65])
 
@@ -66,28 +64,26 @@ def with_prompts(batch: PackedBatch, type_vocab_size: int) -> PackedBatch:
 
 
 @pytest.mark.parametrize("axis", AXES)
-def test_every_axis(axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]))
+def test_every_axis(axis: str) -> None:
+    engine_dir = random_engine_dir(small_spec(72, 6, 12, 96, **AXES[axis]))
     for lengths in LENGTHS:
         check(engine_dir, random_batch(lengths), "tokens")
 
 
 @pytest.mark.parametrize("pooling", ["cls", "last_token", "mean"])
 @pytest.mark.parametrize("axis", AXES)
-def test_the_last_layer_computes_only_the_rows_that_the_head_reads(
-    axis: str, pooling: Pooling, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    spec = make_spec(72, 6, 12, 96, head=EmbeddingHead(poolings=(pooling,)), **AXES[axis])
-    check(make_engine_dir(spec), with_prompts(random_batch([1, 40, 7, 90]), spec.type_vocab_size), "pooled")
+def test_the_last_layer_computes_only_the_rows_that_the_head_reads(axis: str, pooling: Pooling) -> None:
+    spec = small_spec(72, 6, 12, 96, head=EmbeddingHead(poolings=(pooling,)), **AXES[axis])
+    check(random_engine_dir(spec), with_prompts(random_batch([1, 40, 7, 90]), spec.type_vocab_size), "pooled")
 
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("padding_id", [None, 3])
-def test_every_head(head: str, padding_id: int | None, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_every_head(head: str, padding_id: int | None) -> None:
     """With learned positions from 2, where padding tokens have none."""
     positions = LearnedPositions(max_positions=1100, first=2, padding_id=padding_id)
-    spec = make_spec(36, 3, 12, 50, head=HEADS[head], positions=positions)
-    engine_dir = make_engine_dir(spec)
+    spec = small_spec(36, 3, 12, 50, head=HEADS[head], positions=positions)
+    engine_dir = random_engine_dir(spec)
     output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
     for lengths in ([1, 40, 7], [300, 5]):
         batch = random_batch(lengths)
@@ -95,9 +91,9 @@ def test_every_head(head: str, padding_id: int | None, make_spec: MakeSpec, make
         check(engine_dir, with_prompts(batch, spec.type_vocab_size), output)
 
 
-def test_trailing_padding_tokens_are_not_pooled(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+def test_trailing_padding_tokens_are_not_pooled() -> None:
     head = SequenceHead(num_labels=5, pooling="last_token", padding_id=3)
-    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=head))
+    engine_dir = random_engine_dir(small_spec(36, 3, 12, 50, head=head))
     batch = random_batch([12, 30, 1, 6])
     batch.token_ids[8:12] = 3
     batch.token_ids[43:] = 3  # all of the last sequence
@@ -106,11 +102,9 @@ def test_trailing_padding_tokens_are_not_pooled(make_spec: MakeSpec, make_engine
 
 @pytest.mark.parametrize("head", ["mean", "cls", "last_token", "three poolings", "token labels", "terms"])
 @pytest.mark.parametrize("axis", ["causal, grouped heads", "disentangled", "ALiBi", "experts", "a convolution"])
-def test_padding_to_a_bucket_changes_nothing(
-    head: str, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    spec = make_spec(72, 6, 12, 96, head=HEADS[head], **AXES[axis])
-    engine_dir, batch = make_engine_dir(spec), random_batch([1, 40, 7, 90])
+def test_padding_to_a_bucket_changes_nothing(head: str, axis: str) -> None:
+    spec = small_spec(72, 6, 12, 96, head=HEADS[head], **AXES[axis])
+    engine_dir, batch = random_engine_dir(spec), random_batch([1, 40, 7, 90])
     bucket = bucket_for(batch.num_tokens, batch.num_sequences)
     assert bucket is not None
     assert bucket.num_tokens > batch.num_tokens

@@ -234,9 +234,14 @@ def _norm(x: Tensor, norm: NormWeights) -> Tensor:
 def _grouped_linear(x: Tensor, weight: Tensor, bias: Tensor | None, experts: Tensor, ends: Tensor) -> Tensor:
     """Rows sorted by expert, each through its expert's linear layer: [R, K] and [E, N, K] -> [R, N].
 
-    `experts` is the expert of each row, and `ends` int32 [E] the end of each expert's rows.
+    `experts` is the expert of each row, and `ends` int32 [E] the end of each expert's rows. The grouped product needs
+    rows of multiples of 16 bytes; other sizes, which are rare, are padded.
     """
-    y = functional.grouped_mm(x, weight.transpose(1, 2), offs=ends)
+    multiple, num_outputs = 16 // x.element_size(), weight.shape[1]
+    missing = (-weight.shape[2] % multiple, -num_outputs % multiple)
+    if any(missing):
+        x, weight = functional.pad(x, (0, missing[0])), functional.pad(weight, (0, missing[0], 0, missing[1]))
+    y = functional.grouped_mm(x, weight.transpose(1, 2), offs=ends)[:, :num_outputs]
     return y if bias is None else y + bias[experts]
 
 
