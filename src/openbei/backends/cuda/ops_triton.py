@@ -1,20 +1,23 @@
 """The operations with Triton kernels: all but plain matrix products, which are those of cuBLAS. Needs a GPU.
 
-What is rare and costs little is inherited from plain torch: experts, convolutions, products of disentangled attention.
+Nothing waits for the device, so that CUDA graphs can capture all of them.
 """
 
 import torch
 from torch import Tensor
 
 from openbei.backends.cuda.kernels import attention as attention_kernels
+from openbei.backends.cuda.kernels import experts as expert_kernels
 from openbei.backends.cuda.kernels import gate as gate_kernels
 from openbei.backends.cuda.kernels import norm as norm_kernels
 from openbei.backends.cuda.kernels import pool as pool_kernels
 from openbei.backends.cuda.kernels import quantize as quantize_kernels
 from openbei.backends.cuda.kernels import rope as rope_kernels
 from openbei.backends.cuda.kernels import terms as terms_kernels
+from openbei.backends.cuda.kernels import windows as window_kernels
 from openbei.backends.cuda.ops import (
     AttentionSwitches,
+    ExpertWeights,
     LinearWeights,
     NormWeights,
     Quantized,
@@ -93,6 +96,14 @@ class TritonOps(TorchOps):
     def gate(self, x: Tensor, activation: Activation, *, quantizes: bool = False) -> Rows:
         """See `Ops`."""
         return gate_kernels.gate(x, activation, quantizes=quantizes)
+
+    def experts(self, x: Tensor, weights: ExpertWeights, activation: Activation) -> Tensor:
+        """See `Ops`."""
+        return expert_kernels.experts(x, weights, activation)
+
+    def windows(self, x: Tensor, cu_seqlens: Tensor, width: int) -> Tensor:
+        """See `Ops`."""
+        return window_kernels.windows(x, cu_seqlens, width)
 
     def pool(self, x: Tensor, pooling: Pooling, starts: Tensor, ends: Tensor, cu_seqlens: Tensor) -> Tensor:
         """See `Ops`."""

@@ -136,7 +136,7 @@ def _load(
     if IS_MASKED:
         return tl.load(pointers, mask=(rows < length) & (columns < HEAD_DIM), other=0.0)
     if HEAD_DIM < BLOCK_COLUMNS:
-        return tl.load(pointers, mask=(columns < HEAD_DIM) & (rows >= 0), other=0.0)
+        return tl.load(pointers, mask=columns < HEAD_DIM, other=0.0)
     return tl.load(pointers)
 
 
@@ -229,6 +229,13 @@ def _accumulate(
 
 
 @triton.jit
+def _range_of(bounds: tl.tensor, sequence: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
+    """The first row of a sequence, and its number of rows."""
+    start = tl.load(bounds + sequence)
+    return start.to(tl.int64), tl.load(bounds + sequence + 1) - start
+
+
+@triton.jit
 def _of_head(
     by_distance: tl.tuple, relative: tl.tuple, head: tl.tensor, queries: tl.tensor, start: tl.tensor
 ) -> tuple[tl.tuple, tl.tuple]:
@@ -275,22 +282,20 @@ def _attention_kernel(
     sequence = tl.load(tiles + 2 * tile)
     if sequence < 0:
         return
-    start = tl.load(cu_seqlens + sequence).to(tl.int64)
-    length = (tl.load(cu_seqlens + sequence + 1) - start).to(tl.int32)
-    first_query = tl.load(cu_queries + sequence).to(tl.int64)
-    num_queries = (tl.load(cu_queries + sequence + 1) - first_query).to(tl.int32)
+    start, length = _range_of(cu_seqlens, sequence)
+    first_query, num_queries = _range_of(cu_queries, sequence)
     first = tl.load(tiles + 2 * tile + 1) * TILE_QUERIES
+    end = min(first + TILE_QUERIES, num_queries)
     places = first + tl.arange(0, BLOCK_QUERIES)
-    is_query = places < num_queries
+    is_query = places < end
     position = tl.load(first_positions + sequence)
     columns = tl.arange(0, BLOCK_COLUMNS)
     q += first_query * q_stride + head * HEAD_DIM
     k += start * k_stride + head // HEADS_PER_KEY * HEAD_DIM
     v += start * v_stride + head // HEADS_PER_KEY * HEAD_DIM
-    q_block = _load(q, places[:, None], columns[None, :], q_stride, num_queries, True, HEAD_DIM, BLOCK_COLUMNS)
+    q_block = _load(q, places[:, None], columns[None, :], q_stride, end, True, HEAD_DIM, BLOCK_COLUMNS)
     by_distance, relative = _of_head(by_distance, relative, head, first_query + places, start)
-    last = min(first + TILE_QUERIES, num_queries) - 1
-    bounds = key_ranges(position + first, position + last, length, window, IS_CAUSAL, BLOCK_KEYS)
+    bounds = key_ranges(position + first, position + end - 1, length, window, IS_CAUSAL, BLOCK_KEYS)
     zeros = tl.zeros([BLOCK_QUERIES], tl.float32)
     state = tl.zeros([BLOCK_QUERIES, BLOCK_COLUMNS], tl.float32), zeros, zeros + _LOWEST
     for part in tl.static_range(1 if window is None else 0, 3):

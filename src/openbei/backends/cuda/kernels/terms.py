@@ -14,6 +14,7 @@ from torch import Tensor
 
 from openbei.backends.cuda.kernels.gemm import blocks_for, product, tile_options, tile_places
 from openbei.backends.cuda.kernels.launch import launch
+from openbei.backends.cuda.kernels.windows import sequences_of
 from openbei.backends.cuda.ops import LinearWeights
 
 
@@ -21,13 +22,11 @@ def term_maxima(x: Tensor, weights: LinearWeights, cu_seqlens: Tensor) -> Tensor
     """Term weights float32 [S, V] of rows x [T, H]; see `Ops.term_maxima`. Empty sequences have none."""
     num_sequences, (num_terms, depth) = len(cu_seqlens) - 1, weights.weight.shape
     maxima = torch.zeros(num_sequences, num_terms, dtype=torch.float32, device=x.device)
-    tokens = torch.arange(len(x), dtype=torch.int32, device=x.device)
-    sequences = torch.searchsorted(cu_seqlens, tokens, right=True, out_int32=True) - 1
     blocks = blocks_for(len(x))
     launch(
         _terms_kernel,
         (triton.cdiv(len(x), blocks.rows) * triton.cdiv(num_terms, blocks.columns),),
-        *(maxima.view(torch.int32), x, weights.weight, weights.bias, sequences),
+        *(maxima.view(torch.int32), x, weights.weight, weights.bias, sequences_of(cu_seqlens, len(x))),
         *(len(x), num_terms, depth, num_sequences, x.stride(0)),
         **tile_options(blocks, depth),
     )
