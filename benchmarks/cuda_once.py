@@ -101,7 +101,8 @@ def _shares(results: dict[str, object]) -> dict[str, float]:
     for name, speeds in models.items():
         if not isinstance(speeds, dict) or "precision" not in speeds:
             continue
-        ceiling = ceilings.get(name, {}).get(speeds["precision"])
+        number_format = "fp8" if speeds["precision"] == "float8" else speeds["precision"]
+        ceiling = ceilings.get(name.removesuffix(", fp8"), {}).get(number_format)
         for kind in ("64", "512", "mixed"):
             if isinstance(ceiling, dict):
                 shares[f"{name}, {kind}"] = speeds[kind]["tflops"] / ceiling["sustained_tflops"]

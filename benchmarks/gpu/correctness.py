@@ -43,7 +43,8 @@ def run(run: Run) -> Result:
 def _worst(run: Run, spec: ModelSpec) -> float:
     """The worst cosine over batches that run three times each: without a graph, captured, and replayed."""
     engine_dir = random_engine_dir(spec, "bfloat16")
-    engine, reference = load_on(engine_dir, run.device, free_bytes=run.free_bytes), ReferenceEngine(engine_dir)
+    engine = load_on(engine_dir, run.device, free_bytes=run.free_bytes, capability=run.capability)
+    reference = ReferenceEngine(engine_dir)
     output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
     worst = 1.0
     for lengths in BATCHES[:1] if run.is_tiny else (*BATCHES, LARGE):

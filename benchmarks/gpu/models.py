@@ -26,6 +26,8 @@ def run(run: Run) -> Result:
     for name in names_of(run):
         spec = spec_of(name, run)
         result[name] = attempt(lambda spec=spec: _speeds(run, spec))
+        if spec.placement != "post":
+            result[f"{name}, fp8"] = attempt(lambda spec=spec: _speeds(run, spec, is_float8=True))
         if name not in WITHOUT_PEER:
             result[f"{name}, transformers"] = attempt(lambda spec=spec: _peer_speeds(run, spec))
     return result
@@ -52,8 +54,8 @@ def batches_of(spec: ModelSpec, lengths: list[int], count: int = 4) -> list[Pack
     ]
 
 
-def _speeds(run: Run, spec: ModelSpec) -> Result:
-    engine = engine_of(spec, run)
+def _speeds(run: Run, spec: ModelSpec, *, is_float8: bool = False) -> Result:
+    engine = engine_of(spec, run, is_float8=is_float8)
     batch_tokens = 128 if run.is_tiny else engine.batch_tokens
     speeds: Result = {"precision": engine.info.precision, "batch_tokens": batch_tokens}
     for kind in ("64", "512", "mixed"):

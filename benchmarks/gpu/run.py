@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from openbei.gpus import Capability
+
 Result = dict[str, object]
 """What a step reports: JSON."""
 
@@ -26,6 +28,11 @@ class Run:
     def free_bytes(self) -> int:
         """Free memory of the device."""
         return int(torch.cuda.mem_get_info(self.device)[0]) if self.is_cuda else 1 << 34
+
+    @property
+    def capability(self) -> Capability:
+        """The compute capability; that of an H100 on a CPU."""
+        return Capability(*torch.cuda.get_device_capability(self.device)) if self.is_cuda else Capability(9, 0)
 
     def seconds(self, full: float) -> float:
         """The time for a measurement."""

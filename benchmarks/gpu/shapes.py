@@ -98,19 +98,28 @@ def names_of(run: Run) -> list[str]:
     return list(TINY if run.is_tiny else SHAPES)
 
 
-def engine_of(spec: ModelSpec, run: Run) -> CudaEngine:
-    """An engine with random weights in bfloat16, or float16 for BERT's kin."""
-    return load_on(made_up(spec), run.device, free_bytes=run.free_bytes, to_device=lambda array: _on_device(array, run))
+def engine_of(spec: ModelSpec, run: Run, *, is_float8: bool = False) -> CudaEngine:
+    """An engine with random weights in bfloat16, or float16 for BERT's kin; or with float8 in its layers."""
+    return load_on(
+        made_up(spec, is_float8=is_float8),
+        run.device,
+        free_bytes=run.free_bytes,
+        capability=run.capability,
+        to_device=lambda array: _on_device(array, run),
+    )
 
 
-def made_up(spec: ModelSpec) -> EngineDir:
+def made_up(spec: ModelSpec, *, is_float8: bool = False) -> EngineDir:
     """An engine directory whose weights take no memory, with norms of weight 1 and biases of 0."""
-    storage = {
-        name: Storage(stored.format, "row_major") for name, stored in choose_storage(spec, "bfloat16", "cpu").items()
-    }
+    stored = choose_storage(spec, "bfloat16", "cpu")
+    storage = {name: Storage(stored[name].format, "row_major") for name in tensor_shapes(spec)}
     tensors: dict[str, Array] = {}
     for name, shape in tensor_shapes(spec).items():
-        if len(shape) == 2:
+        if is_float8 and name.startswith("layers.") and len(shape) == 2:
+            storage[name] = Storage("float8", "row_major")
+            tensors[name] = np.broadcast_to(np.zeros(1, ml_dtypes.float8_e4m3fn), shape)
+            tensors[f"{name}.scale"] = np.full(shape[:1], shape[1] ** -0.5, np.float32)
+        elif len(shape) == 2:
             tensors[name] = np.broadcast_to(np.zeros(1, ml_dtypes.bfloat16), shape)
         else:
             tensors[name] = np.full(shape, float(name.endswith("norm.weight")), np.float32)
@@ -132,8 +141,10 @@ def made_up(spec: ModelSpec) -> EngineDir:
 
 def _on_device(array: Array, run: Run) -> torch.Tensor:
     """A vector as it is; for a weight, the bits of random numbers."""
-    if array.ndim == 2 and array.itemsize == 2:
+    if array.ndim == 2:
         numbers = torch.randn(array.shape, dtype=torch.bfloat16, device=run.device)
+        if array.itemsize == 1:
+            return numbers.to(torch.float8_e4m3fn).view(torch.int8)
         return (numbers * array.shape[1] ** -0.5).view(torch.int16)
     return torch.from_numpy(np.array(array)).to(run.device)
 

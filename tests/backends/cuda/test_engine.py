@@ -16,6 +16,7 @@ from openbei.batch import Output, PackedBatch, SparseVectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError, EngineLostError
 from openbei.formats.storage import Storage
+from openbei.gpus import Capability
 from openbei.spec import EmbeddingHead, NoPositions, TokenHead, TokenTermHead
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
@@ -28,7 +29,7 @@ GIB = 1 << 30
 
 
 def load(engine_dir: EngineDir, *, free_bytes: int = GIB) -> CudaEngine:
-    return cuda.load_on(engine_dir, CPU, free_bytes=free_bytes)
+    return cuda.load_on(engine_dir, CPU, free_bytes=free_bytes, capability=Capability(9, 0))
 
 
 @pytest.mark.parametrize("head", ["mean", "a score", "labels", "token labels", "terms"])

@@ -9,18 +9,21 @@ from dataclasses import dataclass
 
 import torch
 
+from openbei.accelerators import FIRST_WITH, accelerators_with
 from openbei.backends.cuda import memory
 from openbei.backends.cuda.engine import CudaEngine
 from openbei.backends.cuda.graphs import Graphs
 from openbei.backends.cuda.ops import Ops
 from openbei.backends.cuda.ops_torch import TorchOps
 from openbei.backends.cuda.program import Program
+from openbei.backends.cuda.stored import ToDevice
 from openbei.backends.cuda.transfer import WeightUpload
-from openbei.backends.cuda.weights import ToDevice, load_weights
+from openbei.backends.cuda.weights import load_weights
 from openbei.batch import EngineInfo
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError
 from openbei.formats.storage import Storage
+from openbei.gpus import Capability
 from openbei.shapes import TensorKind
 from openbei.spec import ModelSpec, TokenTermHead
 
@@ -30,7 +33,8 @@ BATCH_TOKENS = 16384
 LARGE_MODEL_BYTES = 6 << 30
 """Models with more bytes of weights are busy with half as many tokens."""
 
-FORMATS = frozenset(("bfloat16", "float32"))
+FORMATS = frozenset(("bfloat16", "float32", "float8", "int8", "nvfp4"))
+QUANTIZED = frozenset(("float8", "int8", "nvfp4"))
 LAYOUTS = frozenset(("panels", "row_major"))
 
 _log = logging.getLogger(__name__)
@@ -48,14 +52,17 @@ def reads(kind: TensorKind, storage: Storage) -> bool:
     return storage.format in FORMATS and storage.layout in LAYOUTS
 
 
-def activation_type(spec: ModelSpec, stored: str, *, has_bfloat16: bool) -> torch.dtype:
+def activation_type(spec: ModelSpec, stored: str, capability: Capability) -> torch.dtype:
     """The element type of activations and weights: float32 if weights are, else one of 16 bit.
 
     float16 has more significant bits than bfloat16, but overflows above 65504. Post-norm models normalize every sum, so
-    their activations are small; those of others can be large.
+    their activations are small; those of others can be large. Products of float8 with a scale per row are bfloat16.
     """
-    if stored == "float32" or isinstance(spec.head, TokenTermHead):
+    if "float32" in stored or isinstance(spec.head, TokenTermHead):
         return torch.float32
+    if "float8" in stored and capability >= FIRST_WITH["fp8"]:
+        return torch.bfloat16
+    has_bfloat16 = capability >= FIRST_WITH["bfloat16"]
     return torch.float16 if spec.placement == "post" or not has_bfloat16 else torch.bfloat16
 
 
@@ -68,10 +75,10 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
     device = torch.device("cuda", options.index)
     try:
         free_bytes, _ = torch.cuda.mem_get_info(device)
-        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        capability = Capability(*torch.cuda.get_device_capability(device))
     except RuntimeError as error:
         raise BackendError(f"the GPU cannot be used: {error}", hint="use --device cpu") from error
-    return load_on(engine_dir, device, free_bytes=free_bytes, has_bfloat16=has_bfloat16)
+    return load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
 
 
 def load_on(
@@ -79,7 +86,7 @@ def load_on(
     device: torch.device,
     *,
     free_bytes: int,
-    has_bfloat16: bool = True,
+    capability: Capability,
     to_device: ToDevice | None = None,
 ) -> CudaEngine:
     """The engine on a device, which may be the CPU in tests. Raises BackendError if it does not fit in `free_bytes`.
@@ -88,15 +95,19 @@ def load_on(
     """
     manifest = engine_dir.manifest
     spec = manifest.spec
-    dtype = activation_type(spec, manifest.dtype, has_bfloat16=has_bfloat16)
-    batch_tokens = _fitting_batch(engine_dir, dtype.itemsize, free_bytes)
+    dtype = activation_type(spec, manifest.dtype, capability)
+    has_units = capability >= FIRST_WITH["fp8"] and dtype == torch.bfloat16
+    has_float8 = "float8" in manifest.dtype and has_units
+    _warn_if_expanded(manifest.dtype, dtype, has_float8=has_float8)
+    batch_tokens = _fitting_batch(engine_dir, dtype.itemsize, free_bytes, has_float8=has_float8)
     try:
         with torch.inference_mode():
-            weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device))
+            weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device), has_float8=has_float8)
     except torch.OutOfMemoryError as error:
         raise BackendError(f"the weights do not fit in GPU memory: {error}", hint="use another GPU") from error
     ops = _ops(device, dtype)
     program = Program(spec, weights, ops, dtype)
+    precision = "float8" if has_float8 else str(dtype).removeprefix("torch.")
     is_captured = device.type == "cuda" and dtype != torch.float32
     return CudaEngine(
         spec,
@@ -105,9 +116,21 @@ def load_on(
         max_sequence_tokens=manifest.max_sequence_tokens,
         batch_tokens=batch_tokens,
         device=device,
-        info=EngineInfo(backend="cuda", device="cuda", precision=str(dtype).removeprefix("torch."), isa=_name(device)),
+        info=EngineInfo(backend="cuda", device="cuda", precision=precision, isa=_name(device)),
         graphs=Graphs(program, spec, ops.query_block, device) if is_captured else None,
     )
+
+
+def _warn_if_expanded(stored: str, dtype: torch.dtype, *, has_float8: bool) -> None:
+    """Warn about quantized weights that are no faster than those of `dtype` on this GPU."""
+    expanded = [name for name in stored.split(", ") if name in QUANTIZED and not (name == "float8" and has_float8)]
+    if expanded:
+        _log.warning(
+            "weights in %s are expanded to %s: same results, speed and memory of 16 bit; use fp8 on %s",
+            " and ".join(expanded),
+            str(dtype).removeprefix("torch."),
+            ", ".join(accelerators_with("fp8")),
+        )
 
 
 def _ops(device: torch.device, dtype: torch.dtype) -> Ops:
@@ -138,11 +161,13 @@ def _check_torch() -> None:
         ) from error
 
 
-def _fitting_batch(engine_dir: EngineDir, element_bytes: int, free_bytes: int) -> int:
+def _fitting_batch(engine_dir: EngineDir, element_bytes: int, free_bytes: int, *, has_float8: bool) -> int:
     """Tokens of a batch that fits in memory beside the weights. Raises BackendError if the longest text does not."""
     manifest = engine_dir.manifest
     spec = manifest.spec
     weights = memory.weight_bytes(spec, element_bytes)
+    if has_float8:
+        weights = sum(array.nbytes for array in engine_dir.tensors.values())
     per_token = memory.token_bytes(spec, element_bytes)
     wanted = BATCH_TOKENS if weights < LARGE_MODEL_BYTES else BATCH_TOKENS // 2
     longest = min(manifest.max_sequence_tokens, manifest.max_num_tokens)

@@ -1,6 +1,6 @@
 """The weights of an engine directory on a device: row-major, in the element type of activations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -23,10 +23,9 @@ from openbei.backends.cuda.ops import (
     NormWeights,
     RotaryTables,
 )
+from openbei.backends.cuda.stored import StoredTensors, ToDevice
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.engine_dir import EngineDir
-from openbei.formats.panels import padded
-from openbei.safetensors_file import Array
 from openbei.shapes import head_shapes, norms, step_name, tensor_shapes
 from openbei.spec import (
     Dense,
@@ -42,23 +41,23 @@ from openbei.spec import (
     UnitNorm,
 )
 
-TORCH_TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-"""Element types of the number formats that are read."""
 
-ToDevice = Callable[[Array], Tensor]
-"""Copies an array to the device."""
+def load_weights(
+    engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, *, has_float8: bool = False
+) -> ModelWeights:
+    """Copy the weights of an engine directory to a device; weights and tables in `dtype`.
 
-
-def load_weights(engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice) -> ModelWeights:
-    """Copy the weights of an engine directory to a device; weights and tables in `dtype`."""
-    return _Loader(engine_dir, dtype, to_device).model()
+    With `has_float8`, weights of layers that are stored in float8 stay so. All other quantized weights are expanded.
+    """
+    return _Loader(engine_dir, dtype, to_device, has_float8).model()
 
 
 class _Loader:
     """Reads tensors by engine name."""
 
-    def __init__(self, engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice) -> None:
+    def __init__(self, engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, has_float8: bool) -> None:
         manifest = engine_dir.manifest
+        self._stored, self._has_float8 = StoredTensors(engine_dir, to_device), has_float8
         self._spec: ModelSpec = manifest.spec
         self._length = manifest.max_sequence_tokens
         self._storage, self._tensors = manifest.storage, engine_dir.tensors
@@ -77,7 +76,7 @@ class _Loader:
         has_final_norm = spec.placement != "post"
         return ModelWeights(
             tables=tuple(
-                tied[name] if name in tied else self._tensor(name, self._dtype)
+                tied[name] if name in tied else self._stored.expanded(name, self._dtype)
                 for name in tables
                 if name in self._shapes
             ),
@@ -147,21 +146,22 @@ class _Loader:
             bias = torch.cat([one.repeat(n, 1) for one, n in zip((q_norm.bias, k_norm.bias), heads, strict=True)])
         return NormWeights(weight, bias, q_norm.eps, q_norm.is_rms)
 
-    def _mlp(self, at: str) -> MLPWeights:
-        up, is_gated = self._linear(f"{at}.up"), isinstance(self._spec.mlp, GatedMLP)
+    def _mlp(self, at: str, *, expands: bool = False) -> MLPWeights:
+        up, is_gated = self._linear(f"{at}.up", expands=expands), isinstance(self._spec.mlp, GatedMLP)
         if is_gated:
-            up = _concatenated(self._linear(f"{at}.gate"), up)
-        return MLPWeights(up, self._linear(f"{at}.down"), is_gated)
+            up = _concatenated(self._linear(f"{at}.gate", expands=expands), up)
+        return MLPWeights(up, self._linear(f"{at}.down", expands=expands), is_gated)
 
     def _experts(self, at: str, experts: Experts) -> ExpertWeights:
-        mlps = [self._mlp(f"{at}.experts.{i}") for i in range(experts.count)]
+        mlps = [self._mlp(f"{at}.experts.{i}", expands=True) for i in range(experts.count)]
+        ups, downs = _biases([mlp.up for mlp in mlps]), _biases([mlp.down for mlp in mlps])
         return ExpertWeights(
             router=self._linear(f"{at}.router", torch.float32),
             up=torch.stack([mlp.up.weight for mlp in mlps]),
             down=torch.stack([mlp.down.weight for mlp in mlps]),
-            up_bias=_stacked_biases([mlp.up for mlp in mlps]),
-            down_bias=_stacked_biases([mlp.down for mlp in mlps]),
-            bias=self._tensor(f"{at}.experts.bias", self._dtype),
+            up_bias=ups and torch.stack(ups),
+            down_bias=downs and torch.stack(downs),
+            bias=self._stored.expanded(f"{at}.experts.bias", self._dtype),
             is_gated=mlps[0].is_gated,
             top_k=experts.top_k,
             normalizes=experts.normalizes,
@@ -176,10 +176,14 @@ class _Loader:
             case UnitNorm():
                 return step
 
-    def _linear(self, name: str, dtype: torch.dtype | None = None) -> LinearWeights:
-        dtype = dtype or self._dtype
-        bias = self._tensor(f"{name}.bias", dtype)
-        return LinearWeights(self._tensor(f"{name}.weight", dtype), bias if bias.any() else None)
+    def _linear(self, name: str, dtype: torch.dtype | None = None, *, expands: bool = False) -> LinearWeights:
+        """A linear layer; one with a `dtype` of its own, or which `expands`, does not stay in float8."""
+        weight, numbers = f"{name}.weight", self._stored.expanded(f"{name}.bias", dtype or self._dtype)
+        bias = numbers if numbers.any() else None
+        if self._has_float8 and not (dtype or expands) and self._stored.is_float8(weight):
+            values, scales = self._stored.float8(weight)
+            return LinearWeights(values, bias, scales)
+        return LinearWeights(self._stored.expanded(weight, dtype or self._dtype), bias)
 
     def _norm(self, name: str) -> NormWeights | None:
         """A norm of the embeddings or of layers, or None."""
@@ -191,15 +195,17 @@ class _Loader:
 
     def _affine(self, name: str) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of a norm."""
-        bias = self._tensor(f"{name}.bias", torch.float32) if f"{name}.bias" in self._shapes else None
-        return self._tensor(f"{name}.weight", torch.float32), bias
+        bias = self._stored.expanded(f"{name}.bias", torch.float32) if f"{name}.bias" in self._shapes else None
+        return self._stored.expanded(f"{name}.weight", torch.float32), bias
 
     def _relative(self, at: str) -> RelativeWeights | None:
         if self._relative_rows is None:
             return None
         names = (f"{at}.relative_keys.weight", f"{at}.relative_queries.weight")
         shape = (self._spec.attention.num_heads, -1, self._spec.attention.head_dim)
-        tables = [self._tensor(name, self._dtype).view(shape) if name in self._shapes else None for name in names]
+        tables = [
+            self._stored.expanded(name, self._dtype).view(shape) if name in self._shapes else None for name in names
+        ]
         return RelativeWeights(self._relative_rows, *tables)
 
     def _rotary(self, rotary: Rotary) -> RotaryTables:
@@ -224,38 +230,26 @@ class _Loader:
             buckets = self._storage[name].load(name, self._tensors, self._shapes[name])
         return self._to_device(distance_bias(attention, buckets, self._length).astype(np.float32))
 
-    def _tensor(self, name: str, dtype: torch.dtype) -> Tensor:
-        """A tensor of the engine directory, unpacked on the device."""
-        storage, array, shape = self._storage[name], self._tensors[name], self._shapes[name]
-        bits = self._to_device(array.view(f"i{array.itemsize}"))
-        if storage.layout == "panels":
-            bits = _unpack(bits, shape)
-        return bits.view(TORCH_TYPES[storage.format]).to(dtype)
-
-
-def _unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A weight [N, K] in panels, or a padded vector [N]; see `openbei.formats.panels`."""
-    if len(shape) == 1:
-        return packed[: shape[0]].clone()
-    rows, columns = shape
-    inputs = packed.shape[3] if packed.dim() == 4 else 1
-    panels = packed.view(*packed.shape[:3], inputs).permute(0, 2, 1, 3)
-    return panels.reshape(padded(rows), padded(columns))[:rows, :columns].contiguous()
-
 
 def _concatenated(first: LinearWeights, second: LinearWeights) -> LinearWeights:
-    """One linear layer with the outputs of two."""
-    has_bias = not (first.bias is None and second.bias is None)
-    bias = torch.cat([_or_zeros(first), _or_zeros(second)]) if has_bias else None
-    return LinearWeights(torch.cat([first.weight, second.weight]), bias)
+    """One linear layer with the outputs of two, which have the same element type."""
+    bits = torch.uint8 if first.is_quantized else first.weight.dtype  # torch concatenates no float8
+    weight = torch.cat([first.weight.view(bits), second.weight.view(bits)]).view(first.weight.dtype)
+    scales = None
+    if first.scales is not None and second.scales is not None:
+        scales = torch.cat([first.scales, second.scales])
+    biases = _biases([first, second])
+    return LinearWeights(weight, biases and torch.cat(biases), scales)
 
 
-def _or_zeros(weights: LinearWeights) -> Tensor:
-    return weights.weight.new_zeros(len(weights.weight)) if weights.bias is None else weights.bias
-
-
-def _stacked_biases(linears: list[LinearWeights]) -> Tensor | None:
-    """The biases of several linear layers, or None if none has one."""
-    if all(linear.bias is None for linear in linears):
+def _biases(linears: list[LinearWeights]) -> list[Tensor] | None:
+    """The biases of several linear layers, zeros for those without one; None if no layer has one."""
+    element_types = [linear.bias.dtype for linear in linears if linear.bias is not None]
+    if not element_types:
         return None
-    return torch.stack([_or_zeros(linear) for linear in linears])
+    return [
+        torch.zeros(len(linear.weight), dtype=element_types[0], device=linear.weight.device)
+        if linear.bias is None
+        else linear.bias
+        for linear in linears
+    ]
