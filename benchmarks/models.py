@@ -20,8 +20,8 @@ from openbei.backends import load_engine
 from openbei.batch import Engine, PackedBatch, Sequence
 from openbei.build.modules import POOLINGS
 from openbei.cli.bench import mixed_lengths
-from openbei.embedder import BATCHES_AT_ONCE, batches
 from openbei.families import find_family
+from openbei.serving.in_process import BATCHES_AT_ONCE, batches
 from openbei.shapes import num_parameters
 from openbei.spec import DType, EmbeddingHead, ModelSpec
 from tests.checkpoint import build_engine, write_chain, write_json

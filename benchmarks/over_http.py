@@ -16,10 +16,10 @@ SHAPES = {"32 connections × 1 text": (32, 1), "4 connections × 32 texts": (4, 
 def run(setting: Setting) -> list[Row]:
     """Embed mixed texts alternately over HTTP and in process, then one short query at a time over HTTP."""
     texts = setting.corpus.mixed(setting.count(NUM_TEXTS))
-    embedder = setting.embedder()
+    model = setting.model()
     queries = [request_bytes([text]) for text in setting.corpus.short(setting.count(400))]
     with server(setting.engine_dir().path) as (_, port):
-        contenders: dict[str, Callable[[], object]] = {IN_PROCESS: partial(embedder.embed, texts)}
+        contenders: dict[str, Callable[[], object]] = {IN_PROCESS: partial(model.embed, texts)}
         for shape, (num_connections, num_texts) in SHAPES.items():
             requests = [request_bytes(texts[i : i + num_texts]) for i in range(0, len(texts), num_texts)]
             contenders[shape] = partial(send_all, port, requests, num_connections)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from openbei.embedder import Embedder
+from openbei.model import Model
 from openbei.spec import DType
 from tests.same_embedding import worst_centred_cosine, worst_plain_cosine
 
@@ -17,9 +17,9 @@ Vectors = NDArray[np.float32]
 LIMITS: dict[DType, float] = {"bfloat16": 0.9995, "float32": 0.999999}
 
 
-def alone(embedder: Embedder, texts: Iterable[str]) -> Vectors:
+def alone(model: Model, texts: Iterable[str]) -> Vectors:
     """Embed every text in a separate batch."""
-    return np.concatenate([embedder.embed([text]) for text in texts])
+    return np.concatenate([model.embed([text]) for text in texts])
 
 
 def run(setting: Setting) -> list[Row]:
@@ -31,14 +31,14 @@ def run(setting: Setting) -> list[Row]:
     truth = peers.sentence_transformer(setting.checkpoint, setting.threads)(texts)
     rows = []
     for dtype, limit in LIMITS.items():
-        embedder = setting.embedder(dtype)
-        ours = embedder.embed(texts)
+        model = setting.model(dtype)
+        ours = model.embed(texts)
         against = f"cosine to sentence-transformers float32, {dtype}, worst of {len(texts)}"
         together = f"a text alone compared with the same text in a batch, {dtype}, worst cosine"
         rows += [
             Row(against, worst_plain_cosine(ours, truth), "{:.6f}", limit),
             Row(f"the same after subtracting the mean vector, {dtype}", worst_centred_cosine(ours, truth), "{:.6f}"),
-            Row(together, worst_plain_cosine(ours, alone(embedder, texts)), "{:.6f}", 0.99999),
+            Row(together, worst_plain_cosine(ours, alone(model, texts)), "{:.6f}", 0.99999),
         ]
     report("parity", setting.about(), {row.name: row.value for row in rows}, rows)
     return rows

@@ -1,4 +1,4 @@
-"""The peers: sentence-transformers on torch, and OpenVINO. Each maps texts to vectors, like `Embedder.embed`."""
+"""The peers: sentence-transformers on torch, and OpenVINO. Each maps texts to vectors, like `Model.embed`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial

@@ -14,8 +14,9 @@ import numpy as np
 
 from openbei.backends import load_engine
 from openbei.batch import Engine, PackedBatch
-from openbei.embedder import BATCHES_AT_ONCE, Embedder, batches
 from openbei.engine_dir import EngineDir
+from openbei.model import Model
+from openbei.serving.in_process import BATCHES_AT_ONCE, batches
 from openbei.serving.tokenizer import Tokenizer
 from openbei.shapes import num_parameters
 from openbei.spec import DType
@@ -83,10 +84,7 @@ def measure_embedder(setting: Setting, name: str, folder: Path) -> Result:
     """Measure one embedding model. Its engines (half a gigabyte) are kept in the folder."""
     texts = setting.corpus.mixed(setting.count(NUM_TEXTS[name]))
     engine_dirs = {dtype: build_engine(folder, setting.folder / f"{name}-{dtype}", dtype=dtype) for dtype in DTYPES}
-    ours = {
-        dtype: Embedder.open(engine_dir, load_engine(engine_dir, threads=setting.threads)).embed
-        for dtype, engine_dir in engine_dirs.items()
-    }
+    ours = {dtype: Model(engine_dir.path, threads=setting.threads).embed for dtype, engine_dir in engine_dirs.items()}
     peers = {peer: sentence_transformer(folder, setting.threads, dtype) for peer, dtype in PEERS.items()}
     truth = peers["sentence-transformers float32"](texts)
     cosines = {dtype: worst_plain_cosine(embed(texts), truth) for dtype, embed in ours.items()}
@@ -146,20 +144,30 @@ def measure_all(setting: Setting) -> Iterator[Result]:
 def page(results: list[Result]) -> str:
     """The Markdown table, one row for each checkpoint."""
     head = (
-        "checkpoint", "parameters", "1 - worst cosine, float32", "the same, bfloat16", "STS-B test, float32",
-        "bfloat16", "reference", "× sentence-transformers float32", "× bfloat16", "tokens/s",
-    )  # fmt: skip
+        "checkpoint",
+        "parameters",
+        "1 - worst cosine, float32",
+        "the same, bfloat16",
+        "STS-B test, float32",
+        "bfloat16",
+        "reference",
+        "× sentence-transformers float32",
+        "× bfloat16",
+        "tokens/s",
+    )
     lines = [head, ("---",) * len(head)]
     for result in results:
         scores = [result.scores.get(dtype) for dtype in DTYPES] + [STS_SCORES.get(result.name)]
         numbers = [*scores, *(result.ratios.get(peer) for peer in PEERS)]
-        lines.append((
-            result.name,
-            f"{result.parameters / 1e6:,.0f} M",
-            *(f"{max(1 - result.cosines[dtype], 0):.0e}" for dtype in DTYPES),
-            *("" if number is None else f"{number:.2f}" for number in numbers),
-            f"{result.tokens_per_s['openbei']:,}",
-        ))  # fmt: skip
+        lines.append(
+            (
+                result.name,
+                f"{result.parameters / 1e6:,.0f} M",
+                *(f"{max(1 - result.cosines[dtype], 0):.0e}" for dtype in DTYPES),
+                *("" if number is None else f"{number:.2f}" for number in numbers),
+                f"{result.tokens_per_s['openbei']:,}",
+            )
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer
 
 from openbei.backends import effective_threads, load_engine
 from openbei.cli.info import cpu_name
-from openbei.embedder import Embedder
 from openbei.engine_dir import EngineDir
+from openbei.model import Model
 from openbei.spec import DType
 from tests.checkpoint import build_engine
 
@@ -65,10 +65,9 @@ class Setting:
         """Build an engine directory."""
         return build_engine(self.checkpoint, self.folder / dtype, dtype=dtype)
 
-    def embedder(self, dtype: DType = "bfloat16") -> Embedder:
-        """An Embedder in this process."""
-        engine_dir = self.engine_dir(dtype)
-        return Embedder.open(engine_dir, load_engine(engine_dir, threads=self.threads))
+    def model(self, dtype: DType = "bfloat16") -> Model:
+        """The model in this process."""
+        return Model(self.engine_dir(dtype).path, threads=self.threads)
 
     def about(self) -> dict[str, Any]:
         """The machine and the engine, for the line of JSON."""

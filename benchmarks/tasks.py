@@ -10,8 +10,8 @@ from pathlib import Path
 
 from openbei.backends import load_engine
 from openbei.batch import Engine, Output, PackedBatch, Sequence
-from openbei.embedder import BATCHES_AT_ONCE, batches
 from openbei.engine_dir import EngineDir
+from openbei.serving.in_process import BATCHES_AT_ONCE, batches
 from openbei.serving.tokenizer import Tokenizer
 from openbei.tasks.classify import apply_activation
 from openbei.tasks.sparse import terms

@@ -15,7 +15,7 @@ LIMITS = {("mixed", "sentence-transformers float32"): 7.0, ("mixed", "OpenVINO b
 
 def run(setting: Setting) -> list[Row]:
     """Speed ratios to each peer for each class of lengths. All use the same number of threads."""
-    ours = setting.embedder().embed
+    ours = setting.model().embed
     peers: dict[str, Embed] = {
         "sentence-transformers float32": peer_models.sentence_transformer(setting.checkpoint, setting.threads),
         "sentence-transformers bfloat16": peer_models.sentence_transformer(

@@ -9,6 +9,7 @@
 #include "embedding.hpp"
 #include "layer.hpp"
 #include "operations.hpp"
+#include "shared_pool.hpp"
 #include "task_head.hpp"
 
 namespace openbei {
@@ -19,14 +20,13 @@ constexpr size_t rows_per_group = 256;  // lets short sequences share the cost o
 
 }  // namespace
 
-// The threads and memory of a process. They run one batch at a time.
+// The threads and memory of a process. They run one batch at a time: the pool's mutex also guards the memory.
 struct Encoder::ProcessState {
-  ProcessState(const Model& model, size_t num_threads) : pool(num_threads) {
+  ProcessState(const Model& model, size_t num_threads) : shared(shared_pool(num_threads)) {
     for (size_t i = 0; i < num_threads; ++i) workspaces.push_back(std::make_unique<Workspace>(model));
   }
 
-  std::mutex mutex;
-  Pool pool;
+  const std::shared_ptr<SharedPool> shared;
   std::vector<std::unique_ptr<Workspace>> workspaces;  // one for each thread
 };
 
@@ -45,14 +45,14 @@ size_t Encoder::columns(bool skips_head) const { return output_columns(model_.sp
 
 void Encoder::run(const Batch& batch) {
   ProcessState& state = state_.get();
-  const std::lock_guard one_at_a_time(state.mutex);
+  const std::lock_guard one_at_a_time(state.shared->mutex);
   const Plan plan = this->plan(batch);
   reserve(state, plan, batch);
   std::vector<std::unique_ptr<Team>> teams;
   for (size_t first = 0; first < num_threads_; first += plan.team_size)
     teams.push_back(std::make_unique<Team>(plan.team_size, *state.workspaces[first]));
   std::atomic<size_t> next{teams.size()};  // team i starts with group i
-  state.pool.run([&](size_t thread) {
+  state.shared->pool.run([&](size_t thread) {
     size_t group = thread / plan.team_size;
     if (group >= plan.groups.size()) return;
     Team& team = *teams[group];

@@ -16,9 +16,9 @@ class Encoder {
   Encoder(const EncoderSpec& spec, EncoderWeights weights, const Kernels& kernels, size_t num_threads);
   ~Encoder();
 
-  // Runs one batch, which is not empty. Thread-safe: concurrent calls run one after the other. A child process starts
-  // its own threads. Throws std::bad_alloc, or std::runtime_error if threads cannot start; it can be called again after
-  // that.
+  // Runs one batch, which is not empty. Thread-safe: concurrent calls run one after the other, also those of other
+  // encoders with as many threads, which are the same threads. A child process starts its own. Throws std::bad_alloc,
+  // or std::runtime_error if threads cannot start; it can be called again after that.
   void run(const Batch& batch);
 
   // Rows of the output: one for each token if true, otherwise one for each sequence.

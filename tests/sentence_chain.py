@@ -7,8 +7,8 @@ import numpy as np
 
 from openbei.backends import load_engine
 from openbei.batch import Vectors
-from openbei.embedder import Embedder
 from openbei.engine_dir import EngineDir
+from openbei.model import Model
 from tests.prose import texts
 
 TEXTS = [*texts(14, longest=150), "a", "of the same length as another", "or of the same length as it"]
@@ -45,8 +45,8 @@ def embed(
     engine_dir: EngineDir, given: list[str], *, backend: str = "native", prompt_name: str | None = None
 ) -> Vectors:
     """Embeddings of texts by the engine, float32 [n, D]."""
-    engine = load_engine(engine_dir, backend=backend)
-    return Embedder.open(engine_dir, engine, prompt_name=prompt_name).embed(given)
+    model = Model.over(engine_dir, load_engine(engine_dir, backend=backend))
+    return model.embed(given, prompt_name=prompt_name)
 
 
 def encode_each(model: Any, given: list[str], **how: Any) -> Vectors:

@@ -6,7 +6,7 @@ Only this file reads environment variables; `openbei.variables` has their names.
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -15,6 +15,7 @@ from openbei.device import DeviceChoice, device_choice
 from openbei.errors import ConfigError
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
+from openbei.variables import Variable
 from openbei.yaml_file import read_yaml
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
@@ -46,6 +47,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`.
     `route` is the Router's route to build, None for its default. `pooling` is for a checkpoint without modules.json.
+    `answer_tokens`, separated by commas, become the labels of a converted reranker.
     `requires_api_key` says that the config sets API keys, which are not stored here.
     """
 
@@ -57,6 +59,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     max_num_tokens: int | None
     default_route: Route | None
     convert: Conversion | None = None
+    answer_tokens: str | None = None
     pooling: PoolingChoice | None = None
     requires_api_key: bool = False
     example_input: Any = None
@@ -120,8 +123,9 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
         convert=_choice(variables, "convert", Conversion),
+        answer_tokens=_text(config, "answer_tokens", "tokens separated by commas"),
         pooling=_choice(variables, "pooling", PoolingChoice),
-        route=_route(config),
+        route=_text(config, "route", "the name of a Router's route"),
         requires_api_key=any(name in variables for name in names.API_KEYS),
         example_input=config.model_metadata.get("example_model_input"),
         notes=(
@@ -185,13 +189,15 @@ def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # no
     raise ConfigError(f"environment_variables.{found[0]} is {found[1]!r}; it must be {' or '.join(get_args(kind))}")
 
 
-def _route(config: Config) -> str | None:
-    if (found := _find_variable(config.environment_variables, "route")) is None:
+def _text(config: Config, subject: str, required: str) -> str | None:
+    """The value of a setting of the build, a string; None if unset. Raises ConfigError."""
+    found = _find_variable(config.environment_variables, subject)
+    if found is None:
         return None
     name, value = found
     if isinstance(value, str) and value:
         return value
-    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be the name of a Router's route")
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be {required}")
 
 
 def _variable_notes(variables: Mapping[str, str]) -> list[Decision]:
@@ -211,14 +217,6 @@ class Secret(str):
         return "Secret()"
 
 
-class Variable(NamedTuple):
-    """A variable that is set; `source` is its name with where it is set, for messages."""
-
-    source: str
-    name: str
-    value: str
-
-
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """All environment variables that openbei reads; None if unset or empty.
 
@@ -232,6 +230,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     dtype: DType | None
     pooling: PoolingChoice | None
     convert: Conversion | None
+    answer_tokens: str | None
     route: str | None
     cache: Path
     hf_endpoint: str | None
@@ -264,6 +263,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             dtype=process.get(_one_of(DType), *names.BUILD["dtype"]),
             pooling=process.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
             convert=process.get(_one_of(Conversion), "OPENBEI_CONVERT"),
+            answer_tokens=process.get(str, "OPENBEI_ANSWER_TOKENS"),
             route=process.get(str, "OPENBEI_ROUTE"),
             cache=process.get(_path, "OPENBEI_CACHE") or caches / "openbei",
             hf_endpoint=process.get(_url, "HF_ENDPOINT"),

@@ -30,7 +30,7 @@ from openbei.formats.storage import Storage
 from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
 from openbei.shapes import kind_of
-from openbei.spec import ModelSpec
+from openbei.spec import ModelSpec, Task
 
 FORMAT_VERSION = 7
 MANIFEST = "engine.json"
@@ -99,6 +99,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The formats of weights and tables, separated by commas if there are several."""
         weights = (stored for name, stored in self.storage.items() if kind_of(name) in ("weight", "table"))
         return ", ".join(dict.fromkeys(stored.format for stored in weights))
+
+    @property
+    def is_reranker(self) -> bool:
+        """Whether the model scores pairs of texts: it has one label, or two and a template with the positive label.
+
+        False if the checkpoint has a template for pairs that is not supported.
+        """
+        has_one = self.spec.task == "reranker" and not self.has_unsupported_template
+        return has_one or self.score_template is not None
+
+    @property
+    def main_task(self) -> Task:
+        """The task of the head, or reranker for a classifier that is one."""
+        return "reranker" if self.is_reranker else self.spec.task
 
 
 @dataclass(frozen=True, slots=True)

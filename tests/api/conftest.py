@@ -22,8 +22,10 @@ from openbei.batch import Vectors
 from openbei.build.storage import choose_storage
 from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
+from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.scheduler import QueueLimits
+from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import MLP, Attention, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
 
@@ -79,7 +81,8 @@ class Served:
         return vector / np.linalg.norm(vector)
 
     def value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+        of_model = {} if name.startswith("openbei_http") else {"model": "small"}
+        return self.metrics.registry.get_sample_value(name, {**of_model, **labels}) or 0.0
 
     def await_value(self, name: str, wanted: float, **labels: str) -> None:
         """Wait until a metric has a value; fail after a while."""
@@ -112,11 +115,20 @@ def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
         head=head or EmbeddingHead(poolings=("mean",)),
     )
     given = {
-        "openbei_version": "0", "model_name": "small", "source": "LOCAL a test", "spec": spec, "normalize": True,
-        "target": "cpu", "storage": choose_storage(spec, "float32", "cpu"), "max_sequence_tokens": MAX_TOKENS,
+        "openbei_version": "0",
+        "model_name": "small",
+        "source": "LOCAL a test",
+        "spec": spec,
+        "normalize": True,
+        "target": "cpu",
+        "storage": choose_storage(spec, "float32", "cpu"),
+        "max_sequence_tokens": MAX_TOKENS,
         "max_num_tokens": 8192,
-        "default_route": "/v1/embeddings", "content_hash": "", "report": (), "has_token_types": True,
-    }  # fmt: skip
+        "default_route": "/v1/embeddings",
+        "content_hash": "",
+        "report": (),
+        "has_token_types": True,
+    }
     return Manifest(**(given | fields))
 
 
@@ -132,19 +144,17 @@ def serving(
     connections: ConnectionLimits | None = None,
 ) -> Iterator[Served]:
     metrics = Metrics()
-    scheduler = Scheduler(engine, queue, metrics)
     tokenizer = Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE)
-    app = create_app(
-        manifest=manifest,
-        tokenizer=tokenizer,
-        scheduler=scheduler,
-        metrics=metrics,
-        limits=accepted,
-        edge=edge,
-        shutdown_deadline_s=5,
-    )
+    models = schedule([LoadedModel(manifest, tokenizer, engine)], queue, metrics)
+    app = create_app(models, metrics=metrics, limits=accepted, edge=edge, shutdown_deadline_s=5)
     server = build_server(
-        app, scheduler, host="127.0.0.1", port=0, connections=connections, shutdown_deadline_s=5, tls=tls
+        app,
+        [one.scheduler for one in models],
+        host="127.0.0.1",
+        port=0,
+        connections=connections,
+        shutdown_deadline_s=5,
+        tls=tls,
     )
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -30,7 +30,9 @@ from openbei.engine_dir import Manifest
 from openbei.errors import EngineLostError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.loaded_model import LoadedModel
+from openbei.serving.scheduler import QueueLimits
+from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 
 async def gated(call, work, *, is_long):
@@ -52,20 +54,26 @@ engine = Lost() if options["loses_engine"] else FakeEngine(delay_s=options["dela
 held = [open("/dev/null") for _ in range(options["num_files"])]
 logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
-scheduler = Scheduler(engine, QueueLimits(max_batch_tokens=8), metrics)
-app = create_app(
-    manifest=msgspec.json.decode(sys.argv[2], type=Manifest), scheduler=scheduler, metrics=metrics,
-    tokenizer=Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"]),
-)
+manifest = msgspec.json.decode(sys.argv[2], type=Manifest)
+tokenizer = Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"])
+[served] = schedule([LoadedModel(manifest, tokenizer, engine)], QueueLimits(max_batch_tokens=8), metrics)
+app = create_app([served], metrics=metrics)
 serve(build_server(
-    app, scheduler, host="127.0.0.1", port=0, drain_s=options["drain_s"], shutdown_deadline_s=options["deadline_s"],
+    app, [served.scheduler], host="127.0.0.1", port=0, drain_s=options["drain_s"],
+    shutdown_deadline_s=options["deadline_s"],
     connections=ConnectionLimits(request_timeout_s=options["request_timeout_s"]),
 ))
 """
 OPTIONS = {
-    "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False,
-    "descriptors": 0, "num_files": 0, "loses_engine": False,
-}  # fmt: skip
+    "delay_s": 0.0,
+    "deadline_s": 20.0,
+    "drain_s": 0.0,
+    "request_timeout_s": 60.0,
+    "is_gated": False,
+    "descriptors": 0,
+    "num_files": 0,
+    "loses_engine": False,
+}
 
 
 @dataclass(frozen=True)

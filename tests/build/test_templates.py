@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openbei.api.operations.wrong_task import is_reranker, require_reranker
+from openbei.api.operations.wrong_task import require_reranker
 from openbei.backends import load_engine
 from openbei.batch import PackedBatch
 from openbei.build.chat_template import render
@@ -188,7 +188,7 @@ def test_an_unsupported_template_for_pairs(make_reranker: Callable[..., Path], t
     manifest = build_engine(make_reranker(BACKWARDS), tmp_path / "engine").manifest
     [decision] = [decision for decision in manifest.report if decision.is_warning]
     assert "/rerank is refused" in decision.decision
-    assert not is_reranker(manifest)
+    assert not manifest.is_reranker
     assert manifest.default_route == "/predict"
     with pytest.raises(WrongTaskError, match="its chat template for pairs"):
         require_reranker(manifest)
@@ -198,4 +198,4 @@ def test_a_template_without_documents_is_not_used(make_reranker: Callable[..., P
     """Without sentence_bert_config.json it is assumed to be left over from the base model."""
     manifest = build_engine(make_reranker(CHATML, has_modules_json=False), tmp_path / "engine").manifest
     assert manifest.score_template is None
-    assert is_reranker(manifest)
+    assert manifest.is_reranker

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 SERVE = re.compile(r"\bbei serve\b")
 TIMEOUT_S = 120
@@ -77,7 +78,7 @@ class Sandbox:
         before = Path.cwd()
         os.chdir(self._folder)
         try:
-            with contextlib.redirect_stdout(io.StringIO()) as written:
+            with patch.dict(os.environ, self._variables), contextlib.redirect_stdout(io.StringIO()) as written:
                 exec(compile(code, "snippet", "exec"), self._names)
         finally:
             os.chdir(before)

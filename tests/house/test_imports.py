@@ -5,12 +5,25 @@ import pytest
 from .source import MODULES, Module
 
 BASE = {
-    "errors", "device", "spec", "absorbed", "shapes", "batch", "prompts", "config", "truss", "rope", "variables",
-    "panics", "atomic_folder", "gpus", "accelerators",
-}  # fmt: skip
+    "errors",
+    "device",
+    "gpus",
+    "accelerators",
+    "spec",
+    "absorbed",
+    "shapes",
+    "batch",
+    "prompts",
+    "config",
+    "truss",
+    "rope",
+    "variables",
+    "panics",
+    "atomic_folder",
+}
 
 ARROWS: dict[str, set[str]] = {
-    "__init__": set(),
+    "__init__": {"errors", "model"},
     "__main__": {"cli"},
     "errors": set(),
     "device": set(),
@@ -39,9 +52,24 @@ ARROWS: dict[str, set[str]] = {
     "backends": {*BASE, "engine_dir", "formats", "safetensors_file", "_native"},
     "tasks": BASE,
     "serving": {*BASE, "engine_dir", "tasks"},
-    "embedder": {*BASE, "engine_dir", "tasks", "serving"},
     "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
-    "cli": {*BASE, "engine_dir", "build", "backends", "serving", "embedder", "api", "_native"},
+    "progress": set(),
+    "targets": {*BASE, "engine_dir", "build", "backends", "progress"},
+    "methods": {*BASE, "engine_dir"},
+    "model": {*BASE, "engine_dir", "tasks", "serving", "progress", "targets", "methods"},
+    "cli": {
+        *BASE,
+        "engine_dir",
+        "build",
+        "serving",
+        "api",
+        "progress",
+        "targets",
+        "methods",
+        "model",
+        "backends",
+        "_native",
+    },
 }
 
 NOT_IN_PRODUCT = {

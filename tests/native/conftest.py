@@ -14,9 +14,9 @@ import pytest
 from openbei import _native
 from openbei.engine_dir import EngineDir
 from openbei.spec import DType, ModelSpec
-from tests.axes import small_spec
 from tests.native.kernels import STRUCTURES, Level
 from tests.random_engine import random_engine_dir
+from tests.small_models import small_spec
 
 SUPPORTED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
 

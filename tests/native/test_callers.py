@@ -91,6 +91,39 @@ print(json.dumps([results, bool(np.array_equal(engine.run(batch(30, 5, 77)), wan
     assert output == [[0] * 4, True]
 
 
+def test_encoders_share_threads() -> None:
+    """Encoders with the same number of threads have one pool, also in a child process; the last one ends it."""
+    output = output_of("""
+def num_threads():
+    return len(os.listdir("/proc/self/task")) - before
+
+before = 0
+before = num_threads()
+engines = [load(3) for _ in range(4)]
+counts = [num_threads()]
+engines += [load(2), load(1), load(1)]
+counts.append(num_threads())
+wanted = [engine.run(batch(30, 5, 77)) for engine in engines]
+results = [None] * len(engines)
+
+def run(i):
+    results[i] = all(np.array_equal(engines[i].run(batch(30, 5, 77)), wanted[i]) for _ in range(20))
+
+callers = [threading.Thread(target=run, args=(i,)) for i in range(len(engines))]
+for caller in callers: caller.start()
+for caller in callers: caller.join()
+child = os.fork()
+if child == 0:
+    before = num_threads() + before
+    same = all(np.array_equal(engine.run(batch(30, 5, 77)), found) for engine, found in zip(engines, wanted))
+    os._exit(0 if same and num_threads() == 3 else 1)
+status = os.waitpid(child, 0)[1]
+engines.clear()
+print(json.dumps([counts, num_threads(), results, status]))
+""")
+    assert output == [[2, 3], 0, [True] * 7, 0]
+
+
 @pytest.mark.memory
 def test_a_thread_that_cannot_start() -> None:
     """Address space is limited, so that there is no room for so many stacks."""

@@ -9,9 +9,8 @@ from openbei.backends.native import encoder_over
 from openbei.backends.reference import ReferenceEngine
 from openbei.engine_dir import EngineDir
 from openbei.spec import Attention, DType, LayerNorm, LocalLayers, NoPositions, RMSNorm, Rotary
-from tests.axes import random_batch
 from tests.native.conftest import SUPPORTED, MakeEngineDir, MakeSpec
-from tests.native.test_levels import run
+from tests.native.encoders import random_batch, run
 from tests.same_embedding import worst_cosine
 
 ROTARY = Rotary(frequencies=(1.0, 0.3, 0.1))

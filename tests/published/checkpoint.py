@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openbei.backends import load_engine
-from openbei.embedder import Embedder
+from openbei.model import Model
 from openbei.spec import DType
 from tests.checkpoint import build_engine
 
@@ -40,14 +39,13 @@ class Checkpoint:
     name: str
     folder: Path
     work: Path
-    _embedders: dict[DType, Embedder] = field(default_factory=dict)
+    _models: dict[DType, Model] = field(default_factory=dict)
 
     def embed(self, texts: list[str], dtype: DType) -> Floats:
         """Vectors of texts by its engine in a dtype, which is built for the first texts."""
-        if dtype not in self._embedders:
-            engine_dir = build_engine(self.folder, self.work / dtype, dtype=dtype)
-            self._embedders[dtype] = Embedder.open(engine_dir, load_engine(engine_dir))
-        return self._embedders[dtype].embed(texts)
+        if dtype not in self._models:
+            self._models[dtype] = Model(build_engine(self.folder, self.work / dtype, dtype=dtype).path)
+        return self._models[dtype].embed(texts)
 
     @cached_property
     def judge(self) -> Any:

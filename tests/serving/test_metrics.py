@@ -10,20 +10,28 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openbei.batch import Sequence
-from openbei.serving.metrics import Metrics
+from openbei.serving.metrics import Metrics, ModelMetrics
 
 DASHBOARD = Path(__file__).parents[2] / "examples" / "grafana" / "dashboard.json"
 
 TEI = {
-    "te_request_count", "te_request_success", "te_request_failure", "te_request_duration",
-    "te_request_tokenization_duration", "te_request_queue_duration", "te_request_inference_duration",
-    "te_request_input_length", "te_queue_size", "te_batch_next_size", "te_batch_next_tokens",
+    "te_request_count",
+    "te_request_success",
+    "te_request_failure",
+    "te_request_duration",
+    "te_request_tokenization_duration",
+    "te_request_queue_duration",
+    "te_request_inference_duration",
+    "te_request_input_length",
+    "te_queue_size",
+    "te_batch_next_size",
+    "te_batch_next_tokens",
     *(
         f"te_{task}_{name}"
         for task in ("embed", "predict")
         for name in ("count", "success", "duration", "tokenization_duration", "queue_duration", "inference_duration")
     ),
-}  # fmt: skip
+}
 
 
 def names(metrics: Metrics) -> set[str]:
@@ -85,10 +93,10 @@ def test_names_are_those_that_promtool_likes(rule: str) -> None:
 def test_a_batch() -> None:
     metrics = Metrics()
     sequences = [Sequence(np.ones(n, np.int32), given) for n, given in ((10, 10), (4, 4), (10, 25))]
-    metrics.observe_batch(sequences, max_batch_tokens=48, seconds=0.5)
+    ModelMetrics(metrics, "m", "embedding").observe_batch(sequences, max_batch_tokens=48, seconds=0.5)
 
     def value(name: str) -> float | None:
-        return metrics.registry.get_sample_value(name)
+        return metrics.registry.get_sample_value(name, {"model": "m"})
 
     assert value("te_batch_next_size_sum") == 3
     assert value("te_batch_next_tokens_sum") == 24

@@ -12,7 +12,7 @@ import pytest
 from openbei.batch import Finish, Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
 from openbei.errors import EmptyInputError, EngineError, EngineLostError, InputError, OverloadedError, UnavailableError
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.metrics import Metrics
+from openbei.serving.metrics import Metrics, ModelMetrics
 from openbei.serving.scheduler import Answer, QueueLimits, Scheduler
 from openbei.serving.speed import Speed
 
@@ -69,7 +69,7 @@ def run(test: Callable[[Scheduler], Awaitable[None]], engine: FakeEngine, limits
     metrics = Metrics()
 
     async def main() -> None:
-        scheduler = Scheduler(engine, limits or QueueLimits(), metrics)
+        scheduler = Scheduler(engine, limits or QueueLimits(), ModelMetrics(metrics, "m", "embedding"))
         scheduler.start()
         try:
             await test(scheduler)
@@ -91,7 +91,7 @@ def dense(answer: Answer) -> Vectors:
 
 
 def value(metrics: Metrics, name: str) -> float | None:
-    return metrics.registry.get_sample_value(name)
+    return metrics.registry.get_sample_value(name, {"model": "m"})
 
 
 async def settle() -> None:
@@ -344,7 +344,7 @@ def test_requests_that_cannot_run() -> None:
 
 
 def test_before_the_start() -> None:
-    scheduler = Scheduler(FakeEngine(), QueueLimits(), Metrics())
+    scheduler = Scheduler(FakeEngine(), QueueLimits(), ModelMetrics(Metrics(), "m", "embedding"))
     assert not scheduler.is_healthy
     with pytest.raises(UnavailableError):
         scheduler.submit([sequence(1)])

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from openbei.batch import ScoreActivation
 from openbei.errors import EngineError
-from openbei.tasks.classify import apply_activation, sorted_by_score
+from openbei.tasks.classify import apply_activation, sorted_labels
 
 some_logits = arrays(
     np.float32,
@@ -33,10 +33,10 @@ def test_activations_match_torch(logits: np.ndarray, activation: ScoreActivation
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=8))
-def test_sorted_by_score(scores: list[float]) -> None:
+def test_sorted_labels(scores: list[float]) -> None:
     labels = [f"label {i}" for i in range(len(scores))]
     expected = sorted(zip(labels, scores, strict=True), key=lambda row: -row[1])
-    assert sorted_by_score(labels, np.array(scores, np.float32)) == expected
+    assert sorted_labels(labels, np.array(scores, np.float32)) == expected
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

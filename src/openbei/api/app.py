@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from collections.abc import Sequence as Items
 from contextlib import asynccontextmanager
 
 from starlette.middleware.cors import CORSMiddleware
@@ -21,21 +22,16 @@ from openbei.api.exchange.paths import Paths
 from openbei.api.exchange.refusals import RefusedError
 from openbei.api.limits import Limits
 from openbei.api.routes import served
-from openbei.api.service import Handler, Route, Service
-from openbei.engine_dir import Manifest
+from openbei.api.service import Handler, Route, ServerState, Service
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import Scheduler
-from openbei.serving.tokenizer import Tokenizer
-
-EMBEDDING_TASKS = {"embedding", "sparse"}
-"""Tasks that count as embedding in metrics; the others predict, as in text-embeddings-inference."""
+from openbei.serving.served_model import ServedModel
 
 
 class Dispatch:
     """Dispatches a request to the endpoint of its route. Unknown paths also require a key, and are recorded."""
 
     def __init__(self, service: Service, edge: Edge, observer: Observer) -> None:
-        self._paths = Paths({(r.method, r.path): Endpoint(service, r, edge, observer) for r in service.routes})
+        self._paths = Paths({(r.method, r.path): Endpoint(service, r, edge, observer) for r in service.server.routes})
         self._service, self._edge, self._observer = service, edge, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,40 +45,38 @@ class Dispatch:
 
 
 def create_app(
+    models: Items[ServedModel],
     *,
-    manifest: Manifest,
-    tokenizer: Tokenizer,
-    scheduler: Scheduler,
     metrics: Metrics,
     limits: Limits | None = None,
     edge: Edge | None = None,
     shutdown_deadline_s: float = 30.0,
 ) -> ASGIApp:
-    """Build the app; its lifespan starts the scheduler and closes it.
+    """Build the app; its lifespan starts the schedulers and closes them.
 
     Raises ConfigError if the manifest's `default_route` does not exist.
     """
+    [model] = models
     edge = edge or Edge()
     limits = limits or Limits()
-    service = Service(
-        manifest=manifest,
+    server = ServerState(
         version=__version__,
         created=int(time.time()),
-        tokenizer=tokenizer,
-        scheduler=scheduler,
         metrics=metrics,
         limits=limits,
         bodies=Bodies(max(limits.max_bodies_bytes, limits.max_body_bytes)),
-        routes=served(manifest),
+        routes=served(model.model),
+        services={},
     )
-    task = metrics.embed if manifest.spec.task in EMBEDDING_TASKS else metrics.predict
-    observer = Observer(metrics, task, logs=edge.logs_requests, tracer=edge.tracer)
+    service = Service(model=model.model, scheduler=model.scheduler, metrics=model.metrics, server=server)
+    server.services[model.model.name] = service
+    observer = Observer(metrics, logs=edge.logs_requests, tracer=edge.tracer)
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        scheduler.start()
+        model.scheduler.start()
         yield
-        await scheduler.close(shutdown_deadline_s)
+        await model.scheduler.close(shutdown_deadline_s)
         if edge.tracer:
             await asyncio.to_thread(edge.tracer.close)
 

@@ -29,7 +29,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, unless its client has disconnected."""
-        call = Call(scope, receive, self._service.bodies)
+        call = Call(scope, receive, self._service.server.bodies)
         try:
             await self._answer(scope, call, send)
         finally:
@@ -40,7 +40,7 @@ class Endpoint:
         failure = None
         try:
             self._edge.guard.check(call.headers.get(b"authorization"), self._route.access)
-            body = await read_body(call, self._service.limits) if self._route.method == "POST" else EMPTY
+            body = await read_body(call, self._service.server.limits) if self._route.method == "POST" else EMPTY
             reply = await self._route.handler(self._service, call, body)
             start_s = time.monotonic()
             content, sent = await self._encoded(reply, call)
@@ -93,4 +93,4 @@ class Endpoint:
             serialization_s=encoding_s,
             measured=call.measured,
         )
-        self._observer.record(outcome, call.headers)
+        self._observer.record(outcome, self._service.metrics, call.headers)

@@ -74,7 +74,7 @@ async def run(
     call.check_deadline()
     service.scheduler.check_room()
     num_inputs, num_characters = tokenization.num_inputs, tokenization.num_characters
-    check_work(call.totals, service.limits, num_inputs=num_inputs, num_characters=num_characters)
+    check_work(call.totals, service.server.limits, num_inputs=num_inputs, num_characters=num_characters)
 
     # Tokenize.
     start_s = time.monotonic()

@@ -5,13 +5,13 @@ from typing import Any
 
 from openbei.api.dialects import bei, cohere, jina, openai, ranking, vertex, vllm
 from openbei.api.dialects.tei import embed, info, predict, rank, similarity, tokens
-from openbei.api.operations.labels import Label
 from openbei.api.pages import docs_page, health, index, openapi
 from openbei.api.service import Handler, Route
 from openbei.api.shared_paths import at_root, classify
-from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError
 from openbei.serving.library import Token
+from openbei.serving.loaded_model import LoadedModel
+from openbei.tasks.classify import Label
 from openbei.tasks.tokens import Entity
 
 _TEXTS = (400, 408, 413, 415, 422)
@@ -142,14 +142,15 @@ DEFAULT_PATHS = ("/invocations", "/v1/models/model:predict")
 """Additional paths of the default route; `/`, which Hugging Face's clients use, is handled separately."""
 
 
-def served(manifest: Manifest) -> tuple[Route, ...]:
+def served(model: LoadedModel) -> tuple[Route, ...]:
     """The table for a model. Raises ConfigError if its default route does not exist."""
+    default_route = model.manifest.default_route
     routes = {route.path: route for route in ROUTES if route.method == "POST"}
-    if manifest.default_route not in routes:
-        raise ConfigError(f"webserver_default_route is {manifest.default_route}, the routes are {', '.join(routes)}")
-    default = routes[manifest.default_route]
+    if default_route not in routes:
+        raise ConfigError(f"webserver_default_route is {default_route}, the routes are {', '.join(routes)}")
+    default = routes[default_route]
     defaults = [replace(default, path=path) for path in DEFAULT_PATHS]
-    defaults.append(at_root(default, manifest.spec.task))
-    path = f"/v1/models/{manifest.model_name}"
-    model = Route("GET", path, openai.model, "The model that is served", response=openai.Model)
-    return (*ROUTES, *defaults, model)
+    defaults.append(at_root(default, model.task))
+    path = f"/v1/models/{model.name}"
+    about = Route("GET", path, openai.model, "The model that is served", response=openai.Model)
+    return (*ROUTES, *defaults, about)

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from collections.abc import Sequence as Items
 from types import FrameType
 from typing import Any, cast
 
@@ -41,13 +42,19 @@ FORCED_END_S = 5
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which logs where it listens, and drains the scheduler while it closes connections."""
+    """uvicorn's server, which logs where it listens, and drains the schedulers while it closes connections."""
 
     def __init__(
-        self, config: uvicorn.Config, scheduler: Scheduler, gate: ConnectionGate, *, drain_s: float, deadline_s: float
+        self,
+        config: uvicorn.Config,
+        schedulers: Items[Scheduler],
+        gate: ConnectionGate,
+        *,
+        drain_s: float,
+        deadline_s: float,
     ) -> None:
         super().__init__(config)
-        self._scheduler = scheduler
+        self._schedulers = schedulers
         self._gate = gate
         self._drain_s = drain_s
         self._deadline_s = deadline_s
@@ -58,7 +65,8 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self.config.is_ssl else "http"
-            log.info("ready on %s://%s:%d (%s)", scheme, host, port, self._scheduler.engine_info)
+            engines = dict.fromkeys(str(scheduler.engine_info) for scheduler in self._schedulers)
+            log.info("ready on %s://%s:%d (%s)", scheme, host, port, "; ".join(engines))
 
     async def on_tick(self, counter: int) -> bool:
         """Stop if the engine is lost, and check once a second for free file descriptors."""
@@ -67,13 +75,13 @@ class Server(uvicorn.Server):
             self._drain_s = 0
             return True
         if counter % 10 == 0:
-            self._gate.look_for_descriptors()
+            self._gate.check_descriptors()
         return await super().on_tick(counter)
 
     @property
     def has_lost_engine(self) -> bool:
-        """Whether the engine can run no more batches."""
-        return self._scheduler.has_lost_engine
+        """Whether an engine can run no more batches."""
+        return any(scheduler.has_lost_engine for scheduler in self._schedulers)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down on a signal.
@@ -88,7 +96,8 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
         """Drain for load balancers, close the listener, and finish open requests until the deadline."""
         self._gate.is_draining = True
-        self._scheduler.drain()
+        for scheduler in self._schedulers:
+            scheduler.drain()
         if self._drain_s:
             log.info("draining: new connections are answered for %.0f s more", self._drain_s)
             await self._until(lambda: False, self._drain_s)
@@ -99,8 +108,8 @@ class Server(uvicorn.Server):
         await self._until(lambda: not self._connections, min(IDLE_GRACE_S, self._deadline_s))
         await self._until(lambda: not any(one.is_busy for one in self._connections), ends_s - time.monotonic())
         for connection in self._connections:
-            connection.give_up()
-        await self._scheduler.close(0)
+            connection.refuse_incomplete()
+        await asyncio.gather(*(scheduler.close(0) for scheduler in self._schedulers))
         await super().shutdown(sockets)
 
     @property
@@ -116,7 +125,7 @@ class Server(uvicorn.Server):
 
 def build_server(
     app: ASGIApp,
-    scheduler: Scheduler,
+    schedulers: Items[Scheduler],
     *,
     host: str,
     port: int,
@@ -150,7 +159,7 @@ def build_server(
     )
     _load(config)
     _count_handshakes(config, gate)
-    return Server(config, scheduler, gate, drain_s=drain_s, deadline_s=shutdown_deadline_s)
+    return Server(config, schedulers, gate, drain_s=drain_s, deadline_s=shutdown_deadline_s)
 
 
 def _load(config: uvicorn.Config) -> None:

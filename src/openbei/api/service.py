@@ -10,29 +10,39 @@ from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.errors import Dialect
 from openbei.api.exchange.keys import Access
 from openbei.api.limits import Limits
-from openbei.engine_dir import Manifest
-from openbei.serving.metrics import Metrics
+from openbei.serving.loaded_model import LoadedModel
+from openbei.serving.metrics import Metrics, ModelMetrics
 from openbei.serving.scheduler import Scheduler
-from openbei.serving.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Service:
-    """The context of handlers. `created` is the start time in Unix seconds."""
+class ServerState:
+    """What all models of a server share. `created` is the start time in Unix seconds.
 
-    manifest: Manifest
+    `services` has a service for each model, by its name.
+    """
+
     version: str
     created: int
-    tokenizer: Tokenizer
-    scheduler: Scheduler
     metrics: Metrics
     limits: Limits
     bodies: Bodies
     routes: "tuple[Route, ...]"
+    services: "dict[str, Service]"
 
     def route(self, path: str) -> "Route":
         """The POST route of a path in the table."""
         return next(route for route in self.routes if (route.method, route.path) == ("POST", path))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """The context of handlers: a model that is served, and the server."""
+
+    model: LoadedModel
+    scheduler: Scheduler
+    metrics: ModelMetrics
+    server: ServerState
 
 
 Handler = Callable[[Service, Call, Body], Awaitable[Reply]]

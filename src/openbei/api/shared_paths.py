@@ -14,9 +14,9 @@ from openbei.api.dialects.tei.embed import EmbedRequest
 from openbei.api.dialects.tei.similarity import SimilarityRequest
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
-from openbei.api.operations.labels import Label
 from openbei.api.service import Handler, Route, Service
 from openbei.spec import Task
+from openbei.tasks.classify import Label
 
 PIPELINES: dict[Task, Handler] = {
     "reranker": huggingface.classify_texts,

@@ -66,6 +66,7 @@ def build(
         deployment.max_num_tokens,
         deployment.route,
         converts=deployment.convert is not None,
+        answer_tokens=deployment.answer_tokens,
         pooling=deployment.pooling,
     )
     files, model, spec = inspection.files, inspection.model, inspection.spec

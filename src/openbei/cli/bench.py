@@ -7,7 +7,6 @@ import numpy as np
 from msgspec.structs import replace
 
 from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence
-from openbei.cli import targets
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.info import cpu_name
 from openbei.cli.logs import log_to_stderr
@@ -40,18 +39,16 @@ def command(target: str, seconds: float, batch_tokens: int, engine_arguments: En
     Prints the speed for short, mixed and long texts and, for the native backend, the share of the CPU's peak.
     """
     log_to_stderr("warning")
-    environment = targets.read_environment(target)
-    opened = targets.engine_dir_of(target, environment)
-    engine = engine_arguments.load(opened, environment)
-    manifest = opened.manifest
-    peak = peak_flops(engine.info, seconds / 8)
-    click.echo(f"{manifest.model_name} on {cpu_name()}: {engine.info}")
-    for name in LENGTHS:
-        lengths = sequence_lengths(name, batch_tokens, manifest)
-        speed = tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds)
-        flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
-        share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak and flops else ""
-        click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
+    with engine_arguments.open(target) as model:
+        engine, manifest = model.engine, model.manifest
+        peak = peak_flops(engine.info, seconds / 8)
+        click.echo(f"{model.name} on {cpu_name()}: {engine.info}")
+        for name in LENGTHS:
+            lengths = sequence_lengths(name, batch_tokens, manifest)
+            speed = tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds)
+            flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
+            share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak and flops else ""
+            click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
 
 
 def mixed_lengths(count: int, seed: int = 0) -> list[int]:

@@ -5,7 +5,7 @@ from typing import get_args
 
 import click
 
-from openbei.cli import targets
+from openbei import targets
 from openbei.cli.logs import log_to_stderr
 from openbei.config import Conversion, PoolingChoice
 from openbei.engine_dir import is_engine_dir
@@ -23,6 +23,12 @@ from openbei.errors import ConfigError
     "needed if modules.json has a LogitScore. In a config: environment_variables.CONVERT.",
 )
 @click.option(
+    "--answer-tokens",
+    help="Answer tokens of a generative reranker that become labels, separated by commas, the positive one last. "
+    "Implies --convert lm-head. In a config: environment_variables.ANSWER_TOKENS.  "
+    "[default: those of LogitScore in modules.json, else no,yes for Qwen3 and 0,1 for Qwen2]",
+)
+@click.option(
     "--route",
     help="Route to build, such as query, of a model with a Router. In a config: environment_variables.ROUTE.  "
     "[default: the Router's default]",
@@ -38,6 +44,7 @@ def command(
     out: Path | None,
     force: bool,
     convert: Conversion | None,
+    answer_tokens: str | None,
     route: str | None,
     pooling: PoolingChoice | None,
 ) -> None:
@@ -50,6 +57,10 @@ def command(
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
     log_to_stderr("info")
     opened = targets.engine_dir_of(
-        config, targets.read_environment(config), out, force=force, convert=convert, route=route, pooling=pooling
+        config,
+        targets.read_environment(config),
+        out,
+        force=force,
+        overrides={"convert": convert, "answer_tokens": answer_tokens, "route": route, "pooling": pooling},
     )
     click.echo(opened.path)

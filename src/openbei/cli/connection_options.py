@@ -1,5 +1,6 @@
 """Options of `bei serve` for connections: their number, their timeouts, and shutdown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -19,11 +20,11 @@ class ConnectionArguments(ConnectionLimits):
     drain_s: float = 0.0
     shutdown_timeout_s: float = 30.0
 
-    def server(self, app: ASGIApp, scheduler: Scheduler, *, host: str, port: int, tls: Tls | None) -> Server:
+    def server(self, app: ASGIApp, schedulers: Sequence[Scheduler], *, host: str, port: int, tls: Tls | None) -> Server:
         """Build the server. Raises what `build_server` raises."""
         return build_server(
             app,
-            scheduler,
+            schedulers,
             host=host,
             port=port,
             connections=self,

@@ -4,6 +4,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,13 +14,56 @@ import click
 
 from openbei import __version__
 from openbei.batch import Vectors
-from openbei.cli import output, targets, texts
+from openbei.cli import output, texts
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.logs import log_to_stderr
-from openbei.cli.progress import Bar
-from openbei.embedder import Embedder
+from openbei.methods import require
+from openbei.model import Model
+from openbei.progress import Bar
 
 Chunk = tuple[Vectors, list[output.Key]]
+
+
+@dataclass
+class Embedding:
+    """Embedding texts with the options of the command, and the number of tokens and truncated texts so far."""
+
+    model: Model
+    prompt: str
+    dimensions: int | None
+    truncate: bool
+    num_tokens: int = 0
+    num_truncated: int = 0
+
+    def chunks(self, source: texts.Source, first: int) -> Iterator[Chunk]:
+        """Chunks of vectors from text `first` on, with the index and id of each text."""
+        num_done = first
+        taken: deque[output.Key] = deque()
+
+        def take() -> Iterator[str]:
+            for record in islice(source.records, first, None):
+                taken.append((record.position, record.id))
+                yield record.text
+
+        with Bar() as bar:
+
+            def advance(num_texts: int) -> None:
+                nonlocal num_done
+                num_done += num_texts
+                bar.step("embed", num_done, source.num_texts)
+
+            for chunk in self.model.embed_chunks(
+                take(),
+                prompt=self.prompt,
+                dimensions=self.dimensions,
+                truncate=self.truncate,
+                chunk_size=CHUNK_TEXTS,
+                progress=advance,
+            ):
+                self.num_tokens += chunk.num_tokens
+                self.num_truncated += chunk.num_truncated
+                yield chunk.vectors, [taken.popleft() for _ in range(len(chunk.vectors))]
+
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells."""
@@ -90,19 +134,19 @@ def command(
         raise click.UsageError("--field and --column are for files, not for arguments")
     log_to_stderr("warning")
     given = _source(text, source, texts.Reading(field, column, id_field, blank))
-    environment = targets.read_environment(target)
-    engine_dir = targets.engine_dir_of(target, environment)
-    engine = engine_arguments.load(engine_dir, environment)
-    embedder = Embedder.open(engine_dir, engine, prompt_name=prompt_name)
-    chunks = partial(_chunks, embedder, given, dimensions, truncate)
-    started = time.perf_counter()
-    if destination is None:
-        num_texts = _to_stdout(chunks(0))
-    else:
-        made_by = [__version__, engine_dir.manifest.content_hash, str(engine.info), dimensions, truncate, prompt_name]
-        width = dimensions or engine_dir.manifest.spec.output_width
-        num_texts = _to_file(destination, width, given.digest, " ".join(map(str, made_by)), chunks, resume=resume)
-    _tell(embedder, num_texts, time.perf_counter() - started)
+    with engine_arguments.open(target) as model:
+        require(model.manifest, "embed")
+        embedding = Embedding(model, model.prompts.find(prompt_name), dimensions, truncate)
+        chunks = partial(embedding.chunks, given)
+        started = time.perf_counter()
+        if destination is None:
+            num_texts = _to_stdout(chunks(0))
+        else:
+            hash_, info = model.manifest.content_hash, str(model.engine.info)
+            made_by = " ".join(map(str, [__version__, hash_, info, dimensions, truncate, prompt_name]))
+            width = dimensions or model.manifest.spec.output_width
+            num_texts = _to_file(destination, width, given.digest, made_by, chunks, resume=resume)
+        _tell(embedding, num_texts, time.perf_counter() - started)
 
 
 def _to_stdout(chunks: Iterator[Chunk]) -> int:
@@ -149,11 +193,11 @@ def _interrupted(what: str, hint: str) -> NoReturn:
     sys.exit(INTERRUPTED)
 
 
-def _tell(embedder: Embedder, num_texts: int, seconds: float) -> None:
-    if embedder.num_truncated:
-        click.echo(f"{embedder.num_truncated} texts were longer than the model reads and were truncated", err=True)
-    speed = embedder.num_tokens / seconds if seconds else 0
-    counts = f"{num_texts:,} texts, {embedder.num_tokens:,} tokens"
+def _tell(embedding: Embedding, num_texts: int, seconds: float) -> None:
+    if embedding.num_truncated:
+        click.echo(f"{embedding.num_truncated} texts were longer than the model reads and were truncated", err=True)
+    speed = embedding.num_tokens / seconds if seconds else 0
+    counts = f"{num_texts:,} texts, {embedding.num_tokens:,} tokens"
     click.echo(f"{counts} in {seconds:,.1f} s: {speed:,.0f} tokens/s", err=True)
 
 
@@ -161,28 +205,3 @@ def _source(text: tuple[str, ...], file: Path | None, reading: texts.Reading) ->
     if file is not None:
         return texts.from_file(file, reading)
     return texts.from_arguments(text, reading) if text else texts.from_stdin(sys.stdin.buffer, reading)
-
-
-def _chunks(
-    embedder: Embedder, source: texts.Source, dimensions: int | None, truncate: bool, first: int
-) -> Iterator[Chunk]:
-    """Chunks of vectors from text `first` on, with the index and id of each text."""
-    num_done = first
-    taken: deque[output.Key] = deque()
-
-    def take() -> Iterator[str]:
-        for record in islice(source.records, first, None):
-            taken.append((record.place, record.id))
-            yield record.text
-
-    with Bar() as bar:
-
-        def advance(num_texts: int) -> None:
-            nonlocal num_done
-            num_done += num_texts
-            bar.step("embed", num_done, source.num_texts)
-
-        for vectors in embedder.embed_chunks(
-            take(), dimensions=dimensions, truncate=truncate, chunk_size=CHUNK_TEXTS, progress=advance
-        ):
-            yield vectors, [taken.popleft() for _ in range(len(vectors))]

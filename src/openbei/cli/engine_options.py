@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from openbei import variables
+from openbei import targets, variables
 from openbei.batch import Engine
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.config import Environment
@@ -13,6 +13,7 @@ from openbei.device import DEVICE_CHOICES, DeviceChoice, device_choice
 
 if TYPE_CHECKING:
     from openbei.engine_dir import EngineDir
+    from openbei.model import Model
 
 
 def _env(option: str) -> str:
@@ -66,15 +67,13 @@ class EngineArguments:
 
     def load(self, engine_dir: "EngineDir", environment: Environment) -> Engine:
         """Load the engine; options override the environment. Raises BackendError."""
-        from openbei.backends import load_engine
+        return targets.load(engine_dir, environment, **vars(self))
 
-        return load_engine(
-            engine_dir,
-            device=self.device or environment.device or "auto",
-            backend=self.backend or environment.backend,
-            isa=self.isa or environment.isa,
-            threads=self.threads or environment.threads,
-        )
+    def open(self, target: str) -> "Model":
+        """Open the model of a TARGET. Raises what `Model` raises."""
+        from openbei.model import Model
+
+        return Model(target, **vars(self))
 
 
 def engine_options(command: Command) -> Command:

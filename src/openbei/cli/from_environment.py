@@ -7,10 +7,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from openbei import variables
-from openbei.cli import targets
-from openbei.config import Variable
+from openbei import targets, variables
 from openbei.errors import ConfigError
+from openbei.variables import Variable
 
 
 def options_from_environment(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,20 +7,23 @@ from typing import Any
 
 import click
 
+from openbei import targets
 from openbei.api.app import create_app
 from openbei.api.limits import Limits
 from openbei.api.server import serve
-from openbei.cli import logs, targets
+from openbei.cli import logs
 from openbei.cli.connection_options import ConnectionArguments, connection_options
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.from_environment import options_from_environment
 from openbei.cli.listening import check_free
 from openbei.cli.request_options import request_options
-from openbei.cli.served_model import as_served, model_options, require_key
+from openbei.cli.served_model import checked_name, model_options, prompts_as_served, require_key
 from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
 from openbei.config import Environment
+from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.scheduler import QueueLimits
+from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -108,24 +111,21 @@ def command(
     warn_if_open(host, edge.guard)
     engine_dir = targets.engine_dir_of(target, environment, out)
     require_key(engine_dir.manifest, edge.guard)
-    manifest = as_served(engine_dir.manifest, served_model_name, default_prompt, default_prompt_name)
-    _log.info("model: %s, %s, %s", manifest.model_name, manifest.spec.family, manifest.spec.task)
+    prompts = prompts_as_served(engine_dir.manifest.prompts, default_prompt, default_prompt_name)
     engine = engine_arguments.load(engine_dir, environment)
-    metrics = Metrics()
+    model = LoadedModel(
+        engine_dir.manifest, Tokenizer.open(engine_dir), engine, name=checked_name(served_model_name), prompts=prompts
+    )
+    _log.info("model: %s, %s, %s", model.name, model.manifest.spec.family, model.task)
     queue_limits = QueueLimits(
         max_batch_tokens=max_batch_tokens,
-        max_num_tokens=manifest.max_num_tokens,
         max_queue_tokens=max_queue_tokens,
         max_concurrent_requests=max_concurrent_requests,
     )
-    scheduler = Scheduler(engine, queue_limits, metrics)
+    metrics = Metrics()
+    served = schedule([model], queue_limits, metrics)
     app = create_app(
-        manifest=manifest,
-        tokenizer=Tokenizer.open(engine_dir),
-        scheduler=scheduler,
-        metrics=metrics,
-        limits=limits,
-        edge=edge,
-        shutdown_deadline_s=connections.shutdown_timeout_s,
+        served, metrics=metrics, limits=limits, edge=edge, shutdown_deadline_s=connections.shutdown_timeout_s
     )
-    serve(connections.server(app, scheduler, host=host, port=port, tls=tls))
+    with model:
+        serve(connections.server(app, [one.scheduler for one in served], host=host, port=port, tls=tls))

@@ -7,6 +7,7 @@ from openbei.api.exchange.keys import Guard
 from openbei.cli.option_groups import Command, Option, add_options
 from openbei.engine_dir import Manifest
 from openbei.errors import ConfigError
+from openbei.prompts import Prompts
 
 GIVEN_PROMPT = "default_prompt"
 """The name of a prompt given by --default-prompt, for clients."""
@@ -29,24 +30,24 @@ def model_options(command: Command) -> Command:
     return add_options(command, OPTIONS)
 
 
-def as_served(
-    manifest: Manifest, model_name: str | None, default_prompt: str | None, default_prompt_name: str | None
-) -> Manifest:
-    """The manifest, changed by the options. Raises ConfigError."""
-    prompts = manifest.prompts
+def prompts_as_served(prompts: Prompts, default_prompt: str | None, default_prompt_name: str | None) -> Prompts:
+    """The model's prompts, with the default prompt of the options. Raises ConfigError."""
     if default_prompt is not None and default_prompt_name is not None:
         raise ConfigError("--default-prompt and --default-prompt-name exclude each other")
     if default_prompt is not None:
         named = {**prompts.by_name, GIVEN_PROMPT: default_prompt}
-        prompts = replace(prompts, by_name=named, default=GIVEN_PROMPT)
-    if default_prompt_name is not None:
-        if default_prompt_name not in prompts.by_name:
-            known = ", ".join(prompts.by_name) or "none"
-            raise ConfigError(f"--default-prompt-name is {default_prompt_name!r}; the model's prompts are: {known}")
-        prompts = replace(prompts, default=default_prompt_name)
-    if model_name is not None and not (model_name and model_name.isprintable()):
-        raise ConfigError(f"--served-model-name is {model_name!r}; it must be a name without control characters")
-    return replace(manifest, model_name=model_name or manifest.model_name, prompts=prompts)
+        return replace(prompts, by_name=named, default=GIVEN_PROMPT)
+    if default_prompt_name is not None and default_prompt_name not in prompts.by_name:
+        known = ", ".join(prompts.by_name) or "none"
+        raise ConfigError(f"--default-prompt-name is {default_prompt_name!r}; the model's prompts are: {known}")
+    return replace(prompts, default=default_prompt_name) if default_prompt_name is not None else prompts
+
+
+def checked_name(name: str | None) -> str | None:
+    """The name of the options. Raises ConfigError."""
+    if name is not None and not (name and name.isprintable()):
+        raise ConfigError(f"--served-model-name is {name!r}; it must be a name without control characters")
+    return name
 
 
 def require_key(manifest: Manifest, guard: Guard) -> None:

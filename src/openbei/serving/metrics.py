@@ -10,55 +10,43 @@ from collections.abc import Sequence as Items
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from openbei.batch import Sequence
+from openbei.spec import Task
 
 SECONDS = tuple(1.5e-5 * 1.5**i for i in range(35))
 TOKENS = tuple(float(2**i) for i in range(18))
 FRACTIONS = tuple(i / 20 for i in range(1, 21))
 
+STAGES = {
+    "duration": "Whole request, seconds",
+    "tokenization_duration": "Tokenization, seconds",
+    "queue_duration": "Time until the first batch starts, seconds",
+    "inference_duration": "Time from first to last batch, seconds",
+}
+"""Histograms of successful requests; their names follow the prefix of requests or of a task."""
 
-class StageMetrics:
-    """Durations of successful requests, by stage."""
+TASKS: dict[Task, str] = {"embedding": "te_embed", "sparse": "te_embed"}
+"""Task -> prefix of its metrics. Other tasks predict, as in TEI."""
 
-    def __init__(self, metrics: "Metrics", prefix: str) -> None:
-        def histogram(name: str, text: str) -> Histogram:
-            return metrics.histogram(f"{prefix}_{name}", text, SECONDS)
-
-        self.duration_s = histogram("duration", "Whole request, seconds")
-        self.tokenization_s = histogram("tokenization_duration", "Tokenization, seconds")
-        self.queue_s = histogram("queue_duration", "Time until the first batch starts, seconds")
-        self.inference_s = histogram("inference_duration", "Time from first to last batch, seconds")
-
-    def observe(self, duration_s: float, tokenization_s: float, queue_s: float, inference_s: float) -> None:
-        """Record a request."""
-        self.duration_s.observe(duration_s)
-        self.tokenization_s.observe(tokenization_s)
-        self.queue_s.observe(queue_s)
-        self.inference_s.observe(inference_s)
-
-
-class TaskMetrics(StageMetrics):
-    """Durations and input counts of a task."""
-
-    def __init__(self, metrics: "Metrics", prefix: str) -> None:
-        super().__init__(metrics, prefix)
-        self.count = metrics.tei_counter(f"{prefix}_count", "Inputs received")
-        self.success = metrics.tei_counter(f"{prefix}_success", "Inputs answered")
+PREDICT = "te_predict"
 
 
 class Metrics:
-    """All metrics, by default in a new registry."""
+    """All metrics, by default in a new registry. Those of models have the label `model`."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self._tei_counters: set[str] = set()
         counter, tei_counter, gauge, histogram = self.counter, self.tei_counter, self.gauge, self.histogram
-        self.http_requests = counter("openbei_http_requests", "HTTP requests, by route and status", ["route", "status"])
-        self.request_count = tei_counter("te_request_count", "Requests for inference", ["method"])
-        self.request_success = tei_counter("te_request_success", "Requests answered", ["method"])
-        self.request_failure = tei_counter("te_request_failure", "Requests that failed, by reason", ["err"])
-        self.request = StageMetrics(self, "te_request")
-        self.embed = TaskMetrics(self, "te_embed")
-        self.predict = TaskMetrics(self, "te_predict")
+        self.http_requests = Counter(
+            "openbei_http_requests", "HTTP requests, by route and status", ["route", "status"], registry=self.registry
+        )
+        self.request_count = tei_counter("te_request_count", "Requests for inference", "method")
+        self.request_success = tei_counter("te_request_success", "Requests answered", "method")
+        self.request_failure = tei_counter("te_request_failure", "Requests that failed, by reason", "err")
+        prefixes = ("te_request", "te_embed", PREDICT)
+        self.stages = {p: [histogram(f"{p}_{name}", text, SECONDS) for name, text in STAGES.items()] for p in prefixes}
+        self.inputs = {p: tei_counter(f"{p}_count", "Inputs received") for p in prefixes[1:]}
+        self.inputs_answered = {p: tei_counter(f"{p}_success", "Inputs answered") for p in prefixes[1:]}
         self.serialization_s = histogram("openbei_serialization_duration", "Response serialization, seconds", SECONDS)
         self.input_length = histogram("te_request_input_length", "Tokens of an input before truncation", TOKENS)
         self.truncated_inputs = counter("openbei_truncated_inputs", "Inputs truncated to the model's limit")
@@ -74,18 +62,22 @@ class Metrics:
         self.padding_saved = counter("openbei_padding_saved_tokens", "Padding tokens avoided by packing")
         self.cancelled_requests = counter("openbei_cancelled_requests", "Requests cancelled by disconnect or deadline")
 
-    def gauge(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
-        """Create a gauge."""
-        return Gauge(name, text, labels, registry=self.registry)
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        """Create a gauge of models."""
+        return Gauge(name, text, ["model", *labels], registry=self.registry)
 
-    def counter(self, name: str, text: str, labels: Items[str] = ()) -> Counter:
-        """Create a counter. Its name gets the suffix `_total`."""
-        return Counter(name, text, labels, registry=self.registry)
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        """Create a counter of models. Its name gets the suffix `_total`."""
+        return Counter(name, text, ["model", *labels], registry=self.registry)
 
-    def tei_counter(self, name: str, text: str, labels: Items[str] = ()) -> Gauge:
-        """Create a counter without the suffix."""
+    def tei_counter(self, name: str, text: str, *labels: str) -> Gauge:
+        """Create a counter of models without the suffix."""
         self._tei_counters.add(name)
-        return self.gauge(name, text, labels)
+        return self.gauge(name, text, *labels)
+
+    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        """Create a histogram of models; `buckets` are upper bounds."""
+        return Histogram(name, text, ["model"], buckets=buckets, registry=self.registry)
 
     def text(self) -> bytes:
         """All series as Prometheus reads them."""
@@ -95,18 +87,70 @@ class Metrics:
 
         return re.sub(r"^# TYPE (\S+) gauge$", declare, generate_latest(self.registry).decode(), flags=re.M).encode()
 
-    def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        """Create a histogram; `buckets` are upper bounds."""
-        return Histogram(name, text, buckets=buckets, registry=self.registry)
+
+class RequestMetrics:
+    """The metrics of the requests to one model: the series with its name. Without `task`, none of a task."""
+
+    def __init__(self, metrics: Metrics, model: str, task: Task | None = None) -> None:
+        self._request_failure, self._model = metrics.request_failure, model
+        methods = ("single", "batch")
+        self._request_count = [metrics.request_count.labels(model, method) for method in methods]
+        self._request_success = [metrics.request_success.labels(model, method) for method in methods]
+        prefixes = ["te_request", *([TASKS.get(task, PREDICT)] if task else [])]
+        self._stages = [[stage.labels(model) for stage in metrics.stages[prefix]] for prefix in prefixes]
+        self._inputs = [metrics.inputs[prefix].labels(model) for prefix in prefixes[1:]]
+        self._inputs_answered = [metrics.inputs_answered[prefix].labels(model) for prefix in prefixes[1:]]
+        self._serialization_s = metrics.serialization_s.labels(model)
+        self._truncated_inputs = metrics.truncated_inputs.labels(model)
+
+    def observe_request(self, num_inputs: int, num_truncated: int, failure: str | None) -> None:
+        """Count a request for inference; `failure` is None after success."""
+        method = num_inputs > 1
+        self._request_count[method].inc()
+        self._truncated_inputs.inc(num_truncated)
+        for inputs in self._inputs:
+            inputs.inc(num_inputs)
+        if failure:
+            self._request_failure.labels(self._model, failure).inc()
+            return
+        self._request_success[method].inc()
+        for answered in self._inputs_answered:
+            answered.inc(num_inputs)
+
+    def observe_times(self, serialization_s: float, *stages_s: float) -> None:
+        """Record the times of a successful request; `stages_s` are those of STAGES."""
+        self._serialization_s.observe(serialization_s)
+        for stages in self._stages:
+            for stage, seconds in zip(stages, stages_s, strict=True):
+                stage.observe(seconds)
+
+
+class ModelMetrics(RequestMetrics):
+    """The metrics of one model: also those of its queue and its batches."""
+
+    def __init__(self, metrics: Metrics, model: str, task: Task) -> None:
+        super().__init__(metrics, model, task)
+        self._input_length = metrics.input_length.labels(model)
+        self._batch_size = metrics.batch_size.labels(model)
+        self._batch_tokens = metrics.batch_tokens.labels(model)
+        self._batch_fill = metrics.batch_fill.labels(model)
+        self._batch_s = metrics.batch_s.labels(model)
+        self._padding_saved = metrics.padding_saved.labels(model)
+        self.queue_size = metrics.queue_size.labels(model)
+        self.queue_tokens = metrics.queue_tokens.labels(model)
+        self.load = metrics.load.labels(model)
+        self.tokens_per_s = metrics.tokens_per_s.labels(model)
+        self.batch_failures = metrics.batch_failures.labels(model)
+        self.cancelled_requests = metrics.cancelled_requests.labels(model)
 
     def observe_batch(self, sequences: Items[Sequence], max_batch_tokens: int, seconds: float) -> None:
         """Record a successful batch."""
         lengths = [sequence.num_tokens for sequence in sequences]
         num_tokens = sum(lengths)
-        self.batch_size.observe(len(lengths))
-        self.batch_tokens.observe(num_tokens)
-        self.batch_fill.observe(num_tokens / max_batch_tokens)
-        self.batch_s.observe(seconds)
-        self.padding_saved.inc(max(lengths) * len(lengths) - num_tokens)
+        self._batch_size.observe(len(lengths))
+        self._batch_tokens.observe(num_tokens)
+        self._batch_fill.observe(num_tokens / max_batch_tokens)
+        self._batch_s.observe(seconds)
+        self._padding_saved.inc(max(lengths) * len(lengths) - num_tokens)
         for sequence in sequences:
-            self.input_length.observe(sequence.num_tokens_given)
+            self._input_length.observe(sequence.num_tokens_given)

@@ -25,7 +25,7 @@ from openbei.errors import (
     OverloadedError,
     UnavailableError,
 )
-from openbei.serving.metrics import Metrics
+from openbei.serving.metrics import ModelMetrics
 from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
 from openbei.serving.speed import Speed
 
@@ -73,7 +73,7 @@ class Request(QueuedRequest):
 class Scheduler:
     """Runs the sequences of several requests in shared batches. `start` must be called on the event loop."""
 
-    def __init__(self, engine: Engine, limits: QueueLimits, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, limits: QueueLimits, metrics: ModelMetrics) -> None:
         self._engine = engine
         self._limits = limits
         self._metrics = metrics

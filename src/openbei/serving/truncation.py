@@ -1,6 +1,6 @@
 """Truncation of inputs that are too long, and their errors. Does not depend on a tokenizer."""
 
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,15 @@ Integer = TypeVar("Integer", bound=np.integer)
 
 Direction = Literal["right", "left"]
 """The side from which tokens are removed."""
+
+
+class TruncationOptions(TypedDict):
+    """Arguments of the tokenizer; None means the model's truncation side or limit."""
+
+    truncate: bool
+    direction: Direction | None
+    max_tokens: int | None
+
 
 FIXED = -1
 """Part number of tokens that are never removed: special tokens and templates."""

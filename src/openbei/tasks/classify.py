@@ -2,10 +2,18 @@
 
 from collections.abc import Sequence as Items
 
+import msgspec
 import numpy as np
 
 from openbei.batch import ScoreActivation, Vectors
 from openbei.tasks.finite import check_finite
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label of a classifier, and its probability or logit."""
+
+    label: str
+    score: float
 
 
 def apply_activation(logits: Vectors, activation: ScoreActivation) -> Vectors:
@@ -20,9 +28,9 @@ def apply_activation(logits: Vectors, activation: ScoreActivation) -> Vectors:
             return logits
 
 
-def sorted_by_score(labels: Items[str], scores: Vectors) -> list[tuple[str, float]]:
+def sorted_labels(labels: Items[str], scores: Vectors) -> list[Label]:
     """Labels with their scores, float32 [num_labels], highest first. Ties keep the order of `labels`."""
-    return [(labels[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")]
+    return [Label(labels[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")]
 
 
 def sigmoid(logits: Vectors) -> Vectors:

@@ -53,6 +53,16 @@ class Entity(msgspec.Struct, frozen=True):
     end: int
     results: dict[str, float]
 
+    @property
+    def label(self) -> str:
+        """The label with the highest score."""
+        return max(self.results, key=self.results.__getitem__)
+
+    @property
+    def score(self) -> float:
+        """The highest score."""
+        return max(self.results.values())
+
 
 @dataclass(frozen=True, slots=True)
 class _Word:

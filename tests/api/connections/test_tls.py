@@ -19,8 +19,6 @@ from openbei.api.server import Server, build_server
 from openbei.config import Secret
 from openbei.errors import ConfigError
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
 
 from ..conftest import Served, Start
 
@@ -83,8 +81,7 @@ def encrypted_key(authority: trustme.CA, folder: Path, password: bytes) -> tuple
 def served_with(tls: Tls) -> Server:
     async def app(scope: object, receive: object, send: object) -> None: ...
 
-    scheduler = Scheduler(FakeEngine(), QueueLimits(), Metrics())
-    return build_server(app, scheduler, host="127.0.0.1", port=0, tls=tls)
+    return build_server(app, [], host="127.0.0.1", port=0, tls=tls)
 
 
 @pytest.mark.parametrize("password", ["right", "wrong", None])

@@ -17,10 +17,11 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError, EngineLostError
 from openbei.formats.storage import Storage
 from openbei.spec import EmbeddingHead, NoPositions, TokenHead, TokenTermHead
-from tests.axes import AXES, HEADS, random_batch, small_spec
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
+from tests.small_models import random_batch, small_spec
+from tests.spec_axes import AXES, HEADS
 
 CPU = torch.device("cpu")
 GIB = 1 << 30

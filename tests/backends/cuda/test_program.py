@@ -16,10 +16,11 @@ from openbei.batch import Output, PackedBatch, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.safetensors_file import Array
 from openbei.spec import EmbeddingHead, LearnedPositions, Pooling, SequenceHead, TokenHead
-from tests.axes import AXES, HEADS, random_batch, small_spec
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
+from tests.small_models import random_batch, small_spec
+from tests.spec_axes import AXES, HEADS
 
 LENGTHS = ([1, 40, 7, 90], [300], [33, 2, 65])
 

@@ -32,9 +32,9 @@ async def predict_tokens(service: Service, call: Call, body: Body) -> Reply:
     """A list of entities for each text."""
     request = await read(body, _DECODER, decisions.PREDICT_TOKENS)
     groups = _groups(request.inputs)
-    check_count(sum(map(len, groups.values())), service.limits, "inputs")
+    check_count(sum(map(len, groups.values())), service.server.limits, "inputs")
     for name, texts in groups.items():
-        check_texts(texts, service.limits, name)
+        check_texts(texts, service.server.limits, name)
     strategy, raw_scores = request.aggregation_strategy or "none", bool(request.raw_scores)
     truncation = truncation_options(service, request)
     return Reply(await find_entities(service, call, groups, truncation, strategy, raw_scores=raw_scores))

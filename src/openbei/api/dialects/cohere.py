@@ -135,8 +135,8 @@ async def _embed(
     if request.embedding_types == []:
         raise EmptyInputError("embedding_types is an empty list", param="embedding_types")
     check_embedding(service, request.output_dimension)
-    texts = as_texts(texts, service.limits, param)
-    prompt = service.manifest.prompts.for_input_type(request.input_type)
+    texts = as_texts(texts, service.server.limits, param)
+    prompt = service.model.prompts.for_input_type(request.input_type)
     truncation = cohere_truncation_options(service, request.truncate, request.max_tokens)
     tokenization = tokenize_texts(service, texts, truncation, prompt=prompt, param=param)
     return await embed(service, call, tokenization, dimensions=request.output_dimension)

@@ -15,12 +15,13 @@ from openbei.api.exchange.decoding import non_null_fields
 from openbei.api.fields import OneOrMore, bound
 from openbei.api.limits import as_texts
 from openbei.api.operations.entities import find_entities
-from openbei.api.operations.labels import Label, classify, sorted_labels
+from openbei.api.operations.labels import classify
 from openbei.api.operations.truncation import default_truncation_options
 from openbei.api.pipeline import read
 from openbei.api.service import Service
 from openbei.batch import Vectors
 from openbei.errors import InputError
+from openbei.tasks.classify import Label, sorted_labels
 from openbei.tasks.tokens import IGNORED, Entity, Strategy
 
 T = TypeVar("T")
@@ -72,14 +73,14 @@ _TOKEN = msgspec.json.Decoder(TokenRequest)
 async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
     """A list of labels for each text, highest score first; also for a single text."""
     request = await _read(body, _TEXT, decisions.TEXT_PARAMETERS)
-    items = [[text] for text in as_texts(request.inputs, service.limits, "inputs")]
+    items = [[text] for text in as_texts(request.inputs, service.server.limits, "inputs")]
     parameters = request.parameters or TextParameters()
     function, top_k = parameters.function_to_apply, parameters.top_k
     if top_k is not None and top_k < 1:
         raise InputError(f"top_k is {top_k}; it must be at least 1", param="parameters.top_k")
 
     def answer(rows: Vectors) -> list[list[Label]]:
-        return [sorted_labels(service, row)[:top_k] for row in rows]
+        return [sorted_labels(service.model.manifest.labels, row)[:top_k] for row in rows]
 
     truncation = default_truncation_options(service)
     return Reply(await classify(service, call, items, truncation, answer, activation=function, param="inputs"))
@@ -88,7 +89,7 @@ async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
 async def classify_tokens(service: Service, call: Call, body: Body) -> Reply:
     """A list of entities for one text, or a list of such lists. By default adjacent tokens are grouped."""
     request = await _read(body, _TOKEN, decisions.TOKEN_PARAMETERS)
-    texts = as_texts(request.inputs, service.limits, "inputs")
+    texts = as_texts(request.inputs, service.server.limits, "inputs")
     parameters = request.parameters or TokenParameters()
     strategy = parameters.aggregation_strategy or "simple"
     ignored = IGNORED if parameters.ignore_labels is None else parameters.ignore_labels

@@ -87,7 +87,7 @@ async def embeddings(service: Service, call: Call, body: Body) -> Reply:
     normalize = False not in (request.normalize, request.normalized, request.use_activation)
     vectors = await embed(service, call, tokenization, dimensions=request.dimensions, normalize=normalize)
     data = [Embedding(row, index) for index, row in enumerate(written(vectors, encoding))]
-    answer = EmbeddingsResponse(data, service.manifest.model_name, usage(call.measured.num_tokens))
+    answer = EmbeddingsResponse(data, service.model.name, usage(call.measured.num_tokens))
     return Reply(answer, is_dense=encoding == "base64")
 
 
@@ -102,7 +102,7 @@ async def model(service: Service, call: Call, body: Body) -> Reply:
 
 
 def _model(service: Service) -> Model:
-    return Model(service.manifest.model_name, service.created)
+    return Model(service.model.name, service.server.created)
 
 
 def _encoding(request: EmbeddingsRequest) -> EncodingFormat:
@@ -128,6 +128,6 @@ def _prompt(service: Service, request: EmbeddingsRequest) -> Prompt | None:
     if len(given) > 1:
         raise InputError(f"{' and '.join(given)} are set; each selects a prompt", param=[*given][1], hint="send one")
     for param, value in given.items():
-        prompts = service.manifest.prompts
+        prompts = service.model.prompts
         return Prompt(prompts.find(value) if param == "prompt_name" else prompts.for_purpose(value, param), param)
     return None

@@ -108,7 +108,7 @@ async def rank_documents(service: Service, call: Call, body: Body, *, returns_do
     ]
     units = BilledUnits(search_units=math.ceil(len(documents) / DOCUMENTS_PER_SEARCH_UNIT))
     used = usage(call.measured.num_tokens)
-    return Reply(RerankResponse(f"rerank-{uuid.uuid4().hex}", service.manifest.model_name, used, results, Meta(units)))
+    return Reply(RerankResponse(f"rerank-{uuid.uuid4().hex}", service.model.name, used, results, Meta(units)))
 
 
 async def score_texts(
@@ -116,7 +116,7 @@ async def score_texts(
 ) -> Vectors:
     """A score for each text; texts may be empty. Raises the errors of `relevances`."""
     check_text(request.query, "query")
-    check_count(len(texts), service.limits, param)
+    check_count(len(texts), service.server.limits, param)
     if request.top_n is not None and request.top_n < 0:
         raise InputError(f"top_n is {request.top_n}; it must be 0 (all) or more", param="top_n")
     [query] = await shorten(service, call, [request.query], request.max_tokens_per_query, QUERIES)

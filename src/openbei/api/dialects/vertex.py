@@ -10,7 +10,6 @@ from openbei.api.exchange.body import Body, open_body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.fields import bound
 from openbei.api.limits import check_count
-from openbei.api.operations.wrong_task import is_reranker
 from openbei.api.pipeline import read
 from openbei.api.service import Route, Service
 from openbei.spec import Task
@@ -42,7 +41,7 @@ _DECODER = msgspec.json.Decoder(VertexRequest)
 
 def native_route(service: Service) -> Route:
     """The route that answers an instance."""
-    return service.route(NATIVE["reranker" if is_reranker(service.manifest) else service.manifest.spec.task])
+    return service.server.route(NATIVE[service.model.manifest.main_task])
 
 
 async def vertex(service: Service, call: Call, body: Body) -> Reply:
@@ -51,7 +50,7 @@ async def vertex(service: Service, call: Call, body: Body) -> Reply:
     The instances share the limits of one request; if one fails, all fail.
     """
     request = await read(body, _DECODER, decisions.VERTEX)
-    check_count(len(request.instances), service.limits, "instances")
+    check_count(len(request.instances), service.server.limits, "instances")
     handler = native_route(service).handler
 
     async def predict(instance: msgspec.Raw) -> object:

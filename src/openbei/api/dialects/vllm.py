@@ -14,8 +14,8 @@ from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.fields import Instruction, OneOrMore, TruncationFields, Usage, bound, usage
 from openbei.api.limits import as_texts, check_count, check_pairs
-from openbei.api.operations.labels import Label, classify, sorted_labels
-from openbei.api.operations.relevance import refuse_instruction, relevances
+from openbei.api.operations.labels import classify
+from openbei.api.operations.relevance import relevances
 from openbei.api.operations.shortening import DOCUMENTS, QUERIES, shorten
 from openbei.api.operations.similarity import cosines
 from openbei.api.operations.truncation import truncation_options
@@ -23,10 +23,12 @@ from openbei.api.pipeline import read
 from openbei.api.service import Service
 from openbei.batch import ScoreActivation, Vectors
 from openbei.errors import InputError
+from openbei.serving.task_inputs import check_instruction
+from openbei.tasks.classify import Label, sorted_labels
 
 
 class _Score(TruncationFields, frozen=True, kw_only=True):
-    """One text with one, one with each of many, or as many with as many in turn.
+    """One text with one, one with each of many, or many with equally many, paired by position.
 
     `max_tokens_per_query` truncates the texts of the first field, `max_tokens_per_doc` those of the second; 0 means no
     limit.
@@ -41,21 +43,21 @@ class _Score(TruncationFields, frozen=True, kw_only=True):
 
 
 class ScoreTextsRequest(_Score, frozen=True, kw_only=True):
-    """One text with one, one with each of many, or as many with as many in turn."""
+    """One text with one, one with each of many, or many with equally many, paired by position."""
 
     left: OneOrMore = msgspec.field(name="text_1")
     right: OneOrMore = msgspec.field(name="text_2")
 
 
 class ScoreQueriesRequest(_Score, frozen=True, kw_only=True):
-    """One query with one document, one with each of many, or as many with as many in turn."""
+    """One query with one document, one with each of many, or many with equally many, paired by position."""
 
     left: OneOrMore = msgspec.field(name="queries")
     right: OneOrMore = msgspec.field(name="documents")
 
 
 class ScoreDataRequest(_Score, frozen=True, kw_only=True):
-    """One text with one, one with each of many, or as many with as many in turn."""
+    """One text with one, one with each of many, or many with equally many, paired by position."""
 
     left: OneOrMore = msgspec.field(name="data_1")
     right: OneOrMore = msgspec.field(name="data_2")
@@ -142,14 +144,14 @@ async def score(service: Service, call: Call, body: Body) -> Reply:
     right = await shorten(service, call, right, request.max_tokens_per_doc, DOCUMENTS)
     numbers = await _scores(service, call, request, left, right, names)
     data = [Score(index, number) for index, number in enumerate(numbers.tolist())]
-    name, used = service.manifest.model_name, usage(call.measured.num_tokens)
+    name, used = service.model.name, usage(call.measured.num_tokens)
     return Reply(ScoreResponse(f"score-{uuid.uuid4().hex}", int(time.time()), name, data, used))
 
 
 async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
     """A classification for each text."""
     request = await read(body, _CLASSIFY, decisions.CLASSIFY)
-    items = [[text] for text in as_texts(request.input, service.limits, "input")]
+    items = [[text] for text in as_texts(request.input, service.server.limits, "input")]
     activation: ScoreActivation | None = "none" if request.raw_scores or request.use_activation is False else None
 
     def answer(rows: Vectors) -> list[Classification]:
@@ -157,16 +159,16 @@ async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
 
     truncation = truncation_options(service, request)
     data = await classify(service, call, items, truncation, answer, activation=activation, param="input")
-    name, used = service.manifest.model_name, usage(call.measured.num_tokens)
+    name, used = service.model.name, usage(call.measured.num_tokens)
     return Reply(ClassifyResponse(f"classify-{uuid.uuid4().hex}", int(time.time()), name, data, used))
 
 
 def _texts(service: Service, value: str | list[str], param: str) -> list[str]:
     """A text or a list of texts as a list. For rerankers one text of a pair may be empty."""
-    if service.manifest.spec.task == "embedding":
-        return as_texts(value, service.limits, param)
+    if service.model.manifest.spec.task == "embedding":
+        return as_texts(value, service.server.limits, param)
     texts = [value] if isinstance(value, str) else value
-    check_count(len(texts), service.limits, param)
+    check_count(len(texts), service.server.limits, param)
     return texts
 
 
@@ -174,8 +176,8 @@ async def _scores(
     service: Service, call: Call, request: ScoreRequest, left: list[str], right: list[str], names: tuple[str, str]
 ) -> Vectors:
     truncation = truncation_options(service, request)
-    if service.manifest.spec.task == "embedding":
-        refuse_instruction(service.manifest, request.instruction)
+    if service.model.manifest.spec.task == "embedding":
+        check_instruction(service.model.manifest, request.instruction)
         return await cosines(service, call, {names[0]: left, names[1]: right}, truncation)
     raw_scores = bool(request.raw_scores) or request.use_activation is False
     pairs = list(zip(left * len(right) if len(left) == 1 else left, right, strict=True))
@@ -186,6 +188,6 @@ async def _scores(
 
 
 def _classification(service: Service, index: int, row: Vectors) -> Classification:
-    labels = sorted_labels(service, row)
+    labels = sorted_labels(service.model.manifest.labels, row)
     best = labels[0]
     return Classification(index, best.label, best.label, best.score, row.tolist(), len(labels), labels)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from openbei.api.exchange.call import Measured
 from openbei.api.exchange.tracing import Tracer
-from openbei.serving.metrics import Metrics, TaskMetrics
+from openbei.serving.metrics import Metrics, RequestMetrics
 
 log = logging.getLogger(__name__)
 
@@ -42,21 +42,18 @@ class Outcome:
 
 
 class Observer:
-    """Records requests. `task` has the metrics of the served model's task."""
+    """Records requests."""
 
-    def __init__(
-        self, metrics: Metrics, task: TaskMetrics, *, logs: bool = False, tracer: Tracer | None = None
-    ) -> None:
-        self._metrics = metrics
-        self._task = task
+    def __init__(self, metrics: Metrics, *, logs: bool = False, tracer: Tracer | None = None) -> None:
+        self._http_requests = metrics.http_requests
         self._logs = logs
         self._tracer = tracer
 
-    def record(self, outcome: Outcome, headers: dict[bytes, bytes]) -> None:
-        """Record a request; `headers` are the request's."""
-        self._metrics.http_requests.labels(outcome.route, str(outcome.status)).inc()
+    def record(self, outcome: Outcome, metrics: RequestMetrics, headers: dict[bytes, bytes]) -> None:
+        """Record a request, in the metrics of its model; `headers` are the request's."""
+        self._http_requests.labels(outcome.route, str(outcome.status)).inc()
         if outcome.is_inference:
-            self._count(outcome)
+            _count(outcome, metrics)
             if self._tracer:
                 self._tracer.record(f"POST {outcome.route}", attributes(outcome), outcome.duration_s, headers)
         if self._logs:
@@ -65,21 +62,18 @@ class Observer:
             shown = {**fields, "path": quoted(outcome.path), "request_id": quoted(outcome.request_id)}
             log.info(line, shown, extra={"fields": fields})
 
-    def _count(self, outcome: Outcome) -> None:
-        metrics, measured = self._metrics, outcome.measured
-        method = "batch" if measured.num_inputs > 1 else "single"
-        metrics.request_count.labels(method).inc()
-        self._task.count.inc(measured.num_inputs)
-        metrics.truncated_inputs.inc(measured.num_truncated)
-        if outcome.failure:
-            metrics.request_failure.labels(outcome.failure).inc()
-            return
-        metrics.request_success.labels(method).inc()
-        self._task.success.inc(measured.num_inputs)
-        metrics.serialization_s.observe(outcome.serialization_s)
-        times = (outcome.duration_s, measured.tokenization_s, measured.queue_s, measured.inference_s)
-        metrics.request.observe(*times)
-        self._task.observe(*times)
+
+def _count(outcome: Outcome, metrics: RequestMetrics) -> None:
+    measured = outcome.measured
+    metrics.observe_request(measured.num_inputs, measured.num_truncated, outcome.failure)
+    if outcome.failure is None:
+        metrics.observe_times(
+            outcome.serialization_s,
+            outcome.duration_s,
+            measured.tokenization_s,
+            measured.queue_s,
+            measured.inference_s,
+        )
 
 
 def quoted(text: str) -> str:

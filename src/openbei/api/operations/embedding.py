@@ -16,15 +16,15 @@ EncodingFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"
 
 def check_embedding(service: Service, dimensions: int | None) -> None:
     """Raise WrongTaskError unless the model makes embeddings, InputError for a size that it does not have."""
-    require_embedding(service.manifest)
-    check_dimensions(dimensions, service.manifest.spec.output_width)
+    require_embedding(service.model.manifest)
+    check_dimensions(dimensions, service.model.manifest.spec.output_width)
 
 
 async def embed(
     service: Service, call: Call, tokenization: Tokenization, *, dimensions: int | None = None, normalize: bool = True
 ) -> Vectors:
     """Embeddings float32 [inputs, dimensions]. Raises what `run` raises."""
-    size = dimensions or service.manifest.dimensions
+    size = dimensions or service.model.manifest.dimensions
     return await run(
         service, call, tokenization, lambda rows, _: to_embeddings(rows, normalize=normalize, dimensions=size)
     )

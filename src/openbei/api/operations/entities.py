@@ -4,11 +4,11 @@ from collections.abc import Collection
 
 from openbei.api.exchange.call import Call
 from openbei.api.limits import ENTITY_SIZE, MAX_ENTITY_NUMBERS, check_answer
-from openbei.api.operations.truncation import TruncationOptions
 from openbei.api.operations.wrong_task import require_token_classifier
 from openbei.api.pipeline import Tokenization, run, split_by_sequence
 from openbei.api.service import Service
 from openbei.batch import Sequence, Vectors
+from openbei.serving.truncation import TruncationOptions
 from openbei.tasks.tokens import IGNORED, Entity, Strategy, TokenizedText, entities
 
 
@@ -26,13 +26,13 @@ async def find_entities(
 
     Raises WrongTaskError, InputError, and what `run` raises.
     """
-    require_token_classifier(service.manifest)
-    labels = service.manifest.labels
+    require_token_classifier(service.model.manifest)
+    labels = service.model.manifest.labels
     tokenized: list[TokenizedText] = []
 
     def tokenize() -> list[Sequence]:
         for name, texts in groups.items():
-            tokenized.extend(service.tokenizer.encode_texts_for_labels(texts, param=name, **truncation))
+            tokenized.extend(service.model.tokenizer.encode_texts_for_labels(texts, param=name, **truncation))
         return [text.sequence for text in tokenized]
 
     def check(sequences: list[Sequence]) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Sequence as Items
 from typing import NamedTuple
 
 from openbei.api.limits import Limits, as_texts, check_texts
-from openbei.api.operations.truncation import TruncationOptions
 from openbei.api.pipeline import Tokenization
 from openbei.api.service import Service
 from openbei.batch import Sequence
 from openbei.errors import InputError
+from openbei.serving.truncation import TruncationOptions
 
 Inputs = str | Items[str | int | list[int]]
 
@@ -22,7 +22,7 @@ class Prompt(NamedTuple):
 
 def named_prompt(service: Service, name: str | None) -> Prompt | None:
     """The prompt of a name; None without one. Raises InputError."""
-    return None if name is None else Prompt(service.manifest.prompts.find(name))
+    return None if name is None else Prompt(service.model.prompts.find(name))
 
 
 def tokenize_texts(
@@ -30,7 +30,7 @@ def tokenize_texts(
 ) -> Tokenization:
     """A sequence for each text."""
     return Tokenization(
-        work=lambda: service.tokenizer.encode(texts, prompt=prompt, param=param, **truncation),
+        work=lambda: service.model.tokenizer.encode(texts, prompt=prompt, param=param, **truncation),
         num_inputs=len(texts),
         num_characters=sum(map(len, texts)) + len(prompt) * len(texts),
     )
@@ -43,13 +43,13 @@ def tokenize_inputs(
 
     Raises EmptyInputError, InputError.
     """
-    texts, lists = _split(inputs, service.limits, param)
+    texts, lists = _split(inputs, service.server.limits, param)
     if texts:
-        before = prompt.text if prompt else service.manifest.prompts.find(None)
+        before = prompt.text if prompt else service.model.prompts.find(None)
         return tokenize_texts(service, texts, truncation, prompt=before, param=param)
     if prompt:
         raise InputError(f"{prompt.param} applies to texts, not to token ids", param=prompt.param)
-    from_ids = service.tokenizer.from_ids
+    from_ids = service.model.tokenizer.from_ids
 
     def work() -> list[Sequence]:
         return [from_ids(ids, param=name, **truncation) for name, ids in lists.items()]

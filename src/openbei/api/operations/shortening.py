@@ -20,6 +20,6 @@ async def shorten(service: Service, call: Call, texts: list[str], max_tokens: in
     if max_tokens < 0:
         raise InputError(f"{field} is {max_tokens}; it must be 0 (no limit) or more", param=field)
     call.check_deadline()
-    cut_text = service.tokenizer.cut_text
+    cut_text = service.model.tokenizer.cut_text
     is_long = sum(map(len, texts)) > INLINE_CHARACTERS
     return await off_loop(call, lambda: [cut_text(text, max_tokens) for text in texts], is_long=is_long)

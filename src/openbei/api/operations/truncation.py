@@ -1,23 +1,15 @@
 """Truncation options of TEI, vLLM and Cohere as the tokenizer's arguments."""
 
-from typing import Literal, TypedDict
+from typing import Literal
 
 from openbei.api.fields import TruncationFields
 from openbei.api.service import Service
 from openbei.errors import InputError
-from openbei.serving.truncation import Direction
+from openbei.serving.truncation import Direction, TruncationOptions
 
 SIDES: dict[str, Direction] = {"right": "right", "left": "left", "END": "right", "START": "left"}
 
 CohereSide = Literal["NONE", "START", "END"]
-
-
-class TruncationOptions(TypedDict):
-    """Arguments of the tokenizer; None means the model's truncation side or limit."""
-
-    truncate: bool
-    direction: Direction | None
-    max_tokens: int | None
 
 
 def truncation_options(service: Service, request: TruncationFields) -> TruncationOptions:
@@ -58,15 +50,15 @@ def cohere_truncation_options(
 
 def default_truncation_options(service: Service) -> TruncationOptions:
     """Options of a request without truncation fields."""
-    return {"truncate": service.limits.auto_truncate, "direction": None, "max_tokens": None}
+    return {"truncate": service.server.limits.auto_truncate, "direction": None, "max_tokens": None}
 
 
 def _truncates(service: Service, truncate: bool | None) -> bool:
-    return service.limits.auto_truncate if truncate is None else truncate
+    return service.server.limits.auto_truncate if truncate is None else truncate
 
 
 def _checked(service: Service, max_tokens: int | None, param: str) -> int:
-    most = service.manifest.max_sequence_tokens
+    most = service.model.manifest.max_sequence_tokens
     if max_tokens is None or not 1 <= max_tokens <= most:
         raise InputError(
             f"{param} is {max_tokens}; it must be 1 to {most}, the model's limit",

@@ -15,21 +15,12 @@ ANSWERS: dict[Task, str] = {
 """Task -> the routes that it supports."""
 
 
-def is_reranker(manifest: Manifest) -> bool:
-    """Whether the model scores pairs of texts: it has one label, or two and a template with the positive label.
-
-    False if the checkpoint has a template for pairs that is not supported.
-    """
-    has_one = manifest.spec.task == "reranker" and not manifest.has_unsupported_template
-    return has_one or manifest.score_template is not None
-
-
 def _wrong_task(manifest: Manifest, message: str) -> WrongTaskError:
     task = manifest.spec.task
     answers = ANSWERS[task]
     if manifest.has_unsupported_template:
         answers = "/predict, /classify"
-    elif is_reranker(manifest) and task != "reranker":
+    elif manifest.is_reranker and task != "reranker":
         answers = f"{RERANK}, {answers}"
     kind = task.replace("_", " ")
     article = "an" if kind == "embedding" else "a"
@@ -54,7 +45,7 @@ def require_reranker(manifest: Manifest) -> None:
         raise _wrong_task(
             manifest, "model is not a re-ranker model: its chat template for pairs is not one that can be followed"
         )
-    if not is_reranker(manifest):
+    if not manifest.is_reranker:
         raise _wrong_task(manifest, "model is not a re-ranker model")
 
 

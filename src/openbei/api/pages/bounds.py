@@ -12,7 +12,7 @@ Schema = dict[str, Any]
 
 def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
     """`fields.bound` -> its schema; `schema_of` has the schemas of all requests."""
-    manifest, most = service.manifest, service.limits.max_client_batch_size
+    manifest, most = service.model.manifest, service.server.limits.max_client_batch_size
     text = {"type": "string", "minLength": 1}
     texts = _array(text, most)
     token_ids = _array({"type": "integer", "minimum": 0, "maximum": manifest.spec.vocab_size - 1})
@@ -26,7 +26,7 @@ def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
         "ids": {"items": {}, "anyOf": [token_ids, _array(token_ids | {"minItems": 0}, most)]},
         "instances": _array(_native(service, schema_of), most),
         "dimensions": {"minimum": 1, "maximum": manifest.spec.output_width},
-        "prompt_name": _names(manifest.prompts.by_name),
+        "prompt_name": _names(service.model.prompts.by_name),
         "input_type": _names(INPUT_TYPES),
         "instruction": {} if (template := manifest.score_template) and template.is_instructed else {"type": "null"},
         "count": {"minimum": 0},

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from openbei.api.operations.wrong_task import (
-    is_reranker,
     require_classifier,
     require_embedding,
     require_reranker,
@@ -47,7 +46,7 @@ SERVER, PLATFORMS = "Server", "Platforms"
 
 def task_of(manifest: Manifest) -> str:
     """The task of a model in words."""
-    return "reranker" if is_reranker(manifest) else manifest.spec.task.replace("_", " ")
+    return manifest.main_task.replace("_", " ")
 
 
 def tag_of(route: Route) -> str:

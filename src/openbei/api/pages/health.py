@@ -23,7 +23,7 @@ async def health(service: Service, call: Call, body: Body) -> Reply:
         raise UnavailableError("the server is shutting down or its engine has stopped")
     if scheduler.seconds_since_success > FRESH_S:
         probe = Sequence(np.zeros(1, np.int32), 1)
-        output: Output = "labels" if service.manifest.spec.task == "token_classifier" else "pooled"
+        output: Output = "labels" if service.model.manifest.spec.task == "token_classifier" else "pooled"
         try:
             await asyncio.wait_for(scheduler.submit([probe], output), PROBE_TIMEOUT_S)
         except (OpenbeiError, asyncio.TimeoutError) as error:

@@ -19,10 +19,10 @@ class Index(msgspec.Struct, frozen=True):
 
 async def index(service: Service, call: Call, body: Body) -> Reply:
     """Name, version, routes."""
-    routes = [f"{route.method} {route.path}" for route in service.routes]
-    return Reply(Index("openbei", service.version, service.manifest.model_name, routes))
+    routes = [f"{route.method} {route.path}" for route in service.server.routes]
+    return Reply(Index("openbei", service.server.version, service.model.name, routes))
 
 
 async def metrics(service: Service, call: Call, body: Body) -> Reply:
     """Prometheus text format."""
-    return Reply(service.metrics.text(), content_type=CONTENT_TYPE_LATEST.encode())
+    return Reply(service.server.metrics.text(), content_type=CONTENT_TYPE_LATEST.encode())

@@ -12,7 +12,6 @@ from openbei.api.dialects.vertex import VertexRequest
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.errors import FAILURES
-from openbei.api.operations.wrong_task import is_reranker
 from openbei.api.pages.bounds import any_of, bounded, bounds, kinds_of
 from openbei.api.pages.examples import EXAMPLES, vertex_example
 from openbei.api.pages.groups import SERVER, TAGS, applies, tag_of, task_of
@@ -30,21 +29,21 @@ async def describe(service: Service, call: Call, body: Body) -> Reply:
 
 def document(service: Service) -> Schema:
     """OpenAPI 3.1 of the routes of a service."""
-    kinds = list(FAILURES.values())
-    kinds += [kind for route in service.routes for part in (route.request, route.response) for kind in kinds_of(part)]
+    kinds, routes = list(FAILURES.values()), service.server.routes
+    kinds += [kind for route in routes for part in (route.request, route.response) for kind in kinds_of(part)]
     kinds = list(dict.fromkeys(kinds))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     limits = bounds(service, dict(zip(kinds, schemas, strict=True)))
     schema_of = {kind: bounded(schema, limits) for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, Schema] = {}
-    for route in service.routes:
+    for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(service, route, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "openbei",
-            "version": service.version,
-            "x-model": {"name": service.manifest.model_name, "task": task_of(service.manifest)},
+            "version": service.server.version,
+            "x-model": {"name": service.model.name, "task": task_of(service.model.manifest)},
         },
         "tags": [{"name": name} for name in (*TAGS, SERVER)],
         "paths": paths,
@@ -71,7 +70,7 @@ def _operation(service: Service, route: Route, schema_of: dict[Any, Schema]) -> 
     operation: Schema = {
         "summary": route.summary,
         "tags": [tag_of(route)],
-        "x-applies": applies(route, service.manifest),
+        "x-applies": applies(route, service.model.manifest),
         "responses": {"200": answer, **failures},
     }
     if route.access != "open":
@@ -87,8 +86,8 @@ def _operation(service: Service, route: Route, schema_of: dict[Any, Schema]) -> 
 def _example(service: Service, route: Route) -> object:
     """The deployment's own example at its default route, else that of the request."""
     if route.request is VertexRequest:
-        return vertex_example("reranker" if is_reranker(service.manifest) else service.manifest.spec.task)
-    default = service.route(service.manifest.default_route)
-    if route.handler is default.handler and service.manifest.example_input is not None:
-        return service.manifest.example_input
+        return vertex_example(service.model.manifest.main_task)
+    default = service.server.route(service.model.manifest.default_route)
+    if route.handler is default.handler and service.model.manifest.example_input is not None:
+        return service.model.manifest.example_input
     return EXAMPLES.get(kinds_of(route.request)[0])

@@ -16,7 +16,7 @@ from openbei.backends.cuda.ops import Ops
 from openbei.backends.cuda.ops_torch import TorchOps
 from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.transfer import WeightUpload
-from openbei.backends.cuda.weights import load_weights
+from openbei.backends.cuda.weights import ToDevice, load_weights
 from openbei.batch import EngineInfo
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError
@@ -74,15 +74,25 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
     return load_on(engine_dir, device, free_bytes=free_bytes, has_bfloat16=has_bfloat16)
 
 
-def load_on(engine_dir: EngineDir, device: torch.device, *, free_bytes: int, has_bfloat16: bool = True) -> CudaEngine:
-    """The engine on a device, which may be the CPU in tests. Raises BackendError if it does not fit in `free_bytes`."""
+def load_on(
+    engine_dir: EngineDir,
+    device: torch.device,
+    *,
+    free_bytes: int,
+    has_bfloat16: bool = True,
+    to_device: ToDevice | None = None,
+) -> CudaEngine:
+    """The engine on a device, which may be the CPU in tests. Raises BackendError if it does not fit in `free_bytes`.
+
+    `to_device` copies weights; benchmarks make them up there instead.
+    """
     manifest = engine_dir.manifest
     spec = manifest.spec
     dtype = activation_type(spec, manifest.dtype, has_bfloat16=has_bfloat16)
     batch_tokens = _fitting_batch(engine_dir, dtype.itemsize, free_bytes)
     try:
         with torch.inference_mode():
-            weights = load_weights(engine_dir, dtype, WeightUpload(device))
+            weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device))
     except torch.OutOfMemoryError as error:
         raise BackendError(f"the weights do not fit in GPU memory: {error}", hint="use another GPU") from error
     ops = _ops(device, dtype)

@@ -66,10 +66,10 @@ async def embed(service: Service, call: Call, body: Body) -> Reply:
 async def embed_all(service: Service, call: Call, body: Body) -> Reply:
     """The token vectors of each input, including special tokens, neither pooled nor normalized."""
     request = await read(body, _EMBED_ALL, decisions.EMBED_ALL)
-    require_embedding(service.manifest)
+    require_embedding(service.model.manifest)
 
     def check(sequences: list[Sequence]) -> None:
-        check_answer(call.totals, sequences, service.manifest.spec.hidden_size, MAX_TOKEN_NUMBERS, "inputs")
+        check_answer(call.totals, sequences, service.model.manifest.spec.hidden_size, MAX_TOKEN_NUMBERS, "inputs")
 
     def finish(rows: Vectors, sequences: list[Sequence]) -> list[list[list[float]]]:
         check_finite(rows)
@@ -82,8 +82,8 @@ async def embed_all(service: Service, call: Call, body: Body) -> Reply:
 async def embed_sparse(service: Service, call: Call, body: Body) -> Reply:
     """For each input, the words of the vocabulary with a non-zero weight."""
     request = await read(body, _EMBED_SPARSE, decisions.EMBED_SPARSE)
-    require_sparse(service.manifest)
-    manifest = service.manifest
+    require_sparse(service.model.manifest)
+    manifest = service.model.manifest
 
     def finish(rows: Vectors, _: list[Sequence]) -> list[list[Term]]:
         weights = cast(SparseVectors, rows)

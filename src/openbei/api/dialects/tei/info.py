@@ -6,7 +6,6 @@ import msgspec
 
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
-from openbei.api.operations.wrong_task import is_reranker
 from openbei.api.service import Service
 from openbei.engine_dir import Manifest
 from openbei.spec import EmbeddingHead
@@ -35,7 +34,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
 
 async def info(service: Service, call: Call, body: Body) -> Reply:
     """The model and its limits."""
-    manifest, limits = service.manifest, service.limits
+    manifest, limits = service.model.manifest, service.server.limits
     kind, _, place = manifest.source.partition(" ")
     repository, _, commit = place.rpartition(" ") if kind == "HF" else (place, "", None)
     return Reply(
@@ -43,7 +42,7 @@ async def info(service: Service, call: Call, body: Body) -> Reply:
             model_id=repository,
             model_sha=commit,
             model_dtype=manifest.dtype,
-            served_model_name=manifest.model_name,
+            served_model_name=service.model.name,
             model_type=_model_type(manifest),
             max_concurrent_requests=service.scheduler.limits.max_concurrent_requests,
             max_input_length=manifest.max_sequence_tokens,
@@ -51,7 +50,7 @@ async def info(service: Service, call: Call, body: Body) -> Reply:
             max_client_batch_size=limits.max_client_batch_size,
             auto_truncate=limits.auto_truncate,
             similarity_fn_name=manifest.similarity if isinstance(manifest.spec.head, EmbeddingHead) else None,
-            version=service.version,
+            version=service.server.version,
         )
     )
 
@@ -63,5 +62,4 @@ def _model_type(manifest: Manifest) -> dict[str, dict[str, object]]:
     if manifest.spec.task == "sparse":
         return {"embedding": {"pooling": "splade"}}
     names = {"id2label": dict(enumerate(manifest.labels)), "label2id": {n: i for i, n in enumerate(manifest.labels)}}
-    kind = "reranker" if is_reranker(manifest) else manifest.spec.task
-    return {kind: names}
+    return {manifest.main_task: names}

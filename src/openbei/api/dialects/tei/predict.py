@@ -9,12 +9,14 @@ from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.fields import TruncationFields, bound
 from openbei.api.limits import check_count, check_text
-from openbei.api.operations.labels import Item, Label, classify, sorted_labels
+from openbei.api.operations.labels import classify
 from openbei.api.operations.truncation import truncation_options
 from openbei.api.pipeline import read
 from openbei.api.service import Service
 from openbei.batch import ScoreActivation, Vectors
 from openbei.errors import EmptyInputError, InputError
+from openbei.serving.task_inputs import Item
+from openbei.tasks.classify import Label, sorted_labels
 
 GRAMMAR = 'inputs is "text", ["text"], ["first of a pair", "second"], or a list of such lists'
 
@@ -33,13 +35,13 @@ async def predict(service: Service, call: Call, body: Body) -> Reply:
     """Labels with their probabilities, highest first; for a batch, a list of such lists."""
     request = await read(body, _DECODER, decisions.PREDICT)
     items, is_batch = _items(request.inputs)
-    check_count(len(items), service.limits, "inputs")
+    check_count(len(items), service.server.limits, "inputs")
     for i, item in enumerate(items):
         if not any(item):  # one text of a pair may be empty
             check_text("", f"inputs[{i}]" if is_batch else "inputs")
 
     def answer(rows: Vectors) -> list[list[Label]]:
-        return [sorted_labels(service, row) for row in rows]
+        return [sorted_labels(service.model.manifest.labels, row) for row in rows]
 
     truncation = truncation_options(service, request)
     activation: ScoreActivation | None = "none" if request.raw_scores else None

@@ -42,6 +42,6 @@ async def rerank(service: Service, call: Call, body: Body) -> Reply:
     scores = await score_texts(service, call, request, request.texts, raw_scores=raw_scores, param="texts")
     has_texts = request.return_documents if request.return_text is None else request.return_text
     order = best_first(scores)[: request.top_n or None]
-    if service.limits.rerank_order == "input" or has_prefix(call.path):
+    if service.server.limits.rerank_order == "input" or has_prefix(call.path):
         order = sorted(order)
     return Reply([Rank(i, float(scores[i]), request.texts[i] if has_texts else None) for i in order])

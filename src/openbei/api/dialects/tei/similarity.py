@@ -43,7 +43,7 @@ async def similarity(service: Service, call: Call, body: Body) -> Reply:
     """The cosine of each sentence. The source sentence counts towards the batch size."""
     request = await read(body, _DECODER, decisions.SIMILARITY)
     parameters = request.parameters or SimilarityParameters()
-    check_count(len(request.inputs.sentences) + 1, service.limits, "inputs.sentences")
+    check_count(len(request.inputs.sentences) + 1, service.server.limits, "inputs.sentences")
     truncation, prompt = truncation_options(service, parameters), named_prompt(service, parameters.prompt_name)
     texts: dict[str, Inputs] = {
         "inputs.source_sentence": request.inputs.source_sentence,

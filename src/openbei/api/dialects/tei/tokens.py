@@ -37,9 +37,9 @@ _DECODE = msgspec.json.Decoder(DecodeRequest)
 async def tokenize(service: Service, call: Call, body: Body) -> Reply:
     """The tokens of each text, without truncation."""
     request = await read(body, _TOKENIZE, decisions.TOKENIZE)
-    texts = as_texts(request.inputs, service.limits, "inputs")
-    prompt = "" if request.prompt_name is None else service.manifest.prompts.find(request.prompt_name)
-    has_special, tokenizer = request.add_special_tokens is not False, service.tokenizer
+    texts = as_texts(request.inputs, service.server.limits, "inputs")
+    prompt = "" if request.prompt_name is None else service.model.prompts.find(request.prompt_name)
+    has_special, tokenizer = request.add_special_tokens is not False, service.model.tokenizer
     num_characters = sum(map(len, texts)) + len(prompt) * len(texts)
     call.check_deadline()
     call.measured.num_characters += num_characters
@@ -61,9 +61,9 @@ async def decode(service: Service, call: Call, body: Body) -> Reply:
         raise InputError("ids mixes token ids and lists of token ids", param="ids")
     if is_one:
         lists = [[item for item in request.ids if isinstance(item, int)]] if request.ids else []
-    check_count(len(lists), service.limits, "ids")
+    check_count(len(lists), service.server.limits, "ids")
     call.check_deadline()
-    keeps_special, tokenizer = request.skip_special_tokens is False, service.tokenizer
+    keeps_special, tokenizer = request.skip_special_tokens is False, service.model.tokenizer
     texts = await off_loop(
         call,
         lambda: tokenizer.decode(lists, skip_special_tokens=not keeps_special),

@@ -1,23 +1,28 @@
-"""Resolution of a TARGET on the command line to an opened engine directory."""
+"""Resolution of a TARGET, such as a Hub id, to an opened engine directory, which is built if necessary."""
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
+from openbei.batch import Engine
 from openbei.config import (
-    Conversion,
     Deployment,
     Environment,
-    PoolingChoice,
     deployment_for_model,
     load_config,
     load_variables,
     with_dtype,
 )
+from openbei.device import DeviceChoice
 from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import EngineDirError
+
+OVERRIDES = ("convert", "answer_tokens", "route", "pooling")
+"""Fields of a deployment that options and the environment of the process override."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,27 +47,46 @@ def engine_dir_of(
     out: Path | None = None,
     *,
     force: bool = False,
-    convert: Conversion | None = None,
-    route: str | None = None,
-    pooling: PoolingChoice | None = None,
+    overrides: Mapping[str, str | None] = MappingProxyType({}),
 ) -> EngineDir:
     """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
 
-    `convert`, `route` (that of a Router) and `pooling` override the config's. Raises what building and opening raise.
+    `overrides` are fields of the deployment that override the config's, unless None. Raises what building and opening
+    raise.
     """
     if is_engine_dir(Path(target)):
         engine_dir = open_engine_dir(Path(target))
     else:
-        chosen: dict[str, object] = {"convert": convert, "route": route, "pooling": pooling}
-        engine_dir = _up_to_date(_deployment(target, environment, chosen), environment, out, force=force)
+        engine_dir = _up_to_date(_deployment(target, environment, overrides), environment, out, force=force)
     _warn_if_cut(engine_dir.manifest)
     return engine_dir
 
 
-def _deployment(target: str, environment: Environment, chosen: dict[str, object]) -> Deployment:
+def load(
+    engine_dir: EngineDir,
+    environment: Environment,
+    *,
+    device: DeviceChoice | None = None,
+    backend: str | None = None,
+    isa: str | None = None,
+    threads: int | None = None,
+) -> Engine:
+    """Load the engine; arguments override the environment. Raises BackendError."""
+    from openbei.backends import load_engine
+
+    return load_engine(
+        engine_dir,
+        device=device or environment.device or "auto",
+        backend=backend or environment.backend,
+        isa=isa or environment.isa,
+        threads=threads or environment.threads,
+    )
+
+
+def _deployment(target: str, environment: Environment, overrides: Mapping[str, str | None]) -> Deployment:
     """The deployment of a TARGET, changed by the command line or else by the environment of the process."""
     deployment = with_dtype(deployment_of(target), environment.dtype)
-    decided = {name: value or getattr(environment, name) for name, value in chosen.items()}
+    decided = {name: overrides.get(name) or getattr(environment, name) for name in OVERRIDES}
     return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
 
 
@@ -81,7 +105,7 @@ def _warn_if_cut(manifest: Manifest) -> None:
 def _up_to_date(deployment: Deployment, environment: Environment, out: Path | None, *, force: bool) -> EngineDir:
     """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
     from openbei.build import build, default_engine_path, render_report
-    from openbei.cli.progress import Bar
+    from openbei.progress import Bar
 
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)

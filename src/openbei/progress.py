@@ -1,0 +1,69 @@
+"""A progress bar on standard error, by default if that is a terminal."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any
+
+UNITS = {"write": "bytes", "embed": "texts", "score": "pairs", "classify": "texts"}
+"""Step → unit. Other steps are not shown; a download has its own progress bars."""
+
+
+Watch = bool | Callable[[int], None] | None
+"""Whether to show a bar (None: if a person watches), or a function to call instead, with the number of items done."""
+
+
+class Bar:
+    """Shows one step at a time; rich is imported only if it is shown. `is_shown` None is whether a person watches."""
+
+    def __init__(self, is_shown: bool | None = None) -> None:
+        self._is_shown = is_shown
+        self._stack = ExitStack()
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def _begin(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True, force_terminal=self._is_shown)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = self._stack.enter_context(Progress(*columns, console=console, transient=True))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def step(self, name: str, done: int, total: int | None) -> None:
+        """Update a step to `done` of `total`; None is unknown. A step that is done at once is not shown."""
+        is_shown = sys.stderr.isatty() if self._is_shown is None else self._is_shown
+        if name not in UNITS or not is_shown or (name not in self._tasks and done == total):
+            return
+        if self._bar is None:
+            self._begin()
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(f"{name} {UNITS[name]}", total=total)
+        self._bar.update(self._tasks[name], completed=done, total=total)
+
+
+@contextmanager
+def watch(step: str, items: Iterable[object], progress: Watch) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of items done since its last call, which updates the bar of a step."""
+    if callable(progress):
+        yield progress
+        return
+    total = len(items) if isinstance(items, Sized) else None
+    num_done = 0
+    with Bar(progress) as bar:
+
+        def advance(count: int) -> None:
+            nonlocal num_done
+            num_done += count
+            bar.step(step, num_done, total)
+
+        yield advance

@@ -1,0 +1,96 @@
+"""Running many inputs in this process, without a queue: for throughput, not for latency.
+
+Inputs are tokenized a chunk ahead in a thread while the engine runs: both release the GIL.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+from openbei.batch import Output, PackedBatch, Rows, Sequence
+from openbei.errors import InputError
+from openbei.serving.loaded_model import LoadedModel
+
+T = TypeVar("T")
+
+BATCHES_AT_ONCE = 4
+"""A batch holds the tokens of this many server batches, because latency does not matter here."""
+
+CHUNK_SIZE = 256
+"""Inputs that are tokenized together."""
+
+Progress = Callable[[int], None]
+"""Called with the number of inputs done since the last call."""
+
+
+def run_chunks(
+    model: LoadedModel,
+    items: Iterable[T],
+    encode: Callable[[list[T]], list[Sequence]],
+    output: Output = "pooled",
+    *,
+    batch_tokens: int | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    progress: Progress | None = None,
+) -> Iterator[tuple[list[Sequence], list[Rows]]]:
+    """The sequences of `chunk_size` items at a time, and the engine's rows for each of them, in order.
+
+    A batch has at most `batch_tokens` tokens, except for a single sequence with more. Raises InputError for
+    `batch_tokens` below 1, what `encode` raises, and EngineError.
+    """
+    if batch_tokens is not None and batch_tokens < 1:
+        raise InputError(f"batch_tokens is {batch_tokens}; it must be at least 1", param="batch_tokens")
+    encoded = map(encode, _chunked(items, chunk_size))
+    is_one_chunk = isinstance(items, Sized) and len(items) <= chunk_size
+    for sequences in encoded if is_one_chunk else _one_ahead(encoded):
+        yield sequences, _rows(model, sequences, output, batch_tokens, progress)
+
+
+def _chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    remaining = iter(items)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items of an iterator, each of which is computed in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1, "tokenizer") as thread:
+        pending = thread.submit(next, items, None)
+        while (item := pending.result()) is not None:
+            pending = thread.submit(next, items, None)
+            yield item
+
+
+def _rows(
+    model: LoadedModel, sequences: list[Sequence], output: Output, batch_tokens: int | None, progress: Progress | None
+) -> list[Rows]:
+    engine = model.engine
+    most = min(batch_tokens or BATCHES_AT_ONCE * engine.batch_tokens, model.manifest.max_num_tokens)
+    results: dict[int, Rows] = {}
+    for indices in batches(sequences, most):
+        packed = PackedBatch.pack([sequences[i] for i in indices])
+        with model.lock:
+            rows = engine.run(packed, output)
+        start = 0
+        for index in indices:
+            stop = start + sequences[index].num_rows(output)
+            results[index] = rows[start:stop]
+            start = stop
+        if progress:
+            progress(len(indices))
+    return [results[index] for index in range(len(sequences))]
+
+
+def batches(sequences: list[Sequence], max_batch_tokens: int) -> Iterator[list[int]]:
+    """Indices of sequences for each batch: longest first, so that the sequences of a batch have similar lengths."""
+    batch: list[int] = []
+    num_tokens = 0
+    for index in sorted(range(len(sequences)), key=lambda i: -sequences[i].num_tokens):
+        if batch and num_tokens + sequences[index].num_tokens > max_batch_tokens:
+            yield batch
+            batch, num_tokens = [], 0
+        batch.append(index)
+        num_tokens += sequences[index].num_tokens
+    if batch:
+        yield batch

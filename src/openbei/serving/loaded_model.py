@@ -1,0 +1,65 @@
+"""A model that is loaded, as one value: its name, manifest, prompts, tokenizer and engine."""
+
+from threading import Lock
+from types import TracebackType
+from typing import TypeVar
+
+from openbei.batch import Engine
+from openbei.engine_dir import Manifest
+from openbei.errors import UnavailableError
+from openbei.prompts import Prompts
+from openbei.serving.tokenizer import Tokenizer
+from openbei.spec import Task
+
+M = TypeVar("M", bound="LoadedModel")
+
+
+class LoadedModel:
+    """A model, opened once and closed once. `name` and `prompts` are by default the manifest's.
+
+    A context manager. Callers of the engine hold `lock` if there may be several.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        engine: Engine,
+        *,
+        name: str | None = None,
+        prompts: Prompts | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.tokenizer = tokenizer
+        self.name = name or manifest.model_name
+        self.prompts = prompts or manifest.prompts
+        self.lock = Lock()
+        self._engine: Engine | None = engine
+
+    @property
+    def task(self) -> Task:
+        """The model's task."""
+        return self.manifest.spec.task
+
+    @property
+    def engine(self) -> Engine:
+        """The engine. Raises UnavailableError after `close`."""
+        if self._engine is None:
+            raise UnavailableError(f"{self.name} is closed")
+        return self._engine
+
+    def close(self) -> None:
+        """Free the engine, after the batch that is running. May be called again."""
+        with self.lock:
+            self._engine = None
+
+    def __enter__(self: M) -> M:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.task}{'' if self._engine else ', closed'}>"
