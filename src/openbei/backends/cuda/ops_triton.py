@@ -9,6 +9,7 @@ from torch import Tensor
 from openbei.backends.cuda.kernels import attention as attention_kernels
 from openbei.backends.cuda.kernels import experts as expert_kernels
 from openbei.backends.cuda.kernels import gate as gate_kernels
+from openbei.backends.cuda.kernels import gemm as gemm_kernels
 from openbei.backends.cuda.kernels import norm as norm_kernels
 from openbei.backends.cuda.kernels import pool as pool_kernels
 from openbei.backends.cuda.kernels import quantize as quantize_kernels
@@ -29,6 +30,9 @@ from openbei.backends.cuda.ops import (
 from openbei.backends.cuda.ops_torch import TorchOps
 from openbei.spec import Activation, Pooling
 
+MAX_FUSED_DEPTH = 1024
+"""Input columns up to which a linear layer and its activation are one kernel. Wider products gain too little."""
+
 
 class TritonOps(TorchOps):
     """See `openbei.backends.cuda.ops.Ops`; `dtype` is the element type of activations, float16 or bfloat16."""
@@ -47,6 +51,8 @@ class TritonOps(TorchOps):
 
     def linear(self, x: Rows, weights: LinearWeights, activation: Activation | None = None) -> Tensor:
         """See `Ops`."""
+        if activation and isinstance(x, Tensor) and x.dtype != torch.float32 and x.shape[1] <= MAX_FUSED_DEPTH:
+            return gemm_kernels.linear(x, weights, activation)
         y = super().linear(x, weights)
         return gate_kernels.gate(y, activation, is_gated=False) if activation else y
 

@@ -147,23 +147,29 @@ def _scores(
     keys: tl.tensor,
     is_query: tl.tensor,
     length: tl.tensor,
+    place: tl.tuple,
     by_distance: tl.tuple,
     relative: tl.tuple,
     scaling: tl.tuple,
 ) -> tuple[tl.tensor, tl.tensor]:
-    """Scores [queries, keys] from products, and the factor that they still need to be exponents of 2."""
+    """Scores [queries, keys] from products, and the factor that they still need to be exponents of 2.
+
+    `place` is the head, the rows of the queries, and the first row of the sequence.
+    """
+    head, queries, start = place
     bias, reach = by_distance
-    rows, c2p, p2c, p2c_stride = relative
+    rows, c2p, p2c, c2p_head_stride, c2p_stride, p2c_head_stride, p2c_stride = relative
     scale, softcap = scaling
     if rows is not None or bias is not None:
-        place = tl.minimum(tl.maximum(distances + reach, 0), 2 * reach)
+        column = tl.minimum(tl.maximum(distances + reach, 0), 2 * reach)
     if rows is not None:
-        row = tl.load(rows + place)
+        row = tl.load(rows + column)
         if c2p is not None:
-            products += tl.load(c2p[:, None] + row, mask=is_query[:, None], other=0.0).to(tl.float32)
+            own = c2p + head.to(tl.int64) * c2p_head_stride + queries * c2p_stride
+            products += tl.load(own[:, None] + row, mask=is_query[:, None], other=0.0).to(tl.float32)
         if p2c is not None:
-            pointers = p2c + keys[None, :] * p2c_stride + row
-            products += tl.load(pointers, mask=(keys < length)[None, :], other=0.0).to(tl.float32)
+            own = p2c + head.to(tl.int64) * p2c_head_stride + (start + keys) * p2c_stride
+            products += tl.load(own[None, :] + row, mask=(keys < length)[None, :], other=0.0).to(tl.float32)
     factor = scale * LOG2_E
     if softcap is not None:
         products = softcap * tanh(products * (scale / softcap))
@@ -172,7 +178,7 @@ def _scores(
         if softcap is None:
             products *= scale
             factor = LOG2_E
-        products += tl.load(bias + place)
+        products += tl.load(bias + head * (2 * reach + 1) + column)
     return products, factor
 
 
@@ -189,6 +195,7 @@ def _accumulate(
     positions: tl.tensor,
     is_query: tl.tensor,
     length: tl.tensor,
+    place: tl.tuple,
     by_distance: tl.tuple,
     relative: tl.tuple,
     scaling: tl.tuple,
@@ -210,7 +217,7 @@ def _accumulate(
         k_block = _load(k, keys[None, :], columns[:, None], k_stride, length, IS_MASKED, HEAD_DIM, BLOCK_COLUMNS)
         products = tl.dot(q, k_block, input_precision="ieee")
         distances = keys[None, :] - positions[:, None]
-        scores, factor = _scores(products, distances, keys, is_query, length, by_distance, relative, scaling)
+        scores, factor = _scores(products, distances, keys, is_query, length, place, by_distance, relative, scaling)
         if IS_MASKED:
             is_visible = (keys < length)[None, :]
             if IS_CAUSAL:
@@ -233,22 +240,6 @@ def _range_of(bounds: tl.tensor, sequence: tl.tensor) -> tuple[tl.tensor, tl.ten
     """The first row of a sequence, and its number of rows."""
     start = tl.load(bounds + sequence)
     return start.to(tl.int64), tl.load(bounds + sequence + 1) - start
-
-
-@triton.jit
-def _of_head(
-    by_distance: tl.tuple, relative: tl.tuple, head: tl.tensor, queries: tl.tensor, start: tl.tensor
-) -> tuple[tl.tuple, tl.tuple]:
-    """The terms of one head: c2p as pointers to the rows of queries, p2c from the first token of the sequence."""
-    bias, reach = by_distance
-    rows, c2p, p2c, c2p_head_stride, c2p_stride, p2c_head_stride, p2c_stride = relative
-    if bias is not None:
-        bias += head * (2 * reach + 1)
-    if c2p is not None:
-        c2p += head.to(tl.int64) * c2p_head_stride + queries * c2p_stride
-    if p2c is not None:
-        p2c += head.to(tl.int64) * p2c_head_stride + start * p2c_stride
-    return (bias, reach), (rows, c2p, p2c, p2c_stride)
 
 
 @triton.jit
@@ -294,7 +285,6 @@ def _attention_kernel(
     k += start * k_stride + head // HEADS_PER_KEY * HEAD_DIM
     v += start * v_stride + head // HEADS_PER_KEY * HEAD_DIM
     q_block = _load(q, places[:, None], columns[None, :], q_stride, end, True, HEAD_DIM, BLOCK_COLUMNS)
-    by_distance, relative = _of_head(by_distance, relative, head, first_query + places, start)
     bounds = key_ranges(position + first, position + end - 1, length, window, IS_CAUSAL, BLOCK_KEYS)
     zeros = tl.zeros([BLOCK_QUERIES], tl.float32)
     state = tl.zeros([BLOCK_QUERIES, BLOCK_COLUMNS], tl.float32), zeros, zeros + _LOWEST
@@ -304,7 +294,7 @@ def _attention_kernel(
             bounds[part],
             bounds[part + 1],
             *(q_block, k, v, k_stride, v_stride, position + places, is_query, length),
-            *(by_distance, relative, scaling, window),
+            *((head, first_query + places, start), by_distance, relative, scaling, window),
             *(IS_CAUSAL, part != 1, HEAD_DIM, BLOCK_KEYS, BLOCK_COLUMNS),
         )
     mixed, total, _ = state
