@@ -234,7 +234,7 @@ def test_weights_lie_aligned_and_read_only(tiny_engine_dir: EngineDir) -> None:
         assert not tensor.flags.writeable
         if name.startswith("layers") and "norm" not in name:
             assert tensor.ctypes.data % 64 == 0
-    assert module.FORMAT_VERSION == 7
+    assert module.FORMAT_VERSION == 8
 
 
 @pytest.mark.parametrize("name", [".", MANIFEST, WEIGHTS, TOKENIZER])

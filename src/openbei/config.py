@@ -13,6 +13,7 @@ import msgspec
 from openbei import variables as names
 from openbei.device import DeviceChoice, device_choice
 from openbei.errors import ConfigError
+from openbei.quantization import NO_QUANTIZATION, check_quantization
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
 from openbei.variables import Variable
@@ -56,6 +57,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     repository: CheckpointRepository
     route: str | None = None
     dtype: DType
+    quantization: str = NO_QUANTIZATION
     max_num_tokens: int | None
     default_route: Route | None
     convert: Conversion | None = None
@@ -75,15 +77,6 @@ def load_variables(path: Path) -> dict[str, str]:
     """The environment variables of a config.yaml that `bei serve` reads, including secrets. Raises ConfigError."""
     config, _ = read_config(read_yaml(path))
     return {name: value for name, value in _variables(config).items() if names.is_honoured_when_serving(name)}
-
-
-def with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
-    """Override the deployment's dtype by that of the environment, if there is one."""
-    if dtype is None:
-        return deployment
-    override = Decision("dtype", dtype, "the environment variable DTYPE")
-    notes = tuple(override if note.subject == "dtype" else note for note in deployment.notes)
-    return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
 
 
 def deployment_for_model(model: str) -> Deployment:
@@ -109,6 +102,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
+    check_quantization(build.quantization_type, dtype)
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
     dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
     tokens_reason = "trt_llm.build.max_num_tokens" if build.max_num_tokens else f"the default of {base_model}"
@@ -120,6 +114,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         base_model=base_model,
         repository=repository,
         dtype=dtype,
+        quantization=build.quantization_type,
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
         convert=_choice(variables, "convert", Conversion),
@@ -144,7 +139,6 @@ def _printable(model_name: str | None) -> str | None:
 
 def _check_base_model(config: Config) -> str:
     stack, base_model = config.trt_llm.inference_stack, config.trt_llm.build.base_model
-    quantization = config.trt_llm.build.quantization_type
     allowed = " or ".join(DEFAULT_MAX_NUM_TOKENS)
     if stack != "v1":
         raise ConfigError(
@@ -158,9 +152,6 @@ def _check_base_model(config: Config) -> str:
             f"trt_llm.build.base_model is {base_model!r}; it must be {allowed}",
             hint="'decoder' is for text generation" if base_model == "decoder" else None,
         )
-    if quantization != "no_quant":
-        reason = "encoder_bert does not support quantization" if base_model == "encoder_bert" else "not implemented yet"
-        raise ConfigError(f"trt_llm.build.quantization_type is {quantization!r}: {reason}", hint="use no_quant")
     return base_model
 
 
@@ -228,6 +219,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None
     backend: str | None
     dtype: DType | None
+    quantization: str | None
     pooling: PoolingChoice | None
     convert: Conversion | None
     answer_tokens: str | None
@@ -261,6 +253,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             threads=both.get(_count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
             dtype=process.get(_one_of(DType), *names.BUILD["dtype"]),
+            quantization=process.get(str, *names.BUILD["quantization"]),
             pooling=process.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
             convert=process.get(_one_of(Conversion), "OPENBEI_CONVERT"),
             answer_tokens=process.get(str, "OPENBEI_ANSWER_TOKENS"),

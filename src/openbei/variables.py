@@ -70,6 +70,7 @@ SECRETS = (*API_KEYS, KEYFILE_PASSWORD, *HUB_TOKENS)
 
 BUILD: dict[str, tuple[str, ...]] = {
     "dtype": ("OPENBEI_DTYPE", "DTYPE"),
+    "quantization": ("OPENBEI_QUANTIZATION",),
     "convert": ("OPENBEI_CONVERT", "CONVERT"),
     "answer_tokens": ("OPENBEI_ANSWER_TOKENS", "ANSWER_TOKENS"),
     "route": ("OPENBEI_ROUTE", "ROUTE"),

@@ -7,9 +7,14 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from openbei.formats import FORMATS
+from openbei.backends.native import encoder_over
+from openbei.formats import FORMATS, LAYOUTS
 from openbei.formats.storage import Storage
+from openbei.spec import EmbeddingHead
+from tests.native.conftest import SUPPORTED, MakeEngineDir, MakeSpec
+from tests.native.encoders import check_head, check_tokens
 from tests.native.kernels import Array, Doubles, Epilogue, Level, WeightFormat, aligned, check
+from tests.spec_axes import AXES
 
 SHAPES = [(1, 1, 1), (1, 64, 33), (2, 33, 31), (5, 65, 40), (13, 96, 64), (12, 48, 290), (65, 130, 34), (1, 700, 96)]
 
@@ -82,8 +87,6 @@ def test_every_code_is_exact(format: str, level: Level) -> None:
     weight[3] = weight[39] = codes
     assert packed.dtype == dtype
     fields = arrays_of(format, np.ones((40, len(codes))))[0]
-    from openbei.formats import LAYOUTS
-
     fields |= {"weight": LAYOUTS["panels"].pack(weight), "scales": np.full(64, 0.5, np.float32)}
     found = run(level, np.eye(len(codes)), fields, np.zeros(40, np.float32), 40)
     assert np.array_equal(found[:, 3], codes.astype(np.float32) / 2)
@@ -97,8 +100,6 @@ def test_every_block_scale_is_exact(level: Level) -> None:
     numbers = np.arange(16, dtype=np.uint8)
     num_inputs = 16 * len(scales)
     packed = np.tile(numbers[::2] | numbers[1::2] << 4, (33, len(scales)))
-    from openbei.formats import LAYOUTS
-
     blocks = np.zeros((len(scales), 64), ml_dtypes.float8_e4m3fn)
     blocks[:, 32] = scales
     fields = {
@@ -119,3 +120,23 @@ def test_every_block_scale_is_exact(level: Level) -> None:
 
 def test_formats_of_the_engine() -> None:
     assert {format.name for format in WeightFormat} - {"plain"} == FORMATS.keys() - {"bfloat16", "float32"}
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize("quantization", ["weights_int8", "fp8", "fp4", "fp4_mlp_only"])
+@pytest.mark.parametrize("axis", ["no norm of embeddings", "gated", "causal, grouped heads", "experts", "disentangled"])
+def test_models_agree_with_reference(
+    isa: str, quantization: str, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16", quantization=quantization)
+    encoder = encoder_over(engine_dir, isa=isa, threads=2)
+    check_tokens(engine_dir, encoder, [40, 3])
+    check_tokens(engine_dir, encoder, [1, 40, 7, 300])
+
+
+def test_absorbed_attention(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
+    """The queries and values of absorbed attention are slices of a quantized weight."""
+    spec = make_spec(96, 3, 32, inner=130, head=EmbeddingHead(poolings=("cls",)))
+    for quantization in ("weights_int8", "fp8", "fp4"):
+        engine_dir = make_engine_dir(spec, "bfloat16", quantization=quantization)
+        check_head(engine_dir, encoder_over(engine_dir, threads=2), [1, 40, 7, 90], 0.99)

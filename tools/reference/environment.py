@@ -5,6 +5,7 @@ from tools.reference.markdown import code, table
 
 BUILD = {
     "dtype": "data type of the weights: `bfloat16` or `float32`",
+    "quantization": "as `trt_llm.build.quantization_type`, which it overrides",
     "convert": "`lm-head`, as `bei build --convert`",
     "answer_tokens": "as `bei build --answer-tokens`",
     "route": "as `bei build --route`",

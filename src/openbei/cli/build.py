@@ -10,12 +10,30 @@ from openbei.cli.logs import log_to_stderr
 from openbei.config import Conversion, PoolingChoice
 from openbei.engine_dir import is_engine_dir
 from openbei.errors import ConfigError
+from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 
 
 @click.command
 @click.argument("config")
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory to write.  [default: one in the cache]")
 @click.option("--force", is_flag=True, help="Build even if the engine directory is up to date.")
+@click.option(
+    "--quantization",
+    type=click.Choice([NO_QUANTIZATION, *WEIGHT_ONLY]),
+    help="Quantization of the weights, as trt_llm.build.quantization_type; smaller, and faster for single texts on "
+    "large models.  [default: that of the config]",
+)
+@click.option(
+    "--texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Texts, one per line, that measure the accuracy of a quantized build; use your own.  [default: 520 texts and "
+    "100 queries of many kinds]",
+)
+@click.option(
+    "--min-cosine",
+    type=click.FloatRange(0, 1),
+    help="Fail if a quantized embedding model has a lower mean cosine similarity to bfloat16.",
+)
 @click.option(
     "--convert",
     type=click.Choice(get_args(Conversion)),
@@ -43,6 +61,9 @@ def command(
     config: str,
     out: Path | None,
     force: bool,
+    quantization: str | None,
+    texts: Path | None,
+    min_cosine: float | None,
     convert: Conversion | None,
     answer_tokens: str | None,
     route: str | None,
@@ -61,6 +82,14 @@ def command(
         targets.read_environment(config),
         out,
         force=force,
-        overrides={"convert": convert, "answer_tokens": answer_tokens, "route": route, "pooling": pooling},
+        overrides={
+            "quantization": quantization,
+            "convert": convert,
+            "answer_tokens": answer_tokens,
+            "route": route,
+            "pooling": pooling,
+        },
+        texts=texts,
+        min_cosine=min_cosine,
     )
     click.echo(opened.path)

@@ -54,6 +54,7 @@ def _about(engine_dir: EngineDir) -> Rows:
         ("task", spec.task.replace("_", " ")),
         ("default route", manifest.default_route),
         ("dtype", manifest.dtype),
+        ("quantization", manifest.quantization),
         ("longest text", f"{manifest.max_sequence_tokens} tokens"),
         ("format", f"{manifest.format_version}, written by openbei {manifest.openbei_version}"),
         *sizes,

@@ -5,6 +5,7 @@ its weights are copied to the GPU and put into rows there.
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,8 @@ LARGE_MODEL_BYTES = 6 << 30
 
 FORMATS = frozenset(("bfloat16", "float32", "float8", "int8", "nvfp4"))
 QUANTIZED = frozenset(("float8", "int8", "nvfp4"))
+"""Number formats that are expanded, except float8 where the GPU has units for it. Their activations are bfloat16."""
+
 LAYOUTS = frozenset(("panels", "row_major"))
 
 _log = logging.getLogger(__name__)
@@ -56,12 +59,10 @@ def activation_type(spec: ModelSpec, stored: str, capability: Capability) -> tor
     """The element type of activations and weights: float32 if weights are, else one of 16 bit.
 
     float16 has more significant bits than bfloat16, but overflows above 65504. Post-norm models normalize every sum, so
-    their activations are small; those of others can be large. Products of float8 with a scale per row are bfloat16.
+    their activations are small; those of others can be large.
     """
     if "float32" in stored or isinstance(spec.head, TokenTermHead):
         return torch.float32
-    if "float8" in stored and capability >= FIRST_WITH["fp8"]:
-        return torch.bfloat16
     has_bfloat16 = capability >= FIRST_WITH["bfloat16"]
     return torch.float16 if spec.placement == "post" or not has_bfloat16 else torch.bfloat16
 
@@ -95,10 +96,11 @@ def load_on(
     """
     manifest = engine_dir.manifest
     spec = manifest.spec
-    dtype = activation_type(spec, manifest.dtype, capability)
-    has_units = capability >= FIRST_WITH["fp8"] and dtype == torch.bfloat16
-    has_float8 = "float8" in manifest.dtype and has_units
-    _warn_if_expanded(manifest.dtype, dtype, has_float8=has_float8)
+    quantized = QUANTIZED & {stored.format for stored in manifest.storage.values()}
+    has_float8 = "float8" in quantized and capability >= FIRST_WITH["fp8"]
+    dtype = torch.bfloat16 if has_float8 else activation_type(spec, manifest.dtype, capability)
+    if expanded := quantized - ({"float8"} if has_float8 else set()):
+        _warn_of_expansion(expanded, dtype)
     batch_tokens = _fitting_batch(engine_dir, dtype.itemsize, free_bytes, has_float8=has_float8)
     try:
         with torch.inference_mode():
@@ -121,16 +123,14 @@ def load_on(
     )
 
 
-def _warn_if_expanded(stored: str, dtype: torch.dtype, *, has_float8: bool) -> None:
+def _warn_of_expansion(formats: Collection[str], dtype: torch.dtype) -> None:
     """Warn about quantized weights that are no faster than those of `dtype` on this GPU."""
-    expanded = [name for name in stored.split(", ") if name in QUANTIZED and not (name == "float8" and has_float8)]
-    if expanded:
-        _log.warning(
-            "weights in %s are expanded to %s: same results, speed and memory of 16 bit; use fp8 on %s",
-            " and ".join(expanded),
-            str(dtype).removeprefix("torch."),
-            ", ".join(accelerators_with("fp8")),
-        )
+    _log.warning(
+        "weights in %s are expanded to %s: same results, speed and memory of 16 bit; use fp8 on %s",
+        " and ".join(sorted(formats)),
+        str(dtype).removeprefix("torch."),
+        ", ".join(accelerators_with("fp8")),
+    )
 
 
 def _ops(device: torch.device, dtype: torch.dtype) -> Ops:
