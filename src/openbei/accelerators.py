@@ -4,9 +4,11 @@ A GPU that is not in the table takes what its compute capability has. Sources: N
 "Compute Capabilities"; Baseten's documentation of engine builds, "Quantization".
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from typing import Literal
 
+from openbei.errors import ConfigError, did_you_mean
 from openbei.gpus import Capability, Gpu
 
 NumberFormat = Literal["float16", "bfloat16", "fp8", "fp4"]
@@ -24,30 +26,23 @@ OLDEST = FIRST_WITH["float16"]
 """The oldest compute capability that is supported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Accelerator:
-    """A card: its compute capability and its memory in GB."""
-
-    capability: Capability
-    memory_gb: int
-
-    @property
-    def formats(self) -> tuple[NumberFormat, ...]:
-        """The formats that it takes."""
-        return formats_of(self.capability)
-
-
-ACCELERATORS: dict[str, Accelerator] = {
-    "T4": Accelerator(Capability(7, 5), 16),
-    "L4": Accelerator(Capability(8, 9), 24),
-    "A10G": Accelerator(Capability(8, 6), 24),
-    "A100": Accelerator(Capability(8, 0), 80),
-    "H100": Accelerator(Capability(9, 0), 80),
-    "H100_40GB": Accelerator(Capability(9, 0), 40),
-    "H200": Accelerator(Capability(9, 0), 141),
-    "B200": Accelerator(Capability(10, 0), 180),
+ACCELERATORS: dict[str, Capability] = {
+    "T4": Capability(7, 5),
+    "L4": Capability(8, 9),
+    "A10G": Capability(8, 6),
+    "V100": Capability(7, 0),
+    "A100": Capability(8, 0),
+    "A100_40GB": Capability(8, 0),
+    "L40S": Capability(8, 9),
+    "H100": Capability(9, 0),
+    "H100_40GB": Capability(9, 0),
+    "H200": Capability(9, 0),
+    "B200": Capability(10, 0),
+    "B300": Capability(10, 3),
+    "GB300": Capability(10, 3),
+    "RTX_PRO_6000": Capability(12, 0),
 }
-"""Accelerators that a config may name, in the order of their prices."""
+"""The accelerators that a config may name, with their compute capabilities."""
 
 
 def formats_of(capability: Capability) -> tuple[NumberFormat, ...]:
@@ -57,7 +52,7 @@ def formats_of(capability: Capability) -> tuple[NumberFormat, ...]:
 
 def accelerators_with(number_format: NumberFormat) -> tuple[str, ...]:
     """The names of the accelerators that take a format."""
-    return tuple(name for name, accelerator in ACCELERATORS.items() if number_format in accelerator.formats)
+    return tuple(name for name, capability in ACCELERATORS.items() if number_format in formats_of(capability))
 
 
 def why_refused(gpu: Gpu, number_format: NumberFormat) -> tuple[str, str] | None:
@@ -67,3 +62,26 @@ def why_refused(gpu: Gpu, number_format: NumberFormat) -> tuple[str, str] | None
     first, cards = FIRST_WITH[number_format], ", ".join(accelerators_with(number_format))
     reason = f"{gpu.name} has compute capability {gpu.capability}; {number_format} needs {first} or later ({cards})"
     return reason, f"use {formats[-1]} on this GPU, or another GPU" if formats else "use another GPU, or --device cpu"
+
+
+def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:
+    """A config's accelerator, NAME or NAME:count, with what it means, and whether that is a warning.
+
+    The GPU that is there decides what runs. Raises ConfigError for a name that does not exist.
+    """
+    if not accelerator:
+        return
+    name, _, count = accelerator.partition(":")
+    if name not in ACCELERATORS or not re.fullmatch(r"(:[1-9]\d?)?", accelerator.removeprefix(name)):
+        raise ConfigError(
+            f"resources.accelerator is {accelerator!r}; it must be one of {', '.join(ACCELERATORS)}, with or without a "
+            "number of GPUs, such as H100:2",
+            hint=did_you_mean(name, ACCELERATORS),
+        )
+    formats = formats_of(ACCELERATORS[name])
+    yield accelerator, f"takes {', '.join(formats)}" if formats else "is too old for openbei", not formats
+    number_format = quantization[:3]
+    if number_format in ("fp8", "fp4") and number_format not in formats:
+        yield accelerator, f"has no units for {number_format}: weights are expanded to 16 bit", True
+    if count not in ("", "1"):
+        yield accelerator, "a process uses one GPU: start one for each, with --device cuda:N", True

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 import msgspec
 
 from openbei import variables as names
+from openbei.accelerators import accelerator_notes
 from openbei.device import DeviceChoice, device_choice
 from openbei.errors import ConfigError
 from openbei.quantization import NO_QUANTIZATION, check_quantization
@@ -102,7 +103,9 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
-    check_quantization(build.quantization_type, dtype)
+    quantization = build.quantization_type
+    check_quantization(quantization, dtype)
+    accelerator = accelerator_notes(config.resources.accelerator, quantization)
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
     dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
     tokens_reason = "trt_llm.build.max_num_tokens" if build.max_num_tokens else f"the default of {base_model}"
@@ -114,7 +117,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         base_model=base_model,
         repository=repository,
         dtype=dtype,
-        quantization=build.quantization_type,
+        quantization=quantization,
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
         convert=_choice(variables, "convert", Conversion),
@@ -125,6 +128,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         example_input=config.model_metadata.get("example_model_input"),
         notes=(
             *notes,
+            *(Decision("resources.accelerator", *note) for note in accelerator),
             *(Decision(path, "no effect", reason) for path, reason in without_effect.items()),
             *_variable_notes(variables),
         ),

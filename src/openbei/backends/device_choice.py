@@ -56,6 +56,6 @@ def _usable(found: Gpus, index: int, installed: Callable[[str], bool]) -> tuple[
         problem = f"{gpu.name} has compute capability {gpu.capability}; {OLDEST} or later is needed"
         return None, problem, "use --device cpu, or another GPU"
     if missing := [module for module in EXTRA if not installed(module)]:
-        problem = f"{gpu.name} is here, but the extra `cuda` is not installed: no {' and no '.join(missing)}"
+        problem = f"{gpu.name} is here, but the extra cuda is not installed: no {' and no '.join(missing)}"
         return None, problem, "pip install 'openbei[cuda]'"
     return gpu, "", ""

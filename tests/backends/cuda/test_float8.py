@@ -117,7 +117,7 @@ def test_expanded_weights(format: str, axis: str, caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING):
         engine = load(engine_dir, A100)
     assert f"weights in {format} are expanded to {engine.info.precision}" in caplog.text
-    assert "use fp8 on L4, H100" in caplog.text
+    assert "use fp8 on L4, L40S, H100" in caplog.text
     least = 0.998 if engine.info.precision == "bfloat16" else 0.9995
     if axis == "experts":
         least = 0.99  # rounding can send a token to another expert
