@@ -28,7 +28,7 @@ test: $(VENV)/test.stamp $(VENV)/model.stamp
 	$(FETCH)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-kernels: $(VENV)/kernels.stamp  ## the GPU kernels without a GPU: interpreted, and all compiled for three cards, half an hour
+kernels: $(VENV)/kernels.stamp  ## the GPU kernels without a GPU: interpreted, and all compiled for four cards, an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/backends/cuda
 	$(BIN)/python -m tests.backends.cuda.kernels.compile_all $(ARGS)
 
