@@ -12,16 +12,13 @@ from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.tiles import bucket_for
 from openbei.backends.cuda.weights import load_weights
 from openbei.spec import EmbeddingHead, ModelSpec
-from tests.native.conftest import MakeSpec, make_spec
-from tests.native.test_levels import AXES, HEADS, random_batch
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
+from tests.small_models import random_batch, small_spec
+from tests.spec_axes import AXES, HEADS
 
-from .kernels.conftest import Interpret, interpret
+from .conftest import Interpret
 from .test_program import expected_rows, to_cpu
-
-__all__ = ["interpret", "make_spec"]
-
 
 AXES_HERE = (
     *("sandwich of RMS norms", "causal, grouped heads", "gated, pre-norm", "local", "softcap and scale", "ALiBi"),
@@ -45,10 +42,10 @@ def check_model(spec: ModelSpec) -> None:
 
 
 @pytest.mark.parametrize("axis", AXES_HERE)
-def test_axes(axis: str, interpret: Interpret, make_spec: MakeSpec) -> None:
+def test_axes(axis: str, interpret: Interpret) -> None:
     pooling = "cls" if AXES_HERE.index(axis) % 2 else "mean"
-    interpret(check_model, make_spec(36, 6, 12, 48, head=EmbeddingHead(poolings=(pooling,)), **AXES[axis]))
+    interpret(check_model, small_spec(36, 6, 12, 48, head=EmbeddingHead(poolings=(pooling,)), **AXES[axis]))
 
 
-def test_term_weights(interpret: Interpret, make_spec: MakeSpec) -> None:
-    interpret(check_model, make_spec(36, 3, 12, 48, head=HEADS["terms"]))
+def test_term_weights(interpret: Interpret) -> None:
+    interpret(check_model, small_spec(36, 3, 12, 48, head=HEADS["terms"]))

@@ -15,13 +15,13 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
 
-CAPABILITIES = (80, 90, 100)
-"""A100, H100 and H200, B200."""
+CAPABILITIES = (80, 89, 90, 100)
+"""A100, L4, H100 and H200, B200."""
 
 MAX_SHARED_BYTES = 101_376
 """Shared memory of a program on L4 and A10G, the least of all supported cards."""
 
-MAX_STACK_BYTES = {80: 64, 90: 0, 100: 64}
+MAX_STACK_BYTES = {80: 64, 89: 64, 90: 0, 100: 64}
 """Spilled registers of a thread that do not matter, beside hundreds of instructions."""
 
 _CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"

@@ -14,7 +14,7 @@ pytest.importorskip("triton")
 from openbei.backends.cuda.kernels import attention
 from openbei.backends.cuda.ops import AttentionSwitches, Queries, RelativeTerms
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, int32s, numbers
 
 KEYS = 16

@@ -1,13 +1,16 @@
 """Kernels compiled for cards that are not there spill no registers. `compile_all` compiles all cases."""
 
 import pytest
+import torch
 
 pytest.importorskip("triton")
 
-from .cases import cases
+from openbei.backends.cuda.kernels import windows
+
+from . import cases
 from .compiler import compiling, problems
 
-CASES = cases()
+CASES = cases.cases()
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,18 @@ def test_machine_code(capability: int, name: str) -> None:
         assert "wgmma" in kernel.ptx
     if name.endswith("e4m3"):
         assert "cvt.rn.satfinite.e4m3x2.f32" in kernel.ptx
+
+
+def test_another_number_of_rows_compiles_nothing() -> None:
+    """Triton specializes kernels for numbers that are 1 or multiples of 16, unless told otherwise."""
+    with compiling(90) as compiled:
+        for num_rows in (17, 32):
+            cases.maxima(torch.float16, num_rows, 96)
+            cases.linear(torch.float16, num_rows - 16, (96, 96), "relu")
+            cases.expert_linear(torch.float16, num_rows)
+            windows.windows(torch.empty(num_rows, 96), torch.zeros(2, dtype=torch.int32), 3)
+    assert len(compiled) == 8
+    assert len({kernel.ptx for kernel in compiled}) == 4
 
 
 def test_problems_are_found() -> None:

@@ -11,7 +11,7 @@ from openbei.backends.cuda.kernels import experts
 from openbei.backends.cuda.ops import ExpertWeights, LinearWeights
 from openbei.spec import Activation
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, numbers
 from .test_gate import EXACT
 from .test_gemm import BLOCKS

@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 from openbei.backends.cuda.kernels import gate
 from openbei.spec import Activation
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, assert_quantized, numbers
 
 EXACT = {

@@ -13,7 +13,7 @@ from openbei.backends.cuda.kernels import gemm
 from openbei.backends.cuda.ops import LinearWeights
 from openbei.spec import Activation
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, numbers
 from .test_gate import EXACT
 

@@ -9,7 +9,7 @@ pytest.importorskip("triton")
 from openbei.backends.cuda.kernels import norm
 from openbei.backends.cuda.ops import NormWeights
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, assert_quantized, int32s, numbers
 
 EPS = 1e-5

@@ -10,7 +10,7 @@ pytest.importorskip("triton")
 from openbei.backends.cuda.kernels import pool
 from openbei.spec import Pooling
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, int32s, numbers
 
 LENGTHS, NUM_EXCLUDED = (1, 33, 5, 64, 2), (0, 0, 4, 3, 1)

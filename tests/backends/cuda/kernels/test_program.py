@@ -22,7 +22,7 @@ from tests.same_embedding import worst_cosine
 from tests.small_models import random_batch, small_spec
 from tests.spec_axes import AXES, HEADS
 
-from .conftest import Interpret
+from ..conftest import Interpret
 
 LENGTHS = [1, 17, 6]
 

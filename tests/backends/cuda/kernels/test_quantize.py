@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from openbei.backends.cuda.kernels import quantize
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_quantized, numbers
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("triton")
 from openbei.backends.cuda.kernels import rope
 from openbei.backends.cuda.ops import NormWeights, RotaryTables
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, int32s, numbers
 from .test_norm import exact_norm
 

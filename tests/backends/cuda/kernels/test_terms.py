@@ -10,7 +10,7 @@ pytest.importorskip("triton")
 from openbei.backends.cuda.kernels import terms
 from openbei.backends.cuda.ops import LinearWeights
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, assert_near, int32s, numbers
 from .test_gemm import BLOCKS
 

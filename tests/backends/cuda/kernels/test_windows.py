@@ -7,7 +7,7 @@ pytest.importorskip("triton")
 
 from openbei.backends.cuda.kernels import windows
 
-from .conftest import Interpret
+from ..conftest import Interpret
 from .judge import DTYPES, int32s, numbers
 
 

@@ -58,7 +58,7 @@ def expert_linear(
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _expert_kernel(
     out: tl.tensor,
     x: tl.tensor,

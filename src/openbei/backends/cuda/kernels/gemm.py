@@ -135,7 +135,7 @@ def product(
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _linear_kernel(
     out: tl.tensor,
     x: tl.tensor,

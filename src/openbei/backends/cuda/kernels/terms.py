@@ -33,7 +33,7 @@ def term_maxima(x: Tensor, weights: LinearWeights, cu_seqlens: Tensor) -> Tensor
     return maxima
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows", "num_sequences"])
 def _terms_kernel(
     maxima: tl.tensor,
     x: tl.tensor,

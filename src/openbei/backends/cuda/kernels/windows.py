@@ -34,7 +34,7 @@ def windows(x: Tensor, cu_seqlens: Tensor, width: int) -> Tensor:
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _windows_kernel(
     out: tl.tensor,
     x: tl.tensor,
