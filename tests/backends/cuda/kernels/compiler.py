@@ -29,9 +29,12 @@ _CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled kernel: registers of a thread, bytes of its stack, where spilled registers are, and shared memory."""
+    """A compiled kernel: registers of a thread, bytes of its stack, where spilled registers are, and shared memory.
 
-    name: str
+    `digest` is that of its source, arguments' types and options.
+    """
+
+    digest: str
     num_registers: int
     stack_bytes: int
     shared_bytes: int
@@ -76,7 +79,7 @@ def _resources(kernel: Any) -> Compiled:
         file.flush()
         usage = subprocess.run([_CUOBJDUMP, "-res-usage", file.name], text=True, capture_output=True, check=True).stdout
     registers, stack = (int(re.findall(rf"{what}:(\d+)", usage)[-1]) for what in ("REG", "STACK"))
-    return Compiled(kernel.metadata.name, registers, stack, kernel.metadata.shared, kernel.asm["ptx"])
+    return Compiled(kernel.hash, registers, stack, kernel.metadata.shared, kernel.asm["ptx"])
 
 
 def problems(kernel: Compiled, capability: int) -> list[str]:

@@ -47,7 +47,7 @@ def test_another_number_of_rows_compiles_nothing() -> None:
             cases.expert_linear(torch.float16, num_rows)
             windows.windows(torch.empty(num_rows, 96), torch.zeros(2, dtype=torch.int32), 3)
     assert len(compiled) == 8
-    assert len({kernel.ptx for kernel in compiled}) == 4
+    assert len({kernel.digest for kernel in compiled}) == 4
 
 
 def test_problems_are_found() -> None:
@@ -55,5 +55,5 @@ def test_problems_are_found() -> None:
         CASES["pool cls, fp16"]()
     [kernel] = compiled
     assert problems(kernel, 80) == []
-    worse = type(kernel)(kernel.name, 255, 1000, 200_000, kernel.ptx)
+    worse = type(kernel)(kernel.digest, 255, 1000, 200_000, kernel.ptx)
     assert len(problems(worse, 80)) == 2
