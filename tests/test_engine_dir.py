@@ -187,7 +187,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest with a new key": (lambda path: edit(path, more=1), "engine.json is not a manifest: .*`more`"),
     "manifest of bytes": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe"), "engine.json is not a manifest"),
     "manifest gone": (lambda path: (path / MANIFEST).unlink(), "is not an engine directory: engine.json"),
-    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 7"),
+    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 8"),
     "all gone": (shutil.rmtree, "is not an engine directory"),
 }
 

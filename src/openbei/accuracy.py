@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openbei.batch import Engine, Vectors
 from openbei.engine_dir import Accuracy, EngineDir
 from openbei.errors import CheckpointError, InputError
-from openbei.model import Model
+from openbei.open_model import OpenModel
 from openbei.progress import Watch
 from openbei.spec import Task
 from openbei.tasks.embed import to_embeddings
@@ -79,7 +79,7 @@ def measure(
     comparison = COMPARISONS[original.manifest.spec.task]
     answers = []
     for engine_dir in (original, quantized):
-        with Model.over(engine_dir, load(engine_dir)) as model:
+        with OpenModel(engine_dir, load(engine_dir)) as model:
             answers.append(comparison.answer(model, texts, progress))
     figures = {name: round(float(figure), 6) for name, figure in comparison.compare(*answers).items()}
     if min_cosine is not None and figures.get(MEAN_COSINE, -1) < min_cosine:
@@ -94,14 +94,14 @@ def measure(
 class Comparison(NamedTuple):
     """How models of a task answer texts, and the figures that compare two lists of answers."""
 
-    answer: Callable[[Model, Texts, Watch], Any]
+    answer: Callable[[OpenModel, Texts, Watch], Any]
     compare: Callable[[Any, Any], dict[str, float]]
 
 
 MEAN_COSINE, WORST_COSINE = "mean cosine", "worst cosine"
 
 
-def _embed(model: Model, texts: Texts, progress: Watch) -> tuple[Vectors, Vectors]:
+def _embed(model: OpenModel, texts: Texts, progress: Watch) -> tuple[Vectors, Vectors]:
     prompt = model.prompts.for_input_type("search_query")
     queries = model.embed(texts.queries, prompt=prompt, progress=progress)
     return queries, model.embed_documents(texts.documents, progress=progress)
@@ -138,7 +138,7 @@ def _nearest(queries: Vectors, documents: Vectors) -> NDArray[np.int64]:
     return np.argsort(-similarities, axis=1, kind="stable")[:, :RANKED]
 
 
-def _expand(model: Model, texts: Texts, progress: Watch) -> list[dict[int, float]]:
+def _expand(model: OpenModel, texts: Texts, progress: Watch) -> list[dict[int, float]]:
     return model.sparse([*texts.queries, *texts.documents], progress=progress)
 
 
@@ -157,7 +157,7 @@ def _compare_terms(one: list[dict[int, float]], other: list[dict[int, float]]) -
     }
 
 
-def _score(model: Model, texts: Texts, progress: Watch) -> list[Vectors]:
+def _score(model: OpenModel, texts: Texts, progress: Watch) -> list[Vectors]:
     """Scores of some documents for each of some queries."""
     documents = iter(texts.documents * PAIRED_QUERIES)
     lists = [(query, list(islice(documents, PAIRED_DOCUMENTS))) for query in texts.queries[:PAIRED_QUERIES]]
@@ -180,7 +180,7 @@ def _kendall_tau(one: Vectors, other: Vectors) -> float:
     return float((signs[0] * signs[1]).sum() / norm) if norm else float(np.array_equal(signs[0], signs[1]))
 
 
-def _classify(model: Model, texts: Texts, progress: Watch) -> list[dict[str, float]]:
+def _classify(model: OpenModel, texts: Texts, progress: Watch) -> list[dict[str, float]]:
     """The scores of each text by label."""
     classified = model.classify(texts.documents, progress=progress)
     return [{label.label: label.score for label in labels} for labels in classified]
@@ -194,7 +194,7 @@ def _compare_labels(one: list[dict[str, float]], other: list[dict[str, float]]) 
     }
 
 
-def _find_entities(model: Model, texts: Texts, progress: Watch) -> list[tuple[int, int, str]]:
+def _find_entities(model: OpenModel, texts: Texts, progress: Watch) -> list[tuple[int, int, str]]:
     """The start, end and label of each token with a label, with the text's index."""
     found = model.entities(texts.documents, aggregation="none", progress=progress)
     return [(index, entity.start, entity.label) for index, entities in enumerate(found) for entity in entities]

@@ -95,7 +95,7 @@ def _measure(
     environment: Environment, texts: Path | None, min_cosine: float | None
 ) -> Callable[[EngineDir, EngineDir], Accuracy]:
     """The measurement of quantized builds, in the backend that the environment selects."""
-    from openbei.accuracy import Texts, measure  # which uses Model, and Model opens targets
+    from openbei.accuracy import Texts, measure
 
     return partial(measure, load=partial(load, environment=environment), texts=Texts.read(texts), min_cosine=min_cosine)
 

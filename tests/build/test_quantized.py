@@ -13,10 +13,11 @@ from openbei.config import Environment
 from openbei.engine_dir import EngineDir, open_engine_dir
 from openbei.errors import CheckpointError, ConfigError
 from openbei.model import Model
+from openbei.open_model import OpenModel
 from openbei.quantization import WEIGHT_ONLY
-from tests.checkpoint import deployment, save_checkpoint
+from tests.checkpoint import deployment, save_model
 from tests.prose import texts
-from tests.same_embedding import worst_cosine
+from tests.same_embedding import worst_plain_cosine
 
 TEXTS = Texts(texts(40, longest=60), texts(10, longest=12))
 measured = partial(measure, load=load_engine, texts=TEXTS, progress=False)
@@ -56,8 +57,8 @@ def test_the_figures_are_those_of_the_answers(tiny_checkpoint: Path, tmp_path: P
         with Model(engine_dir.path) as model:
             vectors.append(model.embed(every, progress=False))
     assert quantized.manifest.accuracy is not None
-    assert worst_cosine(*vectors) == pytest.approx(quantized.manifest.accuracy.figures["worst cosine"], abs=2e-6)
-    assert worst_cosine(*vectors) < 0.9999
+    assert worst_plain_cosine(*vectors) == pytest.approx(quantized.manifest.accuracy.figures["worst cosine"], abs=2e-6)
+    assert worst_plain_cosine(*vectors) < 0.9999
     sizes = [(engine_dir.path / "weights.safetensors").stat().st_size for engine_dir in (original, quantized)]
     assert sizes[1] < sizes[0]
 
@@ -79,11 +80,12 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("task", ARCHITECTURES)
 def test_other_tasks(task: str, word_tokenizer: Path, tmp_path: Path) -> None:
     architecture, options = ARCHITECTURES[task]
-    checkpoint = save_checkpoint(tmp_path / "model", word_tokenizer, architecture=architecture, **options)
+    checkpoint = tmp_path / "model"
+    save_model(checkpoint, word_tokenizer, architecture, **options)
     built = build_quantized(checkpoint, tmp_path / "engine", "fp8")
     assert built.manifest.spec.task == task
     assert built.manifest.accuracy is not None
-    with Model.over(built, load_engine(built)) as model:
+    with OpenModel(built, load_engine(built)) as model:
         same = COMPARISONS[model.task].answer(model, TEXTS, False)
     assert built.manifest.accuracy.figures.keys() == COMPARISONS[model.task].compare(same, same).keys()
     assert all(np.isfinite(figure) for figure in built.manifest.accuracy.figures.values())

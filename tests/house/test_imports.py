@@ -57,9 +57,10 @@ ARROWS: dict[str, set[str]] = {
     "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
     "progress": set(),
     "targets": {*BASE, "accuracy", "engine_dir", "build", "backends", "progress"},
-    "accuracy": {*BASE, "engine_dir", "model", "progress", "tasks"},
+    "accuracy": {*BASE, "engine_dir", "open_model", "progress", "tasks"},
     "methods": {*BASE, "engine_dir"},
-    "model": {*BASE, "engine_dir", "tasks", "serving", "progress", "targets", "methods"},
+    "open_model": {*BASE, "engine_dir", "tasks", "serving", "progress", "methods"},
+    "model": {*BASE, "open_model", "targets"},
     "cli": {
         *BASE,
         "engine_dir",
