@@ -13,11 +13,12 @@ FETCH = @$(BIN)/python -m tests.published.fetch
 
 DOWNLOADS_demo := 80 MB of packages
 DOWNLOADS_test := 600 MB of packages, or some GB if pip finds torch with CUDA only
+DOWNLOADS_kernels := 900 MB of packages
 DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_check := 90 MB of packages
 DOWNLOADS_docs := 60 MB of packages
 
-.PHONY: demo test soak sanitize check bench docs native format clean checkpoints machine
+.PHONY: demo test kernels soak sanitize check bench docs native format clean checkpoints machine
 
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
@@ -26,6 +27,10 @@ demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, q
 test: $(VENV)/test.stamp $(VENV)/model.stamp $(VENV)/clients.stamp
 	$(FETCH)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+kernels: $(VENV)/kernels.stamp  ## the GPU kernels without a GPU: interpreted, and all compiled for four cards, an hour
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/backends/cuda
+	$(BIN)/python -m tests.backends.cuda.kernels.compile_all $(ARGS)
 
 soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults between them, a minute or two
 	CROWD_REQUESTS=100000 $(BIN)/python -m pytest tests/clients/test_crowd.py $(ARGS)
@@ -97,7 +102,7 @@ $(VENV)/clients.stamp: $(CLIENTS) | $(VENV)/venv.stamp
 	$(VENV)/clients/bin/python -m pip --disable-pip-version-check install -r $(CLIENTS)
 	@touch $@
 
-# demo, test, check, bench, docs: the extras of pyproject.toml
+# demo, test, kernels, check, bench, docs: the extras of pyproject.toml
 $(VENV)/%.stamp: $(VENV)/venv.stamp $(SOURCES)
 	@echo "Installing openbei for make $*: $(DOWNLOADS_$*), unless they are here,"
 	@echo "and the engine is compiled, which takes some minutes the first time"

@@ -100,7 +100,16 @@ def test_a_generated_config(tmp_path: Path) -> None:
     assert deployment.model_name == "BEI-Bert-taylorai-bge-micro-v2-truss-example"
     assert (deployment.repository.revision, deployment.max_num_tokens) == ("main", 16384)
     without_effect = [note.subject for note in deployment.notes if note.decision == "no effect"]
-    assert without_effect == ["python_version", "resources"]
+    assert without_effect == ["python_version", "resources.cpu", "resources.memory", "resources.use_gpu"]
+    accelerators = [
+        (note.decision, note.reason) for note in deployment.notes if note.subject == "resources.accelerator"
+    ]
+    assert accelerators == [("A10G", "takes float16, bfloat16")]
+
+
+def test_an_accelerator_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"resources\.accelerator is 'H1000'(.|\n)*hint: did you mean H100"):
+        load(tmp_path, minimal(resources__accelerator="H1000"))
 
 
 def test_settings(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ def absorbs(spec: ModelSpec) -> bool:
     is_whole = not (attention.local or attention.is_causal)
     is_plain = spec.placement == "post" and spec.convolution is None and not spec.is_static
     in_panels = spec.hidden_size % 32 == attention.head_dim % 32 == 0
-    return _reads_one_row(spec) and is_linear and is_whole and is_plain and in_panels
+    return reads_one_row(spec) and is_linear and is_whole and is_plain and in_panels
 
 
-def _reads_one_row(spec: ModelSpec) -> bool:
+def reads_one_row(spec: ModelSpec) -> bool:
+    """Whether the head reads a single row of each sequence."""
     match spec.head:
         case EmbeddingHead(poolings=poolings):
             return poolings in (("cls",), ("last_token",))

@@ -12,7 +12,8 @@ import msgspec
 
 from openbei import variable_values as values
 from openbei import variables as names
-from openbei.device import DeviceChoice
+from openbei.accelerators import accelerator_notes
+from openbei.device import DeviceChoice, device_choice
 from openbei.errors import ConfigError
 from openbei.locations import check_location, is_archive, name_of, store_kind_of
 from openbei.quantization import NO_QUANTIZATION, check_quantization
@@ -112,7 +113,9 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
-    check_quantization(build.quantization_type, dtype)
+    quantization = build.quantization_type
+    check_quantization(quantization, dtype)
+    accelerator = accelerator_notes(config.resources.accelerator, quantization)
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
     dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
     if dtype_variable and dtype_variable[1] != dtype:
@@ -126,7 +129,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         base_model=base_model,
         repository=repository,
         dtype=dtype,
-        quantization=build.quantization_type,
+        quantization=quantization,
         max_num_tokens=max_num_tokens,
         max_seq_len=build.max_seq_len,
         default_route=config.trt_llm.runtime.webserver_default_route,
@@ -138,6 +141,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         example_input=config.model_metadata.get("example_model_input"),
         notes=(
             *notes,
+            *(Decision("resources.accelerator", *note) for note in accelerator),
             *(Decision(path, "no effect", reason) for path, reason in without_effect.items()),
             *_variable_notes(variables),
         ),
@@ -259,7 +263,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         merged = {**(config_variables or {}), **variables}
         hf_home = process.get(values.path, "HF_HOME") or caches / "huggingface"
         return cls(
-            device=both.get(values.one_of(DeviceChoice), "OPENBEI_DEVICE"),
+            device=both.get(device_choice, "OPENBEI_DEVICE"),
             isa=both.get(str, "OPENBEI_ISA"),
             threads=both.get(values.count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),

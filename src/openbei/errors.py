@@ -7,11 +7,12 @@
     ├── StoreError            an object store: access denied, missing object
     │   └── StoreUnreachableError
     ├── EngineDirError        the engine directory: missing, truncated, modified, another version
-    ├── BackendError          not supported on this machine: no compiled module, unavailable instruction set
+    ├── BackendError          not supported on this machine: no compiled module, unavailable instruction set, no GPU
     ├── InputError            invalid request
     │   ├── EmptyInputError   an empty list of texts
     │   └── WrongTaskError    the model does not support the task
     ├── EngineError           a batch failed in the engine
+    │   └── EngineLostError   the engine can run no more batches
     ├── OverloadedError       the queue is full; has the time to retry after
     ├── DeadlineError         the request's deadline has passed
     └── UnavailableError      shutting down, or not started yet
@@ -89,6 +90,10 @@ class WrongTaskError(InputError):
 
 class EngineError(OpenbeiError):
     """A batch failed in the engine; its requests can be retried."""
+
+
+class EngineLostError(EngineError):
+    """The engine can run no more batches; the process has to be restarted."""
 
 
 class OverloadedError(OpenbeiError):

@@ -66,12 +66,19 @@ class TrtLlm(Section, frozen=True, kw_only=True):
     runtime: Runtime = Runtime()
 
 
+class Resources(Section, frozen=True, kw_only=True):
+    """`resources`: the GPU, such as H100 or H100:2."""
+
+    accelerator: str | None = None
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole file. `model_metadata.example_model_input` is the example request in the API's documentation."""
 
     model_name: str | None = None
     model_metadata: dict[str, Any] = {}
     environment_variables: dict[str, str | int | float | bool] = {}
+    resources: Resources = Resources()
     trt_llm: TrtLlm
 
 
@@ -91,8 +98,9 @@ WITHOUT_EFFECT: dict[str, str] = {
     ),
     **_reasons(
         "a setting of the hosting platform",
-        "bis_llm build_commands build docker_server live_reload resources runtime training_checkpoints "
-        "trt_llm.version_overrides",
+        "bis_llm build_commands build docker_server live_reload runtime training_checkpoints "
+        "trt_llm.version_overrides resources.cpu resources.memory resources.use_gpu resources.instance_type "
+        "resources.node_count",
     ),
     **_reasons(
         "`bei` runs in the environment it is installed in",

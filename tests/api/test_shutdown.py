@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from openbei.api.server import HUNG_EXIT_CODE
+from openbei.api.server import ENGINE_LOST_STATUS
 
 from ..small_tokenizer import VOCAB_SIZE
 from .conftest import small_manifest
@@ -29,6 +29,7 @@ from openbei.api.app import create_app
 from openbei.api.connections.gate import ConnectionLimits
 from openbei.api.server import build_server, serve
 from openbei.engine_dir import Manifest
+from openbei.errors import EngineLostError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
 from openbei.serving.loaded_model import LoadedModel
@@ -48,14 +49,17 @@ if options["is_gated"]:
     pipeline.off_loop = gated
 if options["descriptors"]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (options["descriptors"],) * 2)
+class Lost(FakeEngine):
+    def run(self, batch, output="pooled"):
+        raise EngineLostError("an illegal memory access")
+engine = Lost() if options["loses_engine"] else FakeEngine(delay_s=options["delay_s"])
 held = [open("/dev/null") for _ in range(options["num_files"])]
 logging.basicConfig(level=logging.INFO)
 metrics = Metrics()
 manifest = msgspec.json.decode(sys.argv[2], type=Manifest)
 tokenizer = Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"])
 limits = QueueLimits(max_batch_tokens=8, engine_timeout_s=options["engine_timeout_s"])
-model = LoadedModel(manifest, tokenizer, FakeEngine(delay_s=options["delay_s"]))
-[served] = schedule([model], limits, metrics)
+[served] = schedule([LoadedModel(manifest, tokenizer, engine)], limits, metrics)
 app = create_app([served], metrics=metrics)
 serve(build_server(
     app, [served.scheduler], host="127.0.0.1", port=0, drain_s=options["drain_s"],
@@ -72,6 +76,7 @@ OPTIONS = {
     "descriptors": 0,
     "num_files": 0,
     "engine_timeout_s": 60.0,
+    "loses_engine": False,
 }
 
 
@@ -287,4 +292,13 @@ def test_a_server_whose_engine_hangs_ends(process: Process) -> None:
     connection = process.connect()
     connection.sendall(HEAD + b"\r\n" + BODY)
     process.await_line("a batch has been running for more than 0 s: the engine hangs, ending")
-    assert process.popen.wait(20) == HUNG_EXIT_CODE
+    assert process.popen.wait(20) == ENGINE_LOST_STATUS
+
+
+@pytest.mark.parametrize("process", [{"loses_engine": True, "drain_s": 60.0}], indirect=True)
+def test_a_lost_engine_ends_the_process(process: Process) -> None:
+    """At once, without draining, and with a status that supervisors see."""
+    answer = httpx.post(f"{process.url}/v1/embeddings", json={"input": "a text"}, timeout=20)
+    assert answer.status_code in (500, 503)
+    process.await_line("the engine can run no more batches")
+    assert process.popen.wait(20) == 70

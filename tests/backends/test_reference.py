@@ -1,20 +1,24 @@
 """The reference backend against sentence-transformers, and its manners."""
 
+import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from openbei import build
+from openbei import backends, build
 from openbei.backends import load_engine
 from openbei.backends.activations import ACTIVATIONS, erf
+from openbei.backends.device_choice import choose_device
 from openbei.batch import PackedBatch, Sequence
 from openbei.build import storage
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
+from openbei.gpus import Gpus
 from openbei.spec import DType
 from openbei.tasks.embed import to_embeddings
 from tests.checkpoint import build_engine, expected_vectors, tokenize
@@ -100,14 +104,24 @@ def test_activations() -> None:
 
 
 def test_unknown_choices(tiny_engine_dir: EngineDir) -> None:
-    with pytest.raises(BackendError, match=r"no backend 'tpu'\nhint: backends: native, reference"):
+    with pytest.raises(BackendError, match=r"no backend 'tpu'\nhint: backends: cuda, native, reference"):
         load_engine(tiny_engine_dir, backend="tpu")
     with pytest.raises(BackendError, match=r"the reference backend has no option isa\nhint: its options: none"):
         load_engine(tiny_engine_dir, backend="reference", isa="avx2")
     with pytest.raises(BackendError, match=r"the native backend has no option streams\nhint: .*: isa, threads"):
         load_engine(tiny_engine_dir, backend="native", streams=2)
-    with pytest.raises(BackendError, match=r"device 'cuda' is not available in this version\nhint: use --device cpu"):
+    with pytest.raises(BackendError, match="the native backend does not run on --device cuda"):
+        load_engine(tiny_engine_dir, device="cuda", backend="native")
+
+
+def test_no_gpu(tiny_engine_dir: EngineDir, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    found = Gpus(missing="no NVIDIA driver")
+    monkeypatch.setattr(backends, "choose_device", partial(choose_device, find=lambda: found))
+    with pytest.raises(BackendError, match=r"--device cuda is not available: no NVIDIA driver\nhint: use --device cpu"):
         load_engine(tiny_engine_dir, device="cuda")
+    with caplog.at_level(logging.INFO):
+        assert load_engine(tiny_engine_dir).info.device == "cpu"
+    assert "(no NVIDIA driver)" in caplog.text
 
 
 def test_an_engine_for_another_device(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 import openbei
-from openbei.cli import COMMANDS, main
+from openbei.cli import COMMANDS, info, main
 from openbei.engine_dir import EngineDir
+from openbei.gpus import Capability, Gpu, Gpus
 from openbei.shapes import num_parameters
 from tests.checkpoint import write_json
 
@@ -26,6 +27,16 @@ def test_machine(bei: Run) -> None:
     assert openbei.__version__ in done.stdout
     assert re.search(r"threads +\d+", done.stdout)
     assert done.stdout.count("chosen") == ("portable" in done.stdout)
+
+
+def test_gpus() -> None:
+    """As a machine with two of them and without the extra shows them."""
+    h100 = Gpu(0, "NVIDIA H100", Capability(9, 0), 80 << 30)
+    rows = dict(info._gpus(Gpus((h100, Gpu(1, "Tesla T4", Capability(7, 5), 15 << 30)), (13, 1))))
+    assert rows["cuda:0"] == "NVIDIA H100, 80 GiB, compute capability 9.0: float16, bfloat16, fp8"
+    assert rows["cuda:1"] == "Tesla T4, 15 GiB, compute capability 7.5: float16"
+    assert rows["driver"] == "supports CUDA 13.1"
+    assert dict(info._gpus(Gpus(missing="no NVIDIA driver"))) == {"gpu": "none: no NVIDIA driver"}
 
 
 def test_engine_directory(bei: Run, tiny_engine_dir: EngineDir) -> None:

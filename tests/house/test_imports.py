@@ -7,6 +7,8 @@ from .source import MODULES, Module
 BASE = {
     "errors",
     "device",
+    "gpus",
+    "accelerators",
     "quantization",
     "spec",
     "absorbed",
@@ -28,6 +30,8 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
     "device": set(),
+    "gpus": set(),
+    "accelerators": {"errors", "gpus"},
     "quantization": {"errors"},
     "spec": set(),
     "absorbed": {"spec", "batch"},
@@ -46,6 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "yaml_file": {"errors"},
     "config": {
         "errors",
+        "accelerators",
         "device",
         "quantization",
         "spec",
@@ -95,7 +100,7 @@ ARROWS: dict[str, set[str]] = {
 }
 
 NOT_IN_PRODUCT = {
-    *("torch", "transformers", "sentence_transformers", "safetensors", "openvino"),
+    *("torch", "triton", "transformers", "sentence_transformers", "safetensors", "openvino"),
     *("pickle", "marshal", "subprocess"),
 }
 
@@ -109,7 +114,12 @@ def test_arrows(module: Module) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.name)
 def test_left_out_of_the_product(module: Module) -> None:
-    assert not {name.split(".")[0] for name in module.imports()} & NOT_IN_PRODUCT
+    """Only the CUDA backend imports torch and Triton, and nothing imports it before it is chosen."""
+    is_cuda = module.name.startswith("backends/cuda/")
+    allowed = {"torch", "triton"} if is_cuda else set()
+    names = set(module.imports())
+    assert not {name.split(".")[0] for name in names} & NOT_IN_PRODUCT - allowed
+    assert is_cuda or not [name for name in names if name.startswith("openbei.backends.cuda")]
 
 
 API_ARROWS: dict[str, set[str]] = {

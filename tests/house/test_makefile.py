@@ -43,7 +43,7 @@ def test_no_compiler(tmp_path: Path) -> None:
     assert not (tmp_path / "venv").exists()
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "docs"])
+@pytest.mark.parametrize("target", ["demo", "test", "kernels", "check", "bench", "docs"])
 def test_downloads_are_told_and_seen(target: str, tmp_path: Path) -> None:
     planned = make("-n", target, f"VENV={tmp_path}/venv").stdout
     assert f"make {target}: " in planned

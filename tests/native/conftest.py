@@ -7,19 +7,18 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
 from openbei import _native
 from openbei.engine_dir import EngineDir
-from openbei.spec import MLP, Activation, Attention, DType, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
+from openbei.spec import DType, ModelSpec
 from tests.native.kernels import STRUCTURES, Level
 from tests.random_engine import random_engine_dir
+from tests.small_models import small_spec
 
 SUPPORTED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
-
-MEAN = EmbeddingHead(poolings=("mean",))
 
 MakeSpec = Callable[..., ModelSpec]
 MakeEngineDir = Callable[..., EngineDir]
@@ -27,33 +26,7 @@ MakeEngineDir = Callable[..., EngineDir]
 
 @pytest.fixture
 def make_spec() -> MakeSpec:
-    def make(
-        hidden: int = 64,
-        heads: int = 2,
-        head_dim: int = 32,
-        inner: int = 96,
-        activation: Activation = "gelu",
-        layers: int = 2,
-        max_positions: int = 1100,
-        head: Head = MEAN,
-        first_position: int = 0,
-        **others: Any,
-    ) -> ModelSpec:
-        given: dict[str, Any] = {
-            "family": "bert",
-            "vocab_size": 211,
-            "type_vocab_size": 2,
-            "hidden_size": hidden,
-            "num_layers": layers,
-            "positions": LearnedPositions(max_positions=max_positions, first=first_position),
-            "attention": Attention(num_heads=heads, num_kv_heads=heads, head_dim=head_dim),
-            "mlp": MLP(intermediate_size=inner, activation=activation),
-            "norm": LayerNorm(eps=1e-12),
-            "head": head,
-        }
-        return ModelSpec(**given | others)
-
-    return make
+    return small_spec
 
 
 @pytest.fixture

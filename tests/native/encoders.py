@@ -5,17 +5,13 @@ import numpy as np
 from openbei import _native
 from openbei.backends.native import NativeEngine
 from openbei.backends.reference import ReferenceEngine
-from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
+from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.formats.panels import padded
 from openbei.spec import TokenHead
 from tests.dense_rows import dense_rows
 from tests.same_embedding import worst_cosine
-
-
-def random_batch(lengths: list[int], seed: int = 1) -> PackedBatch:
-    rng = np.random.default_rng(seed)
-    return PackedBatch.pack(Sequence(rng.integers(0, 211, n).astype(np.int32), n) for n in lengths)
+from tests.small_models import random_batch
 
 
 def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, skips_head: bool = True, rows: int = 0) -> Vectors:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from openbei.batch import Finish, Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
-from openbei.errors import EmptyInputError, EngineError, InputError, OverloadedError, UnavailableError
+from openbei.errors import EmptyInputError, EngineError, EngineLostError, InputError, OverloadedError, UnavailableError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics, ModelMetrics
-from openbei.serving.scheduler import Answer, QueueLimits, Scheduler, Speed
+from openbei.serving.scheduler import Answer, QueueLimits, Scheduler
+from openbei.serving.speed import Speed
 
 
 class GatedEngine(FakeEngine):
@@ -199,6 +200,25 @@ def test_the_thread_survives_whatever_an_engine_raises(error: BaseException) -> 
         assert scheduler.is_healthy
 
     run(test, Broken())
+
+
+def test_a_lost_engine_takes_no_more_requests() -> None:
+    class Lost(FakeEngine):
+        def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
+            raise EngineLostError("an illegal memory access")
+
+    async def test(scheduler: Scheduler) -> None:
+        running, waiting = scheduler.submit([sequence(1)]), scheduler.submit([sequence(2)] * 3)
+        for future in (running, waiting):
+            with pytest.raises((EngineError, UnavailableError)):
+                await future
+        await settle()
+        assert scheduler.has_lost_engine
+        assert not scheduler.is_healthy
+        with pytest.raises(UnavailableError):
+            scheduler.submit([sequence(3)])
+
+    run(test, Lost())
 
 
 def test_too_few_vectors_are_a_failure() -> None:

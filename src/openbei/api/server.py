@@ -35,8 +35,8 @@ IDLE_GRACE_S = 1.0
 TICK_S = 0.02
 """The polling interval during shutdown."""
 
-HUNG_EXIT_CODE = 70
-"""Exit code if the engine hangs: EX_SOFTWARE of sysexits.h."""
+ENGINE_LOST_STATUS = 70
+"""The exit status if the engine hangs or can run no more batches: EX_SOFTWARE of sysexits.h."""
 
 FORCED_END_S = 5
 """How long writing responses may take after the deadline."""
@@ -70,7 +70,11 @@ class Server(uvicorn.Server):
             log.info("ready on %s://%s:%d (%s)", scheme, host, port, "; ".join(engines))
 
     async def on_tick(self, counter: int) -> bool:
-        """Check once a second for free file descriptors, and for an engine that hangs."""
+        """Stop if the engine is lost. Once a second, check for free file descriptors, and for an engine that hangs."""
+        if self.has_lost_engine:
+            log.critical("the engine can run no more batches; the server stops with status %d", ENGINE_LOST_STATUS)
+            self._drain_s = 0
+            return True
         if counter % 10 == 0:
             self._gate.check_descriptors()
             self._end_if_hung()
@@ -83,7 +87,12 @@ class Server(uvicorn.Server):
             log.critical("a batch has been running for more than %.0f s: the engine hangs, ending", timeout_s)
             for handler in logging.getLogger().handlers:
                 handler.flush()
-            os._exit(HUNG_EXIT_CODE)
+            os._exit(ENGINE_LOST_STATUS)
+
+    @property
+    def has_lost_engine(self) -> bool:
+        """Whether an engine can run no more batches."""
+        return any(scheduler.has_lost_engine for scheduler in self._schedulers)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down on a signal.
@@ -188,6 +197,8 @@ def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
 
 
 def serve(server: Server) -> None:
-    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken."""
+    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken, or if the engine is lost."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server.run()
+    if server.has_lost_engine:
+        sys.exit(ENGINE_LOST_STATUS)

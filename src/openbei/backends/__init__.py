@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol, cast
 
+from openbei.backends.device_choice import Choice, choose_device
 from openbei.backends.threads import effective_threads
 from openbei.backends.validation import check_engine
 from openbei.batch import Engine
@@ -18,6 +19,7 @@ from openbei.shapes import TensorKind, kind_of
 __all__ = ["BACKENDS", "effective_threads", "load_engine"]
 
 BACKENDS: dict[str, tuple[Device, str]] = {
+    "cuda": ("cuda", "openbei.backends.cuda"),
     "native": ("cpu", "openbei.backends.native"),
     "reference": ("cpu", "openbei.backends.reference"),
 }
@@ -53,9 +55,11 @@ def load_engine(
     for tensors that the backend does not read; EngineDirError if manifest and tensors do not match.
     """
     check_engine(engine_dir)
-    name, reason = _choose(device, backend)
+    name, choice = _choose(device, backend)
     module = cast(_Backend, import_module(BACKENDS[name][1]))
     options_set = {option: value for option, value in options.items() if value is not None}
+    if choice.gpu:
+        options_set["index"] = choice.gpu.index
     known = [field.name for field in fields(module.Options)]
     if unknown := options_set.keys() - known:
         raise BackendError(
@@ -63,21 +67,25 @@ def load_engine(
         )
     _check_readable(engine_dir, name, module)
     engine = module.load(engine_dir, module.Options(**options_set))
-    _log.log(logging.WARNING if name == "reference" else logging.INFO, "engine: %s (%s)", engine.info, reason)
+    _log.log(logging.WARNING if name == "reference" else logging.INFO, "engine: %s (%s)", engine.info, choice.reason)
     return engine
 
 
-def _choose(device: DeviceChoice, backend: str | None) -> tuple[str, str]:
-    """The name of the backend, and the reason for the choice."""
-    if device not in ("auto", "cpu"):
-        raise BackendError(f"device {device!r} is not available in this version", hint="use --device cpu, or auto")
-    if backend is None:
-        if find_spec("openbei._native") is not None:
-            return "native", "the fastest available"
-        return "reference", "slow: this installation has no compiled module"
-    if backend not in BACKENDS:
-        raise BackendError(f"there is no backend {backend!r}", hint=f"backends: {', '.join(BACKENDS)}")
-    return backend, "requested"
+def _choose(device: DeviceChoice, backend: str | None) -> tuple[str, Choice]:
+    """The name of the backend, and the device with the reason for the choice."""
+    if backend is not None:
+        if backend not in BACKENDS:
+            raise BackendError(f"there is no backend {backend!r}", hint=f"backends: {', '.join(BACKENDS)}")
+        own_device = BACKENDS[backend][0]
+        if device != "auto" and device.partition(":")[0] != own_device:
+            raise BackendError(f"the {backend} backend does not run on --device {device}", hint="leave one of them out")
+        return backend, choose_device(own_device if device == "auto" else device)._replace(reason="requested")
+    choice = choose_device(device)
+    if choice.device == "cuda":
+        return "cuda", choice
+    if find_spec("openbei._native") is not None:
+        return "native", choice
+    return "reference", choice._replace(reason="slow: this installation has no compiled module")
 
 
 def _check_readable(engine_dir: EngineDir, name: str, module: _Backend) -> None:

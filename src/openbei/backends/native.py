@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from openbei import _native
+from openbei.backends.batch_check import check_output
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.backends.threads import effective_threads
 from openbei.batch import EngineInfo, Finish, Output, PackedBatch, Rows, SparseVectors, Vectors, concatenate
@@ -92,8 +93,7 @@ class NativeEngine:
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `Engine`. Also raises EngineError for a batch with invalid ids or lengths."""
-        if output != "tokens" and (output == "labels") != (self._spec.task == "token_classifier"):
-            raise EngineError(f"{self._spec.task} models have no output {output!r}")
+        check_output(output, self._spec)
         if isinstance(self._spec.head, TokenTermHead) and output == "pooled":
             return SparseVectors.of_tokens(batch, self._run(batch, "tokens")[:, 0], self._spec.vocab_size)
         if self._spec.task != "sparse" or output == "tokens":

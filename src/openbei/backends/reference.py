@@ -9,10 +9,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from openbei.backends.activations import ACTIVATIONS
+from openbei.backends.batch_check import check_batch, check_output
 from openbei.backends.positions import distance_bias, position_rows, relative_rows, rotary_tables
 from openbei.batch import EngineInfo, Finish, Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
-from openbei.errors import EngineError
 from openbei.formats.storage import Storage
 from openbei.shapes import TensorKind, norms, step_name, tensor_shapes
 from openbei.spec import (
@@ -89,7 +89,7 @@ class ReferenceEngine:
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `openbei.batch.Engine`."""
-        self._check(batch)
+        check_batch(batch, self.spec, self.spec.positions.max_positions)
         bounds = list(zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True))
         x = embedded = self._embed(batch, bounds)
         for layer in range(self.spec.num_layers):
@@ -113,8 +113,7 @@ class ReferenceEngine:
 
     def _head(self, x: Vectors, batch: PackedBatch, bounds: list[tuple[int, int]], output: Output) -> Rows:
         """The output of the head for token vectors [num_tokens, H]."""
-        if (output == "labels") != isinstance(self.spec.head, TokenHead):
-            raise EngineError(f"{self.spec.task} models have no output {output!r}")
+        check_output(output, self.spec)
         excluded = np.zeros(len(bounds), np.int32) if batch.num_excluded is None else batch.num_excluded
         match self.spec.head:
             case TokenHead():
@@ -144,23 +143,6 @@ class ReferenceEngine:
                 case UnitNorm(eps=eps):
                     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.float32(eps))
         return x
-
-    def _check(self, batch: PackedBatch) -> None:
-        lengths = np.diff(batch.cu_seqlens)
-        if not len(lengths) or batch.cu_seqlens[0] != 0 or batch.cu_seqlens[-1] != batch.num_tokens:
-            raise EngineError("cu_seqlens must go from 0 to the number of tokens")
-        limit = self.spec.positions.max_positions
-        if lengths.min() < 1 or lengths.max() > limit:
-            raise EngineError(f"a sequence has {lengths.min()} to {lengths.max()} tokens; allowed are 1 to {limit}")
-        _check_ids("token ids", batch.token_ids, self.spec.vocab_size)
-        if batch.type_ids is not None:
-            if len(batch.type_ids) != batch.num_tokens:
-                raise EngineError(f"{len(batch.type_ids)} token types for {batch.num_tokens} tokens")
-            _check_ids("token types", batch.type_ids, max(self.spec.type_vocab_size, 1))
-        if (excluded := batch.num_excluded) is not None and (
-            len(excluded) != len(lengths) or excluded.min() < 0 or (excluded >= lengths).any()
-        ):
-            raise EngineError("num_excluded must be at least 0 and less than the length of each sequence")
 
     def _embed(self, batch: PackedBatch, bounds: list[tuple[int, int]]) -> Vectors:
         spec = self.spec
@@ -264,12 +246,6 @@ class ReferenceEngine:
         if isinstance(norm, RMSNorm):
             return rms_norm(x, norm, weight)
         return layer_norm(x, norm) * weight + self._tensors[f"{at}.bias"]
-
-
-def _check_ids(what: str, ids: Int32s, size: int) -> None:
-    low, high = ids.min(), ids.max()
-    if low < 0 or high >= size:
-        raise EngineError(f"{what} from {low} to {high}; the vocabulary is 0 to {size - 1}")
 
 
 def pooled_end(token_ids: Int32s, start: int, end: int, padding_id: int | None) -> int:

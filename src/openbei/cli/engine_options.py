@@ -1,7 +1,7 @@
 """Options for the engine: device, backend, and the options of the CPU backend."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,7 +9,7 @@ from openbei import targets, variables
 from openbei.batch import Engine
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.config import Environment
-from openbei.device import DeviceChoice
+from openbei.device import DEVICE_CHOICES, DeviceChoice, device_choice
 
 if TYPE_CHECKING:
     from openbei.engine_dir import EngineDir
@@ -20,16 +20,26 @@ def _env(option: str) -> str:
     return f"  [env: {', '.join(variables.OPTIONS[option])}]"
 
 
+def _device(context: click.Context, parameter: click.Parameter, value: str | None) -> DeviceChoice | None:
+    """Check a device option."""
+    try:
+        return None if value is None else device_choice(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not a device; it must be {error}") from error
+
+
 OPTIONS: tuple[Option, ...] = (
     click.option(
         "--device",
-        type=click.Choice(get_args(DeviceChoice)),
-        help="Device to run on; cuda is not supported yet.  [default: auto, the fastest available]" + _env("--device"),
+        metavar=DEVICE_CHOICES,
+        callback=_device,
+        help="Device to run on; cuda:N is one of several GPUs. cuda needs the extra `cuda`.  [default: auto, a GPU if "
+        "it can be used]" + _env("--device"),
     ),
     click.option(
         "--backend",
-        help="native (C++), or reference (numpy, slow) to check results.  [default: native if it is compiled]"
-        + _env("--backend"),
+        help="cuda (GPU), native (CPU, C++), or reference (numpy, slow) to check results.  [default: the fastest one "
+        "of the device]" + _env("--backend"),
     ),
     click.option(
         "--isa",

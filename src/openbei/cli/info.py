@@ -6,9 +6,12 @@ from pathlib import Path
 import click
 
 from openbei import __version__, targets
+from openbei.accelerators import formats_of
 from openbei.backends import BACKENDS, effective_threads
+from openbei.backends.device_choice import EXTRA, is_installed
 from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import EngineDir
+from openbei.gpus import Gpu, Gpus, find_gpus
 from openbei.shapes import num_parameters
 
 Rows = list[tuple[str, str]]
@@ -64,9 +67,26 @@ def _machine() -> Rows:
         ("openbei", f"{__version__}, Python {platform.python_version()}"),
         ("cpu", cpu_name()),
         ("threads", f"{effective_threads(environment.threads)}, from CPU affinity, quota and OPENBEI_THREADS"),
+        *_gpus(find_gpus()),
         ("backends", ", ".join(BACKENDS)),
         *_isa_levels(environment.isa),
     ]
+
+
+def _gpus(found: Gpus) -> Rows:
+    """Each GPU with its compute capability, memory and number formats, or why there is none."""
+    if not found.gpus:
+        return [("gpu", f"none: {found.missing}")]
+    rows = [(f"cuda:{gpu.index}", _about_gpu(gpu)) for gpu in found.gpus]
+    missing = [module for module in EXTRA if not is_installed(module)]
+    extra = f"not installed, so GPUs are not used: no {' and no '.join(missing)}" if missing else "installed"
+    major, minor = found.driver
+    return [*rows, ("driver", f"supports CUDA {major}.{minor}"), ("extra `cuda`", extra)]
+
+
+def _about_gpu(gpu: Gpu) -> str:
+    formats = ", ".join(formats_of(gpu.capability)) or "no number format that openbei uses"
+    return f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB, compute capability {gpu.capability}: {formats}"
 
 
 def cpu_name() -> str:

@@ -50,7 +50,8 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--max-batch-tokens",
     type=click.IntRange(1),
-    help="Maximum tokens per batch; lower for low latency under load, raise for throughput.  [default: 512 per thread]",
+    help="Maximum tokens per batch; lower for low latency under load, raise for throughput.  "
+    "[default: 512 per thread; on a GPU 16384, or 8192 for large models]",
 )
 @_limit(
     "--max-queue-tokens", QUEUE.max_queue_tokens, "Maximum queued tokens (429 above this); raise for larger bursts."

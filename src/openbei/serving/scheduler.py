@@ -16,9 +16,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from openbei.batch import Engine, EngineInfo, Finish, Output, PackedBatch, Rows, Sequence, concatenate
-from openbei.errors import EmptyInputError, EngineError, InputError, OpenbeiError, OverloadedError, UnavailableError
+from openbei.errors import (
+    EmptyInputError,
+    EngineError,
+    EngineLostError,
+    InputError,
+    OpenbeiError,
+    OverloadedError,
+    UnavailableError,
+)
 from openbei.serving.metrics import ModelMetrics
 from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
+from openbei.serving.speed import Speed
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +59,6 @@ class QueueLimits:
     engine_timeout_s: float = 1800.0
 
 
-class Speed:
-    """Recent throughput: an exponentially decayed sum of tokens, divided by that of seconds."""
-
-    def __init__(self, tokens_per_s: float = 20_000.0, decay: float = 0.95) -> None:
-        self._num_tokens, self._seconds, self._decay = tokens_per_s, 1.0, decay
-
-    def add(self, num_tokens: int, seconds: float) -> None:
-        """Add a batch."""
-        self._num_tokens = self._decay * self._num_tokens + num_tokens
-        self._seconds = self._decay * self._seconds + max(seconds, 1e-6)
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens per second."""
-        return self._num_tokens / self._seconds
-
-
 @dataclass(slots=True, eq=False)
 class Request(QueuedRequest):
     """A queued or running request: its finished rows, and the future of its answer."""
@@ -94,6 +86,7 @@ class Scheduler:
         self._is_accepting = False
         self._is_draining = False
         self._is_stopping = False
+        self._has_lost_engine = False
         self._is_prefetching = False
         self._next: Batch[Request] = Batch()
         self._handover = threading.Condition()
@@ -120,6 +113,11 @@ class Scheduler:
     def is_healthy(self) -> bool:
         """Whether requests are accepted and the engine's thread is alive, though the engine may hang."""
         return self._is_accepting and self._thread.is_alive()
+
+    @property
+    def has_lost_engine(self) -> bool:
+        """Whether the engine said that it can run no more batches. Its thread has ended, or is about to."""
+        return self._has_lost_engine
 
     @property
     def is_draining(self) -> bool:
@@ -283,6 +281,9 @@ class Scheduler:
                 self._batch_start_s = end_s if in_flight else math.inf
                 self._is_prefetching = True  # `_receive` prefetches
                 self._on_loop(self._receive, started.batch, result, started.start_s, end_s - begin_s)
+                if isinstance(result, EngineLostError):
+                    self._has_lost_engine = True
+                    return
         finally:
             self._on_loop(self._fail_all, UnavailableError("the engine's thread has ended"))
 

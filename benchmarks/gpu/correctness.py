@@ -1,0 +1,72 @@
+"""Step 4: small models of every axis and head on the device, against the numpy reference, with poisoned memory."""
+
+import numpy as np
+import torch
+
+from openbei.backends.cuda import load_on
+from openbei.backends.reference import ReferenceEngine
+from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors
+from openbei.spec import ModelSpec, TokenHead
+from tests.dense_rows import dense_rows
+from tests.random_engine import random_engine_dir
+from tests.same_embedding import worst_cosine
+from tests.small_models import random_batch, small_spec
+from tests.spec_axes import AXES, HEADS
+
+from .run import Result, Run, attempt
+
+BATCHES = ([1, 40, 7, 90], [300, 33, 2, 65])
+LARGE = [700] * 8
+"""More tokens than CUDA graphs take."""
+
+LEAST = {"post": 0.9995, "pre": 0.998, "sandwich": 0.998}
+"""The cosine that is expected of 16 bit, by placement."""
+
+POISON_BYTES = 256 << 20
+
+
+def run(run: Run) -> Result:
+    """The worst cosine of each model, and those that are below what is expected."""
+    names = list(AXES)[:4] if run.is_tiny else list(AXES)
+    heads = list(HEADS)[:4] if run.is_tiny else list(HEADS)
+    specs = {f"axis: {name}": small_spec(96, 6, 16, 128, **AXES[name]) for name in names}
+    specs |= {f"head: {name}": small_spec(64, 2, 32, 96, head=HEADS[name]) for name in heads}
+    cosines = {name: attempt(lambda spec=spec: _worst(run, spec)) for name, spec in specs.items()}
+    failed = {
+        name: cosine
+        for name, cosine in cosines.items()
+        if not isinstance(cosine, float) or not cosine >= LEAST[specs[name].placement]
+    }
+    return {"models": len(cosines), "failed": failed, "worst_cosines": cosines}
+
+
+def _worst(run: Run, spec: ModelSpec) -> float:
+    """The worst cosine over batches that run three times each: without a graph, captured, and replayed."""
+    engine_dir = random_engine_dir(spec, "bfloat16")
+    engine = load_on(engine_dir, run.device, free_bytes=run.free_bytes, capability=run.capability)
+    reference = ReferenceEngine(engine_dir)
+    output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
+    worst = 1.0
+    for lengths in BATCHES[:1] if run.is_tiny else (*BATCHES, LARGE):
+        batch = random_batch(lengths)
+        expected = _dense(reference.run(batch, output))
+        for _ in range(3):
+            _poison(run)
+            worst = min(worst, _cosine(_dense(engine.run(batch, output)), expected, batch))
+    return worst
+
+
+def _poison(run: Run) -> None:
+    """Leave NaN in the memory that the next allocations get."""
+    if run.is_cuda:
+        torch.full((POISON_BYTES // 4,), float("nan"), device=run.device)
+
+
+def _dense(rows: Rows) -> Vectors:
+    return dense_rows(rows) if isinstance(rows, SparseVectors) else rows
+
+
+def _cosine(rows: Vectors, expected: Vectors, batch: PackedBatch) -> float:
+    if expected.shape[1] == 1:
+        return 1 - float(np.abs(rows - expected).max())
+    return worst_cosine(rows, expected)

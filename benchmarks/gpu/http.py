@@ -1,0 +1,75 @@
+"""Step 9: the server over HTTP with texts of 5 and 500 tokens, the load of BEI's published figures."""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from openbei.engine_dir import write_engine_dir
+from openbei.safetensors_file import LazyTensor
+from tests.random_engine import random_engine_dir
+from tests.small_tokenizer import VOCAB_SIZE, words, write_tokenizer
+
+from ..client import request_bytes, send_all
+from .run import Result, Run
+from .shapes import spec_of
+
+LOADS = {"5 tokens": (3, 1, 256, 20_000), "500 tokens": (498, 1, 64, 4_000), "500 tokens, 16 texts": (498, 16, 16, 500)}
+"""Words of a text, texts of a request, connections, requests."""
+
+
+def run(run: Run) -> Result:
+    """Texts and tokens per second, for a BERT of base size with a small vocabulary."""
+    if missing := [name for name in ("uvicorn", "starlette", "uvloop", "tokenizers") if find_spec(name) is None]:
+        return {"skipped": f"not installed: {', '.join(missing)}"}
+    with tempfile.TemporaryDirectory() as folder, _server(run, Path(folder)) as (port, log):
+        result: Result = {"engine": log}
+        for name, (num_words, num_texts, num_connections, count) in LOADS.items():
+            count = 4 if run.is_tiny else count
+            requests = [request_bytes([words(i, num_words)] * num_texts) for i in range(count)]
+            send_all(port, requests[: max(count // 10, 1)], num_connections)
+            start = time.perf_counter()
+            latencies = send_all(port, requests, num_connections)
+            seconds = time.perf_counter() - start
+            result[name] = {
+                "texts_per_s": count * num_texts / seconds,
+                "tokens_per_s": count * num_texts * (num_words + 2) / seconds,
+                "p50_ms": 1e3 * float(np.median(latencies)),
+                "connections": num_connections,
+            }
+        return result
+
+
+@contextmanager
+def _server(run: Run, folder: Path) -> Iterator[tuple[int, str]]:
+    spec = msgspec.structs.replace(spec_of("MiniLM" if run.is_tiny else "bge-base", run), vocab_size=VOCAB_SIZE)
+    engine_dir = random_engine_dir(spec, "bfloat16")
+    tensors = {
+        name: LazyTensor(array.shape, array.dtype, partial(np.ascontiguousarray, array))
+        for name, array in engine_dir.tensors.items()
+    }
+    manifest = msgspec.structs.replace(engine_dir.manifest, max_num_tokens=16384)
+    write_engine_dir(folder / "engine", manifest, tensors, write_tokenizer(folder / "tokenizer.json").read_bytes())
+    device = "cuda" if run.is_cuda else "cpu"
+    command = [sys.executable, "-m", "openbei", "serve", str(folder / "engine"), "--port", "0", "--device", device]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if ready := re.search(r"ready on http://127\.0\.0\.1:(\d+) \((.*)\)", line):
+                    yield int(ready[1]), ready[2]
+                    return
+            raise RuntimeError("the server ended: " + "".join(lines)[-2000:])
+        finally:
+            process.terminate()

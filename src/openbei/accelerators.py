@@ -1,0 +1,87 @@
+"""What each accelerator takes: the hardware rules as a table.
+
+A GPU that is not in the table takes what its compute capability has. Sources: NVIDIA's CUDA C++ Programming Guide,
+"Compute Capabilities"; Baseten's documentation of engine builds, "Quantization".
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from openbei.errors import ConfigError, did_you_mean
+from openbei.gpus import Capability, Gpu
+
+NumberFormat = Literal["float16", "bfloat16", "fp8", "fp4"]
+"""Number formats of matrix products."""
+
+FIRST_WITH: dict[NumberFormat, Capability] = {
+    "float16": Capability(7, 5),
+    "bfloat16": Capability(8, 0),
+    "fp8": Capability(8, 9),
+    "fp4": Capability(10, 0),
+}
+"""The first compute capability whose matrix units take a format."""
+
+OLDEST = FIRST_WITH["float16"]
+"""The oldest compute capability that is supported."""
+
+
+ACCELERATORS: dict[str, Capability] = {
+    "T4": Capability(7, 5),
+    "L4": Capability(8, 9),
+    "A10G": Capability(8, 6),
+    "V100": Capability(7, 0),
+    "A100": Capability(8, 0),
+    "A100_40GB": Capability(8, 0),
+    "L40S": Capability(8, 9),
+    "H100": Capability(9, 0),
+    "H100_40GB": Capability(9, 0),
+    "H200": Capability(9, 0),
+    "B200": Capability(10, 0),
+    "B300": Capability(10, 3),
+    "GB300": Capability(10, 3),
+    "RTX_PRO_6000": Capability(12, 0),
+}
+"""The accelerators that a config may name, with their compute capabilities."""
+
+
+def formats_of(capability: Capability) -> tuple[NumberFormat, ...]:
+    """The formats that the matrix units of a compute capability take."""
+    return tuple(name for name, first in FIRST_WITH.items() if capability >= first)
+
+
+def accelerators_with(number_format: NumberFormat) -> tuple[str, ...]:
+    """The names of the accelerators that take a format."""
+    return tuple(name for name, capability in ACCELERATORS.items() if number_format in formats_of(capability))
+
+
+def why_refused(gpu: Gpu, number_format: NumberFormat) -> tuple[str, str] | None:
+    """The reason that a GPU does not take a format, and the alternative; None if it does."""
+    if number_format in (formats := formats_of(gpu.capability)):
+        return None
+    first, cards = FIRST_WITH[number_format], ", ".join(accelerators_with(number_format))
+    reason = f"{gpu.name} has compute capability {gpu.capability}; {number_format} needs {first} or later ({cards})"
+    return reason, f"use {formats[-1]} on this GPU, or another GPU" if formats else "use another GPU, or --device cpu"
+
+
+def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:
+    """A config's accelerator, NAME or NAME:count, with what it means, and whether that is a warning.
+
+    The GPU that is there decides what runs. Raises ConfigError for a name that does not exist.
+    """
+    if not accelerator:
+        return
+    name, _, count = accelerator.partition(":")
+    if name not in ACCELERATORS or not re.fullmatch(r"(:[1-9]\d?)?", accelerator.removeprefix(name)):
+        raise ConfigError(
+            f"resources.accelerator is {accelerator!r}; it must be one of {', '.join(ACCELERATORS)}, with or without a "
+            "number of GPUs, such as H100:2",
+            hint=did_you_mean(name, ACCELERATORS),
+        )
+    formats = formats_of(ACCELERATORS[name])
+    yield accelerator, f"takes {', '.join(formats)}" if formats else "is too old for openbei", not formats
+    number_format = quantization[:3]
+    if number_format in ("fp8", "fp4") and number_format not in formats:
+        yield accelerator, f"has no units for {number_format}: weights are expanded to 16 bit", True
+    if count not in ("", "1"):
+        yield accelerator, "a process uses one GPU: start one for each, with --device cuda:N", True
