@@ -12,7 +12,8 @@ here 3.12, on a machine with a network:
         ml_dtypes tokenizers msgspec starlette 'uvicorn[standard]' httptools prometheus-client zstandard blake3 \\
         click rich PyYAML jinja2 huggingface_hub transformers pytest hypothesis
 
-and on the machine, where torch, its Triton and numpy are installed:
+These are about 60 MB, of which numpy is not needed where it is installed already (rm .bench/wheels/numpy-*). Then, on
+the machine, where torch, its Triton and numpy are installed:
 
     python -m venv --system-site-packages .bench/venv
     .bench/venv/bin/pip install --no-index --find-links .bench/wheels openbei transformers
