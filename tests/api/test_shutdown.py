@@ -30,7 +30,7 @@ from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
 from openbei.serving.loaded_model import LoadedModel
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 

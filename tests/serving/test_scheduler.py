@@ -13,7 +13,9 @@ from openbei.batch import Finish, Output, PackedBatch, Rows, Sequence, SparseVec
 from openbei.errors import EmptyInputError, EngineError, InputError, OverloadedError, UnavailableError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics, ModelMetrics
-from openbei.serving.scheduler import Answer, QueueLimits, Scheduler, Speed
+from openbei.serving.queue_budget import QueueLimits
+from openbei.serving.scheduler import Answer, Scheduler
+from openbei.serving.speed import Speed
 
 
 class GatedEngine(FakeEngine):

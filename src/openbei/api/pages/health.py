@@ -1,4 +1,4 @@
-"""GET /health: 200 only if the engine works."""
+"""GET /health: 200 only if the engines of all models work."""
 
 import asyncio
 
@@ -17,15 +17,20 @@ PROBE_TIMEOUT_S = 5.0
 
 
 async def health(service: Service, call: Call, body: Body) -> Reply:
-    """200 with an empty body, or 503."""
+    """200 with an empty body if all models answer, or 503."""
+    await asyncio.gather(*map(_check, service.server.services.values()))
+    return Reply()
+
+
+async def _check(service: Service) -> None:
+    """Raise UnavailableError unless the model's engine works."""
     scheduler = service.scheduler
     if scheduler.is_draining or not scheduler.is_healthy:
         raise UnavailableError("the server is shutting down or its engine has stopped")
     if scheduler.seconds_since_success > FRESH_S:
         probe = Sequence(np.zeros(1, np.int32), 1)
-        output: Output = "labels" if service.model.manifest.spec.task == "token_classifier" else "pooled"
+        output: Output = "labels" if service.model.task == "token_classifier" else "pooled"
         try:
             await asyncio.wait_for(scheduler.submit([probe], output), PROBE_TIMEOUT_S)
         except (OpenbeiError, asyncio.TimeoutError) as error:
             raise UnavailableError(f"the engine does not answer: {type(error).__name__}") from error
-    return Reply()
