@@ -1,6 +1,6 @@
 """The limits of the queue, and how several models share them."""
 
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -40,31 +40,30 @@ class QueueBudget:
 
     def has_room(self, share: QueueShare) -> bool:
         """Whether a request of a model would be queued. It may exceed the room that is left."""
-        requests, tokens = (share.num_requests, self._requests), (share.num_tokens, self._tokens)
-        limits = self._limits
-        return _has_room(*requests, limits.max_concurrent_requests) and _has_room(*tokens, limits.max_queue_tokens)
+        limits, num_models = self._limits, len(self._shares)
+        return _has_room(share.num_requests, self._requests, num_models, limits.max_concurrent_requests) and _has_room(
+            share.num_tokens, self._tokens, num_models, limits.max_queue_tokens
+        )
 
     def __str__(self) -> str:
         """For errors: what is used of the limits."""
         limits = self._limits
         return (
-            f"{sum(self._requests)} requests (limit {limits.max_concurrent_requests}), "
-            f"{sum(self._tokens)} tokens (limit {limits.max_queue_tokens})"
+            f"{sum(self._requests())} requests (limit {limits.max_concurrent_requests}), "
+            f"{sum(self._tokens())} tokens (limit {limits.max_queue_tokens})"
         )
 
-    @property
     def _requests(self) -> list[int]:
         return [share.num_requests for share in self._shares]
 
-    @property
     def _tokens(self) -> list[int]:
         return [share.num_tokens for share in self._shares]
 
 
-def _has_room(own: int, used: Collection[int], limit: int) -> bool:
-    """Whether a model that uses `own` of what all use has room below a limit.
+def _has_room(own: int, used: Callable[[], list[int]], num_models: int, limit: int) -> bool:
+    """Whether a model that uses `own` of what the models use has room below a limit.
 
     Half of the limit is reserved, the same part for each model; the other half is for all.
     """
-    reserved = limit / 2 / len(used)
-    return own < reserved or sum(max(0, count - reserved) for count in used) < limit / 2
+    reserved = limit / 2 / num_models
+    return own < reserved or sum(max(0, count - reserved) for count in used()) < limit / 2
