@@ -116,7 +116,7 @@ def in_flight(url: str, statuses: list[int]) -> threading.Thread:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while "te_queue_size 1.0" not in httpx.get(f"{url}/metrics").text:
+    while 'te_queue_size{model="small"} 1.0' not in httpx.get(f"{url}/metrics").text:
         pass
     return thread
 
