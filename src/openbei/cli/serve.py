@@ -121,10 +121,11 @@ def command(
     with ExitStack() as stack:
         models = []
         for index, engine_dir in enumerate(engine_dirs):
-            name, prompts = model_arguments.name(index), model_arguments.prompts(engine_dir.manifest.prompts)
+            manifest = engine_dir.manifest
+            name, prompts = model_arguments.name(index), model_arguments.prompts(manifest.prompts)
+            _log.info("model: %s, %s, %s", name or manifest.model_name, manifest.spec.family, manifest.spec.task)
             engine, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
-            model = LoadedModel(engine_dir.manifest, tokenizer, engine, name=name, prompts=prompts)
-            _log.info("model: %s, %s, %s", model.name, model.manifest.spec.family, model.task)
+            model = LoadedModel(manifest, tokenizer, engine, name=name, prompts=prompts)
             models.append(stack.enter_context(model))
         served = schedule(models, queue_limits, metrics)
         app = create_app(
