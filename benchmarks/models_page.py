@@ -7,9 +7,11 @@ from openbei.families import FAMILIES, HEADS_BY_SUFFIX, find_family
 from .shapes import Shape
 
 TASKS = {
-    "embedding": "embed", "sequence_labels": "rerank, classify", "token_labels": "named entities",
+    "embedding": "embed",
+    "sequence_labels": "rerank, classify",
+    "token_labels": "named entities",
     "term_weights": "SPLADE",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,17 @@ def page(results: list[ModelResult]) -> str:
     """The Markdown table, with the families in the order of FAMILIES."""
     order = list(FAMILIES)
     head = (
-        "architectures", "tasks", "shape measured", "pooled", "parameters", "1 - worst cosine, float32",
-        "bf16 error, share of transformers'", "× transformers bf16", "× OpenVINO bf16", "tokens/s",
-    )  # fmt: skip
+        "architectures",
+        "tasks",
+        "shape measured",
+        "pooled",
+        "parameters",
+        "1 - worst cosine, float32",
+        "bf16 error, share of transformers'",
+        "× transformers bf16",
+        "× OpenVINO bf16",
+        "tokens/s",
+    )
     lines = [head, ("---",) * len(head)]
     lines += [
         cells(result) for result in sorted(results, key=lambda result: order.index(result.shape.architecture_prefix))

@@ -144,20 +144,30 @@ def measure_all(setting: Setting) -> Iterator[Result]:
 def page(results: list[Result]) -> str:
     """The Markdown table, one row for each checkpoint."""
     head = (
-        "checkpoint", "parameters", "1 - worst cosine, float32", "the same, bfloat16", "STS-B test, float32",
-        "bfloat16", "reference", "× sentence-transformers float32", "× bfloat16", "tokens/s",
-    )  # fmt: skip
+        "checkpoint",
+        "parameters",
+        "1 - worst cosine, float32",
+        "the same, bfloat16",
+        "STS-B test, float32",
+        "bfloat16",
+        "reference",
+        "× sentence-transformers float32",
+        "× bfloat16",
+        "tokens/s",
+    )
     lines = [head, ("---",) * len(head)]
     for result in results:
         scores = [result.scores.get(dtype) for dtype in DTYPES] + [STS_SCORES.get(result.name)]
         numbers = [*scores, *(result.ratios.get(peer) for peer in PEERS)]
-        lines.append((
-            result.name,
-            f"{result.parameters / 1e6:,.0f} M",
-            *(f"{max(1 - result.cosines[dtype], 0):.0e}" for dtype in DTYPES),
-            *("" if number is None else f"{number:.2f}" for number in numbers),
-            f"{result.tokens_per_s['openbei']:,}",
-        ))  # fmt: skip
+        lines.append(
+            (
+                result.name,
+                f"{result.parameters / 1e6:,.0f} M",
+                *(f"{max(1 - result.cosines[dtype], 0):.0e}" for dtype in DTYPES),
+                *("" if number is None else f"{number:.2f}" for number in numbers),
+                f"{result.tokens_per_s['openbei']:,}",
+            )
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -16,6 +16,10 @@ struct bf16 {
 
 enum class DType { bfloat16, float32 };
 
+// How the numbers of a packed weight are stored: in the engine's dtype, or quantized, with a scale for each output.
+// nvfp4 also has a scale for each block of inputs.
+enum class WeightFormat { plain, int8, float8, nvfp4 };
+
 // Every activation, by the name that a model spec uses. kernels/activation.hpp has a function of the same name.
 #define OPENBEI_ACTIVATIONS(X) X(none) X(gelu) X(gelu_tanh) X(relu) X(sigmoid) X(silu) X(tanh)
 
@@ -32,6 +36,15 @@ inline constexpr size_t panel_width = 32;
 
 constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
+// Inputs that share a scale in nvfp4.
+inline constexpr size_t nvfp4_block = 16;
+
+// Bytes of a panel of a quantized weight. nvfp4 holds two inputs in a byte, and panels have a multiple of 32 bytes.
+constexpr size_t quantized_panel_bytes(WeightFormat format, size_t in_features) {
+  const size_t row_bytes = format == WeightFormat::nvfp4 ? (in_features + 1) / 2 : in_features;
+  return panel_width * round_up(row_bytes, 32);
+}
+
 // The output of a linear map for v = x · Wᵀ + bias.
 enum class Epilogue {
   activate,          // y = activation(v), in the activation type
@@ -47,6 +60,11 @@ struct LinearArgs {
   size_t x_stride;
   const void* weight = nullptr;  // all panels of the matrix
   const float* bias = nullptr;   // padded to whole panels
+  WeightFormat format = WeightFormat::plain;
+  const float* scales = nullptr;          // of the outputs, padded to whole panels; null for plain weights
+  const uint8_t* block_scales = nullptr;  // nvfp4: e4m3 [num_blocks, block_scale_stride]
+  size_t num_blocks = 0, block_scale_stride = 0;
+  void* expanded = nullptr;  // memory for expanded_panels panels of a quantized weight in bfloat16
   size_t rows;
   size_t in_features = 0;                 // padded to a multiple of 32
   size_t panel_begin = 0, panel_end = 0;  // the panels to compute
@@ -164,6 +182,7 @@ struct Kernels {
   size_t activation_bytes;
   size_t min_block_rows;                          // with fewer rows, reading a layer's weights from memory dominates
   size_t (*product_scratch_bytes)(size_t max_k);  // a thread's scratch for products over rows of up to max_k columns
+  size_t expanded_panels;                         // panels of a quantized weight that are expanded at once
   void (*enter)(void* product_scratch);           // on a thread, before its first kernel; 64-byte aligned
   void (*leave)();                                // after its last kernel
   void (*linear)(const LinearArgs&);

@@ -110,6 +110,7 @@ EncoderWeights load_weights(Tensors& tensors, const EncoderSpec& spec) {
     weights.layers.back().absorbed = load_absorbed(tensors, spec, weights.layers.back().qkv);
   weights.final_norm = tensors.optional_norm("final.norm", spec.hidden_size, spec.norm, spec.norm_eps);
   load_head(tensors, spec, weights);
+  weights.has_quantized = tensors.has_quantized;
   return weights;
 }
 

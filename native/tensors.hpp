@@ -29,19 +29,43 @@ class Tensors {
   const void* table(const std::string& name, size_t rows, size_t width) { return take(name, type(), {rows, width}); }
 
   LinearWeights linear(const std::string& name, size_t out_features, size_t in_features) {
-    return {.weight = take(name + ".weight", type(), packed(out_features, in_features)),
-            .bias = take<float>(name + ".bias", {round_up(out_features, panel_width)}),
-            .in_features = in_features,
-            .out_features = out_features};
+    const size_t outputs = round_up(out_features, panel_width);
+    LinearWeights linear{.weight = nullptr,
+                         .bias = take<float>(name + ".bias", {outputs}),
+                         .in_features = in_features,
+                         .out_features = out_features};
+    if (!has(name + ".weight.scale")) {
+      linear.weight = take(name + ".weight", type(), packed(out_features, in_features));
+      return linear;
+    }
+    if (!is_bfloat16_) throw std::invalid_argument("tensor " + name + ".weight is quantized, but dtype is float32");
+    has_quantized = true;
+    linear.format = quantized_format(name + ".weight");
+    const auto element = linear.format == WeightFormat::int8 ? nb::dtype<int8_t>() : nb::dtype<uint8_t>();
+    const size_t panels = outputs / panel_width;
+    const size_t words = quantized_panel_bytes(linear.format, in_features) / (panel_width * 4);
+    linear.weight = take(name + ".weight", element, {panels, words, panel_width, 4});
+    linear.scales = take<float>(name + ".weight.scale", {outputs});
+    if (linear.format == WeightFormat::nvfp4) {
+      const size_t blocks = (in_features + nvfp4_block - 1) / nvfp4_block;
+      linear.block_scales = take<uint8_t>(name + ".weight.block_scale", {blocks, outputs});
+      linear.block_scale_stride = outputs;
+    }
+    return linear;
   }
 
   // Rows [first, first + out_features) of a linear map, as a separate map; `first` is a multiple of 32.
   LinearWeights slice(const LinearWeights& linear, size_t first, size_t out_features) const {
-    const size_t bytes = first * round_up(linear.in_features, panel_width) * (is_bfloat16_ ? 2 : 4);
-    return {.weight = static_cast<const char*>(linear.weight) + bytes,
-            .bias = linear.bias + first,
-            .in_features = linear.in_features,
-            .out_features = out_features};
+    const size_t plain_bytes = panel_width * round_up(linear.in_features, panel_width) * (is_bfloat16_ ? 2 : 4);
+    const bool is_plain = linear.format == WeightFormat::plain;
+    const size_t panel_bytes = is_plain ? plain_bytes : quantized_panel_bytes(linear.format, linear.in_features);
+    LinearWeights slice = linear;
+    slice.weight = static_cast<const char*>(linear.weight) + first / panel_width * panel_bytes;
+    slice.bias += first;
+    slice.scales = linear.scales ? linear.scales + first : nullptr;
+    slice.block_scales = linear.block_scales ? linear.block_scales + first : nullptr;
+    slice.out_features = out_features;
+    return slice;
   }
 
   // A packed weight without a bias; null if there is none.
@@ -73,8 +97,18 @@ class Tensors {
 
   std::vector<nb::object> kept;
   std::vector<std::unique_ptr<float[]>> copies;
+  bool has_quantized = false;  // whether a linear map was quantized
 
  private:
+  // By the element type and the scales: float8 and nvfp4 arrive as uint8.
+  WeightFormat quantized_format(const std::string& name) const {
+    if (has(name + ".block_scale")) return WeightFormat::nvfp4;
+    nb::ndarray<nb::ro, nb::device::cpu> tensor;
+    const bool is_integer = has(name) && nb::try_cast(nb::object(arrays_[name.c_str()]), tensor, false) &&
+                            tensor.dtype() == nb::dtype<int8_t>();
+    return is_integer ? WeightFormat::int8 : WeightFormat::float8;
+  }
+
   nb::dlpack::dtype type() const { return is_bfloat16_ ? nb::dtype<uint16_t>() : nb::dtype<float>(); }
 
   Shape packed(size_t out_features, size_t in_features) const {

@@ -11,6 +11,10 @@ struct LinearWeights {
   const void* weight = nullptr;  // [out_features, in_features], packed in panels; null if the model has no such map
   const float* bias = nullptr;   // padded to whole panels
   size_t in_features = 0, out_features = 0;
+  WeightFormat format = WeightFormat::plain;
+  const float* scales = nullptr;          // of the outputs, padded to whole panels; null for plain weights
+  const uint8_t* block_scales = nullptr;  // nvfp4: e4m3 [blocks of inputs, block_scale_stride]
+  size_t block_scale_stride = 0;
 };
 
 struct NormWeights {
@@ -84,6 +88,7 @@ struct EncoderWeights {
   std::vector<LayerWeights> layers;
   std::vector<HeadStepWeights> head_steps;
   LinearWeights head_out;  // whose results are max-pooled
+  bool has_quantized = false;
 };
 
 }  // namespace openbei

@@ -8,19 +8,22 @@ from openbei.absorbed import absorb, absorbed_from, absorbs
 from openbei.build.storage import choose_storage
 from openbei.engine_dir import EngineDir, Manifest
 from openbei.formats.format import Floats
+from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 from openbei.safetensors_file import Array, Shape
 from openbei.shapes import tensor_shapes
 from openbei.spec import DType, ModelSpec
 
 
-def random_engine_dir(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) -> EngineDir:
+def random_engine_dir(
+    spec: ModelSpec, dtype: DType = "float32", seed: int = 0, quantization: str = NO_QUANTIZATION
+) -> EngineDir:
     """Random weights, stored as in a build."""
     rng = np.random.default_rng(seed)
     numbers = {name: _random(name, shape, rng) for name, shape in tensor_shapes(spec).items()}
     if absorbs(spec):
         numbers["absorbed_keys.weight"] = absorb(spec, numbers[absorbed_from(spec)])
         numbers["absorbed_keys.bias"] = np.zeros(len(numbers["absorbed_keys.weight"]), np.float32)
-    storage = choose_storage(spec, dtype, "cpu")
+    storage = choose_storage(spec, dtype, "cpu", WEIGHT_ONLY.get(quantization))
     tensors: dict[str, Array] = {}
     for name, stored in storage.items():
         tensors |= stored.store(name, numbers[name])
@@ -31,6 +34,7 @@ def random_engine_dir(spec: ModelSpec, dtype: DType = "float32", seed: int = 0) 
         spec=spec,
         target="cpu",
         storage=storage,
+        quantization=quantization,
         max_sequence_tokens=spec.positions.max_positions,
         max_num_tokens=8192,
         default_route="/v1/embeddings",

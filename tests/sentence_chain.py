@@ -8,7 +8,7 @@ import numpy as np
 from openbei.backends import load_engine
 from openbei.batch import Vectors
 from openbei.engine_dir import EngineDir
-from openbei.model import Model
+from openbei.open_model import OpenModel
 from tests.prose import texts
 
 TEXTS = [*texts(14, longest=150), "a", "of the same length as another", "or of the same length as it"]
@@ -45,7 +45,7 @@ def embed(
     engine_dir: EngineDir, given: list[str], *, backend: str = "native", prompt_name: str | None = None
 ) -> Vectors:
     """Embeddings of texts by the engine, float32 [n, D]."""
-    model = Model.over(engine_dir, load_engine(engine_dir, backend=backend))
+    model = OpenModel(engine_dir, load_engine(engine_dir, backend=backend))
     return model.embed(given, prompt_name=prompt_name)
 
 

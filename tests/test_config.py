@@ -150,13 +150,14 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "decoder": ({"trt_llm__build__base_model": "decoder"}, "is 'decoder'.*\nhint: .*text generation"),
     "other base_model": ({"trt_llm__build__base_model": "whisper"}, "is 'whisper'; it must be encoder or encoder_bert"),
     "v2": ({"trt_llm__inference_stack": "v2"}, "inference_stack is 'v2'"),
-    "quantized bert": (
-        {"trt_llm__build__quantization_type": "fp8"},
-        "is 'fp8': encoder_bert does not support quantization",
+    "smooth_quant": (
+        {"trt_llm__build__quantization_type": "smooth_quant"},
+        "is 'smooth_quant', which is not implemented\nhint: use weights_int8",
     ),
-    "quantized encoder": (
-        {"trt_llm__build__base_model": "encoder", "trt_llm__build__quantization_type": "fp8"},
-        "is 'fp8': not implemented yet",
+    "int4": ({"trt_llm__build__quantization_type": "weights_int4"}, "not implemented\nhint: use fp4"),
+    "quantized float32": (
+        {"trt_llm__build__quantization_type": "fp8", "environment_variables": {"DTYPE": "float32"}},
+        "is 'fp8' and DTYPE is 'float32'; quantized weights are expanded to bfloat16",
     ),
     "unknown quantization": (
         {"trt_llm__build__quantization_type": "int3"},

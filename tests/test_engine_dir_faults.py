@@ -17,18 +17,26 @@ from tests.test_engine_dir import write
 
 WRITTEN = [
     "mkdtemp partial",
-    "write partial/weights.safetensors", "fsync partial/weights.safetensors",
-    "write partial/tokenizer.json", "fsync partial/tokenizer.json",
-    "write partial/engine.json", "fsync partial/engine.json",
-    "chmod partial", "fsync partial",
-]  # fmt: skip
+    "write partial/weights.safetensors",
+    "fsync partial/weights.safetensors",
+    "write partial/tokenizer.json",
+    "fsync partial/tokenizer.json",
+    "write partial/engine.json",
+    "fsync partial/engine.json",
+    "chmod partial",
+    "fsync partial",
+]
 REPLACED = {
     "exchange": ["exchange partial engine", "fsync .", "remove partial"],
     "renames": [
         "exchange partial engine",
-        "mkdtemp old", "rename engine old", "rename partial engine", "fsync .", "remove old",
+        "mkdtemp old",
+        "rename engine old",
+        "rename partial engine",
+        "fsync .",
+        "remove old",
     ],
-}  # fmt: skip
+}
 
 ERRORS = [OSError(number, "it failed") for number in (errno.EIO, errno.ENOSPC, errno.EDQUOT)]
 

@@ -19,6 +19,7 @@ from openbei.batch import Output, PackedBatch, Rows
 from openbei.engine_dir import EngineDir, Manifest
 from openbei.errors import ConfigError, InputError, UnavailableError, WrongTaskError
 from openbei.methods import METHODS, methods_of
+from openbei.open_model import OpenModel
 from openbei.prompts import Prompts, ScoreTemplate
 from openbei.serving.fake_engine import FakeEngine
 from openbei.spec import Head, SequenceHead, TermHead, TokenHead
@@ -59,7 +60,7 @@ def engine() -> CountingEngine:
 
 def model_over(folder: Path, engine: FakeEngine, manifest: Manifest) -> Model:
     write_tokenizer(folder / "tokenizer.json")
-    return Model.over(EngineDir(folder, manifest, {}), engine)
+    return OpenModel(EngineDir(folder, manifest, {}), engine)
 
 
 @pytest.fixture
@@ -240,9 +241,9 @@ def test_a_closed_model_refuses(model: Model) -> None:
     with model as opened:
         assert opened is model
         model.embed(["w1"])
-        assert repr(model) == "<Model small: embedding>"
+        assert repr(model) == "<OpenModel small: embedding>"
     model.close()
-    assert repr(model) == "<Model small: embedding, closed>"
+    assert repr(model) == "<OpenModel small: embedding, closed>"
     with pytest.raises(UnavailableError, match="small is closed"):
         model.embed(["w1"])
 
@@ -266,7 +267,7 @@ def test_refuses_a_broken_manifest(tiny_engine_dir: EngineDir, engine: CountingE
     spec = msgspec.structs.replace(manifest.spec, head=TokenHead(num_labels=2))
     other = replace(tiny_engine_dir, manifest=msgspec.structs.replace(manifest, spec=spec))
     with pytest.raises(WrongTaskError, match="tiny-bert has the task token classifier; it does not support embed"):
-        Model.over(other, engine).embed(["w1"])
+        OpenModel(other, engine).embed(["w1"])
 
 
 def test_the_package_is_imported_lazily() -> None:

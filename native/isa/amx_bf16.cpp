@@ -20,6 +20,7 @@ struct TileProduct {
   // min_packed_rows, to amortize reading the panels from memory.
   static constexpr size_t packed_bytes = 1280 * 1024, min_packed_rows = 128;
   static constexpr size_t min_packed_panels = 8;  // with fewer panels, packing x costs more than it saves
+  static constexpr size_t expanded_panels = min_packed_panels;
 
   static size_t packed_rows(size_t k) {
     const size_t fitting = packed_bytes / (k * sizeof(bf16)) / strip_rows * strip_rows;

@@ -3,12 +3,13 @@
 
 #include <immintrin.h>
 
-#include "../kernels.hpp"
+#include "expand_avx2.hpp"
 
 namespace openbei {
 
 struct Avx2Vectors {
   using F = __m256;
+  using Expansion = Avx2Expansion<Avx2Vectors>;
   static constexpr size_t width = 8;
   static constexpr int product_rows = 5;
 

@@ -3,12 +3,13 @@
 
 #include <immintrin.h>
 
-#include "../kernels.hpp"
+#include "expand_avx2.hpp"
 
 namespace openbei {
 
 struct Avx512Vectors {
   using F = __m512;
+  using Expansion = Avx2Expansion<Avx512Vectors>;
   static constexpr size_t width = 16;
   static constexpr int product_rows = 12;
 

@@ -3,11 +3,12 @@
 
 #include <cstring>
 
-#include "../kernels.hpp"
+#include "../kernels/expand.hpp"
 
 namespace openbei {
 
 struct PortableVectors {
+  using Expansion = ScalarExpansion<PortableVectors>;
   typedef float F __attribute__((vector_size(16)));
   typedef int32_t I __attribute__((vector_size(16)));
   static constexpr size_t width = 4;

@@ -2,28 +2,38 @@
 // before they are stored.
 #pragma once
 
+#include <algorithm>
+
 #include "activation.hpp"
+#include "expand.hpp"
 #include "product.hpp"
 
 namespace openbei {
 
-// epilogue(value, row, column) for each vector of x · Wᵀ + bias.
+alignas(64) inline constexpr float ones[panel_width] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+// epilogue(value, row, column) for each vector of (x · Wᵀ) · scales + bias. A quantized W has been expanded.
 template <class V, class Product, class Epilogue>
 void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
   using Weight = typename Product::Weight;
   const size_t panel_stride = panel_width * args.in_features, first = args.panel_begin * panel_width;
+  const bool is_plain = args.format == WeightFormat::plain;
+  const void* panels =
+      is_plain ? static_cast<const Weight*>(args.weight) + args.panel_begin * panel_stride : args.expanded;
+  const float* scales = is_plain ? ones : args.scales + first;
+  const size_t scale_step = is_plain ? 0 : 1;
   Product::run(
-      Factors<typename Product::Activations, Weight>{
-          .x = static_cast<const typename Product::Activations*>(args.x),
-          .x_stride = args.x_stride,
-          .rows = args.rows,
-          .panels = static_cast<const Weight*>(args.weight) + args.panel_begin * panel_stride,
-          .panel_stride = panel_stride,
-          .num_panels = args.panel_end - args.panel_begin,
-          .k = args.in_features,
-          .are_weights = true},
+      Factors<typename Product::Activations, Weight>{.x = static_cast<const typename Product::Activations*>(args.x),
+                                                     .x_stride = args.x_stride,
+                                                     .rows = args.rows,
+                                                     .panels = static_cast<const Weight*>(panels),
+                                                     .panel_stride = panel_stride,
+                                                     .num_panels = args.panel_end - args.panel_begin,
+                                                     .k = args.in_features,
+                                                     .are_weights = true},
       [=, bias = args.bias + first](typename V::F value, size_t row, size_t column) {
-        epilogue(value + V::load(bias + column), row, first + column);
+        epilogue(V::fma(value, V::load(scales + scale_step * column), V::load(bias + column)), row, first + column);
       });
 }
 
@@ -74,7 +84,7 @@ void linear_add(const LinearArgs args) {
 }
 
 template <class V, class Product>
-void linear(const LinearArgs& args) {
+void linear_expanded(const LinearArgs& args) {
   switch (args.epilogue) {
     case Epilogue::activate:
       return linear_activate<V, Product, typename Product::Activations>(args);
@@ -87,6 +97,25 @@ void linear(const LinearArgs& args) {
     case Epilogue::max_pool:
       return linear_add<V, Product>(args);
   }
+}
+
+// Only bfloat16 products have quantized weights, whose panels are expanded once for all rows.
+template <class V, class Product>
+void linear(const LinearArgs& args) {
+  if constexpr (sizeof(typename Product::Weight) == sizeof(bf16))
+    if (args.format != WeightFormat::plain) {
+      auto* expanded = static_cast<bf16*>(args.expanded);
+      for (size_t begin = args.panel_begin; begin < args.panel_end; begin += Product::expanded_panels) {
+        LinearArgs part = args;
+        part.panel_begin = begin;
+        part.panel_end = std::min(args.panel_end, begin + Product::expanded_panels);
+        for (size_t panel = begin; panel < part.panel_end; ++panel)
+          expand_panel<typename V::Expansion>(args, panel, expanded + (panel - begin) * panel_width * args.in_features);
+        linear_expanded<V, Product>(part);
+      }
+      return;
+    }
+  linear_expanded<V, Product>(args);
 }
 
 }  // namespace openbei

@@ -60,7 +60,7 @@ struct StripRows {
 // The parts of a product's interface that only matter if it keeps state in the thread.
 template <class V>
 struct StatelessProduct {
-  static constexpr size_t min_block_rows = 128;
+  static constexpr size_t min_block_rows = 128, expanded_panels = 1;
 
   static size_t scratch_bytes(size_t) { return 0; }
   static void enter(void*) {}

@@ -6,15 +6,17 @@ Only this file reads environment variables; `openbei.variables` has their names.
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
 from openbei import variables as names
 from openbei.device import DeviceChoice
 from openbei.errors import ConfigError
+from openbei.quantization import NO_QUANTIZATION, check_quantization
 from openbei.spec import DType
 from openbei.truss import CheckpointRepository, Config, Route, read_config
+from openbei.variables import Variable
 from openbei.yaml_file import read_yaml
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
@@ -46,6 +48,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
 
     Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`.
     `route` is the Router's route to build, None for its default. `pooling` is for a checkpoint without modules.json.
+    `answer_tokens`, separated by commas, become the labels of a converted reranker.
     `requires_api_key` says that the config sets API keys, which are not stored here.
     """
 
@@ -54,9 +57,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     repository: CheckpointRepository
     route: str | None = None
     dtype: DType
+    quantization: str = NO_QUANTIZATION
     max_num_tokens: int | None
     default_route: Route | None
     convert: Conversion | None = None
+    answer_tokens: str | None = None
     pooling: PoolingChoice | None = None
     requires_api_key: bool = False
     example_input: Any = None
@@ -72,15 +77,6 @@ def load_variables(path: Path) -> dict[str, str]:
     """The environment variables of a config.yaml that `bei serve` reads, including secrets. Raises ConfigError."""
     config, _ = read_config(read_yaml(path))
     return {name: value for name, value in _variables(config).items() if names.is_honoured_when_serving(name)}
-
-
-def with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
-    """Override the deployment's dtype by that of the environment, if there is one."""
-    if dtype is None:
-        return deployment
-    override = Decision("dtype", dtype, "the environment variable DTYPE")
-    notes = tuple(override if note.subject == "dtype" else note for note in deployment.notes)
-    return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
 
 
 def deployment_for_model(model: str) -> Deployment:
@@ -106,6 +102,7 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
     dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
+    check_quantization(build.quantization_type, dtype)
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
     dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
     tokens_reason = "trt_llm.build.max_num_tokens" if build.max_num_tokens else f"the default of {base_model}"
@@ -117,11 +114,13 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
         base_model=base_model,
         repository=repository,
         dtype=dtype,
+        quantization=build.quantization_type,
         max_num_tokens=max_num_tokens,
         default_route=config.trt_llm.runtime.webserver_default_route,
         convert=_choice(variables, "convert", Conversion),
+        answer_tokens=_text(config, "answer_tokens", "tokens separated by commas"),
         pooling=_choice(variables, "pooling", PoolingChoice),
-        route=_route(config),
+        route=_text(config, "route", "the name of a Router's route"),
         requires_api_key=any(name in variables for name in names.API_KEYS),
         example_input=config.model_metadata.get("example_model_input"),
         notes=(
@@ -140,7 +139,6 @@ def _printable(model_name: str | None) -> str | None:
 
 def _check_base_model(config: Config) -> str:
     stack, base_model = config.trt_llm.inference_stack, config.trt_llm.build.base_model
-    quantization = config.trt_llm.build.quantization_type
     allowed = " or ".join(DEFAULT_MAX_NUM_TOKENS)
     if stack != "v1":
         raise ConfigError(
@@ -154,9 +152,6 @@ def _check_base_model(config: Config) -> str:
             f"trt_llm.build.base_model is {base_model!r}; it must be {allowed}",
             hint="'decoder' is for text generation" if base_model == "decoder" else None,
         )
-    if quantization != "no_quant":
-        reason = "encoder_bert does not support quantization" if base_model == "encoder_bert" else "not implemented yet"
-        raise ConfigError(f"trt_llm.build.quantization_type is {quantization!r}: {reason}", hint="use no_quant")
     return base_model
 
 
@@ -185,13 +180,15 @@ def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # no
     raise ConfigError(f"environment_variables.{found[0]} is {found[1]!r}; it must be {' or '.join(get_args(kind))}")
 
 
-def _route(config: Config) -> str | None:
-    if (found := _find_variable(config.environment_variables, "route")) is None:
+def _text(config: Config, subject: str, required: str) -> str | None:
+    """The value of a setting of the build, a string; None if unset. Raises ConfigError."""
+    found = _find_variable(config.environment_variables, subject)
+    if found is None:
         return None
     name, value = found
     if isinstance(value, str) and value:
         return value
-    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be the name of a Router's route")
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be {required}")
 
 
 def _variable_notes(variables: Mapping[str, str]) -> list[Decision]:
@@ -211,14 +208,6 @@ class Secret(str):
         return "Secret()"
 
 
-class Variable(NamedTuple):
-    """A variable that is set; `source` is its name with where it is set, for messages."""
-
-    source: str
-    name: str
-    value: str
-
-
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """All environment variables that openbei reads; None if unset or empty.
 
@@ -230,8 +219,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None
     backend: str | None
     dtype: DType | None
+    quantization: str | None
     pooling: PoolingChoice | None
     convert: Conversion | None
+    answer_tokens: str | None
     route: str | None
     cache: Path
     hf_endpoint: str | None
@@ -262,8 +253,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             threads=both.get(_count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
             dtype=process.get(_one_of(DType), *names.BUILD["dtype"]),
+            quantization=process.get(str, *names.BUILD["quantization"]),
             pooling=process.get(_one_of(PoolingChoice), *names.BUILD["pooling"]),
             convert=process.get(_one_of(Conversion), "OPENBEI_CONVERT"),
+            answer_tokens=process.get(str, "OPENBEI_ANSWER_TOKENS"),
             route=process.get(str, "OPENBEI_ROUTE"),
             cache=process.get(_path, "OPENBEI_CACHE") or caches / "openbei",
             hf_endpoint=process.get(_url, "HF_ENDPOINT"),

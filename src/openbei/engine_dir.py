@@ -26,13 +26,16 @@ from openbei.config import Decision
 from openbei.device import Device
 from openbei.digests import digest, file_digests
 from openbei.errors import EngineDirError
+from openbei.formats import FORMATS
 from openbei.formats.storage import Storage
+from openbei.formats.unscaled import Unscaled
 from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
+from openbei.quantization import NO_QUANTIZATION
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
 from openbei.shapes import kind_of
 from openbei.spec import ModelSpec, Task
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -53,6 +56,14 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     bytes: int
     chunks: tuple[str, ...]
+
+
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Figures that compare a quantized engine with the original, by name, and the number of texts they are from."""
+
+    num_documents: int
+    num_queries: int
+    figures: dict[str, float]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +92,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     requires_api_key: bool = False
     target: Device
     storage: dict[str, Storage]
+    quantization: str = NO_QUANTIZATION
+    accuracy: Accuracy | None = None
     max_sequence_tokens: int
     max_num_tokens: int
     default_route: str
@@ -96,9 +109,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def dtype(self) -> str:
-        """The formats of weights and tables, separated by commas if there are several."""
+        """The formats of weights and tables that are not quantized, separated by commas if there are several."""
         weights = (stored for name, stored in self.storage.items() if kind_of(name) in ("weight", "table"))
-        return ", ".join(dict.fromkeys(stored.format for stored in weights))
+        formats = dict.fromkeys(stored.format for stored in weights)
+        return ", ".join(format for format in formats if isinstance(FORMATS[format], Unscaled))
 
     @property
     def is_reranker(self) -> bool:
@@ -219,20 +233,22 @@ def write_engine_dir(
                     progress(done, needed)
             with _synced(partial / TOKENIZER) as write_to:
                 write_to.write(tokenizer_json)
-            with _synced(partial / MANIFEST) as write_to:
-                write_to.write(_sealed(manifest, partial))
+            seal(partial, manifest)
             partial.chmod(0o755)  # mkdtemp sets 0700; the server may run as another user
             sync_folder(partial)
             replace_folder(partial, path)
 
 
-def _sealed(manifest: Manifest, folder: Path) -> bytes:
+def seal(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest of a folder that has the other files, with their sizes and digests. Not atomic."""
     files = {
         name: FileRecord(bytes=(folder / name).stat().st_size, chunks=file_digests(folder / name))
         for name in (WEIGHTS, TOKENIZER)
     }
     complete = msgspec.structs.replace(manifest, files=files)
-    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(complete, digest=complete.own_digest)))
+    content = msgspec.json.encode(msgspec.structs.replace(complete, digest=complete.own_digest))
+    with _synced(folder / MANIFEST) as write_to:
+        write_to.write(msgspec.json.format(content))
 
 
 def _check_replaceable(path: Path) -> None:

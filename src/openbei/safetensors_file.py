@@ -29,6 +29,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "I16": np.dtype(np.int16),
     "I8": np.dtype(np.int8),
     "U8": np.dtype(np.uint8),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "BOOL": np.dtype(np.bool_),
 }
 
@@ -104,14 +105,12 @@ def _view(content: mmap.mmap, start: int, name: str, entry: _Entry, path: Path) 
     return np.frombuffer(content, dtype, count, start + first).reshape(entry.shape)
 
 
-def write_tensors(
-    file: BinaryIO, tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None
-) -> Iterator[int]:
+def write_tensors(file: BinaryIO, tensors: Mapping[str, LazyTensor]) -> Iterator[int]:
     """Write tensors in order, one in memory at a time; yields the bytes written after each.
 
     The header is padded with spaces so that the data starts 64-byte aligned.
     """
-    header = _header(tensors, metadata)
+    header = _header(tensors)
     file.write(len(header).to_bytes(8, "little") + header)
     written = 8 + len(header)
     for name, tensor in tensors.items():
@@ -123,14 +122,14 @@ def write_tensors(
         yield written
 
 
-def file_bytes(tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None = None) -> int:
+def file_bytes(tensors: Mapping[str, LazyTensor]) -> int:
     """Size of the file that `write_tensors` will write."""
-    return 8 + len(_header(tensors, metadata)) + sum(tensor.num_bytes for tensor in tensors.values())
+    return 8 + len(_header(tensors)) + sum(tensor.num_bytes for tensor in tensors.values())
 
 
-def _header(tensors: Mapping[str, LazyTensor], metadata: Mapping[str, str] | None) -> bytes:
+def _header(tensors: Mapping[str, LazyTensor]) -> bytes:
     names = {dtype: name for name, dtype in DTYPES.items()}
-    entries: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    entries: dict[str, object] = {}
     offset = 0
     for name, tensor in tensors.items():
         end = offset + tensor.num_bytes

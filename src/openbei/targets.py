@@ -2,24 +2,30 @@
 
 import logging
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
 from openbei.batch import Engine
 from openbei.config import (
-    Conversion,
+    Decision,
     Deployment,
     Environment,
-    PoolingChoice,
     deployment_for_model,
     load_config,
     load_variables,
-    with_dtype,
 )
 from openbei.device import DeviceChoice
-from openbei.engine_dir import EngineDir, Manifest, is_engine_dir, open_engine_dir
+from openbei.engine_dir import Accuracy, EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import ConfigError, EngineDirError
+from openbei.quantization import NO_QUANTIZATION
+from openbei.spec import DType
+
+OVERRIDES = ("quantization", "convert", "answer_tokens", "route", "pooling")
+"""Fields of a deployment that options and the environment of the process override."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,19 +61,22 @@ def engine_dir_of(
     out: Path | None = None,
     *,
     force: bool = False,
-    convert: Conversion | None = None,
-    route: str | None = None,
-    pooling: PoolingChoice | None = None,
+    overrides: Mapping[str, str | None] = MappingProxyType({}),
+    texts: Path | None = None,
+    min_cosine: float | None = None,
 ) -> EngineDir:
     """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
 
-    `convert`, `route` (that of a Router) and `pooling` override the config's. Raises what building and opening raise.
+    `overrides` are fields of the deployment that override the config's, unless None. A quantized build is measured on
+    `texts`, one per line, or else on texts that openbei carries, and fails below `min_cosine`. Raises what building and
+    opening raise.
     """
     if is_engine_dir(Path(target)):
         engine_dir = open_engine_dir(Path(target))
     else:
-        chosen: dict[str, object] = {"convert": convert, "route": route, "pooling": pooling}
-        engine_dir = _up_to_date(_deployment(target, environment, chosen), environment, out, force=force)
+        deployment = _deployment(target, environment, overrides)
+        measure = _measure(environment, texts, min_cosine) if deployment.quantization != NO_QUANTIZATION else None
+        engine_dir = _up_to_date(deployment, environment, out, force=force, measure=measure)
     _warn_if_cut(engine_dir.manifest)
     return engine_dir
 
@@ -93,11 +102,29 @@ def load(
     )
 
 
-def _deployment(target: str, environment: Environment, chosen: dict[str, object]) -> Deployment:
+def _measure(
+    environment: Environment, texts: Path | None, min_cosine: float | None
+) -> Callable[[EngineDir, EngineDir], Accuracy]:
+    """The measurement of quantized builds, in the backend that the environment selects."""
+    from openbei.accuracy import Texts, measure
+
+    return partial(measure, load=partial(load, environment=environment), texts=Texts.read(texts), min_cosine=min_cosine)
+
+
+def _deployment(target: str, environment: Environment, overrides: Mapping[str, str | None]) -> Deployment:
     """The deployment of a TARGET, changed by the command line or else by the environment of the process."""
-    deployment = with_dtype(deployment_of(target), environment.dtype)
-    decided = {name: value or getattr(environment, name) for name, value in chosen.items()}
+    deployment = _with_dtype(deployment_of(target), environment.dtype)
+    decided = {name: overrides.get(name) or getattr(environment, name) for name in OVERRIDES}
     return msgspec.structs.replace(deployment, **{name: value for name, value in decided.items() if value})
+
+
+def _with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
+    """Override the deployment's dtype by that of the environment, if there is one."""
+    if dtype is None:
+        return deployment
+    override = Decision("dtype", dtype, "the environment variable DTYPE")
+    notes = tuple(override if note.subject == "dtype" else note for note in deployment.notes)
+    return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
 
 
 def _warn_if_cut(manifest: Manifest) -> None:
@@ -112,7 +139,14 @@ def _warn_if_cut(manifest: Manifest) -> None:
         )
 
 
-def _up_to_date(deployment: Deployment, environment: Environment, out: Path | None, *, force: bool) -> EngineDir:
+def _up_to_date(
+    deployment: Deployment,
+    environment: Environment,
+    out: Path | None,
+    *,
+    force: bool,
+    measure: Callable[[EngineDir, EngineDir], Accuracy] | None,
+) -> EngineDir:
     """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
     from openbei.build import build, default_engine_path, render_report
     from openbei.progress import Bar
@@ -122,7 +156,7 @@ def _up_to_date(deployment: Deployment, environment: Environment, out: Path | No
     if engine_dir is None or force:
         _log.info("building %s: %s", path, reason or "asked for")
         with Bar() as bar:
-            engine_dir = build(deployment, path, environment=environment, progress=bar.step)
+            engine_dir = build(deployment, path, environment=environment, progress=bar.step, measure=measure)
         _log.info("%s", render_report(engine_dir.manifest))
     else:
         _log.info("%s is up to date", path)

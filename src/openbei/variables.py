@@ -4,8 +4,18 @@ Their values are read in `openbei.config`.
 """
 
 import ipaddress
+from typing import NamedTuple
 
 from openbei.errors import ConfigError, did_you_mean
+
+
+class Variable(NamedTuple):
+    """A variable that is set; `source` is its name with where it is set, for messages."""
+
+    source: str
+    name: str
+    value: str
+
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "--host": ("OPENBEI_HOST", "HOST", "HOSTNAME"),
@@ -60,11 +70,14 @@ SECRETS = (*API_KEYS, KEYFILE_PASSWORD, *HUB_TOKENS)
 
 BUILD: dict[str, tuple[str, ...]] = {
     "dtype": ("OPENBEI_DTYPE", "DTYPE"),
+    "quantization": ("OPENBEI_QUANTIZATION",),
     "convert": ("OPENBEI_CONVERT", "CONVERT"),
+    "answer_tokens": ("OPENBEI_ANSWER_TOKENS", "ANSWER_TOKENS"),
     "route": ("OPENBEI_ROUTE", "ROUTE"),
     "pooling": ("OPENBEI_POOLING", "POOLING"),
 }
-"""Setting of a build → variables. CONVERT and ROUTE are only read from a config, as other programs set them."""
+"""Setting of a build → variables. Other programs set CONVERT, ANSWER_TOKENS and ROUTE, so they
+are only read from a config."""
 
 VALUE_ALIASES = {
     "JSON_OUTPUT": {"true": "json", "1": "json", "false": "text", "0": "text"},

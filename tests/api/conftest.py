@@ -115,11 +115,20 @@ def small_manifest(head: Head | None = None, **fields: Any) -> Manifest:
         head=head or EmbeddingHead(poolings=("mean",)),
     )
     given = {
-        "openbei_version": "0", "model_name": "small", "source": "LOCAL a test", "spec": spec, "normalize": True,
-        "target": "cpu", "storage": choose_storage(spec, "float32", "cpu"), "max_sequence_tokens": MAX_TOKENS,
+        "openbei_version": "0",
+        "model_name": "small",
+        "source": "LOCAL a test",
+        "spec": spec,
+        "normalize": True,
+        "target": "cpu",
+        "storage": choose_storage(spec, "float32", "cpu"),
+        "max_sequence_tokens": MAX_TOKENS,
         "max_num_tokens": 8192,
-        "default_route": "/v1/embeddings", "content_hash": "", "report": (), "has_token_types": True,
-    }  # fmt: skip
+        "default_route": "/v1/embeddings",
+        "content_hash": "",
+        "report": (),
+        "has_token_types": True,
+    }
     return Manifest(**(given | fields))
 
 

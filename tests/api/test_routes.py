@@ -94,9 +94,7 @@ def test_two_labels_rank_only_with_a_template(start: Start) -> None:
     for path in ("/rerank", "/v1/rerank", "/score"):
         request = REQUESTS.get(path, {"text_1": "w1", "text_2": "w2"})
         status, message = plain.refused(path, **request)
-        assert (status, message) == (
-            424, f"{RERANKER} (this is a classifier model; it answers /predict, /classify)"
-        )  # fmt: skip
+        assert (status, message) == (424, f"{RERANKER} (this is a classifier model; it answers /predict, /classify)")
     template = ScoreTemplate(prefix="{query} ", suffix=" w9", positive=1)
     served = start(FakeEngine(2), manifest=small_manifest(head, labels=labels, score_template=template))
     [rank] = served.post("/rerank", **REQUESTS["/rerank"])

@@ -38,8 +38,9 @@ def test_texts_with_parameters(moods: Served) -> None:
     plain = moods.post("/", inputs=words(1, 3))
     assert moods.post("/", inputs=words(1, 3), parameters={}) == [plain]
     assert moods.post("/", inputs=[words(1, 3), "w9"], parameters={"top_k": 1}) == [
-        plain[:1], moods.post("/", inputs="w9")[:1]
-    ]  # fmt: skip
+        plain[:1],
+        moods.post("/", inputs="w9")[:1],
+    ]
     [raw] = moods.post("/", inputs=words(1, 3), parameters={"function_to_apply": "none"})
     by_label = {label["label"]: label["score"] for label in raw}
     logits = moods.logits(ids(1, 3))

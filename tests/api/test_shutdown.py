@@ -61,9 +61,14 @@ serve(build_server(
 ))
 """
 OPTIONS = {
-    "delay_s": 0.0, "deadline_s": 20.0, "drain_s": 0.0, "request_timeout_s": 60.0, "is_gated": False,
-    "descriptors": 0, "num_files": 0,
-}  # fmt: skip
+    "delay_s": 0.0,
+    "deadline_s": 20.0,
+    "drain_s": 0.0,
+    "request_timeout_s": 60.0,
+    "is_gated": False,
+    "descriptors": 0,
+    "num_files": 0,
+}
 
 
 @dataclass(frozen=True)

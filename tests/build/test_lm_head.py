@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 from safetensors.numpy import load_file, save_file
 
 from openbei.backends import load_engine
@@ -39,7 +40,6 @@ def scores(
 
 def transformers_scores(checkpoint: Path, words: tuple[str, str], template: ScoreTemplate) -> Vectors:
     """The probability of the second word against the first, from transformers' last logits, float32 [n]."""
-    import tokenizers
     import torch
     import transformers
 
@@ -177,7 +177,7 @@ def rename_yes(folder: Path) -> None:
 CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "family without known tokens": (
         lambda c: update_json(c / "config.json", architectures=["LlamaForCausalLM"]),
-        "the answer tokens are unknown\nhint: .*--tokens",
+        "the answer tokens are unknown\nhint: .*--answer-tokens",
     ),
     "classifier": (
         lambda c: update_json(c / "config.json", architectures=["Qwen3ForSequenceClassification"]),
@@ -228,8 +228,32 @@ def test_refuses_modules(module: dict[str, Any], message: str, generative: Path,
 
 
 def test_no_conversion_by_default(generative: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"generates text.*\nhint: .*`bei convert lm-head`.*--convert lm-head"):
+    with pytest.raises(CheckpointError, match=r"generates text.*\nhint: .*--convert lm-head"):
         build_engine(generative, tmp_path / "engine")
+
+
+def test_answer_tokens_become_the_labels(generative: Path, tmp_path: Path) -> None:
+    engine_dir = build_engine(generative, tmp_path / "engine", answer_tokens="0, 1,2")
+    assert engine_dir.manifest.labels == ("0", "1", "2")
+    lm_head = load_file(generative / "model.safetensors")["lm_head.weight"]
+    vocabulary = tokenizers.Tokenizer.from_file(str(generative / "tokenizer.json")).get_vocab()
+    ids = [vocabulary[label] for label in engine_dir.manifest.labels]
+    stored = engine_dir.manifest.storage["head.out.weight"]
+    assert np.array_equal(stored.load("head.out.weight", engine_dir.tensors, (3, lm_head.shape[1])), lm_head[ids])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ("no,perhaps not", "'perhaps not' is not a token of the vocabulary; .* splits it into 'p"),
+        ("no,no", "answer_tokens: one token is given twice: no, no"),
+        ("no,", "answer_tokens is 'no,'; it must be tokens separated by commas"),
+        ("", "answer_tokens is ''"),
+    ],
+)
+def test_refuses_answer_tokens(tokens: str, message: str, generative: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        build_engine(generative, tmp_path / "engine", answer_tokens=tokens)
 
 
 def test_an_embedding_model_is_not_converted(word_tokenizer: Path, tmp_path: Path) -> None:

@@ -109,8 +109,9 @@ def test_a_route(bei: Run, checkpoint_copy: Path, tmp_path: Path) -> None:
     assert_clear(bei("build", checkpoint_copy, "--route", "image"), 1, "image")
     built = {route: bei("build", checkpoint_copy, "--route", route).stdout.strip() for route in routes}
     assert {route: open_engine_dir(Path(path)).manifest.normalize for route, path in built.items()} == {
-        "query": True, "document": False,
-    }  # fmt: skip
+        "query": True,
+        "document": False,
+    }
 
 
 @pytest.mark.parametrize(

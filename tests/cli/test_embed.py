@@ -104,7 +104,7 @@ def test_another_input_begins_afresh(bei: Run, tiny_engine_dir: EngineDir, many:
         ("a.jsonl", b'{"text": 5}\n', "line 1"),
         ("a.jsonl", b"not json\n", "line 1"),
         ("a.jsonl", b'{"text": ""}\n', "empty"),
-        ("a.json", b'{"texts": ["a"]}', "a .json file is an array"),
+        ("a.json", b'{"texts": ["a"]}', "a .json file must be an array"),
         ("a.json", b'["a", 5]', "element 2"),
         ("a.csv", b"a,b\n1,2\n", "has no column 'text'; its columns are a, b"),
         ("a.csv", b"text,b\n1,2\n1\n", "row 2 (line 3) has 1 columns"),
@@ -131,19 +131,28 @@ LINES = '{"id": "a-1", "text": "one text"}\n{"id": 7, "text": "two, with\\nlines
     [
         ("a.csv", TABLE, (), ["a-1", "a-2"]),
         ("a.csv", "\ufeff" + TABLE.replace("text,", "body,", 1), ("--column", "body"), ["a-1", "a-2"]),
-        ("a.tsv", 'key\tbody\nx\tone text\ny\t"two, with\nlines"\n',
-         ("--column", "body", "--id-field", "key"), ["x", "y"]),
+        (
+            "a.tsv",
+            'key\tbody\nx\tone text\ny\t"two, with\nlines"\n',
+            ("--column", "body", "--id-field", "key"),
+            ["x", "y"],
+        ),
         ("a.csv", 'anything\none text\n"two, with\nlines"\n', (), None),
         ("a.json", ARRAY, (), ["a-1", 7]),
         ("a.json", json.dumps(["one text", "two, with\nlines"], indent=2), (), None),
         ("a.jsonl", LINES, (), ["a-1", 7]),
         ("a.jsonl", "\ufeff" + LINES.replace('"id"', '"key"'), ("--id-field", "key"), ["a-1", 7]),
     ],
-)  # fmt: skip
+)
 def test_tables_and_arrays(
-    name: str, content: str, options: tuple[str, ...], ids: list[object] | None, bei: Run,
-    tiny_engine_dir: EngineDir, tmp_path: Path,
-) -> None:  # fmt: skip
+    name: str,
+    content: str,
+    options: tuple[str, ...],
+    ids: list[object] | None,
+    bei: Run,
+    tiny_engine_dir: EngineDir,
+    tmp_path: Path,
+) -> None:
     """Ids come back as they were."""
     (tmp_path / name).write_text(content, newline="")
     done = bei("embed", tiny_engine_dir.path, "--input", tmp_path / name, *options)
@@ -154,12 +163,16 @@ def test_tables_and_arrays(
 
 def test_blank_texts_are_skipped_if_asked_for(bei: Run, tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
     """The others keep their place in the input."""
-    contents = {"a.txt": "a\n\n \t\nb\n", "a.jsonl": '{"text": "a"}\n\n{"text": " "}\n{"text": "b"}\n',
-                "a.json": '["a", "", " ", "b"]', "a.csv": 'text,n\na,1\n,2\n"\n",3\nb,4\n'}  # fmt: skip
+    contents = {
+        "a.txt": "a\n\n \t\nb\n",
+        "a.jsonl": '{"text": "a"}\n\n{"text": " "}\n{"text": "b"}\n',
+        "a.json": '["a", "", " ", "b"]',
+        "a.csv": 'text,n\na,1\n,2\n"\n",3\nb,4\n',
+    }
     for name, content in contents.items():
         (tmp_path / name).write_text(content)
         arguments = ("embed", tiny_engine_dir.path, "--input", tmp_path / name)
-        assert_clear(bei(*arguments), 1, " 2: the text is empty\nhint: an empty text has no embedding; --blank skip")
+        assert_clear(bei(*arguments), 1, " 2: the text is empty\nhint: an empty text has no embedding")
         done = bei(*arguments, "--blank", "skip")
         assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [0, 3], name
     to_npy = ("--input", tmp_path / "a.txt", "--output", tmp_path / "a.npy")

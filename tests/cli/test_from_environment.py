@@ -86,10 +86,17 @@ def test_precedence(config: Path, variables: dict[str, str]) -> None:
 
 def test_names_of_tei(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:
     variables |= {
-        "HOSTNAME": "127.0.0.2", "PORT": "0", "PAYLOAD_LIMIT": "300", "JSON_OUTPUT": "true", "LOG_LEVEL": "INFO",
-        "CORS_ALLOW_ORIGIN": "https://a.example,https://b.example", "MAX_BATCH_TOKENS": "256", "AUTO_TRUNCATE": "false",
-        "OPENBEI_GUARD_HEALTH": "on", "API_KEY": "key",
-    }  # fmt: skip
+        "HOSTNAME": "127.0.0.2",
+        "PORT": "0",
+        "PAYLOAD_LIMIT": "300",
+        "JSON_OUTPUT": "true",
+        "LOG_LEVEL": "INFO",
+        "CORS_ALLOW_ORIGIN": "https://a.example,https://b.example",
+        "MAX_BATCH_TOKENS": "256",
+        "AUTO_TRUNCATE": "false",
+        "OPENBEI_GUARD_HEALTH": "on",
+        "API_KEY": "key",
+    }
     with serving(tiny_engine_dir.path, variables=variables) as (_, url, log):
         assert url.startswith("http://127.0.0.2:")
         assert all(line.startswith('{"time"') for line in log)

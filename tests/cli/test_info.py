@@ -89,12 +89,17 @@ def test_help(name: str) -> None:
         (("serve", "a", "--prt", "1"), "error: there is no option --prt\nhint: did you mean --port?\n"),
         (("serve", "a", "--xyz"), "error: there is no option --xyz\nhint: bei serve --help\n"),
         (("serve",), "error: missing argument 'TARGET...'\nhint: bei serve --help\n"),
-        (("serve", "a", "--log-level", "loud"), "error: invalid value for '--log-level': 'loud' is not one of 'debug', "
-         "'info', 'warning', 'error'\nhint: bei serve --help\n"),
-        (("embed", "a", "--input", "absent"), "error: invalid value for '--input': File 'absent' does not exist\n"
-         "hint: bei embed --help\n"),
+        (
+            ("serve", "a", "--log-level", "loud"),
+            "error: invalid value for '--log-level': 'loud' is not one of 'debug', "
+            "'info', 'warning', 'error'\nhint: bei serve --help\n",
+        ),
+        (
+            ("embed", "a", "--input", "absent"),
+            "error: invalid value for '--input': File 'absent' does not exist\nhint: bei embed --help\n",
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_style_of_errors(arguments: tuple[str, ...], told: str, bei: Run) -> None:
     done = bei(*arguments)
     assert (done.returncode, done.stderr) == (2, told)

@@ -241,9 +241,17 @@ def test_certificates_that_cannot_be(tiny_engine_dir: EngineDir, bei: Run, tmp_p
 
 @pytest.mark.parametrize(
     ("host", "keys", "warns"),
-    [("127.0.0.1", (), False), ("localhost", (), False), ("::1", (), False), ("0.0.0.0", (), True), ("::", (), True),
-     ("10.1.2.3", (), True), ("example.org", (), True), ("0.0.0.0", ("key",), False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", (), False),
+        ("localhost", (), False),
+        ("::1", (), False),
+        ("0.0.0.0", (), True),
+        ("::", (), True),
+        ("10.1.2.3", (), True),
+        ("example.org", (), True),
+        ("0.0.0.0", ("key",), False),
+    ],
+)
 def test_open_doors_are_told(host: str, keys: tuple[str, ...], warns: bool, caplog: pytest.LogCaptureFixture) -> None:
     warn_if_open(host, Guard(keys))
     assert ("without API keys" in caplog.text) == warns

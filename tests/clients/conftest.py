@@ -1,6 +1,9 @@
 """Real server processes, one for each task, over small seeded models; what they must answer, by transformers."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,6 +31,13 @@ KEY = "the key of these tests"
 LABELS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
 MOODS = {"id2label": {0: "glad", 1: "sad", 2: "angry"}, "label2id": {"glad": 0, "sad": 1, "angry": 2}}
 PROMPTS = {"prompts": {"query": "find: ", "document": "read: "}, "default_prompt_name": None}
+
+
+OFFLINE = {"HAYSTACK_TELEMETRY_ENABLED": "False", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+"""Keeps client libraries from sending telemetry and downloading prices."""
+
+OTHER_ENVIRONMENT = Path(sys.prefix) / "clients/bin/python"
+"""The Python of client libraries whose requirements conflict with those of these tests; `make test` installs it."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,30 @@ def splade(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path, start
     write_chain(checkpoint, [("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling")])
     write_json(checkpoint / "1_SpladePooling/config.json", {"pooling_strategy": "max"})
     return start(checkpoint)
+
+
+def run_script(name: str, **given: object) -> Any:
+    """What a script in `scripts/` prints. It reads the key and `given`, and runs in its client's environment."""
+    if not OTHER_ENVIRONMENT.exists():
+        pytest.skip(f"needs {OTHER_ENVIRONMENT}, which `make test` installs")
+    done = subprocess.run(
+        [OTHER_ENVIRONMENT, Path(__file__).parent / "scripts" / name],
+        input=json.dumps({"key": KEY, **given}),
+        env={**os.environ, **OFFLINE},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def best(server: Server, query: str, given: list[str], top_k: int) -> tuple[list[int], Vectors]:
+    """Indices and scores of the most relevant texts, which are not the first ones."""
+    scores = sigmoid(server.logits([(query, text) for text in given])[:, 0])
+    order = np.argsort(-scores, kind="stable")[:top_k]
+    assert order.tolist() != list(range(top_k))
+    return order.tolist(), scores[order]
 
 
 def sigmoid(x: Vectors) -> Vectors:

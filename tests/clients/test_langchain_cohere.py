@@ -1,25 +1,30 @@
-"""langchain-cohere, which asks for embeddings at /v1/embed; skipped where it is missing: the test extra lacks it."""
+"""langchain-cohere, which sends embedding requests to /v1/embed."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.same_embedding import worst_cosine
 
-from .conftest import KEY, Server, sigmoid
+from .conftest import Server, best, run_script
 
-langchain_cohere = pytest.importorskip("langchain_cohere", reason="needs langchain-cohere")
+QUERY, TOP_K = "a query", 3
 
 
-def test_embeddings(embedder: Server, given: list[str]) -> None:
-    model = langchain_cohere.CohereEmbeddings(cohere_api_key=KEY, base_url=embedder.url, model="any")
+@pytest.fixture(scope="module")
+def answers(embedder: Server, reranker: Server, given: list[str]) -> Any:
+    servers = {"embedder": embedder.url, "reranker": reranker.url}
+    return run_script("ask_langchain_cohere.py", **servers, texts=given, query=QUERY, top_k=TOP_K)
+
+
+def test_embeddings(answers: Any, embedder: Server, given: list[str]) -> None:
     documents = embedder.vectors(["read: " + text for text in given])
-    assert worst_cosine(np.array(model.embed_documents(given)), documents) > 0.99999
-    query = embedder.vectors(["find: " + given[2]])
-    assert worst_cosine(np.array([model.embed_query(given[2])]), query) > 0.99999
+    assert worst_cosine(np.array(answers["documents"]), documents) > 0.99999
+    assert worst_cosine(np.array([answers["query"]]), embedder.vectors(["find: " + QUERY])) > 0.99999
 
 
-def test_rerank(reranker: Server, given: list[str]) -> None:
-    model = langchain_cohere.CohereRerank(cohere_api_key=KEY, base_url=reranker.url, model="any", top_n=3)
-    scores = sigmoid(reranker.logits([("a query", text) for text in given])[:, 0])
-    found = model.rerank(documents=given, query="a query")
-    assert [row["index"] for row in found] == np.argsort(-scores, kind="stable")[:3].tolist()
+def test_rerank(answers: Any, reranker: Server, given: list[str]) -> None:
+    order, scores = best(reranker, QUERY, given, TOP_K)
+    assert [index for index, _ in answers["ranked"]] == order
+    np.testing.assert_allclose([score for _, score in answers["ranked"]], scores, atol=1e-4)

@@ -62,7 +62,7 @@ def nibbles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, "nibbles", Nibbles())
 
 
-def for_mlps(spec: ModelSpec, weight_format: str, target: Device) -> dict[str, Storage]:
+def for_mlps(spec: ModelSpec, weight_format: str, target: Device, quantization: None) -> dict[str, Storage]:
     """The weights of MLPs in nibbles, and nothing else."""
     chosen = choose_storage(spec, weight_format, target)
     return {
@@ -103,7 +103,7 @@ def test_round_trip(layout: str, shape: Shape) -> None:
 
 def test_built_and_opened(layout: str, engine_dirs: tuple[EngineDir, EngineDir]) -> None:
     opened = engine_dirs[1]
-    assert opened.manifest.dtype == "float32, nibbles"
+    assert opened.manifest.dtype == "float32"
     assert opened.manifest.storage[NAME] == Storage("nibbles", layout)
     assert opened.manifest.storage["layers.1.attention.qkv.weight"] == Storage("float32", layout)
     assert opened.tensors[f"{NAME}.scales"].shape == (4, 96)

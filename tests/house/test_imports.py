@@ -5,15 +5,28 @@ import pytest
 from .source import MODULES, Module
 
 BASE = {
-    "errors", "device", "spec", "absorbed", "shapes", "batch", "prompts", "config", "truss", "rope", "variables",
-    "panics", "atomic_folder",
-}  # fmt: skip
+    "errors",
+    "device",
+    "quantization",
+    "spec",
+    "absorbed",
+    "shapes",
+    "batch",
+    "prompts",
+    "config",
+    "truss",
+    "rope",
+    "variables",
+    "panics",
+    "atomic_folder",
+}
 
 ARROWS: dict[str, set[str]] = {
     "__init__": {"errors", "model"},
     "__main__": {"cli"},
     "errors": set(),
     "device": set(),
+    "quantization": {"errors"},
     "spec": set(),
     "absorbed": {"spec", "batch"},
     "shapes": {"device", "spec", "absorbed", "safetensors_file"},
@@ -25,7 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "atomic_folder": set(),
     "variables": {"errors"},
     "yaml_file": {"errors"},
-    "config": {"errors", "device", "spec", "truss", "variables", "yaml_file"},
+    "config": {"errors", "device", "quantization", "spec", "truss", "variables", "yaml_file"},
     "safetensors_file": {"errors"},
     "json_floats": {"batch", "_native"},
     "families": BASE,
@@ -39,9 +52,11 @@ ARROWS: dict[str, set[str]] = {
     "serving": {*BASE, "engine_dir", "tasks"},
     "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
     "progress": set(),
-    "targets": {*BASE, "engine_dir", "build", "backends", "progress"},
+    "targets": {*BASE, "accuracy", "engine_dir", "build", "backends", "progress"},
+    "accuracy": {*BASE, "engine_dir", "open_model", "progress", "tasks"},
     "methods": {*BASE, "engine_dir"},
-    "model": {*BASE, "engine_dir", "tasks", "serving", "progress", "targets", "methods"},
+    "open_model": {*BASE, "engine_dir", "tasks", "serving", "progress", "methods"},
+    "model": {*BASE, "open_model", "targets"},
     "cli": {
         *BASE,
         "engine_dir",

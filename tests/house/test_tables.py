@@ -32,7 +32,7 @@ def test_backends() -> None:
 
 
 def test_formats_and_layouts() -> None:
-    assert files("formats", besides={"format", "layout", "storage", "unscaled"}) == {*FORMATS, *LAYOUTS}
+    assert files("formats", besides={"format", "layout", "per_channel", "storage", "unscaled"}) == {*FORMATS, *LAYOUTS}
 
 
 def test_sources() -> None:

@@ -28,9 +28,17 @@ MakeEngineDir = Callable[..., EngineDir]
 @pytest.fixture
 def make_spec() -> MakeSpec:
     def make(
-        hidden: int = 64, heads: int = 2, head_dim: int = 32, inner: int = 96, activation: Activation = "gelu",
-        layers: int = 2, max_positions: int = 1100, head: Head = MEAN, first_position: int = 0, **others: Any,
-    ) -> ModelSpec:  # fmt: skip
+        hidden: int = 64,
+        heads: int = 2,
+        head_dim: int = 32,
+        inner: int = 96,
+        activation: Activation = "gelu",
+        layers: int = 2,
+        max_positions: int = 1100,
+        head: Head = MEAN,
+        first_position: int = 0,
+        **others: Any,
+    ) -> ModelSpec:
         given: dict[str, Any] = {
             "family": "bert",
             "vocab_size": 211,

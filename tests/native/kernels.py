@@ -24,6 +24,7 @@ P, N, E, F = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_float
 ACTIVATIONS = {name: value for value, name in enumerate(_native.activations)}
 POOLINGS = {name: value for value, name in enumerate(_native.poolings)}
 Epilogue = IntEnum("Epilogue", "activate activate_float32 multiply add_residual accumulate max_pool", start=0)
+WeightFormat = IntEnum("WeightFormat", "plain int8 float8 nvfp4", start=0)
 NormKind = IntEnum("NormKind", "none layer rms unit", start=0)
 NormTarget = IntEnum("NormTarget", "activations float32 accumulate add_residual", start=0)
 
@@ -37,10 +38,20 @@ def fields(names: str, kind: Any) -> list[tuple[str, Any]]:
 
 class LinearArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride", N) + fields("weight bias", P)
-        + fields("rows in_features panel_begin panel_end", N) + fields("epilogue activation", E)
-        + fields("residual", P) + fields("residual_stride", N) + fields("max_pool_rows y", P) + fields("y_stride", N)
-    )  # fmt: skip
+        fields("x", P)
+        + fields("x_stride", N)
+        + fields("weight bias", P)
+        + fields("format", E)
+        + fields("scales block_scales", P)
+        + fields("num_blocks block_scale_stride", N)
+        + fields("expanded", P)
+        + fields("rows in_features panel_begin panel_end", N)
+        + fields("epilogue activation", E)
+        + fields("residual", P)
+        + fields("residual_stride", N)
+        + fields("max_pool_rows y", P)
+        + fields("y_stride", N)
+    )
 
 
 class RelativeTables(ctypes.Structure):
@@ -49,42 +60,68 @@ class RelativeTables(ctypes.Structure):
 
 class AttentionArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride key_column value_column", N) + fields("queries", P)
-        + fields("query_stride head", N) + fields("context", P)
+        fields("x", P)
+        + fields("x_stride key_column value_column", N)
+        + fields("queries", P)
+        + fields("query_stride head", N)
+        + fields("context", P)
         + fields("context_stride num_tokens query_begin query_end head_dim window_before window_after", N)
-        + fields("scale softcap", F) + fields("bias", P) + fields("relative", RelativeTables) + fields("scratch", P)
-    )  # fmt: skip
+        + fields("scale softcap", F)
+        + fields("bias", P)
+        + fields("relative", RelativeTables)
+        + fields("scratch", P)
+    )
 
 
 class NormArgs(ctypes.Structure):
     _fields_ = (
-        fields("kind", E) + fields("x", P) + fields("x_stride", N) + fields("weight bias", P) + fields("eps", F)
-        + fields("rows width", N) + fields("target", E) + fields("residual", P) + fields("residual_stride", N)
-        + fields("y", P) + fields("y_stride", N)
-    )  # fmt: skip
+        fields("kind", E)
+        + fields("x", P)
+        + fields("x_stride", N)
+        + fields("weight bias", P)
+        + fields("eps", F)
+        + fields("rows width", N)
+        + fields("target", E)
+        + fields("residual", P)
+        + fields("residual_stride", N)
+        + fields("y", P)
+        + fields("y_stride", N)
+    )
 
 
 class RopeArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride rows heads head_dim rotary_dim", N) + fields("norm", E)
-        + fields("norm_weight norm_bias", P) + fields("norm_eps", F) + fields("norm_width", N)
+        fields("x", P)
+        + fields("x_stride rows heads head_dim rotary_dim", N)
+        + fields("norm", E)
+        + fields("norm_weight norm_bias", P)
+        + fields("norm_eps", F)
+        + fields("norm_width", N)
         + fields("cosines sines positions", P)
-    )  # fmt: skip
+    )
 
 
 class EmbedArgs(ctypes.Structure):
     _fields_ = (
-        fields("token_table position_table type_table", P) + fields("has_packed_tokens", ctypes.c_bool)
-        + fields("ids positions types", P) + fields("scale", F)
-        + fields("rows width", N) + fields("x", P) + fields("x_stride", N)
-    )  # fmt: skip
+        fields("token_table position_table type_table", P)
+        + fields("has_packed_tokens", ctypes.c_bool)
+        + fields("ids positions types", P)
+        + fields("scale", F)
+        + fields("rows width", N)
+        + fields("x", P)
+        + fields("x_stride", N)
+    )
 
 
 class PoolArgs(ctypes.Structure):
     _fields_ = (
-        fields("x", P) + fields("x_stride num_tokens num_excluded width", N) + fields("pooling", E)
-        + fields("writes_float32", ctypes.c_bool) + fields("y", P) + fields("y_stride", N)
-    )  # fmt: skip
+        fields("x", P)
+        + fields("x_stride num_tokens num_excluded width", N)
+        + fields("pooling", E)
+        + fields("writes_float32", ctypes.c_bool)
+        + fields("y", P)
+        + fields("y_stride", N)
+    )
 
 
 class Kernels(ctypes.Structure):
@@ -92,6 +129,7 @@ class Kernels(ctypes.Structure):
         ("activation_bytes", N),
         ("min_block_rows", N),
         ("product_scratch_bytes", ctypes.CFUNCTYPE(N, N)),
+        ("expanded_panels", N),
         ("enter", ctypes.CFUNCTYPE(None, P)),
         ("leave", ctypes.CFUNCTYPE(None)),
         ("linear", ctypes.CFUNCTYPE(None, ctypes.POINTER(LinearArgs))),

@@ -82,12 +82,26 @@ class Head:
         context = np.full((len(self.queries), dim + 40), UNTOUCHED, level.activations)
         bias = None if self.bias is None else np.pad(self.bias, SLACK, constant_values=1e20).astype(np.float32)
         level.attend(
-            x=rows, x_stride=rows.shape[1], key_column=key, value_column=value, queries=queries[:, query:],
-            query_stride=queries.shape[1], head=1, context=context, context_stride=context.shape[1],
-            num_tokens=self.num_tokens, query_begin=begin, query_end=end, head_dim=dim, window_before=self.before,
-            window_after=self.after, scale=self.scale, softcap=self.softcap, relative=self.relative,
+            x=rows,
+            x_stride=rows.shape[1],
+            key_column=key,
+            value_column=value,
+            queries=queries[:, query:],
+            query_stride=queries.shape[1],
+            head=1,
+            context=context,
+            context_stride=context.shape[1],
+            num_tokens=self.num_tokens,
+            query_begin=begin,
+            query_end=end,
+            head_dim=dim,
+            window_before=self.before,
+            window_after=self.after,
+            scale=self.scale,
+            softcap=self.softcap,
+            relative=self.relative,
             bias=None if bias is None else bias[len(bias) // 2 :],
-        )  # fmt: skip
+        )
         rest = context.copy()
         rest[begin:end, :dim] = UNTOUCHED
         assert (rest == UNTOUCHED).all()
@@ -192,7 +206,8 @@ def test_relative_tables(level: Level, num_tokens: int, span: int, terms: tuple[
     head.added, head.before, head.scale = added, 70, 1 / 6
     middle = kept["row_of_distance"][len(kept["row_of_distance"]) // 2 :]
     head.relative = RelativeTables(
-        row_of_distance=middle.ctypes.data, num_rows=bias.num_rows,
+        row_of_distance=middle.ctypes.data,
+        num_rows=bias.num_rows,
         **{name: table.ctypes.data for name, table in kept.items() if name != "row_of_distance"},
-    )  # fmt: skip
+    )
     head.check()

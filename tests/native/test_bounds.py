@@ -90,7 +90,9 @@ BAD_VALUES: dict[str, tuple[Batch, str]] = {
     "the last too long": (changed("cu_seqlens", 1, 2), "sequence 1 has 13 tokens, the limits are 1 and 12"),
     "an empty sequence": (changed("cu_seqlens", 1, 0), "sequence 0 has 0 tokens, the limits are 1 and 12"),
     "bounds whose difference overflows": (
-        batch(cu_seqlens=ints(0, 1, -(2**31), 15)), "sequence 1 has -2147483649 tokens"),
+        batch(cu_seqlens=ints(0, 1, -(2**31), 15)),
+        "sequence 1 has -2147483649 tokens",
+    ),
     "all excluded": (changed("num_excluded", 0, LIMIT), "sequence 0 excludes 12 tokens .* limits are 0 and 11"),
     "all of the last excluded": (changed("num_excluded", 1, 3), "sequence 1 excludes 3 tokens .* limits are 0 and 2"),
     "excluded below zero": (changed("num_excluded", 0, -1), "sequence 0 excludes -1 tokens .* limits are 0 and 11"),
@@ -103,7 +105,7 @@ BAD_VALUES: dict[str, tuple[Batch, str]] = {
     "columns without padding": (batch(out=np.zeros((2, HIDDEN), np.float32)), r"the output must be \[2, 64\]"),
     "rows for sequences": (batch(skips_head=True), r"the output must be \[15, 64\]"),
     "rows for tokens": (batch(out=np.zeros((15, 64), np.float32)), r"the output must be \[2, 64\]"),
-}  # fmt: skip
+}
 
 BAD_ARRAYS: dict[str, Batch] = {
     **{f"{name} of int64": batch(**{name: batch()[name].astype(np.int64)}) for name in ("ids", "cu_seqlens", "types")},
@@ -166,18 +168,21 @@ ATTENTION = {"num_heads": 3, "num_kv_heads": 3, "head_dim": 12}
 MODELS: dict[str, dict[str, Any]] = {
     "buckets, convolution, experts": {
         "attention": Attention(**ATTENTION, bias=BucketBias(num_buckets=32, max_distance=128)),
-        "convolution": Convolution(width=3, activation="tanh"), "experts": Experts(count=2, top_k=1, layers=(1,)),
+        "convolution": Convolution(width=3, activation="tanh"),
+        "experts": Experts(count=2, top_k=1, layers=(1,)),
     },
     "rotary, gated, sandwich": {
         "attention": Attention(**ATTENTION, rotary=Rotary(frequencies=(1.0, 0.5)), norm=LayerNorm(eps=1e-6)),
-        "mlp": GatedMLP(intermediate_size=50, activation="silu"), "placement": "sandwich",
+        "mlp": GatedMLP(intermediate_size=50, activation="silu"),
+        "placement": "sandwich",
         "positions": NoPositions(max_positions=LIMIT),
         "head": EmbeddingHead(poolings=("mean", "cls"), steps=(Dense(out_features=40), LayerNorm(eps=1e-5))),
     },
     "disentangled, terms": {
-        "attention": Attention(**ATTENTION, bias=Disentangled(span=7, terms=("c2p", "p2c"))), "head": TermHead(),
+        "attention": Attention(**ATTENTION, bias=Disentangled(span=7, terms=("c2p", "p2c"))),
+        "head": TermHead(),
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -1,47 +1,17 @@
-"""Every instruction-set level that this CPU supports, or that can be emulated, against the reference backend."""
+"""Every instruction-set level of this CPU against the reference backend, for many shapes and lengths."""
 
-import ctypes
-from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from openbei import _native
-from openbei.absorbed import absorbs
-from openbei.backends.native import NativeEngine, encoder_over
-from openbei.backends.reference import ReferenceEngine
-from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors, Vectors
-from openbei.engine_dir import EngineDir
-from openbei.errors import EngineError
-from openbei.formats.panels import padded
-from openbei.spec import (
-    Activation,
-    Attention,
-    BucketBias,
-    Convolution,
-    Dense,
-    Disentangled,
-    DistanceBias,
-    DType,
-    EmbeddingHead,
-    Experts,
-    GatedMLP,
-    Head,
-    LayerNorm,
-    LocalLayers,
-    NoPositions,
-    Pooling,
-    RMSNorm,
-    Rotary,
-    SequenceHead,
-    TermHead,
-    TokenHead,
-    UnitNorm,
-)
-from tests.dense_rows import dense_rows
+from openbei.backends.native import encoder_over
+from openbei.batch import PackedBatch
+from openbei.spec import Activation, DType, Experts, LayerNorm
 from tests.native.conftest import SUPPORTED, MakeEngineDir, MakeSpec
-from tests.same_embedding import worst_cosine
+from tests.native.encoders import check_tokens, random_batch, run
+from tests.spec_axes import NO_TABLES, attention
 
 # hidden, heads, head_dim, inner: multiples of every tile size and of none, odd and wide heads, many depths
 SHAPES = [
@@ -57,6 +27,8 @@ SHAPES = [
     (16, 2, 96, 32),
     (48, 1, 640, 64),
 ]
+
+
 LENGTHS = [
     [1],
     [2, 1, 3],
@@ -67,28 +39,6 @@ LENGTHS = [
     [513],
     [1025, 16, 15],
 ]
-
-
-def random_batch(lengths: list[int], seed: int = 1) -> PackedBatch:
-    rng = np.random.default_rng(seed)
-    return PackedBatch.pack(Sequence(rng.integers(0, 211, n).astype(np.int32), n) for n in lengths)
-
-
-def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, skips_head: bool = True, rows: int = 0) -> Vectors:
-    out = np.full((rows or batch.num_tokens, padded(width)), np.nan, np.float32)
-    encoder.run(batch.token_ids, batch.cu_seqlens, batch.type_ids, batch.num_excluded, skips_head, out)
-    return out[:, :width]
-
-
-def check_tokens(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int]) -> None:
-    batch = random_batch(lengths)
-    expected = ReferenceEngine(engine_dir).run(batch, "tokens")
-    actual = run(encoder, batch, engine_dir.manifest.spec.hidden_size)
-    if engine_dir.manifest.spec.experts and engine_dir.manifest.dtype == "bfloat16":
-        # Rounding sends about one token in some hundred to another expert.
-        order = np.argsort(np.square(actual - expected).sum(axis=1))[: -(-batch.num_tokens * 98 // 100)]
-        actual, expected = actual[order], expected[order]
-    assert worst_cosine(actual, expected) >= {"float32": 0.99999, "bfloat16": 0.999}[engine_dir.manifest.dtype]
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)
@@ -128,100 +78,6 @@ def test_activations_agree_with_reference(
     check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=1), [40, 3])
 
 
-LAYER_NORM = LayerNorm(eps=1e-5)
-
-
-def to(width: int, activation: Activation | None = None) -> Dense:
-    return Dense(out_features=width, activation=activation)
-
-
-HEADS: dict[str, Head] = {
-    **{pooling: EmbeddingHead(poolings=(pooling,)) for pooling in get_args(Pooling)},
-    "three poolings": EmbeddingHead(poolings=("mean", "cls", "weighted_mean")),
-    "wider and narrower": EmbeddingHead(poolings=("mean",), steps=(to(150), to(19, "tanh"))),
-    "three maps": EmbeddingHead(poolings=("cls", "max"), steps=(to(70, "gelu"), to(33, "silu"), to(40, "relu"))),
-    "norms first": EmbeddingHead(poolings=("mean", "last_token"), steps=(LAYER_NORM, UnitNorm(), to(20))),
-    "norms last": EmbeddingHead(poolings=("mean_sqrt_len",), steps=(to(50), UnitNorm(), LAYER_NORM)),
-    "a norm between": EmbeddingHead(poolings=("max",), steps=(to(64), LAYER_NORM, to(96))),
-    "a norm": EmbeddingHead(poolings=("mean",), steps=(UnitNorm(),)),
-    "a score": SequenceHead(num_labels=1, steps=(to(36, "tanh"),)),
-    "labels": SequenceHead(num_labels=40, pooling="last_token"),
-    "labels of a norm": SequenceHead(num_labels=3, pooling="mean", steps=(to(36, "relu"), LAYER_NORM)),
-    "token labels": TokenHead(num_labels=9),
-    "token labels of a map": TokenHead(num_labels=9, steps=(to(45, "gelu"), LAYER_NORM, to(20))),
-    "token labels of a norm": TokenHead(num_labels=9, steps=(LAYER_NORM,)),
-    "terms": TermHead(steps=(to(36, "gelu"), LayerNorm(eps=1e-12))),
-    "terms of two maps": TermHead(steps=(to(70, "relu"), to(20))),
-    "terms of the model": TermHead(),
-}
-
-
-def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int], at_least: float) -> None:
-    spec = engine_dir.manifest.spec
-    batch = random_batch(lengths)
-    excluded = np.minimum(np.diff(batch.cu_seqlens) - 1, np.resize([0, 3, 5, 60], len(lengths))).astype(np.int32)
-    batch = PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % max(spec.type_vocab_size, 1), excluded)
-    output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
-    expected = ReferenceEngine(engine_dir).run(batch, output)
-    actual = NativeEngine(encoder, spec, engine_dir.manifest.dtype).run(batch, output)
-    if spec.output_width == 1:
-        assert np.abs(dense(actual) - dense(expected)).max() < 100 * (1 - at_least)
-    else:
-        assert worst_cosine(dense(actual), dense(expected)) >= at_least
-
-
-def dense(rows: Rows) -> Vectors:
-    return dense_rows(rows) if isinstance(rows, SparseVectors) else rows
-
-
-@pytest.mark.parametrize("isa", SUPPORTED)
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("head", HEADS)
-def test_heads_agree_with_reference(
-    isa: str, threads: int, head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS[head], first_position=2))
-    encoder = encoder_over(engine_dir, isa=isa, threads=threads)
-    for lengths in ([1, 40, 7], [300, 5], [70] * 3):
-        check_head(engine_dir, encoder, lengths, 0.99999)
-
-
-@pytest.mark.parametrize("isa", SUPPORTED)
-@pytest.mark.parametrize("head", HEADS)
-def test_heads_in_bfloat16(isa: str, head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=HEADS[head]), "bfloat16")
-    check_head(engine_dir, encoder_over(engine_dir, isa=isa, threads=2), [1, 40, 7, 130], 0.998)
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_a_single_sequence_gets_the_same_head_output(
-    head: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    engine_dir = make_engine_dir(make_spec(head=HEADS[head]), "bfloat16")
-    spec = engine_dir.manifest.spec
-    engine = NativeEngine(encoder_over(engine_dir, threads=2), spec, "bfloat16")
-    output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
-    most = 100 if "terms" in head else 20  # for term weights, more than are run at once
-    batch = random_batch([7, 300, 1, 33, *range(2, most)])
-    together = dense(engine.run(batch, output))
-    row = 0
-    for i in range(batch.num_sequences):
-        alone = dense(engine.run(batch.part(i, i + 1), output))
-        np.testing.assert_array_equal(alone, together[row : row + len(alone)])
-        row += len(alone)
-    assert row == len(together)
-
-
-def test_an_output_that_the_head_does_not_have(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    engine_dir = make_engine_dir(make_spec())
-    for engine in (
-        NativeEngine(encoder_over(engine_dir), engine_dir.manifest.spec, "float32"),
-        ReferenceEngine(engine_dir),
-    ):
-        with pytest.raises(EngineError, match="embedding models have no output 'labels'"):
-            engine.run(random_batch([3]), "labels")
-
-
 @pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("experts", [None, Experts(count=4, top_k=2, layers=(1,))], ids=["one mlp", "experts"])
@@ -235,227 +91,6 @@ def test_alone_equals_in_batch(
     for begin, end in zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True):
         single = PackedBatch(batch.token_ids[begin:end], np.array([0, end - begin], np.int32))
         np.testing.assert_array_equal(run(encoder, single, 64), together[begin:end])
-
-
-FREQUENCIES = tuple(100.0 ** (-i / 6) for i in range(6))
-ROTARY, FASTER = Rotary(frequencies=FREQUENCIES), Rotary(frequencies=(0.3,) * 6)
-NO_TABLES: dict[str, Any] = {"positions": NoPositions(max_positions=1100), "type_vocab_size": 0}
-
-
-def attention(**fields: Any) -> Attention:
-    return Attention(**{"num_heads": 6, "num_kv_heads": 6, "head_dim": 12} | fields)
-
-
-BOTH: tuple[Literal["c2p", "p2c"], ...] = ("c2p", "p2c")
-AXES: dict[str, dict[str, Any]] = {
-    "pre-norm, rotary": NO_TABLES | {"placement": "pre", "attention": attention(rotary=ROTARY)},
-    "no norm before the first attention": NO_TABLES
-    | {"placement": "pre", "first_attention_has_no_norm": True, "attention": attention(rotary=ROTARY)},
-    "no norm of embeddings": {"placement": "pre", "normalizes_embeddings": False, "embedding_scale": 3.0},
-    "sandwich of RMS norms": {"placement": "sandwich", "norm": RMSNorm(eps=1e-6)},
-    "causal, grouped heads": NO_TABLES | {
-        "placement": "pre", "norm": RMSNorm(eps=1e-5),
-        "attention": attention(num_kv_heads=2, is_causal=True, rotary=ROTARY, norm=RMSNorm(eps=1e-6)),
-    },
-    "rotary embedding of half a head": NO_TABLES | {
-        "attention": attention(rotary=Rotary(frequencies=FREQUENCIES[:3], factor=1.2)),
-    },
-    "gated": {"mlp": GatedMLP(intermediate_size=50, activation="silu")},
-    "gated, pre-norm": {"placement": "pre", "mlp": GatedMLP(intermediate_size=70, activation="gelu_tanh")},
-    "local": NO_TABLES | {
-        "attention": attention(rotary=ROTARY, local=LocalLayers(layers=(1,), window=5, rotary=FASTER))
-    },
-    "local, causal": {"attention": attention(is_causal=True, local=LocalLayers(layers=(0, 1), window=40))},
-    "softcap and scale": {"attention": attention(softcap=2.0, scale=0.7)},
-    "ALiBi": NO_TABLES | {"attention": attention(bias=DistanceBias(slopes=tuple(2.0**-i for i in range(1, 7))))},
-    "layer norm of all heads": {
-        "attention": attention(num_kv_heads=2, norm=LAYER_NORM, norms_all_heads=True), "doubles_residual": True,
-        "mlp": GatedMLP(intermediate_size=50, activation="gelu"),
-    },
-    "RMS norm of all heads": {
-        "attention": attention(norm=RMSNorm(eps=1e-6), norms_all_heads=True, rotary=ROTARY),
-    },
-    "input added twice, RMS norms, layer norm of each head": {
-        "norm": RMSNorm(eps=1e-6), "doubles_residual": True, "attention": attention(norm=LAYER_NORM),
-        "experts": Experts(count=4, top_k=2, layers=(1,)),
-    },
-    "buckets": {"attention": attention(bias=BucketBias(num_buckets=32, max_distance=128))},
-    "disentangled": NO_TABLES | {"attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH))},
-    "each distance": {"attention": attention(bias=Disentangled(span=500, terms=BOTH), scale=0.2)},
-    "content to position": {"attention": attention(bias=Disentangled(span=24, terms=("c2p",)), softcap=3.0)},
-    "position to content, grouped heads, local, causal": {
-        "attention": attention(
-            num_kv_heads=2, is_causal=True, bias=Disentangled(span=7, max_distance=90, terms=("p2c",)),
-            local=LocalLayers(layers=(1,), window=35),
-        )
-    },
-    "experts": {"experts": Experts(count=4, top_k=2, layers=(1,))},
-    "one expert of many, gated, sandwich": {
-        "experts": Experts(count=40, top_k=1, layers=(0,)), "placement": "sandwich",
-        "mlp": GatedMLP(intermediate_size=50, activation="silu"),
-    },
-    "a convolution": {"convolution": Convolution(width=3, activation="tanh")},
-    "a wide convolution in the only layer": NO_TABLES | {
-        "layers": 1, "convolution": Convolution(width=9, activation="gelu"),
-        "attention": attention(bias=Disentangled(span=40, max_distance=300, terms=BOTH)),
-    },
-    "normalized experts, pre-norm": {
-        "experts": Experts(count=5, top_k=3, layers=(0, 1), normalizes=True), "placement": "pre",
-    },
-    "no layers": NO_TABLES | {"layers": 0, "normalizes_embeddings": False},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("isa", SUPPORTED)
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("axis", AXES)
-def test_axes_agree_with_reference(
-    isa: str, threads: int, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]))
-    encoder = encoder_over(engine_dir, isa=isa, threads=threads)
-    for lengths in ([1, 40, 7, 90], [700], [33, 2, 65]):
-        check_tokens(engine_dir, encoder, lengths)
-
-
-@pytest.mark.parametrize("isa", SUPPORTED)
-@pytest.mark.parametrize("axis", AXES)
-def test_axes_in_bfloat16(isa: str, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
-    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
-    check_tokens(engine_dir, encoder_over(engine_dir, isa=isa, threads=2), [1, 40, 7, 300])
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("pooling", ["cls", "last_token", "mean", "weighted_mean"])
-@pytest.mark.parametrize("axis", AXES)
-def test_the_last_layer_computes_only_the_rows_that_the_head_reads(
-    axis: str, pooling: Pooling, threads: int, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    spec = make_spec(72, 6, 12, 96, head=EmbeddingHead(poolings=(pooling,)), **AXES[axis])
-    engine_dir = make_engine_dir(spec)
-    encoder = encoder_over(engine_dir, threads=threads)
-    for lengths in ([1, 40, 7, 90], [700], [33] * 4):
-        check_head(engine_dir, encoder, lengths, 0.99999)
-
-
-ABSORBED: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "grouped heads": {"num_kv_heads": 1},
-    "scaled": {"num_kv_heads": 2, "scale": 0.7},
-    "more heads than a strip": {"num_heads": 40, "num_kv_heads": 40},
-}
-
-
-@pytest.mark.parametrize("isa", SUPPORTED)
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("shape", ABSORBED)
-@pytest.mark.parametrize("pooling", ["cls", "last_token"])
-def test_absorbed_attention_agrees_with_reference(
-    isa: str, threads: int, shape: str, pooling: Pooling, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    heads = attention(**{"num_heads": 4, "num_kv_heads": 4, "head_dim": 32} | ABSORBED[shape])
-    spec = make_spec(96, inner=130, head=EmbeddingHead(poolings=(pooling,)), attention=heads)
-    assert absorbs(spec)
-    engine_dir = make_engine_dir(spec)
-    encoder = encoder_over(engine_dir, isa=isa, threads=threads)
-    for lengths in ([1, 40, 7, 90], [700], [33] * 4, [2] * 40):
-        check_head(engine_dir, encoder, lengths, 0.99999)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"placement": "pre"},
-        {"head": EmbeddingHead(poolings=("mean",))},
-        {"head": EmbeddingHead(poolings=("cls", "last_token"))},
-        {"head": TokenHead(num_labels=2)},
-        {"convolution": Convolution(width=3, activation="tanh")},
-        *({"attention": attention(num_heads=2, num_kv_heads=2, head_dim=32, **fields)} for fields in (
-            {"rotary": ROTARY}, {"norm": LAYER_NORM}, {"softcap": 2.0}, {"bias": DistanceBias(slopes=(0.5, 0.2))},
-            {"is_causal": True}, {"local": LocalLayers(layers=(1,), window=5)},
-        )),
-        {"attention": attention(num_heads=2, num_kv_heads=2, head_dim=12)},
-    ],
-)  # fmt: skip
-def test_models_that_cannot_use_absorbed_attention(change: dict[str, Any], make_spec: MakeSpec) -> None:
-    assert absorbs(make_spec(head=EmbeddingHead(poolings=("cls",))))
-    assert not absorbs(make_spec(**{"head": EmbeddingHead(poolings=("cls",))} | change))
-
-
-@pytest.mark.parametrize("shape", [(36, 3, 12, 50), (64, 2, 32, 96), (40, 1, 48, 1100)], ids=str)
-@pytest.mark.parametrize("lengths", [[1], [17, 2, 33], [150]], ids=str)
-def test_emulated_amx_agrees_with_reference(
-    shape: tuple[int, int, int, int],
-    lengths: list[int],
-    amx_emulator: ctypes.CDLL,
-    make_spec: MakeSpec,
-    make_engine_dir: MakeEngineDir,
-) -> None:
-    before = amx_emulator.instructions_executed()
-    engine_dir = make_engine_dir(make_spec(*shape, layers=1), "bfloat16")
-    check_tokens(engine_dir, encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True), lengths)
-    assert amx_emulator.instructions_executed() > before
-
-
-def test_emulated_amx_packs_wide_rows_in_parts(
-    amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    """With 5120 columns a thread packs 128 rows at once; the blocks here have 160 and 140."""
-    engine_dir = make_engine_dir(make_spec(256, 4, 64, 5120, layers=1), "bfloat16")
-    check_tokens(engine_dir, encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True), [300])
-
-
-@pytest.mark.parametrize(
-    "axis",
-    [
-        "causal, grouped heads",
-        "local",
-        "gated, pre-norm",
-        "sandwich of RMS norms",
-        "ALiBi",
-        "layer norm of all heads",
-        "disentangled",
-        "experts",
-    ],
-)
-def test_emulated_amx_on_the_axes(
-    axis: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    engine_dir = make_engine_dir(make_spec(72, 6, 12, 96, **AXES[axis]), "bfloat16")
-    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
-    check_tokens(engine_dir, encoder, [40, 3, 65])
-
-
-@pytest.mark.parametrize("head", ["three poolings", "wider and narrower", "a norm between", "terms of two maps"])
-def test_emulated_amx_on_the_heads(
-    head: str, amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    engine_dir = make_engine_dir(make_spec(36, 3, 12, 50, head=HEADS[head]), "bfloat16")
-    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
-    check_head(engine_dir, encoder, [1, 40, 7], 0.998)
-
-
-def test_emulated_amx_with_absorbed_attention(
-    amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    engine_dir = make_engine_dir(make_spec(64, 2, 32, 96, head=EmbeddingHead(poolings=("cls",))), "bfloat16")
-    assert absorbs(engine_dir.manifest.spec)
-    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
-    check_head(engine_dir, encoder, [1, 40, 7], 0.998)
-
-
-@pytest.mark.parametrize("excluded", [[3, 0], [-1, 0], [0], [0, 0, 0]])
-def test_all_tokens_cannot_be_excluded_from_pooling(
-    excluded: list[int], make_spec: MakeSpec, make_engine_dir: MakeEngineDir
-) -> None:
-    engine_dir = make_engine_dir(make_spec())
-    batch = replace(random_batch([3, 2]), num_excluded=np.array(excluded, np.int32))
-    for engine in (
-        NativeEngine(encoder_over(engine_dir), engine_dir.manifest.spec, "float32"),
-        ReferenceEngine(engine_dir),
-    ):
-        with pytest.raises(EngineError):
-            engine.run(batch)
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)

@@ -16,10 +16,23 @@ ROUNDING = 2.0**-24
 
 # rows, in_features, out_features: 1, one more and one less than a strip or a panel, and large depths
 SHAPES = [
-    (1, 1, 1), (2, 33, 31), (3, 64, 32), (4, 31, 65), (5, 5, 96), (11, 128, 33), (12, 40, 40), (13, 96, 64),
-    (24, 32, 300), (25, 70, 50), (31, 1100, 31), (32, 384, 32), (33, 7, 257), (49, 160, 100), (65, 32, 34),
+    (1, 1, 1),
+    (2, 33, 31),
+    (3, 64, 32),
+    (4, 31, 65),
+    (5, 5, 96),
+    (11, 128, 33),
+    (12, 40, 40),
+    (13, 96, 64),
+    (24, 32, 300),
+    (25, 70, 50),
+    (31, 1100, 31),
+    (32, 384, 32),
+    (33, 7, 257),
+    (49, 160, 100),
+    (65, 32, 34),
     (170, 48, 36),
-]  # fmt: skip
+]
 
 
 class Product:
@@ -34,10 +47,14 @@ class Product:
         self.tolerance = (2 + 4 * math.sqrt(in_features)) * ROUNDING * (np.abs(x) @ np.abs(weight).T + np.abs(bias))
         self.num_rows, self.width = self.exact.shape
         self.given: dict[str, Any] = {
-            "x": level.rows(x), "weight": self.weight, "bias": np.pad(bias, (0, padded(out_features) - out_features)),
-            "rows": rows, "in_features": padded(in_features), "panel_end": padded(out_features) // 32,
+            "x": level.rows(x),
+            "weight": self.weight,
+            "bias": np.pad(bias, (0, padded(out_features) - out_features)),
+            "rows": rows,
+            "in_features": padded(in_features),
+            "panel_end": padded(out_features) // 32,
             "x_stride": padded(in_features),
-        }  # fmt: skip
+        }
 
 
 def run(level: Level, product: Product, y: Array, **others: Any) -> Doubles:
@@ -171,9 +188,16 @@ def test_activations_over_their_whole_range(level: Level, activation: str) -> No
     x = numbers(level)
     weight, _ = level.weights(np.eye(32))
     given: dict[str, Any] = {
-        "x": level.rows(x), "x_stride": 32, "weight": weight, "bias": np.zeros(32, np.float32), "rows": len(x),
-        "in_features": 32, "panel_end": 1, "activation": ACTIVATIONS[activation], "y_stride": 32,
-    }  # fmt: skip
+        "x": level.rows(x),
+        "x_stride": 32,
+        "weight": weight,
+        "bias": np.zeros(32, np.float32),
+        "rows": len(x),
+        "in_features": 32,
+        "panel_end": 1,
+        "activation": ACTIVATIONS[activation],
+        "y_stride": 32,
+    }
     wide, stored = np.empty(x.shape, np.float32), np.empty(x.shape, level.activations)
     level.call("linear", **given, epilogue=Epilogue.activate_float32, y=wide)
     level.call("linear", **given, epilogue=Epilogue.activate, y=stored)

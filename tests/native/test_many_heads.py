@@ -10,7 +10,7 @@ from openbei.backends.reference import ReferenceEngine
 from openbei.engine_dir import EngineDir
 from openbei.spec import Attention, DType, LayerNorm, LocalLayers, NoPositions, RMSNorm, Rotary
 from tests.native.conftest import SUPPORTED, MakeEngineDir, MakeSpec
-from tests.native.test_levels import random_batch, run
+from tests.native.encoders import random_batch, run
 from tests.same_embedding import worst_cosine
 
 ROTARY = Rotary(frequencies=(1.0, 0.3, 0.1))

@@ -10,8 +10,13 @@ UNTOUCHED = 77.0
 ROUNDING = 2.0**-24
 
 WIDTHS = [1, 3, 8, 31, 32, 33, 64, 100, 129, 384, 1000]
-KINDS = [(NormKind.none, 0.0), (NormKind.layer, 1e-12), (NormKind.layer, 1e-5), (NormKind.rms, 1e-6),
-         (NormKind.unit, 1e-12)]  # fmt: skip
+KINDS = [
+    (NormKind.none, 0.0),
+    (NormKind.layer, 1e-12),
+    (NormKind.layer, 1e-5),
+    (NormKind.rms, 1e-6),
+    (NormKind.unit, 1e-12),
+]
 
 
 def rows_of(width: int) -> Array:
@@ -66,10 +71,21 @@ def test_norms(level: Level, kind: NormKind, eps: float, target: NormTarget) -> 
         residual = level.rows(added, more=64)
         pad = (0, padded(width) - width)
         level.call(
-            "norm", kind=kind, x=np.pad(x, ((0, 0), pad)), x_stride=padded(width), weight=np.pad(weight, pad),
-            bias=np.pad(bias, pad), eps=eps, rows=len(x), width=width, target=target, residual=residual,
-            residual_stride=residual.shape[1], y=y, y_stride=y.shape[1],
-        )  # fmt: skip
+            "norm",
+            kind=kind,
+            x=np.pad(x, ((0, 0), pad)),
+            x_stride=padded(width),
+            weight=np.pad(weight, pad),
+            bias=np.pad(bias, pad),
+            eps=eps,
+            rows=len(x),
+            width=width,
+            target=target,
+            residual=residual,
+            residual_stride=residual.shape[1],
+            y=y,
+            y_stride=y.shape[1],
+        )
         check(y[: len(x), :width], exact, tolerance)
         assert (y[len(x) :] == UNTOUCHED).all()
         assert (y[:, padded(width) :] == UNTOUCHED).all()
@@ -82,7 +98,19 @@ def test_y_may_be_x(level: Level) -> None:
     weight, bias = np.full(64, 1.5, np.float32), np.full(64, 0.25, np.float32)
     exact, tolerance = normalized(NormKind.layer, *(values.astype(np.float64) for values in (x, weight, bias)), 1e-5)
     level.call(
-        "norm", kind=NormKind.layer, x=x, x_stride=64, weight=weight, bias=bias, eps=1e-5, rows=5, width=64,
-        target=NormTarget.add_residual, residual=level.rows(added), residual_stride=64, y=x, y_stride=64,
-    )  # fmt: skip
+        "norm",
+        kind=NormKind.layer,
+        x=x,
+        x_stride=64,
+        weight=weight,
+        bias=bias,
+        eps=1e-5,
+        rows=5,
+        width=64,
+        target=NormTarget.add_residual,
+        residual=level.rows(added),
+        residual_stride=64,
+        y=x,
+        y_stride=64,
+    )
     check(x, exact + added, tolerance + 2 * ROUNDING * np.abs(exact + added))

@@ -10,9 +10,21 @@ ROUNDING = 2.0**-24
 
 # heads, head_dim, rotary_dim: one head, more heads than are processed at once, ragged and wide heads
 SHAPES = [
-    (1, 64, 64), (1, 12, 6), (2, 5, 2), (3, 33, 32), (15, 8, 8), (16, 32, 32), (17, 12, 12), (20, 64, 32), (24, 80, 80),
-    (32, 16, 16), (33, 8, 2), (40, 32, 0), (2, 256, 64), (5, 100, 50),
-]  # fmt: skip
+    (1, 64, 64),
+    (1, 12, 6),
+    (2, 5, 2),
+    (3, 33, 32),
+    (15, 8, 8),
+    (16, 32, 32),
+    (17, 12, 12),
+    (20, 64, 32),
+    (24, 80, 80),
+    (32, 16, 16),
+    (33, 8, 2),
+    (40, 32, 0),
+    (2, 256, 64),
+    (5, 100, 50),
+]
 
 
 def rotated(x: Doubles, cosines: Doubles, sines: Doubles) -> Doubles:
@@ -51,10 +63,22 @@ def test_rope(level: Level, kind: NormKind, over_all_heads: bool) -> None:
         exact = rotated(exact, cosines[positions].astype(np.float64), sines[positions].astype(np.float64))
         rows = level.rows(x.reshape(5, -1), beyond=50.0, more=32)
         level.call(
-            "rope", x=rows, x_stride=rows.shape[1], rows=5, heads=heads, head_dim=head_dim, rotary_dim=dim, norm=kind,
-            norm_weight=weight, norm_bias=bias, norm_eps=1e-6, norm_width=width, cosines=cosines, sines=sines,
+            "rope",
+            x=rows,
+            x_stride=rows.shape[1],
+            rows=5,
+            heads=heads,
+            head_dim=head_dim,
+            rotary_dim=dim,
+            norm=kind,
+            norm_weight=weight,
+            norm_bias=bias,
+            norm_eps=1e-6,
+            norm_width=width,
+            cosines=cosines,
+            sines=sines,
             positions=positions,
-        )  # fmt: skip
+        )
         size = np.abs(exact).max(axis=2, keepdims=True)
         found = rows[:5, : heads * head_dim].reshape(x.shape)
         check(found, exact, 32 * ROUNDING * size + level.rounding * np.abs(exact))
@@ -69,8 +93,18 @@ def test_heads_of_any_size(level: Level) -> None:
     weight = np.arange(1, 17, dtype=np.float32)
     rows = level.rows(level.stored(x).reshape(3, -1))
     level.call(
-        "rope", x=rows, x_stride=padded(320), rows=3, heads=20, head_dim=16, rotary_dim=0, norm=NormKind.rms,
-        norm_weight=weight, norm_eps=1e-6, norm_width=16, positions=np.zeros(3, np.int32),
-    )  # fmt: skip
+        "rope",
+        x=rows,
+        x_stride=padded(320),
+        rows=3,
+        heads=20,
+        head_dim=16,
+        rotary_dim=0,
+        norm=NormKind.rms,
+        norm_weight=weight,
+        norm_eps=1e-6,
+        norm_width=16,
+        positions=np.zeros(3, np.int32),
+    )
     exact = normalized(NormKind.rms, level.stored(x), weight.astype(np.float64), np.zeros(16), 1e-6)
     check(rows[:3, :320], exact.reshape(3, -1), 1e-38 + (8 * ROUNDING + level.rounding) * np.abs(exact.reshape(3, -1)))

@@ -21,8 +21,9 @@ def test_embeddings(level: Level, parts: tuple[str, ...], scale: float, packed: 
         sizes = {"token": 50, "position": 20, "type": 3}
         tables = {
             name: FORMATS[level.dtype].encode(rng.standard_normal((rows, width)).astype(np.float32) * 8).values
-            for name, rows in sizes.items() if name == "token" or name in parts
-        }  # fmt: skip
+            for name, rows in sizes.items()
+            if name == "token" or name in parts
+        }
         indices = {name: rng.integers(0, rows, 11).astype(np.int32) for name, rows in sizes.items()}
         indices["token"][:2] = [0, 49]
         rows = {name: table[indices[name]].astype(np.float64) for name, table in tables.items()}
@@ -32,10 +33,18 @@ def test_embeddings(level: Level, parts: tuple[str, ...], scale: float, packed: 
         x = np.zeros((12, padded(width) + 32), np.float32)
         x[11] = UNTOUCHED
         level.call(
-            "embed", **{f"{name}_table": table for name, table in tables.items()}, ids=indices["token"],
-            positions=indices["position"], types=indices["type"], has_packed_tokens=packed, scale=scale, rows=11,
-            width=width, x=x, x_stride=x.shape[1],
-        )  # fmt: skip
+            "embed",
+            **{f"{name}_table": table for name, table in tables.items()},
+            ids=indices["token"],
+            positions=indices["position"],
+            types=indices["type"],
+            has_packed_tokens=packed,
+            scale=scale,
+            rows=11,
+            width=width,
+            x=x,
+            x_stride=x.shape[1],
+        )
         sums = [np.abs(part) for part in rows.values()]
         check(x[:11, :width], sum(rows.values()), 3 * ROUNDING * np.sum(sums, axis=0))
         assert (x[:11, width:] == 0).all()  # norms rely on it
@@ -75,9 +84,17 @@ def test_poolings(level: Level, pooling: str, writes_float32: bool) -> None:
             y = np.full((len(exact) + 1, width + 9), UNTOUCHED, np.float32 if writes_float32 else level.activations)
             rows = level.rows(x, more=32)
             level.call(
-                "pool", x=rows, x_stride=rows.shape[1], num_tokens=num_tokens, num_excluded=num_excluded, width=width,
-                pooling=POOLINGS[pooling], writes_float32=writes_float32, y=y, y_stride=width + 9,
-            )  # fmt: skip
+                "pool",
+                x=rows,
+                x_stride=rows.shape[1],
+                num_tokens=num_tokens,
+                num_excluded=num_excluded,
+                width=width,
+                pooling=POOLINGS[pooling],
+                writes_float32=writes_float32,
+                y=y,
+                y_stride=width + 9,
+            )
             adds = pooling in ("mean", "mean_sqrt_len", "weighted_mean")
             error = 4 * ROUNDING * np.sqrt(num_tokens) * pooled(pooling, np.abs(x), num_excluded) if adds else 0
             stored = 0 if writes_float32 else level.rounding * np.abs(exact)

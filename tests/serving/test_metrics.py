@@ -15,15 +15,23 @@ from openbei.serving.metrics import Metrics, ModelMetrics
 DASHBOARD = Path(__file__).parents[2] / "examples" / "grafana" / "dashboard.json"
 
 TEI = {
-    "te_request_count", "te_request_success", "te_request_failure", "te_request_duration",
-    "te_request_tokenization_duration", "te_request_queue_duration", "te_request_inference_duration",
-    "te_request_input_length", "te_queue_size", "te_batch_next_size", "te_batch_next_tokens",
+    "te_request_count",
+    "te_request_success",
+    "te_request_failure",
+    "te_request_duration",
+    "te_request_tokenization_duration",
+    "te_request_queue_duration",
+    "te_request_inference_duration",
+    "te_request_input_length",
+    "te_queue_size",
+    "te_batch_next_size",
+    "te_batch_next_tokens",
     *(
         f"te_{task}_{name}"
         for task in ("embed", "predict")
         for name in ("count", "success", "duration", "tokenization_duration", "queue_duration", "inference_duration")
     ),
-}  # fmt: skip
+}
 
 
 def names(metrics: Metrics) -> set[str]:

@@ -145,9 +145,13 @@ def test_listed_tokens(tokenizer: Tokenizer) -> None:
     opening, closing = Token(CLS, "[CLS]", True, None, None), Token(SEP, "[SEP]", True, None, None)
     [first, second] = tokenizer.tokenize(["[SEP]  W1 é", ""], prompt="w0 ")
     assert first == [
-        opening, Token(4, "w0", False, 0, 2), Token(SEP, "[SEP]", False, 3, 8), Token(UNK, "W1", False, 10, 12),
-        Token(UNK, "é", False, 13, 14), closing,
-    ]  # fmt: skip
+        opening,
+        Token(4, "w0", False, 0, 2),
+        Token(SEP, "[SEP]", False, 3, 8),
+        Token(UNK, "W1", False, 10, 12),
+        Token(UNK, "é", False, 13, 14),
+        closing,
+    ]
     assert second == [opening, Token(4, "w0", False, 0, 2), closing]
     assert tokenizer.tokenize(["w1", ""], add_special_tokens=False) == [[Token(5, "w1", False, 0, 2)], []]
     assert len(tokenizer.tokenize([words(0, 500)])[0]) == 502

@@ -71,9 +71,10 @@ def test_tokenizers_without_a_closing_token(prompt: str, without_closing_token: 
 
     checkpoint = save_checkpoint(tmp_path / "base", without_closing_token)
     model = save(
-        tmp_path / "model", [transformer(checkpoint), Pooling(64, ("mean", "cls"), include_prompt=False)],
+        tmp_path / "model",
+        [transformer(checkpoint), Pooling(64, ("mean", "cls"), include_prompt=False)],
         prompts={"query": prompt},
-    )  # fmt: skip
+    )
     engine_dir = build_engine(tmp_path / "model", tmp_path / "engine")
     expected = encode_each(model, TEXTS, prompt_name="query")
     assert worst_cosine(embed(engine_dir, TEXTS, prompt_name="query"), expected) >= 0.99999

@@ -7,7 +7,8 @@ import msgspec
 
 from openbei.checkpoints import SOURCES
 from openbei.config import DEFAULT_MAX_NUM_TOKENS
-from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Quantization, Section, Source
+from openbei.quantization import OTHERS, WEIGHT_ONLY
+from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Section, Source
 from tools.reference.markdown import code, table
 
 MEANING = {
@@ -22,7 +23,7 @@ MEANING = {
     "trt_llm.build.checkpoint_repository.revision": "branch, tag or commit on the Hub; not for `LOCAL`",
     "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
-    "trt_llm.build.quantization_type": "the data type is set by `DTYPE` in `environment_variables`",
+    "trt_llm.build.quantization_type": "weight-only on CPUs; see [quantization](models.md#quantization)",
     "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
 }
 """Key that is honoured -> its meaning. A test holds it against the schema."""
@@ -31,7 +32,7 @@ VALUES = {
     "trt_llm.inference_stack": "`v1`",
     "trt_llm.build.base_model": " or ".join(map(code, DEFAULT_MAX_NUM_TOKENS)),
     "trt_llm.build.checkpoint_repository.source": " or ".join(map(code, SOURCES)),
-    "trt_llm.build.quantization_type": "`no_quant`",
+    "trt_llm.build.quantization_type": ", ".join(f"`{name}`" for name in ("no_quant", *WEIGHT_ONLY)),
 }
 """Key -> its values, where not all that the schema knows are honoured."""
 
@@ -57,13 +58,13 @@ def refused() -> str:
     """Known keys that are errors."""
     rows = [(code(path), "any", reason) for path, reason in REFUSED.items()]
     sources = [source for source in get_args(Source) if source not in SOURCES]
-    quantizations = [name for name in get_args(Quantization) if name != "no_quant"]
     rows += [
         ("`trt_llm.inference_stack`", "`v2`", "the inference stack of text generation"),
         ("`trt_llm.build.base_model`", "`decoder`", "text generation"),
         ("`trt_llm.build.checkpoint_repository.source`", ", ".join(map(code, sources)), "not implemented yet"),
-        ("`trt_llm.build.quantization_type`", ", ".join(map(code, quantizations)), "not implemented yet"),
     ]
+    quantization = "`trt_llm.build.quantization_type`"
+    rows += [(quantization, code(name), f"not implemented; {hint}") for name, hint in OTHERS.items()]
     return table(("key", "value", "why"), rows)
 
 

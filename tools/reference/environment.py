@@ -5,7 +5,9 @@ from tools.reference.markdown import code, table
 
 BUILD = {
     "dtype": "data type of the weights: `bfloat16` or `float32`",
+    "quantization": "as `trt_llm.build.quantization_type`, which it overrides",
     "convert": "`lm-head`, as `bei build --convert`",
+    "answer_tokens": "as `bei build --answer-tokens`",
     "route": "as `bei build --route`",
     "pooling": "as `bei build --pooling`",
 }
@@ -28,7 +30,7 @@ MACHINE = {
 }
 """Variables of the process only."""
 
-CONFIG_ONLY = ("CONVERT", "ROUTE")
+CONFIG_ONLY = ("CONVERT", "ANSWER_TOKENS", "ROUTE")
 """Decide a build only from a config: other programs may set them for a process."""
 
 

@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Check once a second for free file descriptors."""
         if counter % 10 == 0:
-            self._gate.look_for_descriptors()
+            self._gate.check_descriptors()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -96,7 +96,7 @@ class Server(uvicorn.Server):
         await self._until(lambda: not self._connections, min(IDLE_GRACE_S, self._deadline_s))
         await self._until(lambda: not any(one.is_busy for one in self._connections), ends_s - time.monotonic())
         for connection in self._connections:
-            connection.give_up()
+            connection.refuse_incomplete()
         await asyncio.gather(*(scheduler.close(0) for scheduler in self._schedulers))
         await super().shutdown(sockets)
 

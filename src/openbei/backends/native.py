@@ -14,6 +14,7 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.formats.panels import padded
 from openbei.formats.storage import Storage
+from openbei.quantization import NO_QUANTIZATION
 from openbei.safetensors_file import Array
 from openbei.shapes import TensorKind, step_name
 from openbei.spec import (
@@ -44,12 +45,12 @@ SEQUENCES_OF_TERMS = 64
 
 
 READS: dict[TensorKind, frozenset[Storage]] = {
-    "weight": frozenset((Storage("bfloat16", "panels"), Storage("float32", "panels"))),
+    "weight": frozenset(Storage(format, "panels") for format in ("bfloat16", "float32", "int8", "float8", "nvfp4")),
     "table": frozenset((Storage("bfloat16", "row_major"), Storage("float32", "row_major"))),
     "bias": frozenset((Storage("float32", "panels"),)),
     "plain": frozenset((Storage("float32", "row_major"),)),
 }
-"""Storages that kernels read; all weights and tables must have the same format."""
+"""Storages that kernels read. Weights and tables that are not quantized must have the same format."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ def reads(kind: TensorKind, storage: Storage) -> bool:
 class NativeEngine:
     """Runs packed batches in C++, without the GIL, on its own pool of threads."""
 
-    def __init__(self, encoder: _native.Encoder, spec: ModelSpec, dtype: str) -> None:
+    def __init__(self, encoder: _native.Encoder, spec: ModelSpec, precision: str) -> None:
         self._encoder = encoder
         self._spec = spec
         self.info = EngineInfo(
-            backend="native", device="cpu", precision=dtype, isa=encoder.isa, threads=encoder.num_threads
+            backend="native", device="cpu", precision=precision, isa=encoder.isa, threads=encoder.num_threads
         )
 
     @property
@@ -133,7 +134,9 @@ def load(engine_dir: EngineDir, options: Options) -> NativeEngine:
         raise BackendError(str(error), hint=f"instruction-set levels supported on this machine: {supported}") from error
     except RuntimeError as error:
         raise BackendError(f"the engine cannot start: {error}", hint="use fewer threads") from error
-    return NativeEngine(encoder, manifest.spec, manifest.dtype)
+    is_quantized = manifest.quantization != NO_QUANTIZATION
+    precision = f"{manifest.dtype} with {manifest.quantization} weights" if is_quantized else manifest.dtype
+    return NativeEngine(encoder, manifest.spec, precision)
 
 
 def encoder_over(
@@ -142,14 +145,18 @@ def encoder_over(
     """The compiled encoder. `assume_supported` skips the check of the CPU, for emulators. Raises ValueError."""
     tensors = {**engine_dir.tensors, **_derived(engine_dir)}
     return _native.Encoder(
-        # The module does not know numpy extension types, so bfloat16 is passed as uint16.
-        {name: t.view(np.uint16) if t.dtype.itemsize == 2 else t for name, t in tensors.items()},
+        {name: _plain(tensor) for name, tensor in tensors.items()},
         _fields(engine_dir.manifest.spec, engine_dir.manifest.max_sequence_tokens),
         dtype=engine_dir.manifest.dtype,
         num_threads=threads,
         isa=isa,
         assume_supported=assume_supported,
     )
+
+
+def _plain(tensor: Array) -> Array:
+    """A tensor without numpy extension types, which the module does not know: bfloat16 and e4m3 become integers."""
+    return tensor.view(f"u{tensor.itemsize}") if tensor.dtype.kind == "V" else tensor
 
 
 def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:

@@ -20,12 +20,13 @@ def rotary_tables(rotary: Rotary, num_positions: int) -> tuple[Vectors, Vectors]
     return (np.cos(angles) * rotary.factor).astype(np.float32), (np.sin(angles) * rotary.factor).astype(np.float32)
 
 
-def distance_bias(attention: Attention, buckets: Vectors | None, reach: int) -> Vectors:
-    """Bias of attention scores, float32 [num_heads, 2·reach + 1]; column `reach + d` is for a key d after the query.
+def distance_bias(attention: Attention, buckets: Vectors | None, num_positions: int) -> Vectors:
+    """Bias of attention scores, float32 [num_heads, 2·num_positions + 1].
 
-    `buckets` is the learned table [num_buckets, num_heads] of a BucketBias.
+    Column `num_positions + d` is for a key d after the query. `buckets` is the learned table [num_buckets, num_heads]
+    of a BucketBias.
     """
-    distances = np.arange(-reach, reach + 1)
+    distances = np.arange(-num_positions, num_positions + 1)
     match attention.bias:
         case DistanceBias(slopes=slopes):
             return -np.abs(distances) * np.asarray(slopes, np.float32)[:, None]
@@ -39,23 +40,23 @@ def bucket_of(distances: NDArray[np.int64], bias: BucketBias) -> NDArray[np.int6
     """The bucket of each distance, as in transformers' MPNetEncoder.relative_position_bucket."""
     half = bias.num_buckets // 2
     num_single = half // 2
-    far = np.maximum(np.abs(distances), 1)
-    growth = np.log(far / num_single) / np.log(bias.max_distance / num_single) * (half - num_single)
-    grown = np.minimum(num_single + growth.astype(np.int64), half - 1)
-    bucket = np.where(np.abs(distances) < num_single, np.abs(distances), grown)
+    clamped = np.maximum(np.abs(distances), 1)
+    log_steps = np.log(clamped / num_single) / np.log(bias.max_distance / num_single) * (half - num_single)
+    distant = np.minimum(num_single + log_steps.astype(np.int64), half - 1)
+    bucket = np.where(np.abs(distances) < num_single, np.abs(distances), distant)
     return bucket + np.where(distances > 0, half, 0)
 
 
-def relative_rows(bias: Disentangled, reach: int) -> Int32s:
-    """Rows of relative tables, int32 [2·reach + 1]; column `reach + d` is for a key d after the query.
+def relative_rows(bias: Disentangled, num_positions: int) -> Int32s:
+    """Rows of relative tables, int32 [2·num_positions + 1]; column `num_positions + d` is for a key d after the query.
 
     As in transformers' make_log_bucket_position, in float32.
     """
-    distances = np.arange(reach, -reach - 1, -1)  # distance of the query from the key
+    distances = np.arange(num_positions, -num_positions - 1, -1)  # distance of the query from the key
     if bias.max_distance:
         near = bias.span // 2
-        far = np.maximum(np.abs(distances), near).astype(np.float32) / np.float32(near)
-        growth = np.log(far) / np.log(np.float32((bias.max_distance - 1) / near)) * np.float32(near - 1)
-        grown = near + np.ceil(growth).astype(np.int64)
-        distances = np.where(np.abs(distances) <= near, distances, np.sign(distances) * grown)
+        clamped = np.maximum(np.abs(distances), near).astype(np.float32) / np.float32(near)
+        log_steps = np.log(clamped) / np.log(np.float32((bias.max_distance - 1) / near)) * np.float32(near - 1)
+        distant = near + np.ceil(log_steps).astype(np.int64)
+        distances = np.where(np.abs(distances) <= near, distances, np.sign(distances) * distant)
     return np.clip(distances + bias.span, 0, 2 * bias.span - 1).astype(np.int32)

@@ -192,13 +192,13 @@ class ReferenceEngine:
         local = attention.local if attention.local and layer in attention.local.layers else None
         if rotary := (local and local.rotary) or attention.rotary:
             tables = rotary_tables(rotary, num_tokens)
-            queries, keys = turn(queries, *tables), turn(keys, *tables)
+            queries, keys = rope(queries, *tables), rope(keys, *tables)
         sharing = attention.num_heads // attention.num_kv_heads
         q = queries.transpose(1, 0, 2)  # [num_heads, n, head_dim] each
         k, v = (np.repeat(part, sharing, axis=1).transpose(1, 0, 2) for part in (keys, values))
         scores = q @ k.transpose(0, 2, 1)
         if isinstance(attention.bias, Disentangled):
-            scores = scores + self._relate(layer, attention.bias, q, k)
+            scores = scores + self._relative_scores(layer, attention.bias, q, k)
         scores = scores * np.float32(attention.scale or attention.head_dim**-0.5)
         if attention.softcap:
             scores = np.tanh(scores / np.float32(attention.softcap)) * np.float32(attention.softcap)
@@ -211,7 +211,7 @@ class ReferenceEngine:
         mixed: Vectors = (weights @ v).transpose(1, 0, 2).reshape(num_tokens, -1)
         return mixed
 
-    def _relate(self, layer: int, bias: Disentangled, q: Vectors, k: Vectors) -> Vectors:
+    def _relative_scores(self, layer: int, bias: Disentangled, q: Vectors, k: Vectors) -> Vectors:
         """The relative position terms of scores: [num_heads, n, head_dim] each -> [num_heads, n, n]."""
         num_heads, num_tokens, head_dim = q.shape
         distances = np.arange(num_tokens) - np.arange(num_tokens)[:, None]  # of the key from the query
@@ -310,7 +310,7 @@ def rms_norm(x: Vectors, norm: RMSNorm, weight: Vectors) -> Vectors:
     return normalized
 
 
-def turn(heads: Vectors, cosines: Vectors, sines: Vectors) -> Vectors:
+def rope(heads: Vectors, cosines: Vectors, sines: Vectors) -> Vectors:
     """Rotate the leading columns of [n, heads, head_dim], the first half against the second, by angles [n, dim / 2]."""
     half = cosines.shape[1]
     first, second, rest = np.split(heads, [half, 2 * half], axis=2)

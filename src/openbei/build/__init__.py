@@ -3,7 +3,7 @@
 fetch (openbei.checkpoints) -> inspect -> check -> convert -> write (openbei.engine_dir) -> report
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,7 @@ from openbei.build.convert import plan_tensors
 from openbei.build.expand import tie
 from openbei.build.inspect import Inspection, inspect_checkpoint
 from openbei.build.keys import check_keys
+from openbei.build.measured import Measure, Planned, write_measured
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
 from openbei.build.storage import choose_storage
@@ -25,6 +26,7 @@ from openbei.device import Device
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.formats.storage import Storage
+from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY, check_quantization, is_quantized
 from openbei.safetensors_file import Array
 from openbei.spec import DType, ModelSpec, Task, TokenTermHead
 
@@ -52,12 +54,14 @@ def build(
     *,
     environment: Environment,
     progress: Progress = lambda step, done, total: None,
+    measure: Measure | None = None,
 ) -> EngineDir:
-    """Build the engine directory `out` atomically, and open it.
+    """Build the engine directory `out` atomically, and open it. `measure` compares a quantized one with the original.
 
     Raises ConfigError for a config that does not match the checkpoint, CheckpointError, DownloadError, and
     EngineDirError if `out` cannot be written.
     """
+    check_quantization(deployment.quantization, deployment.dtype)
     progress("fetch", 0, 1)
     folder = fetch_checkpoint(deployment.repository, environment)
     progress("fetch", 1, 1)
@@ -66,6 +70,7 @@ def build(
         deployment.max_num_tokens,
         deployment.route,
         converts=deployment.convert is not None,
+        answer_tokens=deployment.answer_tokens,
         pooling=deployment.pooling,
     )
     files, model, spec = inspection.files, inspection.model, inspection.spec
@@ -79,17 +84,24 @@ def build(
     spec, tensors = tie(tensors, model.family, spec, files.config)
     matched = match_tensors(tensors, model.family, model.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
-    storage = choose_storage(spec, dtype, TARGET)
-    manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage)
-    report = (*_decisions(deployment, inspection, manifest, matched, tokenizer.decisions), *warnings)
-    planned = plan_tensors(spec, {**matched.parts, **modules}, matched.computed, inspection.adjusted, manifest.storage)
-    write_engine_dir(
-        out,
-        msgspec.structs.replace(manifest, report=report),
-        planned,
-        tokenizer.content,
-        progress=lambda done, total: progress("write", done, total),
-    )
+    parts = {**matched.parts, **modules}
+
+    def planned(quantization: str) -> Planned:
+        weight_only = WEIGHT_ONLY.get(quantization)
+        storage = choose_storage(spec, dtype, TARGET, weight_only)
+        manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage, quantization)
+        report = (*_decisions(deployment, inspection, manifest, matched, tokenizer.decisions), *warnings)
+        tensors = plan_tensors(spec, parts, matched.computed, inspection.adjusted, storage)
+        return msgspec.structs.replace(manifest, report=report), tensors
+
+    def written(done: int, total: int) -> None:
+        progress("write", done, total)
+
+    engine = planned(deployment.quantization)
+    if measure is None or deployment.quantization == NO_QUANTIZATION:
+        write_engine_dir(out, *engine, tokenizer.content, progress=written)
+    else:
+        write_measured(out, planned(NO_QUANTIZATION), engine, tokenizer.content, measure, written)
     return open_engine_dir(out, verify=False)
 
 
@@ -100,6 +112,7 @@ def _manifest(
     tokenizer: ConvertedTokenizer,
     spec: ModelSpec,
     storage: dict[str, Storage],
+    quantization: str,
 ) -> Manifest:
     """The manifest, without a report. Raises ConfigError for a default route that the model does not support."""
     return Manifest(
@@ -125,6 +138,7 @@ def _manifest(
         requires_api_key=deployment.requires_api_key,
         target=TARGET,
         storage=storage,
+        quantization=quantization,
         max_sequence_tokens=inspection.max_sequence_tokens,
         max_num_tokens=inspection.max_num_tokens,
         default_route=_default_route(deployment, inspection),
@@ -171,6 +185,7 @@ def _decisions(
         *tokenizer_decisions,
         Decision("dropped tensors", dropped, "the answers do not depend on them"),
         *_about_tie(manifest.spec),
+        *_about_quantization(manifest),
         Decision("default route", manifest.default_route, route_reason),
         *(
             Decision("dtype", manifest.dtype, "a weight for each token takes little room")
@@ -185,6 +200,21 @@ def _about_tie(spec: ModelSpec) -> tuple[Decision, ...]:
     if not spec.is_tied:
         return ()
     return (Decision("last map", "the token embeddings, stored once", "tie_word_embeddings, or they are equal"),)
+
+
+def _about_quantization(manifest: Manifest) -> Iterator[Decision]:
+    """The quantized weights. Raises ConfigError if there are none."""
+    if (quantization := WEIGHT_ONLY.get(manifest.quantization)) is None:
+        return
+    count = sum(is_quantized(name, quantization) for name in manifest.storage)
+    if count == 0:
+        raise ConfigError(
+            f"quantization is {manifest.quantization}, but this {manifest.spec.family} model has no layers",
+            hint="use no_quant",
+        )
+    yield Decision("quantization", f"{quantization.format}, {count} weights", manifest.quantization)
+    if quantization.note:
+        yield Decision("quantization", f"as {manifest.quantization.replace('_kv', '')}", quantization.note)
 
 
 def _source(deployment: Deployment, folder: Path) -> str:

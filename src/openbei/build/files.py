@@ -55,7 +55,14 @@ class Files:
         return self.chain.root
 
 
-def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *, converts: bool) -> Files:
+def read_files(
+    folder: Path,
+    route: str | None,
+    pooling: PoolingChoice | None,
+    *,
+    converts: bool,
+    answer_tokens: str | None,
+) -> Files:
     """Read the files. Raises CheckpointError, naming the file."""
     chain = read_chain(folder, route, pooling)
     root = chain.root
@@ -64,13 +71,14 @@ def read_files(folder: Path, route: str | None, pooling: PoolingChoice | None, *
     sentence = read_sentence_config(root) if chain.has_modules_json and not static else SentenceConfig()
     config = static_config(root, static) if static else read_json(root / "config.json", dict[str, Any])
     config = {**config, **sentence.config}
-    answer_tokens = find_answer_tokens(chain, config) if converts or chain.pooling_kind == "LogitScore" else None
+    converts = converts or answer_tokens is not None or chain.pooling_kind == "LogitScore"
+    labels = find_answer_tokens(chain, config, answer_tokens) if converts else None
     return Files(
         folder=folder,
         chain=chain,
-        config=answer_tokens.config(config) if answer_tokens else config,
+        config=labels.config(config) if labels else config,
         architecture=architecture_of(config),
         sentence=sentence,
         settings=read_optional(folder / SENTENCE_CONFIG, ModelSettings) if chain.has_modules_json else ModelSettings(),
-        answer_tokens=answer_tokens,
+        answer_tokens=labels,
     )

@@ -40,10 +40,7 @@ from openbei.spec import (
     TokenTermHead,
 )
 
-GENERATES = (
-    "an embedding model of its kind is a {0}Model; a generative reranker becomes a "
-    "{0}ForSequenceClassification by `bei convert lm-head`, or in a build with --convert lm-head"
-)
+GENERATES = "an embedding model of its kind is a {0}Model; for a generative reranker, build with --convert lm-head"
 """The hint for a ForCausalLM without pooling."""
 
 TRANSFORMER_TASKS: dict[HeadKind, str] = {
@@ -150,15 +147,16 @@ def inspect_checkpoint(
     route: str | None = None,
     *,
     converts: bool = False,
+    answer_tokens: str | None = None,
     pooling: PoolingChoice | None = None,
 ) -> Inspection:
     """Read a checkpoint: an embedding or SPLADE model of sentence-transformers, or a classifier.
 
-    `max_num_tokens` None is the default of the task. `converts` converts a generative reranker to a classifier; one
-    with a LogitScore is always converted. `pooling` is for a checkpoint without modules.json. Raises CheckpointError,
-    naming the file.
+    `max_num_tokens` None is the default of the task. `converts` converts a generative reranker to a classifier,
+    and so do `answer_tokens`; one with a LogitScore is always converted. `pooling` is for a checkpoint without
+    modules.json. Raises CheckpointError, naming the file.
     """
-    files = read_files(folder, route, pooling, converts=converts)
+    files = read_files(folder, route, pooling, converts=converts, answer_tokens=answer_tokens)
     model = _model(files)
     _check_task(files, model)
     chain, sentence, spec = files.chain, files.sentence, model.spec

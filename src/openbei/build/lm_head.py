@@ -4,7 +4,7 @@ A generative reranker answers a prompt with "yes" or "no"; its score is the diff
 These logits are a linear layer of the last token's hidden state, like those of a classifier; other rows are not needed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,10 +87,11 @@ class AnswerTokens:
         return {**others, "score.weight": tensors[name][list(self.ids)]}
 
 
-def find_answer_tokens(chain: Chain, config: Mapping[str, Any], tokens: Sequence[str] | None = None) -> AnswerTokens:
-    """The answer tokens of a generative reranker: `tokens`, else those of its LogitScore, else those of its family.
+def find_answer_tokens(chain: Chain, config: Mapping[str, Any], given: str | None = None) -> AnswerTokens:
+    """The answer tokens of a generative reranker: those given, or of its LogitScore, or of its family.
 
-    Raises CheckpointError for a checkpoint that is not a generative reranker, or whose answer tokens are unknown.
+    `given` is separated by commas. Raises CheckpointError for a checkpoint that is not a generative reranker, or whose
+    answer tokens are unknown.
     """
     architecture = architecture_of(config)
     prefix = architecture.removesuffix(GENERATIVE)
@@ -99,17 +100,28 @@ def find_answer_tokens(chain: Chain, config: Mapping[str, Any], tokens: Sequence
         raise CheckpointError(f"{model} is not a generative reranker; only …{GENERATIVE} architectures have an lm_head")
     output_weights = _output_weights(config, prefix)
     tokenizer = read_tokenizer(chain.root)
-    if tokens is None and chain.pooling_kind == "LogitScore":
+    if given is None and chain.pooling_kind == "LogitScore":
         return _from_logit_score(chain.pooling_file, tokenizer, output_weights)
-    default = next((labels for family, labels in SCORE_TEMPLATES if family == prefix.lower()), None)
-    if not (labels := tokens or default):
+    if given is None:
+        labels = next((labels for family, labels in SCORE_TEMPLATES if family == prefix.lower()), ())
+    else:
+        labels = _split(given)
+    if not labels:
         raise CheckpointError(
             f"{architecture}: the answer tokens are unknown",
-            hint="give them, the positive one last: bei convert lm-head … --tokens no,yes",
+            hint="give them, the positive one last: bei build … --answer-tokens no,yes",
         )
-    source = "--tokens" if tokens else f"the default of {prefix} rerankers"
+    source = "answer_tokens" if given else f"the default of {prefix} rerankers"
     ids = tuple(_find_id(label, tokenizer) for label in labels)
     return AnswerTokens(ids, tuple(labels), source, output_weights)
+
+
+def _split(given: str) -> tuple[str, ...]:
+    """Answer tokens that are separated by commas. Raises CheckpointError for an empty one."""
+    tokens = tuple(token.strip() for token in given.split(","))
+    if not all(tokens):
+        raise CheckpointError(f"answer_tokens is {given!r}; it must be tokens separated by commas, such as no,yes")
+    return tokens
 
 
 def _from_logit_score(path: Path, tokenizer: Tokenizer, output_weights: tuple[str, ...]) -> AnswerTokens:

@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers, processors
 from openbei.build.json_file import read_json
 from openbei.build.sentence_config import SentenceConfig
 from openbei.build.tokenizer_classes import CLASSES, UNCHANGED, TokenizerClass, resolve_class
+from openbei.build.tokenizer_growth import check_growth
 from openbei.build.tokenizer_settings import CONFIG, NAMED, Special, TokenizerSettings, read_settings, text_of
 from openbei.config import Decision
 from openbei.errors import CheckpointError
@@ -69,6 +70,7 @@ def read_tokenizer(root: Path) -> Tokenizer:
     try:
         with panics_as(CheckpointError, f"{path} is not a valid tokenizer"):
             tokenizer = Tokenizer.from_file(str(path))
+            check_growth(tokenizer, path)
             tokenizer.encode("a")
         return tokenizer
     except CheckpointError:

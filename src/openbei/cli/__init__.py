@@ -12,7 +12,6 @@ from openbei import errors
 
 COMMANDS = {
     "build": "build",
-    "convert": "convert",
     "serve": "serve",
     "embed": "embed",
     "info": "info",

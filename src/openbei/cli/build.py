@@ -10,6 +10,7 @@ from openbei.cli.logs import log_to_stderr
 from openbei.config import Conversion, PoolingChoice
 from openbei.engine_dir import is_engine_dir
 from openbei.errors import ConfigError
+from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 
 
 @click.command
@@ -17,10 +18,33 @@ from openbei.errors import ConfigError
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory to write.  [default: one in the cache]")
 @click.option("--force", is_flag=True, help="Build even if the engine directory is up to date.")
 @click.option(
+    "--quantization",
+    type=click.Choice([NO_QUANTIZATION, *WEIGHT_ONLY]),
+    help="Quantization of the weights, as trt_llm.build.quantization_type; takes half or a quarter of the memory.  "
+    "[default: that of the config]",
+)
+@click.option(
+    "--texts",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Texts, one per line, that measure the accuracy of a quantized build; use your own.  [default: 520 texts and "
+    "100 queries of many kinds]",
+)
+@click.option(
+    "--min-cosine",
+    type=click.FloatRange(0, 1),
+    help="Fail if a quantized embedding model has a lower mean cosine similarity to bfloat16.",
+)
+@click.option(
     "--convert",
     type=click.Choice(get_args(Conversion)),
     help="Convert a generative reranker (Qwen3-Reranker and mxbai-rerank-v2 as published) into a classifier. Not "
     "needed if modules.json has a LogitScore. In a config: environment_variables.CONVERT.",
+)
+@click.option(
+    "--answer-tokens",
+    help="Answer tokens of a generative reranker that become labels, separated by commas, the positive one last. "
+    "Implies --convert lm-head. In a config: environment_variables.ANSWER_TOKENS.  "
+    "[default: those of LogitScore in modules.json, else no,yes for Qwen3 and 0,1 for Qwen2]",
 )
 @click.option(
     "--route",
@@ -37,7 +61,11 @@ def command(
     config: str,
     out: Path | None,
     force: bool,
+    quantization: str | None,
+    texts: Path | None,
+    min_cosine: float | None,
     convert: Conversion | None,
+    answer_tokens: str | None,
     route: str | None,
     pooling: PoolingChoice | None,
 ) -> None:
@@ -50,6 +78,18 @@ def command(
         raise ConfigError(f"{config} is an engine directory already", hint="build from its config.yaml or checkpoint")
     log_to_stderr("info")
     opened = targets.engine_dir_of(
-        config, targets.read_environment(config), out, force=force, convert=convert, route=route, pooling=pooling
+        config,
+        targets.read_environment(config),
+        out,
+        force=force,
+        overrides={
+            "quantization": quantization,
+            "convert": convert,
+            "answer_tokens": answer_tokens,
+            "route": route,
+            "pooling": pooling,
+        },
+        texts=texts,
+        min_cosine=min_cosine,
     )
     click.echo(opened.path)

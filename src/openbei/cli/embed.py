@@ -42,7 +42,7 @@ class Embedding:
 
         def take() -> Iterator[str]:
             for record in islice(source.records, first, None):
-                taken.append((record.place, record.id))
+                taken.append((record.position, record.id))
                 yield record.text
 
         with Bar() as bar:

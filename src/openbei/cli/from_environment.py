@@ -8,8 +8,8 @@ import click
 from click.core import ParameterSource
 
 from openbei import targets, variables
-from openbei.config import Variable
 from openbei.errors import ConfigError
+from openbei.variables import Variable
 
 
 def options_from_environment(command: Callable[..., None]) -> Callable[..., None]:

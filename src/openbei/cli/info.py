@@ -19,8 +19,8 @@ Rows = list[tuple[str, str]]
 def command(target: str | None) -> None:
     """Describe a model and this machine.
 
-    Checks the hashes of TARGET's engine directory and shows the model, what its build decided and the instruction sets
-    of this CPU. Builds the engine directory first if there is none. Without TARGET, describes only the machine.
+    Verifies the hashes of TARGET's engine directory, and shows the model, its build report, and the instruction sets of
+    this CPU. Builds the engine directory first if there is none. Without TARGET, describes only the machine.
     """
     if target is not None:
         log_to_stderr("warning")
@@ -51,6 +51,7 @@ def _about(engine_dir: EngineDir) -> Rows:
         ("task", spec.task.replace("_", " ")),
         ("default route", manifest.default_route),
         ("dtype", manifest.dtype),
+        ("quantization", manifest.quantization),
         ("longest text", f"{manifest.max_sequence_tokens} tokens"),
         ("format", f"{manifest.format_version}, written by openbei {manifest.openbei_version}"),
         *sizes,
@@ -62,14 +63,14 @@ def _machine() -> Rows:
     return [
         ("openbei", f"{__version__}, Python {platform.python_version()}"),
         ("cpu", cpu_name()),
-        ("threads", f"{effective_threads(environment.threads)}, by CPU affinity, quota and OPENBEI_THREADS"),
+        ("threads", f"{effective_threads(environment.threads)}, from CPU affinity, quota and OPENBEI_THREADS"),
         ("backends", ", ".join(BACKENDS)),
         *_isa_levels(environment.isa),
     ]
 
 
 def cpu_name() -> str:
-    """The CPU's name for itself."""
+    """The model name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -78,18 +79,18 @@ def cpu_name() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def _isa_levels(asked_for: str | None) -> Rows:
+def _isa_levels(requested: str | None) -> Rows:
     try:
         from openbei import _native
     except ImportError as error:
-        return [("native", f"not here: {error}")]
+        return [("native", f"not available: {error}")]
     levels = _native.isa_levels()
-    offered = [name for name, compiled, missing in levels if compiled and not missing]
-    chosen = asked_for or offered[0]
+    supported = [name for name, compiled, missing in levels if compiled and not missing]
+    chosen = requested or supported[0]
 
     def state(name: str, compiled: bool, missing: str) -> str:
-        if name == chosen and name in offered:
-            return "chosen: asked for by OPENBEI_ISA" if asked_for else "chosen: the fastest here"
-        return "not compiled" if not compiled else missing or "offered"
+        if name == chosen and name in supported:
+            return "chosen: set by OPENBEI_ISA" if requested else "chosen: the fastest on this CPU"
+        return "not compiled" if not compiled else missing or "supported"
 
     return [(name, state(name, compiled, missing)) for name, compiled, missing in levels]

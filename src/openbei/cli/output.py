@@ -1,11 +1,11 @@
-"""Where `bei embed` writes: a file that is complete or not there, resumed where an interrupted run left it.
+"""The output file of `bei embed`, which appears only when it is complete. An interrupted run can be resumed.
 
-    vectors.npy            appears when all is written
-    vectors.npy.partial    until then: the same format, whole chunks of rows, then perhaps a torn one
-    vectors.npy.state      what that partial file is of: source, engine, format
+    vectors.npy            the complete file
+    vectors.npy.partial    until then: rows in the same format, and perhaps an incomplete chunk at the end
+    vectors.npy.state      the source, engine and chunk size of the partial file
 
-Rows count only as whole chunks, because texts are embedded in chunks that begin at fixed places: the resumed result is
-the uninterrupted one, bit by bit.
+A resumed run continues after the last whole chunk. Texts are embedded in chunks with fixed boundaries, so its result is
+bit for bit that of an uninterrupted run.
 """
 
 import fcntl
@@ -23,40 +23,40 @@ from openbei.batch import Vectors
 from openbei.errors import InputError
 
 Key = tuple[int, msgspec.Raw | None]
-"""A row's place in the input, and its id."""
+"""A row's position in the input, and its id as JSON."""
 
 
 class Format(Protocol):
-    """How rows lie in a file, one after the other."""
+    """A file format of rows."""
 
     def begin(self, file: BinaryIO) -> None:
-        """Write what stands before the rows."""
+        """Write the part before the rows."""
 
     def append(self, file: BinaryIO, vectors: Vectors, keys: Items[Key]) -> None:
-        """Write rows, each with its key."""
+        """Append rows with their keys."""
 
-    def cut(self, file: BinaryIO, multiple: int) -> int:
-        """Cut the file after the last whole `multiple` of rows and say how many rows are left."""
+    def truncate(self, file: BinaryIO, multiple: int) -> int:
+        """Truncate the file to a multiple of `multiple` rows; the number of rows left."""
 
     def finish(self, file: BinaryIO, num_rows: int) -> None:
-        """Write what is only known at the end."""
+        """Write the part that depends on the number of rows."""
 
 
 class Npy:
-    """A .npy file, float32 [rows, size]; its header has room for any number of rows and is written again at the end."""
+    """A .npy file, float32 [rows, size]. Its header is rewritten at the end; its length is the same for any number."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     def begin(self, file: BinaryIO) -> None:
-        """Write the header for no rows."""
+        """Write a header for zero rows."""
         self.finish(file, 0)
 
     def append(self, file: BinaryIO, vectors: Vectors, keys: Items[Key]) -> None:
-        """Write rows as they are in memory."""
+        """Append rows as little-endian float32."""
         file.write(np.ascontiguousarray(vectors, "<f4").data)
 
-    def cut(self, file: BinaryIO, multiple: int) -> int:
+    def truncate(self, file: BinaryIO, multiple: int) -> int:
         """Count rows by the file's size."""
         file.seek(0)
         self.finish(file, 0)
@@ -68,27 +68,27 @@ class Npy:
         return num_rows
 
     def finish(self, file: BinaryIO, num_rows: int) -> None:
-        """Write the header; numpy pads it so that its length is the same for every number of rows."""
+        """Write the header. numpy pads it to the same length for every number of rows."""
         file.seek(0)
         header = {"descr": "<f4", "fortran_order": False, "shape": (num_rows, self.size)}
         np.lib.format.write_array_header_1_0(file, header)
 
 
 class Jsonl:
-    """One `{"index": 0, "embedding": [...]}` a line, with the `id` that the input has."""
+    """A line `{"index": 0, "embedding": [...]}` for each row, with the `id` of the input if it has one."""
 
     def begin(self, file: BinaryIO) -> None:
-        """Nothing stands before the rows."""
+        """There is no header."""
 
     def append(self, file: BinaryIO, vectors: Vectors, keys: Items[Key]) -> None:
-        """Write a line for each row."""
+        """Append a line for each row."""
         rows = (
             {"index": index, **({} if id is None else {"id": id}), "embedding": row}
             for (index, id), row in zip(keys, vectors.tolist(), strict=True)
         )
         file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
 
-    def cut(self, file: BinaryIO, multiple: int) -> int:
+    def truncate(self, file: BinaryIO, multiple: int) -> int:
         """Count rows by line ends."""
         file.seek(0)
         kept_rows = kept_bytes = 0
@@ -100,11 +100,11 @@ class Jsonl:
         return kept_rows
 
     def finish(self, file: BinaryIO, num_rows: int) -> None:
-        """Nothing is left to write."""
+        """There is no header."""
 
 
 def format_of(path: Path, size: int) -> Format:
-    """By the file's name. Raises InputError."""
+    """The format of a file, by its name. Raises InputError."""
     if path.suffix == ".npy":
         return Npy(size)
     if path.suffix in (".jsonl", ".ndjson"):
@@ -113,7 +113,7 @@ def format_of(path: Path, size: int) -> Format:
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What a partial file is of; it is continued only by a run of which all of this is true."""
+    """The run that wrote a partial file. Only a run with an equal state resumes it."""
 
     source: str
     made_by: str
@@ -121,13 +121,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Partial:
-    """A partial file under way: `num_rows` rows are in it already."""
+    """An open partial file with `num_rows` rows."""
 
     def __init__(self, file: BinaryIO, rows: Format, num_rows: int) -> None:
         self._file, self._format, self.num_rows = file, rows, num_rows
 
     def append(self, vectors: Vectors, keys: Items[Key]) -> None:
-        """Add a chunk, and have it on disk before the next."""
+        """Append a chunk, and wait until it is on disk."""
         self._format.append(self._file, vectors, keys)
         self.num_rows += len(vectors)
         _sync(self._file)
@@ -135,15 +135,15 @@ class Partial:
 
 @contextmanager
 def complete_or_partial(path: Path, rows: Format, state: State | None, *, resume: bool) -> Iterator[Partial]:
-    """A partial file that becomes `path` when the block ends well, and stays to be resumed when it does not.
+    """A partial file. It is renamed to `path` when the block ends, and is kept if the block raises.
 
-    `state` None says that nothing can be resumed. Raises InputError where another run writes the same file.
+    A run without a `state` cannot be resumed. Raises InputError if another process is writing the same file.
     """
     partial, stated = partial_of(path), path.with_name(path.name + ".state")
     with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
         _lock(file, partial)
         if resume and state is not None and _read(stated) == state:
-            num_rows = rows.cut(file, state.chunk_rows)
+            num_rows = rows.truncate(file, state.chunk_rows)
         else:
             stated.unlink(missing_ok=True)
             file.truncate(0)
@@ -152,16 +152,16 @@ def complete_or_partial(path: Path, rows: Format, state: State | None, *, resume
             if state is not None:
                 _sync(file)
                 stated.write_bytes(msgspec.json.encode(state))
-        under_way = Partial(file, rows, num_rows)
-        yield under_way
-        rows.finish(file, under_way.num_rows)
+        opened = Partial(file, rows, num_rows)
+        yield opened
+        rows.finish(file, opened.num_rows)
         _sync(file)
         partial.replace(path)
         stated.unlink(missing_ok=True)
 
 
 def partial_of(path: Path) -> Path:
-    """Where rows are until all are there."""
+    """The path of the partial file."""
     return path.with_name(path.name + ".partial")
 
 
@@ -176,7 +176,7 @@ def _lock(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            raise FileNotFoundError  # it became the complete file while we opened it
+            raise FileNotFoundError  # another process renamed it in the meantime
     except (BlockingIOError, FileNotFoundError) as error:
         raise InputError(f"{path} is being written by another process") from error
 

@@ -1,6 +1,6 @@
-"""Where the texts of `bei embed` come from: arguments, standard input, a file of lines, JSON, or a table.
+"""Input of `bei embed`: arguments, standard input, or a file of lines, JSON Lines, a JSON array, CSV or TSV.
 
-Every text has its place in the input, counted from 0, and the id that stands beside it if there is one.
+Each text has its position in the input, and its id if the input has one.
 """
 
 import csv
@@ -17,27 +17,39 @@ from openbei.errors import InputError
 READ_BYTES = 1 << 20
 MAX_CELL_CHARACTERS = 1 << 27
 Blank = Literal["fail", "skip"]
-BLANK_HINT = "an empty text has no embedding; --blank skip leaves it out"
+BLANK_HINT = "an empty text has no embedding; use --blank skip to omit it"
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 NO_TEXT = (
-    ".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".npy", ".npz", ".pdf", ".docx", ".zip", ".gz", ".bz2",
-    ".xz", ".zst",
-)  # fmt: skip
-"""Endings of files whose bytes are no text."""
+    ".parquet",
+    ".arrow",
+    ".feather",
+    ".xlsx",
+    ".xls",
+    ".npy",
+    ".npz",
+    ".pdf",
+    ".docx",
+    ".zip",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zst",
+)
+"""File name suffixes of binary formats."""
 
 
 class Record(NamedTuple):
-    """A text, its place in the input, and its id as JSON."""
+    """A text, its position in the input, counted from 0, and its id as JSON."""
 
-    place: int
+    position: int
     text: str
     id: msgspec.Raw | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How an input is read: the JSON field or the column with the text, that with the id, what a blank text does."""
+    """Options: the JSON field or the column with the text, the one with the id, and the handling of blank texts."""
 
     field: str | None = None
     column: str | None = None
@@ -47,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Texts, and what is known of them beforehand: their number, and a digest of where they come from."""
+    """The texts, their number if it is known, and a digest of the input if it can be read again."""
 
     records: Iterable[Record]
     num_texts: int | None
@@ -61,15 +73,15 @@ def from_arguments(texts: tuple[str, ...], reading: Reading) -> Source:
 
 
 def from_stdin(lines: BinaryIO, reading: Reading) -> Source:
-    """One text a line, or one JSON object a line where a field is given. It cannot be read again, so has no digest."""
+    """A text per line, or a JSON object per line if a field is given. Without a digest, because it cannot be reread."""
     return Source(_parsed("standard input", lines, reading.field, reading), None, None)
 
 
 def from_file(path: Path, reading: Reading) -> Source:
-    """A file by its ending: .jsonl, .json (an array), .csv and .tsv (with a line of names), else one text a line.
+    """A file, read by its suffix: .jsonl, .json (an array), .csv and .tsv (with a header), else a text per line.
 
-    It is read once for its digest and its number of lines, and again while texts are taken. Raises InputError for a
-    file that holds no text.
+    It is read once for the digest and the number of lines, and again during iteration. Raises InputError for a
+    binary file.
     """
     digest, num_lines, last = hashlib.sha256(), 0, b"\n"
     with path.open("rb") as file:
@@ -84,30 +96,30 @@ def from_file(path: Path, reading: Reading) -> Source:
     return Source(_records_of(path, reading), num_lines + (last != b"\n") if has_lines else None, digest.hexdigest())
 
 
-def _refuse(path: Path, beginning: bytes) -> None:
+def _refuse(path: Path, prefix: bytes) -> None:
     if path.suffix.lower() in NO_TEXT:
-        raise InputError(f"{path} is not text", hint="--input takes lines, .jsonl, .json, .csv and .tsv")
-    if beginning in (b"\xff\xfe", b"\xfe\xff"):
-        raise InputError(f"{path} is UTF-16; texts are read as UTF-8", hint="iconv -f UTF-16 -t UTF-8 converts it")
+        raise InputError(f"{path} is not text", hint="--input reads lines, .jsonl, .json, .csv and .tsv")
+    if prefix in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path} is UTF-16; input must be UTF-8", hint="convert it with iconv -f UTF-16 -t UTF-8")
 
 
 def _records_of(path: Path, reading: Reading) -> Iterator[Record]:
     if path.suffix in DELIMITERS:
         return _without_blank(_table(path, reading), f"{path}, row", reading)
     if reading.column is not None:
-        raise InputError(f"--column is for {' and '.join(DELIMITERS)}, not for {path}", hint="of JSON it is --field")
+        raise InputError(f"--column is for {' and '.join(DELIMITERS)}, not for {path}", hint="for JSON, use --field")
     if path.suffix == ".json":
         return _without_blank(_array(path, reading), f"{path}, element", reading)
     return _lines_of(path, reading.field or "text" if path.suffix in JSON_LINES else reading.field, reading)
 
 
 def _without_blank(records: Iterable[Record], what: str, reading: Reading) -> Iterator[Record]:
-    """Raises InputError for a text of nothing but white space, unless those are skipped."""
+    """Skips blank texts, or raises InputError for them, as `reading` says."""
     for record in records:
         if record.text.strip():
             yield record
         elif reading.blank == "fail":
-            raise InputError(f"{what} {record.place + 1}: the text is empty", hint=BLANK_HINT)
+            raise InputError(f"{what} {record.position + 1}: the text is empty", hint=BLANK_HINT)
 
 
 def _lines_of(path: Path, field: str | None, reading: Reading) -> Iterator[Record]:
@@ -116,7 +128,7 @@ def _lines_of(path: Path, field: str | None, reading: Reading) -> Iterator[Recor
 
 
 def _parsed(name: str, lines: Iterable[bytes], field: str | None, reading: Reading) -> Iterator[Record]:
-    """Texts of lines, in order. Raises InputError naming the line that is blank, no UTF-8, or no such JSON."""
+    """The texts of lines, in order. Raises InputError, naming the line, if it is blank or invalid UTF-8 or JSON."""
     parse = _line if field is None else _json_line(field, reading.id_field)
 
     def records() -> Iterator[Record]:
@@ -124,15 +136,15 @@ def _parsed(name: str, lines: Iterable[bytes], field: str | None, reading: Readi
             if field is not None and not line.strip():
                 yield Record(index, "")
                 continue
-            with _naming(f"{name}, line {index + 1}"):
+            with _Located(f"{name}, line {index + 1}"):
                 text, record_id = parse(line.removeprefix(b"\xef\xbb\xbf") if index == 0 else line)
             yield Record(index, text, record_id)
 
     return _without_blank(records(), f"{name}, line", reading)
 
 
-class _naming:
-    """Tells where an input is that cannot be read."""
+class _Located:
+    """Converts decoding errors into InputError, with their place in the input."""
 
     def __init__(self, where: str) -> None:
         self._where = where
@@ -165,21 +177,21 @@ def _json_line(field: str, id_field: str) -> Callable[[bytes], Parsed]:
 
 
 def _array(path: Path, reading: Reading) -> Iterator[Record]:
-    """Elements of a JSON array: strings, or objects with the text in a field."""
+    """The elements of a JSON array: strings, or objects with the text in a field."""
     parse = _json_line(reading.field or "text", reading.id_field)
     try:
         elements = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"), type=list[msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {error}", hint="a .json file is an array; one object a line is a .jsonl") from error
+        raise InputError(f"{path}: {error}", hint="a .json file must be an array; use .jsonl for lines") from error
     for index, element in enumerate(elements):
-        with _naming(f"{path}, element {index + 1}"):
+        with _Located(f"{path}, element {index + 1}"):
             is_text = bytes(element)[:1] == b'"'
             text, record_id = (msgspec.json.decode(element, type=str), None) if is_text else parse(bytes(element))
         yield Record(index, text, record_id)
 
 
 def _table(path: Path, reading: Reading) -> Iterator[Record]:
-    """Rows of a table below its line of names, counted from the first."""
+    """The rows of a CSV or TSV file after its header, counted from 0."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, delimiter=DELIMITERS[path.suffix], strict=True)
@@ -189,17 +201,17 @@ def _table(path: Path, reading: Reading) -> Iterator[Record]:
             id_at = names.index(reading.id_field) if reading.id_field in names else None
             for index, row in enumerate(row for row in rows if row):
                 if len(row) != len(names):
-                    what = f"has {len(row)} columns, the line of names has {len(names)}"
+                    what = f"has {len(row)} columns; the header has {len(names)}"
                     raise InputError(f"{path}, row {index + 1} (line {rows.line_num}) {what}")
                 record_id = None if id_at is None else msgspec.Raw(msgspec.json.encode(row[id_at]))
                 yield Record(index, row[at], record_id)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{path}, line {rows.line_num + 1}: {error}", hint="it is read as UTF-8") from error
+            raise InputError(f"{path}, line {rows.line_num + 1}: {error}", hint="the file must be UTF-8") from error
 
 
 def _column(path: Path, names: list[str], given: str | None) -> int:
-    wanted: Any = given or ("text" if len(names) != 1 else names[0])
-    if wanted not in names:
+    name: Any = given or ("text" if len(names) != 1 else names[0])
+    if name not in names:
         known = ", ".join(names) or "none: the file is empty"
-        raise InputError(f"{path} has no column {wanted!r}; its columns are {known}", hint="choose one with --column")
-    return names.index(wanted)
+        raise InputError(f"{path} has no column {name!r}; its columns are {known}", hint="choose one with --column")
+    return names.index(name)

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from openbei.api.connections.deadlines import Departure
-from openbei.api.connections.framing import Pieces
+from openbei.api.connections.deadlines import ResponseWriter
+from openbei.api.connections.framing import RequestSplitter
 from openbei.api.connections.gate import ConnectionLimits
 from openbei.api.connections.rejection import MAX_HEADER_BYTES
 from openbei.api.exchange.edge import Edge
@@ -315,11 +315,11 @@ def test_pieces_end_where_requests_do(size: int) -> None:
         b"POST /x HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx: y\r\n\r\n",
     ] * 3
     data, ends = b"".join(requests), []
-    pieces = Pieces()
+    splitter = RequestSplitter()
     for offset in range(0, len(data), size):
         part, start = data[offset : offset + size], 0
         while start < len(part):
-            start = pieces.end(part, start)
+            start = splitter.end(part, start)
             ends.append(offset + start)
     whole = [sum(map(len, requests[: i + 1])) for i in range(len(requests))]
     assert set(whole) <= set(ends)
@@ -507,25 +507,25 @@ def test_the_deadline_of_a_client_that_reads_slowly() -> None:
             return self.num_waiting
 
     transport = Transport()
-    departure = Departure(transport, ConnectionLimits(body_timeout_s=600), 0)  # type: ignore[arg-type]
-    assert not departure.is_late(1_000)
-    departure.write(b"x" * 5_000_000)
-    departure.begin(1_000)
-    assert not departure.is_late(1_060)
+    writer = ResponseWriter(transport, ConnectionLimits(body_timeout_s=600), 0)  # type: ignore[arg-type]
+    assert not writer.is_late(1_000)
+    writer.write(b"x" * 5_000_000)
+    writer.begin(1_000)
+    assert not writer.is_late(1_060)
     transport.num_waiting -= 5_000  # a few bytes at a time do not help much
-    assert not departure.is_late(1_060)
-    assert departure.is_late(1_061)
+    assert not writer.is_late(1_060)
+    assert writer.is_late(1_061)
     transport.num_waiting -= 1_000_000
-    assert not departure.is_late(1_160)
-    assert departure.is_late(1_161)
-    departure.begin(1_161)  # the time that the last answer left over is not the next one's
-    assert not departure.is_late(1_220)
-    assert departure.is_late(1_222)
+    assert not writer.is_late(1_160)
+    assert writer.is_late(1_161)
+    writer.begin(1_161)  # the time that the last answer left over is not the next one's
+    assert not writer.is_late(1_220)
+    assert writer.is_late(1_222)
     transport.num_waiting = 0
-    assert not departure.is_late(5_000)
-    departure.write(b"x" * 50_000_000)
+    assert not writer.is_late(5_000)
+    writer.write(b"x" * 50_000_000)
     transport.num_waiting -= 40_000_000
-    assert departure.is_late(5_601)
+    assert writer.is_late(5_601)
 
 
 def test_a_client_that_reads_a_few_bytes_at_a_time_is_cut_off(start: Start) -> None:

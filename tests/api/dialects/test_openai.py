@@ -78,6 +78,14 @@ def test_dimensions_are_those_of_the_last_step(start: Start) -> None:
         assert status != 200 or len(response.json()["data"][0]["embedding"]) == 12
 
 
+def test_zero_dimensions(served: Served) -> None:
+    """Clients of Infinity send 0 for all dimensions, and `modality`; in other requests 0 is refused."""
+    [item] = served.post("/embeddings", input=["w1"], modality="text", dimensions=0)["data"]
+    np.testing.assert_allclose(item["embedding"], served.expected(ids(1, 1)), atol=1e-6)
+    assert served.refused("/embeddings", input=["w1"], dimensions=0) == (422, "dimensions is 0; it must be 1 to 8")
+    assert served.refused("/embeddings", input=["w1"], modality="image")[1].startswith('modality is "image"')
+
+
 @pytest.mark.parametrize("dimensions", [1, 3, 8])
 def test_dimensions(served: Served, dimensions: int) -> None:
     [item] = served.embed(input="w1", dimensions=dimensions).json()["data"]

@@ -63,9 +63,14 @@ def test_message_pack_rows(size: int) -> None:
 def test_answers_hold_rows_matrices_and_numpy_numbers(accept: bytes | None) -> None:
     matrix = np.random.default_rng(0).standard_normal((3, 17)).astype(np.float32)
     answer = {
-        "row": matrix[0], "column": matrix[:, 1], "matrix": matrix, "nested": [[matrix[1]]], "score": matrix[0, 0],
-        "ids": np.array([1, 2], np.int32), "text": "ä",
-    }  # fmt: skip
+        "row": matrix[0],
+        "column": matrix[:, 1],
+        "matrix": matrix,
+        "nested": [[matrix[1]]],
+        "score": matrix[0, 0],
+        "ids": np.array([1, 2], np.int32),
+        "text": "ä",
+    }
     body, content_type = encoding.encode(answer, accept)
     read = json.loads(body) if content_type == encoding.JSON else msgspec.msgpack.decode(body)
     np.testing.assert_array_equal(np.array(read["row"], np.float32), matrix[0])

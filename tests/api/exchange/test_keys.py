@@ -34,10 +34,20 @@ def test_who_gets_in(header: str) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        None, "", "Bearer", "Bearer ", "Bearer first", "Bearer first-key2", "Bearer FIRST-KEY", "second",
-        "Basic first-key", "Bearerfirst-key", "Bearer first-key, Bearer second", "Bearer first-key sécond-key",
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer first",
+        "Bearer first-key2",
+        "Bearer FIRST-KEY",
+        "second",
+        "Basic first-key",
+        "Bearerfirst-key",
+        "Bearer first-key, Bearer second",
+        "Bearer first-key sécond-key",
     ],
-)  # fmt: skip
+)
 def test_who_does_not(header: str | None) -> None:
     with pytest.raises(UnauthorizedError) as error:
         Guard(KEYS).check(header.encode() if header is not None else None, "guarded")

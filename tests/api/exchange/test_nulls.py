@@ -31,7 +31,7 @@ SHAPES: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("embedding", "/v2/embed", {"texts": None, "inputs": PARTS}, {"texts": ["w1"]}),
     ("embedding", "/v2/embed", {"texts": ["w1"], "inputs": None, "images": None}, {"texts": ["w1"]}),
     ("embedding", "/similarity", {**REQUESTS["/similarity"], "parameters": None}, REQUESTS["/similarity"]),
-]  # fmt: skip
+]
 
 
 def without_ids(answer: Any) -> Any:

@@ -93,17 +93,31 @@ def test_metrics(served: Served) -> None:
     assert list(text_string_to_metric_families(response.text))
     samples = set(re.findall(r"^(\w+)[ {]", response.text, re.MULTILINE))  # that library renames counters
     assert {
-        "te_request_count", "te_request_success", "te_request_duration_bucket", "te_request_tokenization_duration_sum",
-        "te_request_queue_duration_sum", "te_request_inference_duration_sum", "te_request_input_length_sum",
-        "te_embed_count", "te_embed_success", "te_queue_size", "te_batch_next_size_bucket", "te_batch_next_tokens_sum",
-        "openbei_queue_tokens", "openbei_truncated_inputs_total",
-    } <= samples  # fmt: skip
+        "te_request_count",
+        "te_request_success",
+        "te_request_duration_bucket",
+        "te_request_tokenization_duration_sum",
+        "te_request_queue_duration_sum",
+        "te_request_inference_duration_sum",
+        "te_request_input_length_sum",
+        "te_embed_count",
+        "te_embed_success",
+        "te_queue_size",
+        "te_batch_next_size_bucket",
+        "te_batch_next_tokens_sum",
+        "openbei_queue_tokens",
+        "openbei_truncated_inputs_total",
+    } <= samples
 
 
 def test_every_error_a_request_can_raise_has_a_status() -> None:
     not_for_requests = {
-        errors.ConfigError, errors.CheckpointError, errors.DownloadError, errors.EngineDirError, errors.BackendError
-    }  # fmt: skip
+        errors.ConfigError,
+        errors.CheckpointError,
+        errors.DownloadError,
+        errors.EngineDirError,
+        errors.BackendError,
+    }
     for kind in vars(errors).values():
         if isinstance(kind, type) and kind is not errors.OpenbeiError and kind not in not_for_requests:
             assert kind in failures.STATUSES

@@ -8,7 +8,7 @@ import asyncio
 from openbei.api.connections.gate import ConnectionLimits
 
 
-class Arrival:
+class RequestProgress:
     """Times of the request that a connection is receiving."""
 
     def __init__(self, limits: ConnectionLimits, now_s: float) -> None:
@@ -41,7 +41,7 @@ class Arrival:
         return now_s - self._body_since_s > self._limits.transfer_timeout_s(self._num_body_bytes)
 
 
-class Departure:
+class ResponseWriter:
     """The write side of a transport, with the times of the response that the client is reading."""
 
     def __init__(self, transport: asyncio.Transport, limits: ConnectionLimits, now_s: float) -> None:

@@ -10,7 +10,7 @@ END = b"\r\n\r\n"
 """The end of every head and every chunked body."""
 
 
-class Pieces:
+class RequestSplitter:
     """Splits received bytes into pieces, such that the end of a request is always the end of a piece."""
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class Pieces:
         return len(data) if found < 0 else found + len(END)
 
 
-class ReadAhead:
+class ReceiveBuffer:
     """A buffer of received bytes that are not parsed yet; they are taken in pieces."""
 
     def __init__(self) -> None:
-        self.pieces = Pieces()
+        self.splitter = RequestSplitter()
         self._data = b""
         self._num_taken = 0
 
@@ -62,7 +62,7 @@ class ReadAhead:
 
     def take(self) -> bytes:
         """The next piece. It is not copied if it is the whole buffer."""
-        start, self._num_taken = self._num_taken, self.pieces.end(self._data, self._num_taken)
+        start, self._num_taken = self._num_taken, self.splitter.end(self._data, self._num_taken)
         is_all = self._num_taken - start == len(self._data)
         return self._data if is_all else self._data[start : self._num_taken]
 

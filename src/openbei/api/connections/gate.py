@@ -111,7 +111,7 @@ class ConnectionGate:
         if self._num_open <= self.max_connections // 2:
             self._has_warned = False
 
-    def look_for_descriptors(self) -> None:
+    def check_descriptors(self) -> None:
         """Warn once if no file descriptor is left: the event loop then closes new connections silently."""
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))

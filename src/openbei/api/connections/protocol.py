@@ -13,13 +13,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from openbei.api.connections.cycle import Exchange, Flow, LingeringTransport, reset
-from openbei.api.connections.deadlines import Arrival, Departure
-from openbei.api.connections.framing import ReadAhead, head_without_upgrade
+from openbei.api.connections.deadlines import RequestProgress, ResponseWriter
+from openbei.api.connections.framing import ReceiveBuffer, head_without_upgrade
 from openbei.api.connections.gate import Admission, ConnectionGate
 from openbei.api.connections.rejection import MAX_HEADER_BYTES, MAX_URL_BYTES, rejection
 from openbei.api.exchange.refusals import Header
 
-MAX_BYTES_AHEAD = 65_536
+MAX_PIPELINED_BYTES = 65_536
 """Bytes of pipelined requests at which reading pauses. The buffer can exceed this by one read."""
 
 LINGER_S = 2.0
@@ -41,9 +41,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_body = False
     _is_repeated = False  # the parser reads a head again, without its upgrade offer
     _status = 400
-    _is_ending = False
-    _num_thrown_away = 0
-    _watch: asyncio.TimerHandle | None = None
+    _is_closing = False
+    _num_discarded = 0
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._gate = gate
         self._admission = admission
         self._limits = gate.limits
-        self._ahead = ReadAhead()
+        self._received = ReceiveBuffer()
         self._opened_s = self.loop.time()
-        self._arrival = Arrival(gate.limits, self._opened_s)
+        self._request = RequestProgress(gate.limits, self._opened_s)
 
     @property
     def is_busy(self) -> bool:
         """Whether a request is being received or answered."""
-        return not self._is_ending and (self._num_unparsed > 0 or self._is_in_body or self._awaits_answer)
+        return not self._is_closing and (self._num_unparsed > 0 or self._is_in_body or self._awaits_answer)
 
     @property
     def _awaits_answer(self) -> bool:
@@ -82,39 +82,39 @@ class BoundedProtocol(HttpToolsProtocol):
         """Admit or refuse the client, and start to check its progress."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
-        self._departure = Departure(transport, self._limits, self._opened_s)
-        self._look_again()
+        self._writer = ResponseWriter(transport, self._limits, self._opened_s)
+        self._schedule_check()
         self._admission = self._admission or self._gate.admit(self.client)
         if self._gate.is_flooded:
-            self._is_ending = True
+            self._is_closing = True
             transport.abort()
         elif refusal := self._admission.refusal:
             self._refuse(refusal.status, refusal.message, refusal.headers)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop checking the progress."""
-        if self._watch:
-            self._watch.cancel()
+        if self._timer:
+            self._timer.cancel()
         self._unset_keepalive_if_required()
         if self._admission:
             self._admission.leave()
-        self._is_ending = True
-        self._ahead.clear()
+        self._is_closing = True
+        self._received.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse up to the end of a request. The bytes after it wait until the request is answered."""
-        if self._is_ending:
-            self._num_thrown_away += len(data)
-            if self._num_thrown_away > MAX_LINGER_BYTES:
+        if self._is_closing:
+            self._num_discarded += len(data)
+            if self._num_discarded > MAX_LINGER_BYTES:
                 self.transport.close()
             return
-        self._ahead.add(data)
+        self._received.add(data)
         self._advance()
 
     def on_response_complete(self) -> None:
         """A response has been written: continue with the pipelined requests."""
-        if self._is_ending:
+        if self._is_closing:
             self.server_state.total_requests += 1
             return
         super().on_response_complete()
@@ -126,15 +126,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _advance(self) -> None:
-        while len(self._ahead) and not self._is_ending and not self._is_waiting:
+        while len(self._received) and not self._is_closing and not self._is_waiting:
             self._unset_keepalive_if_required()
             if not self._is_in_body:
-                self._arrival.begin_head(self.loop.time())
-            self._parse(self._ahead.take())
-        if not len(self._ahead):
-            self._ahead.clear()
-        has_too_much = self._is_waiting and len(self._ahead) > MAX_BYTES_AHEAD
-        if has_too_much != self.flow.is_held and not self._is_ending:
+                self._request.begin_head(self.loop.time())
+            self._parse(self._received.take())
+        if not len(self._received):
+            self._received.clear()
+        has_too_much = self._is_waiting and len(self._received) > MAX_PIPELINED_BYTES
+        if has_too_much != self.flow.is_held and not self._is_closing:
             self.flow.hold(has_too_much)
 
     def on_message_begin(self) -> None:
@@ -142,7 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_repeated:
             return
         if self._awaits_answer or self._is_in_body:
-            self._stop(400)  # a valid HTTP/1.1 request ends at the end of a piece
+            self._abort_parsing(400)  # a valid HTTP/1.1 request ends at the end of a piece
         self._num_header_bytes = 0
         super().on_message_begin()
 
@@ -152,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_url(url)
         if len(self.url) > MAX_URL_BYTES:
-            self._stop(414)
+            self._abort_parsing(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer after a chunked body. Trailers count towards the limit and are ignored."""
@@ -160,7 +160,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._num_header_bytes += len(name) + len(value) + 4
         if self._num_header_bytes > MAX_HEADER_BYTES:
-            self._stop(431)
+            self._abort_parsing(431)
         if not self._is_in_body:
             super().on_header(name, value)
 
@@ -170,8 +170,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._is_in_body = True
         self._num_unparsed = 0
-        self._arrival.begin_body(self.loop.time())
-        self._ahead.pieces.begin_body(self.headers)
+        self._request.begin_body(self.loop.time())
+        self._received.splitter.begin_body(self.headers)
         url = httptools.parse_url(self.url)
         path = url.path.decode("ascii")
         self.scope |= {
@@ -189,7 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _exchange(self) -> Exchange:
         exchange = Exchange(
             scope=self.scope,
-            transport=cast(asyncio.Transport, LingeringTransport(self.transport, self._departure.write, self.end)),
+            transport=cast(asyncio.Transport, LingeringTransport(self.transport, self._writer.write, self.end)),
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -201,7 +201,7 @@ class BoundedProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         exchange.is_last_answer = self._is_last_answer
-        exchange.on_begin = lambda: self._departure.begin(self.loop.time())
+        exchange.on_begin = lambda: self._writer.begin(self.loop.time())
         return exchange
 
     def _is_last_answer(self) -> bool:
@@ -212,7 +212,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._num_unparsed = 0
-        self._arrival.add_body(len(body))
+        self._request.add_body(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -221,21 +221,21 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._is_in_body = False
         self._num_unparsed = 0
-        self._ahead.pieces.end_body()
+        self._received.splitter.end_body()
         super().on_message_complete()
 
-    def give_up(self) -> None:
+    def refuse_incomplete(self) -> None:
         """Refuse a request that has not arrived completely when the server shuts down.
 
         The scheduler handles the others.
         """
-        if not self._is_ending and (self._is_in_body or self._num_unparsed > 0):
+        if not self._is_closing and (self._is_in_body or self._num_unparsed > 0):
             self._refuse(503)
 
     def end(self) -> None:
         """Close the write side at once, and the read side after the client has had time to read the last response."""
-        self._is_ending = True
-        self._ahead.clear()
+        self._is_closing = True
+        self._received.clear()
         if self.transport.is_closing():
             return
         if self.transport.can_write_eof():
@@ -251,13 +251,13 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as offer:
-            self._decline(piece[offer.args[0] :])
+            self._ignore_upgrade(piece[offer.args[0] :])
         except httptools.HttpParserError:
             self._refuse(self._status)
-        if self._num_unparsed > MAX_HEADER_BYTES + MAX_URL_BYTES and not self._is_ending:
+        if self._num_unparsed > MAX_HEADER_BYTES + MAX_URL_BYTES and not self._is_closing:
             self._refuse(431)
 
-    def _decline(self, rest: bytes) -> None:
+    def _ignore_upgrade(self, rest: bytes) -> None:
         """Ignore an offer to upgrade (RFC 9110, 7.8). The bytes that follow are the request's body."""
         if self.parser.get_method() == b"CONNECT":
             self._refuse(405)
@@ -271,38 +271,38 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(self._status)
         finally:
             self._is_repeated = False
-        self._ahead.put_back(len(rest))
+        self._received.put_back(len(rest))
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn for an invalid request."""
         self._refuse(self._status)
 
-    def _look_again(self) -> None:
-        self._watch = self.loop.call_later(self._limits.request_timeout_s / 4, self._check_progress)
+    def _schedule_check(self) -> None:
+        self._timer = self.loop.call_later(self._limits.request_timeout_s / 4, self._check_progress)
 
     def _check_progress(self) -> None:
         """Enforce the deadlines of heads, bodies, responses and the connection."""
         now_s = self.loop.time()
-        if self._departure.is_late(now_s):
+        if self._writer.is_late(now_s):
             reset(self.transport)
-        elif self._is_ending:
-            self._look_again()
+        elif self._is_closing:
+            self._schedule_check()
         elif self._is_late(now_s):
             self._refuse(408)
-        elif self._is_silent(now_s) or (self._is_last_answer() and not self.is_busy):
+        elif self._sends_nothing(now_s) or (self._is_last_answer() and not self.is_busy):
             self.end()
         else:
-            self._look_again()
+            self._schedule_check()
 
     def _is_late(self, now_s: float) -> bool:
         if self._is_in_body:
-            return self._arrival.is_body_late(now_s)
-        return self._num_unparsed > 0 and self._arrival.is_head_late(now_s)
+            return self._request.is_body_late(now_s)
+        return self._num_unparsed > 0 and self._request.is_head_late(now_s)
 
-    def _is_silent(self, now_s: float) -> bool:
+    def _sends_nothing(self, now_s: float) -> bool:
         return self.cycle is None and now_s - self._opened_s > self._limits.request_timeout_s
 
-    def _stop(self, status: int) -> None:
+    def _abort_parsing(self, status: int) -> None:
         self._status = status
         raise _RefusalError
 
@@ -311,5 +311,5 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._awaits_answer:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self._departure.write(rejection(status, message, headers))
+        self._writer.write(rejection(status, message, headers))
         self.end()

@@ -54,7 +54,7 @@ class Handshake(asyncio.Protocol):
         try:
             if not self._gate.is_flooded:
                 connection = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-                self._task = asyncio.get_running_loop().create_task(self._shake(connection, admission))
+                self._task = asyncio.get_running_loop().create_task(self._handshake(connection, admission))
         except OSError:  # out of file descriptors
             pass
         finally:
@@ -62,7 +62,7 @@ class Handshake(asyncio.Protocol):
                 admission.leave()
             cast(asyncio.Transport, transport).abort()
 
-    async def _shake(self, connection: socket.socket, admission: Admission) -> None:
+    async def _handshake(self, connection: socket.socket, admission: Admission) -> None:
         connection.setblocking(False)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(

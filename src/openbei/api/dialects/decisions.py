@@ -65,6 +65,21 @@ EMBEDDINGS: Decisions = {
         "encoding_type": _refused("send encoding_format"),
     },
     "NVIDIA NIM": _honoured("input_type"),
+    "Voyage AI": {
+        "output_dimension": _refused("send dimensions"),
+        "output_dtype": _refused("send encoding_format", "float"),
+        "truncation": _refused("send truncate", True),
+    },
+    "Mistral AI": {
+        "output_dimension": _refused("send dimensions"),
+        "output_dtype": _refused("send encoding_format", "float"),
+    },
+    "Nomic": {
+        "dimensionality": _refused("send dimensions"),
+        "task_type": _refused("send task"),
+        "long_text_mode": _refused("long texts are truncated", "truncate"),
+    },
+    "Infinity": {"modality": _refused("send texts: this model reads text only", "text")},
 }
 
 _INPUTS = {**_MODEL, **_CUT, **_VLLM_CUT, **_OPTIONS, **_honoured("inputs", "prompt_name")}
@@ -85,6 +100,7 @@ RANK: Decisions = {
     "TEI": {**_MODEL, **_CUT, **_VLLM_CUT, **_honoured("query", "texts", "raw_scores", "return_text")},
     "openbei": _honoured("instruction"),
     "LiteLLM": _honoured("top_n", "return_documents"),
+    "Voyage AI": {"top_k": _refused("send top_n")},
     "vLLM": _VLLM_PARTS,
     "Hugging Face": {**_OPTIONS, **_PARAMETERS},
 }
@@ -110,6 +126,8 @@ RERANK: Decisions = {
         **_honoured("use_activation", "instruction"),
     },
     "TEI": {**_CUT, **_honoured("raw_scores"), "return_text": _refused("send return_documents")},
+    "Voyage AI": {"top_k": _refused("send top_n")},
+    "Mixedbread": {"top_k": _refused("send top_n"), "return_input": _refused("send return_documents")},
 }
 SCORE: Decisions = {
     "vLLM": {

@@ -83,10 +83,11 @@ async def embeddings(service: Service, call: Call, body: Body) -> Reply:
     """Embeddings in the order of the inputs."""
     request = await read(body, _DECODER, decisions.EMBEDDINGS)
     encoding, truncation, prompt = _encoding(request), truncation_options(service, request), _prompt(service, request)
-    check_embedding(service, request.dimensions)
+    dimensions = None if _is_infinity(body) and request.dimensions == 0 else request.dimensions
+    check_embedding(service, dimensions)
     tokenization = tokenize_inputs(service, request.input, truncation, prompt=prompt, param="input")
     normalize = False not in (request.normalize, request.normalized, request.use_activation)
-    vectors = await embed(service, call, tokenization, dimensions=request.dimensions, normalize=normalize)
+    vectors = await embed(service, call, tokenization, dimensions=dimensions, normalize=normalize)
     data = [Embedding(row, index) for index, row in enumerate(written(vectors, encoding))]
     answer = EmbeddingsResponse(data, service.model.name, usage(call.measured.num_tokens))
     return Reply(answer, is_dense=encoding == "base64")
@@ -100,6 +101,11 @@ async def models(service: Service, call: Call, body: Body) -> Reply:
 async def model(service: Service, call: Call, body: Body) -> Reply:
     """The model of the path."""
     return Reply(Model(without_prefix(call.path).removeprefix("/v1/models/"), service.server.created))
+
+
+def _is_infinity(body: Body) -> bool:
+    """Whether the request is from a client of Infinity. Its default of `dimensions` is 0, for all dimensions."""
+    return "modality" in body.fields
 
 
 def _encoding(request: EmbeddingsRequest) -> EncodingFormat:

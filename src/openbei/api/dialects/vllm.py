@@ -28,7 +28,7 @@ from openbei.tasks.classify import Label, sorted_labels
 
 
 class _Score(TruncationFields, frozen=True, kw_only=True):
-    """One text with one, one with each of many, or as many with as many in turn.
+    """One text with one, one with each of many, or many with equally many, paired by position.
 
     `max_tokens_per_query` truncates the texts of the first field, `max_tokens_per_doc` those of the second; 0 means no
     limit.
@@ -43,21 +43,21 @@ class _Score(TruncationFields, frozen=True, kw_only=True):
 
 
 class ScoreTextsRequest(_Score, frozen=True, kw_only=True):
-    """One text with one, one with each of many, or as many with as many in turn."""
+    """One text with one, one with each of many, or many with equally many, paired by position."""
 
     left: OneOrMore = msgspec.field(name="text_1")
     right: OneOrMore = msgspec.field(name="text_2")
 
 
 class ScoreQueriesRequest(_Score, frozen=True, kw_only=True):
-    """One query with one document, one with each of many, or as many with as many in turn."""
+    """One query with one document, one with each of many, or many with equally many, paired by position."""
 
     left: OneOrMore = msgspec.field(name="queries")
     right: OneOrMore = msgspec.field(name="documents")
 
 
 class ScoreDataRequest(_Score, frozen=True, kw_only=True):
-    """One text with one, one with each of many, or as many with as many in turn."""
+    """One text with one, one with each of many, or many with equally many, paired by position."""
 
     left: OneOrMore = msgspec.field(name="data_1")
     right: OneOrMore = msgspec.field(name="data_2")

@@ -11,10 +11,20 @@ BASETEN_ID = b"x-baseten-request-id"
 CUSTOMER_ID = b"x-baseten-customer-request-id"
 
 EXPOSED = (
-    REQUEST_ID.decode(), BASETEN_ID.decode(), CUSTOMER_ID.decode(), "x-compute-type", "x-compute-time",
-    "x-compute-characters", "x-compute-tokens", "x-total-time", "x-tokenization-time", "x-queue-time",
-    "x-inference-time", "x-truncated-inputs", "retry-after",
-)  # fmt: skip
+    REQUEST_ID.decode(),
+    BASETEN_ID.decode(),
+    CUSTOMER_ID.decode(),
+    "x-compute-type",
+    "x-compute-time",
+    "x-compute-characters",
+    "x-compute-tokens",
+    "x-total-time",
+    "x-tokenization-time",
+    "x-queue-time",
+    "x-inference-time",
+    "x-truncated-inputs",
+    "retry-after",
+)
 """Headers that pages of other origins may read."""
 
 _ID = re.compile(rb"[ -~]{1,128}")

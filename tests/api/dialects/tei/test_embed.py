@@ -127,8 +127,9 @@ def test_prompts_of_tokens(prompted: Served) -> None:
 def test_token_ids_get_no_prompt(prompted: Served) -> None:
     np.testing.assert_allclose(prompted.post("/embed", inputs=[5, 6]), [prompted.expected([5, 6])], atol=1e-6)
     assert prompted.refused("/embed", inputs=[[5, 6]], prompt_name="query") == (
-        422, "prompt_name applies to texts, not to token ids"
-    )  # fmt: skip
+        422,
+        "prompt_name applies to texts, not to token ids",
+    )
 
 
 def test_unknown_prompts(prompted: Served, served: Served) -> None:

@@ -51,9 +51,15 @@ def test_scores_are_in_the_order_of_texts(reranker: Served) -> None:
 
 def test_raw_scores_and_texts(reranker: Served) -> None:
     answer = reranker.post(
-        "/rerank", query="w9", texts=TEXTS, raw_scores=True, return_text=True, truncate=False,
-        truncation_direction="Right", model="x",
-    )  # fmt: skip
+        "/rerank",
+        query="w9",
+        texts=TEXTS,
+        raw_scores=True,
+        return_text=True,
+        truncate=False,
+        truncation_direction="Right",
+        model="x",
+    )
     assert [rank["text"] for rank in answer] == TEXTS
     np.testing.assert_allclose([rank["score"] for rank in answer], logits_of(reranker), rtol=1e-6)
 

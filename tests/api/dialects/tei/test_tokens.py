@@ -13,8 +13,9 @@ def test_tokenize(served: Served) -> None:
 
     first, last = token(2, "[CLS]"), token(3, "[SEP]")
     assert served.post("/tokenize", inputs=["w1 w2", "w3"]) == [
-        [first, token(5, "w1", 0, 2), token(6, "w2", 3, 5), last], [first, token(7, "w3", 0, 2), last]
-    ]  # fmt: skip
+        [first, token(5, "w1", 0, 2), token(6, "w2", 3, 5), last],
+        [first, token(7, "w3", 0, 2), last],
+    ]
     assert served.post("/tokenize", inputs="w3", add_special_tokens=False) == [[token(7, "w3", 0, 2)]]
 
 

@@ -1,0 +1,69 @@
+"""Quantization types of Truss configs: the number format of quantized weights, and the linear layers that have it.
+
+On CPUs, they are weight-only formats: weights are expanded to bfloat16, and activations keep their precision.
+"""
+
+import re
+from dataclasses import dataclass
+
+from openbei.errors import ConfigError
+
+NO_QUANTIZATION = "no_quant"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightOnly:
+    """The format of quantized weights: those of all linear layers of the transformer, or only those of its MLPs.
+
+    `note` says what the type means for GPUs and not here.
+    """
+
+    format: str
+    only_mlp: bool = False
+    note: str | None = None
+
+
+_NO_CACHE = "an encoder has no key-value cache"
+WEIGHT_ONLY: dict[str, WeightOnly] = {
+    "weights_int8": WeightOnly("int8"),
+    "weights_kv_int8": WeightOnly("int8", note=_NO_CACHE),
+    "fp8": WeightOnly("float8"),
+    "fp8_kv": WeightOnly("float8", note=_NO_CACHE),
+    "fp8_mlp_only": WeightOnly("float8", only_mlp=True),
+    "fp4": WeightOnly("nvfp4"),
+    "fp4_kv": WeightOnly("nvfp4", note=_NO_CACHE),
+    "fp4_mlp_only": WeightOnly("nvfp4", only_mlp=True),
+}
+
+OTHERS = {
+    "smooth_quant": "use weights_int8, which quantizes only the weights",
+    "weights_int4": "use fp4, which also takes 4 bits",
+    "weights_int4_kv_int8": "use fp4, which also takes 4 bits",
+}
+"""Quantization types that are not supported -> what to use instead."""
+
+_MLP = re.compile(r"layers\.\d+\.mlp\.(experts\.\d+\.)?(gate|up|down)\.weight")
+_ATTENTION = re.compile(r"layers\.\d+\.attention\.(qkv|out)\.weight")
+
+
+def check_quantization(quantization: str, dtype: str) -> None:
+    """Raise ConfigError for a quantization type that is not supported, or not with a dtype."""
+    if quantization in OTHERS:
+        raise ConfigError(
+            f"trt_llm.build.quantization_type is {quantization!r}, which is not implemented", hint=OTHERS[quantization]
+        )
+    if quantization not in (NO_QUANTIZATION, *WEIGHT_ONLY):
+        raise ConfigError(
+            f"quantization is {quantization!r}; it must be one of {', '.join((NO_QUANTIZATION, *WEIGHT_ONLY))}"
+        )
+    if quantization != NO_QUANTIZATION and dtype != "bfloat16":
+        raise ConfigError(
+            f"trt_llm.build.quantization_type is {quantization!r} and DTYPE is {dtype!r}; "
+            "quantized weights are expanded to bfloat16",
+            hint="remove DTYPE, or use no_quant",
+        )
+
+
+def is_quantized(tensor: str, quantization: WeightOnly) -> bool:
+    """Whether an engine tensor has the quantized format."""
+    return bool(_MLP.fullmatch(tensor) or (not quantization.only_mlp and _ATTENTION.fullmatch(tensor)))
