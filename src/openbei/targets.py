@@ -30,9 +30,20 @@ OVERRIDES = ("quantization", "convert", "answer_tokens", "route", "pooling")
 _log = logging.getLogger(__name__)
 
 
-def read_environment(target: str = "") -> Environment:
-    """The environment of this process, which overrides the variables of a config. Raises ConfigError."""
-    return Environment.read(os.environ, load_variables(Path(target)) if _is_config(target) else None)
+def read_environment(*targets: str) -> Environment:
+    """The environment of this process, which overrides the variables of configs among the targets.
+
+    Raises ConfigError, also if two configs have different values for a variable.
+    """
+    merged: dict[str, str] = {}
+    for path in (Path(target) for target in targets if _is_config(target)):
+        for name, value in load_variables(path).items():
+            if merged.setdefault(name, value) != value:
+                raise ConfigError(
+                    f"{path}: environment_variables.{name} differs from that of another config",
+                    hint="one server has one set of options: use the same value, or serve the models apart",
+                )
+    return Environment.read(os.environ, merged)
 
 
 def deployment_of(target: str) -> Deployment:

@@ -24,7 +24,7 @@ from openbei.engine_dir import Manifest
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import MLP, Attention, EmbeddingHead, Head, LayerNorm, LearnedPositions, ModelSpec
@@ -143,13 +143,27 @@ def serving(
     tls: Tls | None = None,
     connections: ConnectionLimits | None = None,
 ) -> Iterator[Served]:
+    model = LoadedModel(manifest, Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE), engine)
+    with serving_all([model], queue, accepted, edge, tls, connections) as served:
+        yield served
+
+
+@contextmanager
+def serving_all(
+    models: list[LoadedModel],
+    queue: QueueLimits | None = None,
+    accepted: Limits | None = None,
+    edge: Edge | None = None,
+    tls: Tls | None = None,
+    connections: ConnectionLimits | None = None,
+) -> Iterator[Served]:
+    """A server of several models; what a test gets is over the first one's engine."""
     metrics = Metrics()
-    tokenizer = Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE)
-    models = schedule([LoadedModel(manifest, tokenizer, engine)], queue, metrics)
-    app = create_app(models, metrics=metrics, limits=accepted, edge=edge, shutdown_deadline_s=5)
+    scheduled = schedule(models, queue or QueueLimits(), metrics)
+    app = create_app(scheduled, metrics=metrics, limits=accepted, edge=edge, shutdown_deadline_s=5)
     server = build_server(
         app,
-        [one.scheduler for one in models],
+        [one.scheduler for one in scheduled],
         host="127.0.0.1",
         port=0,
         connections=connections,
@@ -161,11 +175,13 @@ def serving(
     while not server.started and thread.is_alive():
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
+    engine = models[0].engine
+    assert isinstance(engine, FakeEngine)
     try:
         # Its pool may close an idle connection that a thread has just been given, unless it may keep all.
         limits = httpx.Limits(max_keepalive_connections=None)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, limits=limits) as client:
-            yield Served(client, engine, metrics, tokenizer)
+            yield Served(client, engine, metrics, models[0].tokenizer)
     finally:
         server.should_exit = True
         thread.join()

@@ -11,7 +11,7 @@ import numpy as np
 
 from openbei.batch import Output, PackedBatch, Vectors
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 
 from ..small_tokenizer import ids, words
 from .conftest import FAILING_ID, Start

@@ -11,7 +11,7 @@ from openbei.api.limits import Limits
 from openbei.serving import cancellation
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.library import GROUP_CHARACTERS
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import SequenceHead
 

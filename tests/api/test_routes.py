@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from openbei.api.default_route import DEFAULT_PATHS
 from openbei.api.exchange import errors
-from openbei.api.routes import DEFAULT_PATHS, ROUTES
+from openbei.api.routes import ROUTES
 from openbei.prompts import ScoreTemplate
 from openbei.serving.fake_engine import FakeEngine
 from openbei.spec import Head, SequenceHead, TermHead, TokenHead

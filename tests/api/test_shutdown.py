@@ -33,7 +33,7 @@ from openbei.errors import EngineLostError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics
 from openbei.serving.loaded_model import LoadedModel
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 
@@ -130,7 +130,7 @@ def in_flight(url: str, statuses: list[int]) -> threading.Thread:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while "te_queue_size 1.0" not in httpx.get(f"{url}/metrics").text:
+    while 'te_queue_size{model="small"} 1.0' not in httpx.get(f"{url}/metrics").text:
         pass
     return thread
 

@@ -99,7 +99,7 @@ def test_help(name: str) -> None:
         (("xyz",), "error: there is no command xyz\nhint: bei --help\n"),
         (("serve", "a", "--prt", "1"), "error: there is no option --prt\nhint: did you mean --port?\n"),
         (("serve", "a", "--xyz"), "error: there is no option --xyz\nhint: bei serve --help\n"),
-        (("serve",), "error: missing argument 'TARGET'\nhint: bei serve --help\n"),
+        (("serve",), "error: missing argument 'TARGET...'\nhint: bei serve --help\n"),
         (
             ("serve", "a", "--log-level", "loud"),
             "error: invalid value for '--log-level': 'loud' is not one of 'debug', "

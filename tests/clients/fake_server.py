@@ -13,7 +13,7 @@ from openbei.api.server import build_server, serve
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 from tests.api.conftest import MAX_TOKENS, small_manifest

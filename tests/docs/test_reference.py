@@ -4,7 +4,8 @@ import pytest
 
 from benchmarks.results import HIGHLIGHTS
 from openbei import variables
-from openbei.api.routes import DEFAULT_PATHS, ROUTES
+from openbei.api.default_route import DEFAULT_PATHS
+from openbei.api.routes import ROUTES
 from openbei.families import FAMILIES
 from openbei.truss import Config
 from tests.house.source import ROOT

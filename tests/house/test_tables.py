@@ -6,8 +6,9 @@ from collections.abc import Collection
 
 import pytest
 
+from openbei.api.default_route import default
 from openbei.api.routes import ROUTES
-from openbei.api.shared_paths import PIPELINES, at_root
+from openbei.api.shared_paths import PIPELINES, root
 from openbei.backends import BACKENDS
 from openbei.checkpoints import SOURCES
 from openbei.cli import COMMANDS
@@ -65,7 +66,7 @@ def test_a_command_has_its_tests(name: str) -> None:
 
 
 def test_routes() -> None:
-    handlers = [*(row.handler for row in ROUTES), at_root(ROUTES[0], "embedding").handler, *PIPELINES.values()]
+    handlers = [*(row.handler for row in ROUTES), root, default, *PIPELINES.values()]
     modules = {handler.__module__ for handler in handlers}
     signature = re.compile(r"^async def [a-z]\w*\(service: Service, call: Call, body: Body\) -> Reply:", re.MULTILINE)
     has_handler = {f"openbei.{m.name.replace('/', '.')}" for m in MODULES if signature.search(m.path.read_text())}

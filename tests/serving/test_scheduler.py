@@ -13,7 +13,8 @@ from openbei.batch import Finish, Output, PackedBatch, Rows, Sequence, SparseVec
 from openbei.errors import EmptyInputError, EngineError, EngineLostError, InputError, OverloadedError, UnavailableError
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics, ModelMetrics
-from openbei.serving.scheduler import Answer, QueueLimits, Scheduler
+from openbei.serving.queue_budget import QueueLimits
+from openbei.serving.scheduler import Answer, Scheduler
 from openbei.serving.speed import Speed
 
 

@@ -36,7 +36,8 @@ def test_activations_match_torch(logits: np.ndarray, activation: ScoreActivation
 def test_sorted_labels(scores: list[float]) -> None:
     labels = [f"label {i}" for i in range(len(scores))]
     expected = sorted(zip(labels, scores, strict=True), key=lambda row: -row[1])
-    assert sorted_labels(labels, np.array(scores, np.float32)) == expected
+    found = sorted_labels(labels, np.array(scores, np.float32))
+    assert [(label.label, label.score) for label in found] == expected
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

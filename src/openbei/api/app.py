@@ -17,30 +17,35 @@ from openbei.api.exchange.bodies import Bodies
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.edge import Edge
-from openbei.api.exchange.observe import NO_ROUTE, Observer
+from openbei.api.exchange.observe import NO_MODEL, NO_ROUTE, Observer
 from openbei.api.exchange.paths import Paths
 from openbei.api.exchange.refusals import RefusedError
 from openbei.api.limits import Limits
-from openbei.api.routes import served
+from openbei.api.routes import candidates, served
 from openbei.api.service import Handler, Route, ServerState, Service
-from openbei.serving.metrics import Metrics
+from openbei.errors import ConfigError
+from openbei.serving.metrics import Metrics, RequestMetrics
 from openbei.serving.served_model import ServedModel
 
 
 class Dispatch:
     """Dispatches a request to the endpoint of its route. Unknown paths also require a key, and are recorded."""
 
-    def __init__(self, service: Service, edge: Edge, observer: Observer) -> None:
-        self._paths = Paths({(r.method, r.path): Endpoint(service, r, edge, observer) for r in service.server.routes})
-        self._service, self._edge, self._observer = service, edge, observer
+    def __init__(self, server: ServerState, edge: Edge, observer: Observer) -> None:
+        services = tuple(server.services.values())
+
+        def endpoint(route: Route) -> Endpoint:
+            return Endpoint(server, candidates(route, services), route, edge, observer)
+
+        self._paths = Paths({(route.method, route.path): endpoint(route) for route in server.routes})
+        self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         try:
             endpoint = self._paths.find(scope["method"], scope["path"])
         except RefusedError as error:
-            route = Route("", NO_ROUTE, _refusing(error), "")
-            endpoint = Endpoint(self._service, route, self._edge, self._observer)
+            endpoint = self._endpoint(Route("", NO_ROUTE, _refusing(error), ""))
         await endpoint(scope, receive, send)
 
 
@@ -54,34 +59,51 @@ def create_app(
 ) -> ASGIApp:
     """Build the app; its lifespan starts the schedulers and closes them.
 
-    Raises ConfigError if the manifest's `default_route` does not exist.
+    Raises ConfigError if two models have the same name, or if the `default_route` of a manifest does not exist.
     """
-    [model] = models
     edge = edge or Edge()
-    limits = limits or Limits()
+    server = _server(models, metrics, limits or Limits())
+    observer = Observer(metrics, logs=edge.logs_requests, tracer=edge.tracer)
+
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        for one in models:
+            one.scheduler.start()
+        yield
+        await asyncio.gather(*(one.scheduler.close(shutdown_deadline_s) for one in models))
+        if edge.tracer:
+            await asyncio.to_thread(edge.tracer.close)
+
+    router = Router(default=Dispatch(server, edge, observer), redirect_slashes=False, lifespan=lifespan)
+    return _with_cors(router, edge.cors_origins) if edge.cors_origins else router
+
+
+def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> ServerState:
+    """The state of a server, with a service for each model."""
+    routes = served([one.model for one in models])
     server = ServerState(
         version=__version__,
         created=int(time.time()),
         metrics=metrics,
         limits=limits,
         bodies=Bodies(max(limits.max_bodies_bytes, limits.max_body_bytes)),
-        routes=served(model.model),
+        routes=routes,
+        post_routes={route.path: route for route in routes if route.method == "POST"},
         services={},
+        unrouted=models[0].metrics if len(models) == 1 else RequestMetrics(metrics, NO_MODEL),
     )
-    service = Service(model=model.model, scheduler=model.scheduler, metrics=model.metrics, server=server)
-    server.services[model.model.name] = service
-    observer = Observer(metrics, logs=edge.logs_requests, tracer=edge.tracer)
-
-    @asynccontextmanager
-    async def lifespan(app: object) -> AsyncIterator[None]:
-        model.scheduler.start()
-        yield
-        await model.scheduler.close(shutdown_deadline_s)
-        if edge.tracer:
-            await asyncio.to_thread(edge.tracer.close)
-
-    router = Router(default=Dispatch(service, edge, observer), redirect_slashes=False, lifespan=lifespan)
-    return _with_cors(router, edge.cors_origins) if edge.cors_origins else router
+    for one in models:
+        name, engine = one.model.name, one.scheduler.engine_info
+        if name in server.services:
+            raise ConfigError(f"two models have the name {name}", hint="name them with --served-model-name")
+        server.services[name] = Service(
+            model=one.model,
+            scheduler=one.scheduler,
+            metrics=one.metrics,
+            compute_type=f"{engine.device}+{engine.backend}".encode(),
+            server=server,
+        )
+    return server
 
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:

@@ -1,13 +1,16 @@
 """The ROUTES table: every path, its handler, and its description for the OpenAPI document."""
 
+from collections.abc import Sequence as Items
 from dataclasses import replace
 from typing import Any
 
+from openbei.api.default_route import DEFAULT_PATHS, default
 from openbei.api.dialects import bei, cohere, jina, openai, ranking, vertex, vllm
 from openbei.api.dialects.tei import embed, info, predict, rank, similarity, tokens
 from openbei.api.pages import docs_page, health, index, openapi
-from openbei.api.service import Handler, Route
-from openbei.api.shared_paths import at_root, classify
+from openbei.api.pages.groups import applies
+from openbei.api.service import Handler, Route, Service
+from openbei.api.shared_paths import classify, root, united
 from openbei.errors import ConfigError
 from openbei.serving.library import Token
 from openbei.serving.loaded_model import LoadedModel
@@ -124,9 +127,13 @@ TEI: tuple[Route, ...] = (
 
 _HEALTH: tuple[Any, ...] = (health.health, "200 when the engine answers", None, None, (503,), "tei", "health")
 
+_INFO = (info.Info, info.ServerInfo)
+
 ABOUT: tuple[Route, ...] = (
-    Route("GET", "/info", info.info, "The model and its limits", response=info.Info, dialect="tei"),
-    Route("GET", "/v1/models", openai.models, "The model that is served", response=openai.Models),
+    Route(
+        "GET", "/info", info.info, "The models and their limits", response=(info.Info, info.ServerInfo), dialect="tei"
+    ),
+    Route("GET", "/v1/models", openai.models, "The models that are served", response=openai.Models),
     Route("GET", "/health", *_HEALTH),
     Route("GET", "/ping", *_HEALTH),
     Route("GET", "/readyz", health.ready, "200 unless it shuts down", None, None, (503,), "tei", "health"),
@@ -140,19 +147,30 @@ ABOUT: tuple[Route, ...] = (
 
 ROUTES: tuple[Route, ...] = (*OPENAI, *COHERE, *TEI, *ABOUT)
 
-DEFAULT_PATHS = ("/invocations", "/v1/models/model:predict")
-"""Additional paths of the default route; `/`, which Hugging Face's clients use, is handled separately."""
 
-
-def served(model: LoadedModel) -> tuple[Route, ...]:
-    """The table for a model. Raises ConfigError if its default route does not exist."""
-    default_route = model.manifest.default_route
+def served(models: Items[LoadedModel]) -> tuple[Route, ...]:
+    """The table for models. Raises ConfigError if a default route does not exist."""
     routes = {route.path: route for route in ROUTES if route.method == "POST"}
-    if default_route not in routes:
-        raise ConfigError(f"webserver_default_route is {default_route}, the routes are {', '.join(routes)}")
-    default = routes[default_route]
-    defaults = [replace(default, path=path) for path in DEFAULT_PATHS]
-    defaults.append(at_root(default, model.task))
-    path = f"/v1/models/{model.name}"
-    about = Route("GET", path, openai.model, "The model that is served", response=openai.Model)
-    return (*ROUTES, *defaults, about)
+    for model in models:
+        if (path := model.manifest.default_route) not in routes:
+            raise ConfigError(f"webserver_default_route is {path}, the routes are {', '.join(routes)}")
+    defaults = [routes[model.manifest.default_route] for model in models]
+    requests, responses = united(defaults)
+    whole = replace(defaults[0], handler=default, request=requests, response=responses)
+    requests, responses = united(defaults, [model.task for model in models])
+    at_root = replace(whole, path="/", handler=root, request=requests, response=responses)
+    about = (
+        Route("GET", f"/v1/models/{model.name}", openai.model, "A model that is served", response=openai.Model)
+        for model in models
+    )
+    return (*ROUTES, *(replace(whole, path=path) for path in DEFAULT_PATHS), at_root, *about)
+
+
+def candidates(route: Route, services: tuple[Service, ...]) -> tuple[Service, ...]:
+    """The services that answer a route if a request does not name a model.
+
+    GET routes are about the server, and the paths of the default route are the first model's.
+    """
+    if route.method != "POST" or route.path in ("/", *DEFAULT_PATHS):
+        return services[:1]
+    return tuple(service for service in services if applies(route, service.model.manifest))

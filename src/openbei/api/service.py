@@ -11,7 +11,7 @@ from openbei.api.exchange.errors import Dialect
 from openbei.api.exchange.keys import Access
 from openbei.api.limits import Limits
 from openbei.serving.loaded_model import LoadedModel
-from openbei.serving.metrics import Metrics, ModelMetrics
+from openbei.serving.metrics import Metrics, ModelMetrics, RequestMetrics
 from openbei.serving.scheduler import Scheduler
 
 
@@ -19,7 +19,8 @@ from openbei.serving.scheduler import Scheduler
 class ServerState:
     """What all models of a server share. `created` is the start time in Unix seconds.
 
-    `services` has a service for each model, by its name.
+    `post_routes` has the POST routes by path, `services` a service for each model by its name. `unrouted` are the
+    metrics of requests that fail before a model is chosen.
     """
 
     version: str
@@ -28,20 +29,19 @@ class ServerState:
     limits: Limits
     bodies: Bodies
     routes: "tuple[Route, ...]"
+    post_routes: "dict[str, Route]"
     services: "dict[str, Service]"
-
-    def route(self, path: str) -> "Route":
-        """The POST route of a path in the table."""
-        return next(route for route in self.routes if (route.method, route.path) == ("POST", path))
+    unrouted: RequestMetrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """The context of handlers: a model that is served, and the server."""
+    """The context of handlers: a model that is served, and the server. `compute_type` is its device and backend."""
 
     model: LoadedModel
     scheduler: Scheduler
     metrics: ModelMetrics
+    compute_type: bytes
     server: ServerState
 
 

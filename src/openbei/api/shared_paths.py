@@ -4,9 +4,10 @@ POST / is the default route, and the only path that Hugging Face's clients use. 
 `parameters` for every task but embeddings. The npm client omits `parameters`, so its User-Agent identifies it.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
+from openbei.api.default_route import default
 from openbei.api.dialects import huggingface, vllm
 from openbei.api.dialects.huggingface import Span, TextRequest, TokenRequest
 from openbei.api.dialects.tei import embed, predict, similarity
@@ -46,29 +47,28 @@ async def classify(service: Service, call: Call, body: Body) -> Reply:
     return await (predict.predict if is_tei else vllm.classify_texts)(service, call, body)
 
 
-def at_root(default: Route, task: Task) -> Route:
-    """The route of POST /, where `default` is the default route."""
+async def root(service: Service, call: Call, body: Body) -> Reply:
+    """The answer of the handler that the body's fields select; by default that of the default route."""
+    fields, task = body.fields, service.model.task
+    handler: Handler = default
+    if bytes(fields.get("inputs", b"")).startswith(b"{"):
+        handler = similarity.similarity
+    elif "inputs" in fields and task == "embedding":
+        handler = embed.embed
+    elif "inputs" in fields and ("parameters" in fields or call.headers.get(b"user-agent", b"").startswith(NPM)):
+        handler = PIPELINES.get(task, handler)
+    return await handler(service, call, body)
 
-    async def root(service: Service, call: Call, body: Body) -> Reply:
-        """Call the handler selected by the body's fields."""
-        fields = body.fields
-        handler = default.handler
-        if bytes(fields.get("inputs", b"")).startswith(b"{"):
-            handler = similarity.similarity
-        elif "inputs" in fields and task == "embedding":
-            handler = embed.embed
-        elif "inputs" in fields and ("parameters" in fields or call.headers.get(b"user-agent", b"").startswith(NPM)):
-            handler = PIPELINES.get(task, handler)
-        return await handler(service, call, body)
 
-    requests, responses = ALSO[task]
-    return replace(
-        default,
-        path="/",
-        handler=root,
-        request=(*kinds(default.request), *requests),
-        response=tuple(dict.fromkeys((*kinds(default.response), *responses))),
-    )
+def united(routes: Iterable[Route], tasks: Iterable[Task] = ()) -> tuple[Kinds, Kinds]:
+    """The request and response types of several routes, and those at POST / for models of `tasks`."""
+    requests = [kind for route in routes for kind in kinds(route.request)]
+    responses = [kind for route in routes for kind in kinds(route.response)]
+    for task in tasks:
+        more_requests, more_responses = ALSO[task]
+        requests += more_requests
+        responses += more_responses
+    return tuple(dict.fromkeys(requests)), tuple(dict.fromkeys(responses))
 
 
 def kinds(part: object) -> Kinds:

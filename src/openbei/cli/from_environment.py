@@ -15,13 +15,14 @@ from openbei.variables import Variable
 def options_from_environment(command: Callable[..., None]) -> Callable[..., None]:
     """Set options that are not given from variables, pass `environment` to the command, and add variables to its help.
 
-    The command must have a TARGET. Must be applied after the decorators that add options.
+    The command must have an argument `target`, one or more TARGETs. Must be applied after the decorators that add
+    options.
     """
 
     @functools.wraps(command)
     def filled(**options: Any) -> None:  # noqa: ANN401
         context = click.get_current_context()
-        environment = targets.read_environment(options["target"])
+        environment = targets.read_environment(*options["target"])
         for option in context.command.params:
             name, variable = option.name or "", environment.options.get(option.opts[0])
             if variable and context.get_parameter_source(name) is ParameterSource.DEFAULT:

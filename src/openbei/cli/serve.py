@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.from_environment import options_from_environment
 from openbei.cli.listening import check_free
 from openbei.cli.request_options import request_options
-from openbei.cli.served_model import checked_name, model_options, prompts_as_served, require_key
+from openbei.cli.served_model import ModelArguments, model_options, require_key
 from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
 from openbei.config import Environment
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.serving.served_model import schedule
 from openbei.serving.tokenizer import Tokenizer
 
@@ -37,13 +38,13 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 
 @click.command
 @options_from_environment
-@click.argument("target")
+@click.argument("target", nargs=-1, required=True, metavar="TARGET...")
 @click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 to allow other machines.")
 @click.option("--port", default=7997, type=click.IntRange(0, 65535), help="Port to listen on; 0 for any free port.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Engine directory to write if TARGET has to be built.  [default: one in the cache]",
+    help="Engine directory to write if the TARGET has to be built; for a single TARGET.  [default: one in the cache]",
 )
 @engine_options
 @model_options
@@ -90,14 +91,11 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 @connection_options
 @edge_options
 def command(
-    target: str,
+    target: tuple[str, ...],
     host: str,
     port: int,
     out: Path | None,
     engine_arguments: EngineArguments,
-    served_model_name: str | None,
-    default_prompt: str | None,
-    default_prompt_name: str | None,
     max_batch_tokens: int | None,
     max_queue_tokens: int,
     max_concurrent_requests: int,
@@ -106,26 +104,23 @@ def command(
     log_format: str,
     log_to: logs.Stream,
     limits: Limits,
+    model_arguments: ModelArguments,
     connections: ConnectionArguments,
     arguments: EdgeArguments,
     environment: Environment,
 ) -> None:
-    """Serve TARGET over HTTP.
+    """Serve one or more models over HTTP.
 
-    Builds the engine directory first if there is none or it is out of date. Stops on SIGTERM or SIGINT.
+    Builds the engine directory of a TARGET first if there is none or it is out of date. Requests to a server of several
+    models name one in `model`. Stops on SIGTERM or SIGINT.
     """
     logs.log_to(log_to, log_level, log_format)
     edge, tls = arguments.edge(environment), arguments.tls(environment)
     check_free(host, port)
     warn_if_open(host, edge.guard)
-    engine_dir = targets.engine_dir_of(target, environment, out)
-    require_key(engine_dir.manifest, edge.guard)
-    prompts = prompts_as_served(engine_dir.manifest.prompts, default_prompt, default_prompt_name)
-    engine = engine_arguments.load(engine_dir, environment)
-    model = LoadedModel(
-        engine_dir.manifest, Tokenizer.open(engine_dir), engine, name=checked_name(served_model_name), prompts=prompts
-    )
-    _log.info("model: %s, %s, %s", model.name, model.manifest.spec.family, model.task)
+    model_arguments.check(len(target), out)
+    engine_dirs = [targets.engine_dir_of(one, environment, out) for one in target]
+    require_key([engine_dir.manifest for engine_dir in engine_dirs], edge.guard)
     queue_limits = QueueLimits(
         max_batch_tokens=max_batch_tokens,
         max_queue_tokens=max_queue_tokens,
@@ -133,9 +128,17 @@ def command(
         engine_timeout_s=engine_timeout_s,
     )
     metrics = Metrics()
-    served = schedule([model], queue_limits, metrics)
-    app = create_app(
-        served, metrics=metrics, limits=limits, edge=edge, shutdown_deadline_s=connections.shutdown_timeout_s
-    )
-    with model:
+    with ExitStack() as stack:
+        models = []
+        for index, engine_dir in enumerate(engine_dirs):
+            manifest = engine_dir.manifest
+            name, prompts = model_arguments.name(index), model_arguments.prompts(manifest.prompts)
+            _log.info("model: %s, %s, %s", name or manifest.model_name, manifest.spec.family, manifest.spec.task)
+            engine, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
+            model = LoadedModel(manifest, tokenizer, engine, name=name, prompts=prompts)
+            models.append(stack.enter_context(model))
+        served = schedule(models, queue_limits, metrics)
+        app = create_app(
+            served, metrics=metrics, limits=limits, edge=edge, shutdown_deadline_s=connections.shutdown_timeout_s
+        )
         serve(connections.server(app, [one.scheduler for one in served], host=host, port=port, tls=tls))

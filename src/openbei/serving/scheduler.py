@@ -1,8 +1,8 @@
 """The scheduler: queues requests on the event loop, runs batches on the engine's thread, and returns their rows.
 
 Only the event loop accesses the queue and the requests; only the engine's thread calls the engine. They share one
-prefetched batch, which the loop fills until the engine takes it. Some engines have several batches in flight. The
-packing policy is in `openbei.serving.packing`.
+prefetched batch, which the loop fills until the engine takes it. Some engines have several batches in flight. Models
+take turns (`openbei.serving.turns`) and share the queue's limits. The packing policy is in `openbei.serving.packing`.
 """
 
 import asyncio
@@ -27,7 +27,9 @@ from openbei.errors import (
 )
 from openbei.serving.metrics import ModelMetrics
 from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
+from openbei.serving.queue_budget import QueueBudget, QueueLimits
 from openbei.serving.speed import Speed
+from openbei.serving.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -44,21 +46,6 @@ class Answer:
     inference_s: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueueLimits:
-    """The limits of batches and of the queue.
-
-    `max_batch_tokens` None is `Engine.batch_tokens`. `max_num_tokens` is that of the engine directory; longer sequences
-    are refused. A batch that runs longer than `engine_timeout_s` means that the engine hangs.
-    """
-
-    max_batch_tokens: int | None = None
-    max_num_tokens: int = 8192
-    max_queue_tokens: int = 1_000_000
-    max_concurrent_requests: int = 2048
-    engine_timeout_s: float = 1800.0
-
-
 @dataclass(slots=True, eq=False)
 class Request(QueuedRequest):
     """A queued or running request: its finished rows, and the future of its answer."""
@@ -72,9 +59,20 @@ class Request(QueuedRequest):
 
 
 class Scheduler:
-    """Runs the sequences of several requests in shared batches. `start` must be called on the event loop."""
+    """Runs the sequences of several requests to one model in shared batches. `start` must be called on the event loop.
 
-    def __init__(self, engine: Engine, limits: QueueLimits, metrics: ModelMetrics) -> None:
+    `budget` and `turns` are shared with the schedulers of other models.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: QueueLimits,
+        metrics: ModelMetrics,
+        *,
+        budget: QueueBudget | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         self._engine = engine
         self._limits = limits
         self._metrics = metrics
@@ -82,7 +80,9 @@ class Scheduler:
         self._batch_tokens = min(limits.max_batch_tokens or engine.batch_tokens, limits.max_num_tokens)
         self._queue: FairQueue[Request] = FairQueue(self._batch_tokens)
         self._live: set[Request] = set()
-        self._num_tokens = 0
+        self._budget = budget or QueueBudget(limits)
+        self._share = self._budget.join()
+        self._turn = (turns or Turns(engine.max_in_flight)).join()
         self._is_accepting = False
         self._is_draining = False
         self._is_stopping = False
@@ -95,9 +95,9 @@ class Scheduler:
         self._last_success_s = -math.inf
         self._batch_start_s = math.inf
         metrics.queue_size.set_function(lambda: len(self._live))
-        metrics.queue_tokens.set_function(lambda: self._num_tokens)
+        metrics.queue_tokens.set_function(lambda: self._share.num_tokens)
         metrics.tokens_per_s.set_function(lambda: self._speed.tokens_per_s)
-        metrics.load.set_function(lambda: self._num_tokens / self._speed.tokens_per_s)
+        metrics.load.set_function(lambda: self._share.num_tokens / self._speed.tokens_per_s)
 
     @property
     def engine_info(self) -> EngineInfo:
@@ -153,21 +153,20 @@ class Scheduler:
         request = Request(sequences, output, future=future, num_tokens_left=num_tokens)
         future.add_done_callback(lambda future: self._end(request))
         self._live.add(request)
-        self._num_tokens += num_tokens
+        self._share.num_requests += 1
+        self._share.num_tokens += num_tokens
         self._queue.push(request)
         self._prefetch()
         return future
 
     def check_room(self) -> None:
         """Raise UnavailableError or OverloadedError if a request would not be queued now."""
-        limits = self._limits
         if not self.is_healthy:
             raise UnavailableError("the server is shutting down or its engine has stopped", hint="try another replica")
-        if self._num_tokens >= limits.max_queue_tokens or len(self._live) >= limits.max_concurrent_requests:
+        if not self._budget.has_room(self._share):
             raise OverloadedError(
-                f"the queue is full: {len(self._live)} requests (limit {limits.max_concurrent_requests}), "
-                f"{self._num_tokens} tokens (limit {limits.max_queue_tokens})",
-                retry_after_s=self._num_tokens / self._speed.tokens_per_s,
+                f"the queue is full: {self._budget}",
+                retry_after_s=self._share.num_tokens / self._speed.tokens_per_s,
                 hint="send it again after the time in Retry-After",
             )
 
@@ -227,7 +226,7 @@ class Scheduler:
             return
         num_tokens = sum(sequence.num_tokens for sequence in part.sequences)
         request.num_tokens_left -= num_tokens
-        self._num_tokens -= num_tokens
+        self._share.num_tokens -= num_tokens
         request.started_s = min(request.started_s, started_s)
         request.parts.append(rows)
         request.num_done += part.stop - part.start
@@ -243,7 +242,8 @@ class Scheduler:
             return
         request.is_ended = True
         self._live.discard(request)
-        self._num_tokens -= request.num_tokens_left
+        self._share.num_requests -= 1
+        self._share.num_tokens -= request.num_tokens_left
         if request.future.cancelled():
             self._metrics.cancelled_requests.inc()
         if request.num_done < len(request.sequences):
@@ -279,6 +279,7 @@ class Scheduler:
                 result = started.result()
                 begin_s, end_s = max(started.start_s, end_s), time.monotonic()
                 self._batch_start_s = end_s if in_flight else math.inf
+                self._turn.give_back(end_s - begin_s)
                 self._is_prefetching = True  # `_receive` prefetches
                 self._on_loop(self._receive, started.batch, result, started.start_s, end_s - begin_s)
                 if isinstance(result, EngineLostError):
@@ -288,20 +289,31 @@ class Scheduler:
             self._on_loop(self._fail_all, UnavailableError("the engine's thread has ended"))
 
     def _take(self, *, is_idle: bool) -> Batch[Request] | None:
-        """The prefetched batch, or None.
+        """The prefetched batch, when it is this model's turn; or None.
 
-        An idle engine waits for one until the scheduler stops; a busy one only waits for a prefetch under way.
+        An idle engine waits for both until the scheduler stops; a busy one only waits for a prefetch under way. While
+        it waits for its turn, the batch is filled further.
         """
-        with self._handover:
-            if not self._next.slices:
+        while True:
+            with self._handover:
+                has_waited = not self._next.slices
                 self._handover.wait_for(
                     lambda: self._next.slices or self._is_stopping or not (is_idle or self._is_prefetching)
                 )
-                if is_idle:
+                if not self._next.slices:
+                    return None
+            if not self._turn.take(waits=False):
+                if not is_idle:
+                    return None
+                has_waited = self._turn.take()
+            with self._handover:
+                batch, self._next = self._next, Batch()
+                if batch.slices and is_idle and has_waited:
                     self._is_prefetching = True
                     self._on_loop(self._prefetch)  # after a batch, `_receive` does this
-            batch, self._next = self._next, Batch()
-        return batch if batch.slices else None
+            if batch.slices:
+                return batch
+            self._turn.give_back(0)  # its requests were cancelled
 
     def _start(self, batch: Batch[Request]) -> "_Started":
         """Start a batch. Catches all exceptions, even SystemExit, which must not end the thread."""

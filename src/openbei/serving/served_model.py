@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics, ModelMetrics
-from openbei.serving.scheduler import QueueLimits, Scheduler
+from openbei.serving.queue_budget import QueueBudget, QueueLimits
+from openbei.serving.scheduler import Scheduler
+from openbei.serving.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +20,13 @@ class ServedModel:
 
 
 def schedule(models: Items[LoadedModel], limits: QueueLimits, metrics: Metrics) -> list[ServedModel]:
-    """A scheduler for each model. Their `max_num_tokens` is that of the manifest."""
+    """A scheduler for each model. They share the limits and the device; `max_num_tokens` is that of each manifest."""
+    budget = QueueBudget(limits)
+    turns = Turns(min((model.engine.max_in_flight for model in models), default=1))
     served = []
     for model in models:
         own_metrics = ModelMetrics(metrics, model.name, model.task)
         own_limits = replace(limits, max_num_tokens=model.manifest.max_num_tokens)
-        served.append(ServedModel(model, Scheduler(model.engine, own_limits, own_metrics), own_metrics))
+        scheduler = Scheduler(model.engine, own_limits, own_metrics, budget=budget, turns=turns)
+        served.append(ServedModel(model, scheduler, own_metrics))
     return served

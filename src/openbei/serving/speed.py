@@ -1,4 +1,4 @@
-"""Recent throughput, by which the scheduler estimates when to retry."""
+"""The recent speed of an engine."""
 
 
 class Speed:

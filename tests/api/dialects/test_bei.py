@@ -10,7 +10,7 @@ import pytest
 from openbei.api.limits import Limits
 from openbei.api.operations import entities as entities_module
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.spec import TokenHead
 from openbei.tasks.classify import softmax
 from openbei.tasks.tokens import Strategy, entities

@@ -8,7 +8,7 @@ import pytest
 from openbei.api.limits import Limits
 from openbei.api.operations import entities
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.spec import TokenHead
 
 from ...small_tokenizer import words

@@ -10,7 +10,7 @@ import pytest
 from openbei.api.limits import Limits
 from openbei.prompts import ScoreTemplate
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.spec import SequenceHead
 from openbei.tasks.classify import sigmoid
 

@@ -11,7 +11,7 @@ from openbei.api.exchange.bodies import Bodies
 from openbei.api.limits import Limits
 from openbei.errors import OverloadedError
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 
 from ..conftest import Served, Start
 from ..connections.test_connections import MIB, resident_bytes, statuses

@@ -10,7 +10,7 @@ import pytest
 from openbei.api.exchange.edge import Edge
 from openbei.cli.logs import JsonLines
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import SequenceHead
 

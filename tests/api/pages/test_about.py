@@ -2,21 +2,26 @@
 
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import openbei
 from openbei import errors
+from openbei.api.default_route import DEFAULT_PATHS
 from openbei.api.exchange import errors as failures
 from openbei.api.pages import health
-from openbei.api.routes import DEFAULT_PATHS, ROUTES
+from openbei.api.routes import ROUTES
 from openbei.api.routes import served as served_routes
 from openbei.batch import Output, PackedBatch, Rows, Vectors
 from openbei.serving.fake_engine import FakeEngine
+from openbei.serving.loaded_model import LoadedModel
+from openbei.serving.tokenizer import Tokenizer
 from openbei.spec import Head, TokenHead
 
-from ..conftest import Served, Start, small_manifest
+from ...small_tokenizer import VOCAB_SIZE
+from ..conftest import MAX_TOKENS, Served, Start, small_manifest
 
 
 def test_index_names_every_route(served: Served) -> None:
@@ -128,9 +133,10 @@ def test_unexpected_exceptions_stay_in_the_log(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("route", ["/nothing", "/health"])
-def test_default_route_must_exist(route: str) -> None:
+def test_default_route_must_exist(route: str, tokenizer_path: Path) -> None:
+    tokenizer = Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE)
     with pytest.raises(errors.ConfigError, match=f"webserver_default_route is {route}, the routes are /v1/embeddings,"):
-        served_routes(small_manifest(default_route=route))
+        served_routes([LoadedModel(small_manifest(default_route=route), tokenizer, FakeEngine())])
 
 
 @pytest.mark.parametrize(

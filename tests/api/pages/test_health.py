@@ -10,7 +10,7 @@ from openbei.api.pages import health
 from openbei.api.server import Server
 from openbei.batch import Output, PackedBatch, Rows
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 
 from ..conftest import Start
 from ..test_load import GatedEngine

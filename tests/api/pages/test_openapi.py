@@ -8,8 +8,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from openbei.api.default_route import DEFAULT_PATHS
 from openbei.api.limits import Limits
-from openbei.api.routes import DEFAULT_PATHS, ROUTES
+from openbei.api.routes import ROUTES
 from openbei.prompts import Prompts
 from openbei.serving.fake_engine import FakeEngine
 
@@ -47,7 +48,7 @@ def test_every_row_is_described(served: Served, path: str) -> None:
 def test_routes_that_apply(start: Start, task: str) -> None:
     """Those that are marked as such are those that do not answer 424."""
     document = document_of(start_one(start, task))
-    assert document["info"]["x-model"] == {"name": "small", "task": task.replace("_", " ")}
+    assert document["info"]["x-models"] == [{"name": "small", "task": task.replace("_", " ")}]
     known = {tag["name"] for tag in document["tags"]}
     for methods in document["paths"].values():
         for operation in methods.values():

@@ -22,7 +22,7 @@ def _refused(hint: str, *unless: object) -> Decision:
     return Decision("refused", hint, unless)
 
 
-_MODEL = {"model": _none("one model is served; answers name it")}
+_MODEL = {"model": _none("it selects one of several models before the route reads the request")}
 _USER = {"user": _none("nothing is kept of who asks")}
 _OPTIONS = {"options": _none("the hub's cache and waiting for models are not of this server")}
 _PARAMETERS = {"parameters": _refused("send its fields at the top level", {})}
@@ -205,7 +205,7 @@ COHERE_EMBED: Decisions = {"Cohere": {**_COHERE, **_honoured("inputs")}}
 COHERE_EMBED_V1: Decisions = {"Cohere": {**_COHERE, "inputs": _refused("send texts, or use /v2/embed")}}
 TOKENIZE: Decisions = {"TEI": {**_MODEL, **_honoured("inputs", "add_special_tokens", "prompt_name")}}
 DECODE: Decisions = {"TEI": {**_MODEL, **_honoured("ids", "skip_special_tokens")}}
-VERTEX: Decisions = {"Vertex AI": {"instances": YES, **_PARAMETERS}}
+VERTEX: Decisions = {"Vertex AI": {"instances": YES, **_MODEL, **_PARAMETERS}}
 
 BY_ROUTE: Mapping[str, Decisions] = {
     "/v1/embeddings": EMBEDDINGS,

@@ -7,6 +7,7 @@ import msgspec
 from openbei.api.dialects import decisions
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
+from openbei.api.exchange.paths import without_prefix
 from openbei.api.fields import Dimensions, Inputs, PromptName, TruncationFields, Usage, bound, usage
 from openbei.api.operations.embedding import EncodingFormat, check_embedding, embed, written
 from openbei.api.operations.inputs import Prompt, tokenize_inputs
@@ -22,7 +23,7 @@ class EmbeddingsRequest(TruncationFields, frozen=True, kw_only=True):
     `dimensions` truncates embeddings, which are then normalized again. `prompt_name` is one of the model's prompts;
     Jina's `task` and the `input_type` of other APIs select a prompt by the purpose of the embeddings. Embeddings are
     not normalized if `normalize`, vLLM's `use_activation` or Jina's `normalized` is false. `embedding_type` is Jina's
-    `encoding_format`. `model` and `user` have no effect.
+    `encoding_format`. `model` selects one of several models; `user` has no effect.
     """
 
     input: Inputs
@@ -66,7 +67,7 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class Models(msgspec.Struct, frozen=True):
-    """The one model that is served."""
+    """The models that are served."""
 
     data: list[Model]
     object: Literal["list"] = "list"
@@ -93,17 +94,13 @@ async def embeddings(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def models(service: Service, call: Call, body: Body) -> Reply:
-    """The list of models, which has one entry."""
-    return Reply(Models([_model(service)]))
+    """The list of models."""
+    return Reply(Models([Model(name, service.server.created) for name in service.server.services]))
 
 
 async def model(service: Service, call: Call, body: Body) -> Reply:
-    """The model that is served."""
-    return Reply(_model(service))
-
-
-def _model(service: Service) -> Model:
-    return Model(service.model.name, service.server.created)
+    """The model of the path."""
+    return Reply(Model(without_prefix(call.path).removeprefix("/v1/models/"), service.server.created))
 
 
 def _is_infinity(body: Body) -> bool:

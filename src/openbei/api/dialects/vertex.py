@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from openbei.api.choice import choose
 from openbei.api.dialects import decisions
 from openbei.api.exchange.body import Body, open_body
 from openbei.api.exchange.call import Call, Reply
@@ -41,20 +42,22 @@ _DECODER = msgspec.json.Decoder(VertexRequest)
 
 def native_route(service: Service) -> Route:
     """The route that answers an instance."""
-    return service.server.route(NATIVE[service.model.manifest.main_task])
+    return service.server.post_routes[NATIVE[service.model.manifest.main_task]]
 
 
 async def vertex(service: Service, call: Call, body: Body) -> Reply:
     """Predictions in the order of the instances.
 
-    The instances share the limits of one request; if one fails, all fail.
+    The instances share the limits of one request; if one fails, all fail. The `model` of an instance precedes that of
+    the envelope.
     """
     request = await read(body, _DECODER, decisions.VERTEX)
     check_count(len(request.instances), service.server.limits, "instances")
-    handler = native_route(service).handler
 
     async def predict(instance: msgspec.Raw) -> object:
-        reply = await handler(service, call, await open_body(bytes(instance)))
+        content = await open_body(bytes(instance))
+        chosen = choose(service.server, [service], content.fields)
+        reply = await native_route(chosen).handler(chosen, call, content)
         return reply.answer
 
     tasks = [asyncio.ensure_future(predict(instance)) for instance in request.instances]

@@ -20,6 +20,7 @@ from openbei.api.exchange.refusals import (
     NoRouteError,
     RefusedError,
     UnauthorizedError,
+    UnknownModelError,
 )
 from openbei.errors import (
     DeadlineError,
@@ -44,6 +45,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     BodyEncodingError: (415, "unsupported_encoding"),
     UnauthorizedError: (401, "unauthorized"),
     NoRouteError: (404, "not_found"),
+    UnknownModelError: (404, "model_not_found"),
     MethodError: (405, "method_not_allowed"),
     InputError: (422, "validation"),
     DeadlineError: (408, "timeout"),
@@ -60,7 +62,7 @@ TYPES = {401: "authentication_error", 408: "timeout_error", 429: "rate_limit_err
 
 
 KINDS = {
-    **dict.fromkeys(("malformed", "too_large", "validation"), "Validation"),
+    **dict.fromkeys(("malformed", "too_large", "validation", "model_not_found"), "Validation"),
     "empty": "Empty",
     "overloaded": "Overloaded",
     "unavailable": "Unhealthy",

@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 NO_ROUTE = "none"
 """The metrics label of unknown paths, whose number is not limited."""
 
+NO_MODEL = "none"
+"""The metrics label of requests that fail before one of several models is chosen."""
+
 DROPPED = 499
 """The status of a request whose client disconnected before the response, as in nginx."""
 
@@ -21,14 +24,15 @@ DROPPED = 499
 class Outcome:
     """The outcome of a request.
 
-    `route` is a path of the table, `path` the client's path, percent-encoded and without query. `failure` is the
-    error's code, None after success. Times are in seconds.
+    `route` is a path of the table, `path` the client's path, percent-encoded and without query. `model` is the name of
+    the model that was chosen, or None. `failure` is the error's code, None after success. Times are in seconds.
     """
 
     method: str
     route: str
     path: str
     request_id: str
+    model: str | None
     status: int
     failure: str | None
     duration_s: float
@@ -108,4 +112,5 @@ def attributes(outcome: Outcome) -> dict[str, str | int | float]:
         "openbei.queue_ms": measured.queue_s * 1000,
         "openbei.inference_ms": measured.inference_s * 1000,
     }
+    values |= {"openbei.model": outcome.model} if outcome.model else {}
     return values | {"error.type": outcome.failure} if outcome.failure else values

@@ -25,6 +25,10 @@ class MethodError(RefusedError):
     """A path that does not support the method."""
 
 
+class UnknownModelError(InputError):
+    """A `model` that this server does not have."""
+
+
 class BodyEncodingError(RefusedError):
     """A body with an unsupported Content-Encoding."""
 

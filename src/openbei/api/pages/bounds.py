@@ -1,21 +1,29 @@
-"""Constraints of fields in the OpenAPI document: the limits of this server and this model."""
+"""Constraints of fields in the OpenAPI document: the limits of this server and its models."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from openbei.api.dialects.vertex import native_route
-from openbei.api.service import Service
+from openbei.api.service import ServerState
 from openbei.prompts import INPUT_TYPES, PURPOSES
 
 Schema = dict[str, Any]
 
 
-def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
-    """`fields.bound` -> its schema; `schema_of` has the schemas of all requests."""
-    manifest, most = service.model.manifest, service.server.limits.max_client_batch_size
+def bounds(server: ServerState, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
+    """`fields.bound` -> its schema; `schema_of` has the schemas of all requests.
+
+    With several models, a schema allows what any of them allows.
+    """
+    models = [service.model for service in server.services.values()]
+    manifests, most = [model.manifest for model in models], server.limits.max_client_batch_size
+    prompts = dict.fromkeys(name for model in models for name in model.prompts.by_name)
+    is_instructed = any(manifest.score_template and manifest.score_template.is_instructed for manifest in manifests)
+    vocab_size = max(manifest.spec.vocab_size for manifest in manifests)
+    max_tokens = max(manifest.max_sequence_tokens for manifest in manifests)
     text = {"type": "string", "minLength": 1}
     texts = _array(text, most)
-    token_ids = _array({"type": "integer", "minimum": 0, "maximum": manifest.spec.vocab_size - 1})
+    token_ids = _array({"type": "integer", "minimum": 0, "maximum": vocab_size - 1})
     return {
         "text": text,
         "texts": {"minItems": 1, "maxItems": most},
@@ -24,14 +32,14 @@ def bounds(service: Service, schema_of: dict[Any, Schema]) -> dict[str, Schema]:
         "predict": {"anyOf": [text, _array(text, 2), _array(_array(text, 2), most)]},
         "predict_tokens": {"anyOf": [text, texts, _array(texts, most)]},
         "ids": {"items": {}, "anyOf": [token_ids, _array(token_ids | {"minItems": 0}, most)]},
-        "instances": _array(_native(service, schema_of), most),
-        "dimensions": {"minimum": 1, "maximum": manifest.spec.output_width},
-        "prompt_name": _names(service.model.prompts.by_name),
+        "instances": _array(_native(server, schema_of), most),
+        "dimensions": {"minimum": 1, "maximum": max(manifest.spec.output_width for manifest in manifests)},
+        "prompt_name": _names(prompts),
         "input_type": _names(INPUT_TYPES),
-        "instruction": {} if (template := manifest.score_template) and template.is_instructed else {"type": "null"},
+        "instruction": {} if is_instructed else {"type": "null"},
         "count": {"minimum": 0},
-        "max_tokens": {"anyOf": [{"const": -1}, {"minimum": 1, "maximum": manifest.max_sequence_tokens}]},
-        "kept": {"minimum": 1, "maximum": manifest.max_sequence_tokens},
+        "max_tokens": {"anyOf": [{"const": -1}, {"minimum": 1, "maximum": max_tokens}]},
+        "kept": {"minimum": 1, "maximum": max_tokens},
         "task": _names(PURPOSES),
         "positive": {"minimum": 1},
         "some": {"minItems": 1},
@@ -72,6 +80,7 @@ def _names(names: Iterable[str]) -> Schema:
     return {"enum": list(names)} if names else {"type": "null"}
 
 
-def _native(service: Service, schema_of: dict[Any, Schema]) -> Schema:
+def _native(server: ServerState, schema_of: dict[Any, Schema]) -> Schema:
     """The schema of an instance of /vertex."""
-    return any_of(native_route(service).request, schema_of)
+    requests = [native_route(service).request for service in server.services.values()]
+    return any_of(tuple(dict.fromkeys(kind for request in requests for kind in kinds_of(request))), schema_of)

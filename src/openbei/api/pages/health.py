@@ -1,4 +1,4 @@
-"""Probes. /health: 200 if the engine answers; /readyz: if requests are welcome; /livez: unless a restart is needed."""
+"""Probes. /health: 200 if all engines answer; /readyz: if requests are welcome; /livez: unless a restart is needed."""
 
 import asyncio
 
@@ -9,6 +9,7 @@ from openbei.api.exchange.call import Call, Reply
 from openbei.api.service import Service
 from openbei.batch import Output, Sequence
 from openbei.errors import OpenbeiError, UnavailableError
+from openbei.serving.scheduler import Scheduler
 
 FRESH_S = 30.0
 """A batch that succeeded this recently is proof enough; otherwise one token is sent through the engine."""
@@ -17,29 +18,39 @@ PROBE_TIMEOUT_S = 5.0
 
 
 async def health(service: Service, call: Call, body: Body) -> Reply:
-    """200 with an empty body, or 503."""
+    """200 with an empty body if all models answer, or 503."""
+    await asyncio.gather(*map(_check, service.server.services.values()))
+    return Reply()
+
+
+async def _check(service: Service) -> None:
+    """Raise UnavailableError unless the model's engine works."""
     scheduler = service.scheduler
     if scheduler.is_draining or not scheduler.is_healthy:
         raise UnavailableError("the server is shutting down or its engine has stopped")
     if scheduler.seconds_since_success > FRESH_S:
         probe = Sequence(np.zeros(1, np.int32), 1)
-        output: Output = "labels" if service.model.manifest.spec.task == "token_classifier" else "pooled"
+        output: Output = "labels" if service.model.task == "token_classifier" else "pooled"
         try:
             await asyncio.wait_for(scheduler.submit([probe], output), PROBE_TIMEOUT_S)
         except (OpenbeiError, asyncio.TimeoutError) as error:
             raise UnavailableError(f"the engine does not answer: {type(error).__name__}") from error
-    return Reply()
 
 
 async def live(service: Service, call: Call, body: Body) -> Reply:
-    """200 with an empty body, or 503 if the engine hangs or its thread has ended. The engine is not asked."""
-    if service.scheduler.is_hung or not service.scheduler.is_healthy:
-        raise UnavailableError("the engine hangs or has stopped")
+    """200 with an empty body, or 503 if an engine hangs or its thread has ended. The engines are not asked."""
+    if any(scheduler.is_hung or not scheduler.is_healthy for scheduler in _schedulers(service)):
+        raise UnavailableError("an engine hangs or has stopped")
     return Reply()
 
 
 async def ready(service: Service, call: Call, body: Body) -> Reply:
     """200 with an empty body, or 503 during shutdown. Load is no reason: all replicas would leave at once."""
-    if service.scheduler.is_draining or not service.scheduler.is_healthy:
-        raise UnavailableError("the server is shutting down or its engine has stopped")
+    if any(scheduler.is_draining or not scheduler.is_healthy for scheduler in _schedulers(service)):
+        raise UnavailableError("the server is shutting down or an engine has stopped")
     return Reply()
+
+
+def _schedulers(service: Service) -> list[Scheduler]:
+    """The schedulers of all models."""
+    return [one.scheduler for one in service.server.services.values()]

@@ -9,18 +9,18 @@ from openbei.api.service import Service
 
 
 class Index(msgspec.Struct, frozen=True):
-    """The name and version of the server, and its routes."""
+    """The name and version of the server, its models, and its routes."""
 
     name: str
     version: str
-    model: str
+    models: list[str]
     routes: list[str]
 
 
 async def index(service: Service, call: Call, body: Body) -> Reply:
-    """Name, version, routes."""
+    """Name, version, models, routes."""
     routes = [f"{route.method} {route.path}" for route in service.server.routes]
-    return Reply(Index("openbei", service.server.version, service.model.name, routes))
+    return Reply(Index("openbei", service.server.version, list(service.server.services), routes))
 
 
 async def metrics(service: Service, call: Call, body: Body) -> Reply:

@@ -11,7 +11,7 @@ from openbei.api.dialects.tei import embed
 from openbei.api.limits import Limits
 from openbei.prompts import Prompts
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.spec import TermHead
 
 from ....small_tokenizer import ids, words

@@ -8,7 +8,7 @@ import pytest
 
 from openbei.api.limits import Limits
 from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.scheduler import QueueLimits
+from openbei.serving.queue_budget import QueueLimits
 from openbei.spec import SequenceHead
 
 from ...conftest import Served, serving, small_manifest

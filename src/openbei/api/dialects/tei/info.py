@@ -32,26 +32,35 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     similarity_fn_name: str | None = None
 
 
+class ServerInfo(Info, frozen=True, kw_only=True):
+    """The first model and its limits, and in `models` those of all."""
+
+    models: list[Info]
+
+
 async def info(service: Service, call: Call, body: Body) -> Reply:
-    """The model and its limits."""
+    """The model and its limits; with several models, of each."""
+    models = [_info(one) for one in service.server.services.values()]
+    return Reply(models[0] if len(models) == 1 else ServerInfo(**msgspec.structs.asdict(models[0]), models=models))
+
+
+def _info(service: Service) -> Info:
     manifest, limits = service.model.manifest, service.server.limits
     kind, _, place = manifest.source.partition(" ")
     repository, _, commit = place.rpartition(" ") if kind == "HF" else (place, "", None)
-    return Reply(
-        Info(
-            model_id=repository,
-            model_sha=commit,
-            model_dtype=manifest.dtype,
-            served_model_name=service.model.name,
-            model_type=_model_type(manifest),
-            max_concurrent_requests=service.scheduler.limits.max_concurrent_requests,
-            max_input_length=manifest.max_sequence_tokens,
-            max_batch_tokens=manifest.max_num_tokens,
-            max_client_batch_size=limits.max_client_batch_size,
-            auto_truncate=limits.auto_truncate,
-            similarity_fn_name=manifest.similarity if isinstance(manifest.spec.head, EmbeddingHead) else None,
-            version=service.server.version,
-        )
+    return Info(
+        model_id=repository,
+        model_sha=commit,
+        model_dtype=manifest.dtype,
+        served_model_name=service.model.name,
+        model_type=_model_type(manifest),
+        max_concurrent_requests=service.scheduler.limits.max_concurrent_requests,
+        max_input_length=manifest.max_sequence_tokens,
+        max_batch_tokens=manifest.max_num_tokens,
+        max_client_batch_size=limits.max_client_batch_size,
+        auto_truncate=limits.auto_truncate,
+        similarity_fn_name=manifest.similarity if isinstance(manifest.spec.head, EmbeddingHead) else None,
+        version=service.server.version,
     )
 
 
