@@ -101,8 +101,7 @@ def load(
         engine_dir,
         device=device or environment.device or "auto",
         backend=backend or environment.backend,
-        isa=isa or environment.isa,
-        threads=threads or environment.threads,
+        defaults={"isa": isa or environment.isa, "threads": threads or environment.threads},
     )
 
 

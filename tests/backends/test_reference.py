@@ -114,6 +114,16 @@ def test_unknown_choices(tiny_engine_dir: EngineDir) -> None:
         load_engine(tiny_engine_dir, device="cuda", backend="native")
 
 
+def test_defaults_of_other_backends_have_no_effect(
+    tiny_engine_dir: EngineDir, caplog: pytest.LogCaptureFixture
+) -> None:
+    defaults = {"isa": "portable", "threads": 1}
+    assert load_engine(tiny_engine_dir, backend="native", defaults=defaults).info.isa == "portable"
+    assert "no effect" not in caplog.text
+    load_engine(tiny_engine_dir, backend="reference", defaults=defaults)
+    assert "the option isa has no effect on the reference backend" in caplog.text
+
+
 def test_no_gpu(tiny_engine_dir: EngineDir, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     found = Gpus(missing="no NVIDIA driver")
     monkeypatch.setattr(backends, "choose_device", partial(choose_device, find=lambda: found))

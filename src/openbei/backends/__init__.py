@@ -1,9 +1,11 @@
 """Backends: interpreters of an engine directory. One file per backend; the table has their names and devices."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from openbei.backends.device_choice import Choice, choose_device
@@ -45,11 +47,13 @@ def load_engine(
     *,
     device: DeviceChoice = "auto",
     backend: str | None = None,
+    defaults: Mapping[str, str | int | None] = MappingProxyType({}),
     **options: str | int | None,
 ) -> Engine:
     """Load an engine directory into a backend, by default the fastest one of the device. Logs the choice.
 
     `options` are those of the backend, such as `isa` and `threads` of the native backend; None means the default.
+    `defaults` are options that apply only to backends that have them; others log a warning.
 
     Raises BackendError for a device, a backend, an option or an instruction set that is unknown or not available, and
     for tensors that the backend does not read; EngineDirError if manifest and tensors do not match.
@@ -57,10 +61,15 @@ def load_engine(
     check_engine(engine_dir)
     name, choice = _choose(device, backend)
     module = cast(_Backend, import_module(BACKENDS[name][1]))
+    known = [field.name for field in fields(module.Options)]
     options_set = {option: value for option, value in options.items() if value is not None}
+    for option, value in defaults.items():
+        if value is not None and option not in known:
+            _log.warning("the option %s has no effect on the %s backend", option, name)
+        elif value is not None:
+            options_set.setdefault(option, value)
     if choice.gpu:
         options_set["index"] = choice.gpu.index
-    known = [field.name for field in fields(module.Options)]
     if unknown := options_set.keys() - known:
         raise BackendError(
             f"the {name} backend has no option {min(unknown)}", hint=f"its options: {', '.join(known) or 'none'}"
