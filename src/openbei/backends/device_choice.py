@@ -57,5 +57,5 @@ def _usable(found: Gpus, index: int, installed: Callable[[str], bool]) -> tuple[
         return None, problem, "use --device cpu, or another GPU"
     if missing := [module for module in EXTRA if not installed(module)]:
         problem = f"{gpu.name} is here, but the extra cuda is not installed: no {' and no '.join(missing)}"
-        return None, problem, "pip install 'openbei[cuda]'"
+        return None, problem, "in a clone of openbei, pip install '.[cuda]'"
     return gpu, "", ""
