@@ -2,9 +2,8 @@
 
 python -m benchmarks.cuda_once [--out FOLDER] [--device cuda] [--seconds 360] [--only STEP ...]
 
-Writes cuda_once.json, and prints it, after every step, so that an interrupted run still has results. Each step
-runs in a process of its own, so that a kernel that hangs, or leaves the GPU unusable, ends only
-that step. Nothing is
+Writes cuda_once.json, and prints it, after every step, so that an interrupted run still has results. Each step runs in
+a process of its own, so that a kernel that hangs, or leaves the GPU unusable, ends only that step. Nothing is
 downloaded. On a machine without a network, bring openbei and its dependencies as wheels. Collect them for its Python,
 here 3.12, on a machine with a network:
 

@@ -67,9 +67,9 @@ def engine_dir_of(
 ) -> EngineDir:
     """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
 
-    `overrides` are fields of the deployment that override the config's, unless None. The accuracy of a
-    quantized build is measured on `texts`, one per line, or else on texts that come with openbei; the build fails if it
-    is below `min_cosine`. Raises what building and opening raise.
+    `overrides` are fields of the deployment that override the config's, unless None. The accuracy of a quantized build
+    is measured on `texts`, one per line, or else on texts that come with openbei; the build fails below `min_cosine`.
+    Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
         engine_dir = open_engine_dir(Path(target))

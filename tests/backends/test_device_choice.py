@@ -28,13 +28,7 @@ UNUSABLE = [
     (NONE, True, "cuda", "no NVIDIA driver: libcuda.so.1 is not installed", "use --device cpu"),
     (BOTH, True, "cuda:2", "there is no GPU 2; those visible are 0 (NVIDIA H100), 1 (Tesla V100)", "use one of these"),
     (BOTH, True, "cuda:1", "Tesla V100 has compute capability 7.0; 7.5 or later is needed", "--device cpu"),
-    (
-        BOTH,
-        False,
-        "cuda",
-        "NVIDIA H100 is here, but the extra cuda is not installed: no torch",
-        "'.[cuda]'",
-    ),
+    (BOTH, False, "cuda", "NVIDIA H100 is here, but the extra cuda is not installed: no torch", ".[cuda]"),
 ]
 
 

@@ -35,8 +35,7 @@ class RowsRead:
 class Inputs:
     """The arrays of a batch on the device, int32.
 
-    `embedding_rows` are the rows of the tables of tokens, positions and types, [T] each, if the model has
-    them.
+    `embedding_rows` are the rows of those tables of tokens, positions and types that the model has, [T] each.
     `all_tokens` has every token as a query. `read` is None if the head reads several rows of a sequence. Heads pool the
     rows `starts` to `ends`, [S].
     """

@@ -1,4 +1,4 @@
-"""Copies between host and device: one packed array in, one array out. Copies to and from a GPU do not block."""
+"""Copies between host and device: one packed array in, one array out. With a GPU, copies are asynchronous."""
 
 from collections.abc import Callable, Mapping
 
