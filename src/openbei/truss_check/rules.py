@@ -69,7 +69,7 @@ def checkpoint_of_v1(trt_llm: Values, path: str) -> Iterator[Problem]:
 
 
 def transport_kind(transport: Values, path: str) -> Iterator[Problem]:
-    """A transport has a kind, unless it is empty."""
+    """A transport needs a kind, unless it is empty."""
     if transport and "kind" not in transport:
         yield f"{path}.kind", "it is required"
 
@@ -132,7 +132,7 @@ def volume_folder(model: Values, path: str) -> Iterator[Problem]:
 
 
 def docker_server(server: Values, path: str) -> Iterator[Problem]:
-    """A server has a command, and a user of its own."""
+    """A server needs a command, and runs neither as root nor as the default user."""
     if not server.get("no_build") and server.get("start_command") is None:
         yield f"{path}.start_command", "it is required unless no_build is true"
     if server.get("run_as_user_id") in (0, _DEFAULT_USER) and server.get("run_as_user_id") is not False:
