@@ -1,9 +1,9 @@
-"""All that is to be learned from a GPU in six minutes, as one script. What it writes goes into docs/benchmarks.md.
+"""Measures the CUDA backend on a GPU in six minutes. The results go into docs/benchmarks.md.
 
 python -m benchmarks.cuda_once [--out FOLDER] [--device cuda] [--seconds 360] [--only STEP ...]
 
-Writes cuda_once.json, and prints it, after every step, so that a run that is cut off still tells something. Each step
-runs in a process of its own, so that a kernel that poisons the GPU, or hangs, costs that step only. Nothing is
+Writes cuda_once.json, and prints it, after every step, so that an interrupted run still has results. Each step runs in
+a process of its own, so that a kernel that hangs, or leaves the GPU unusable, ends only that step. Nothing is
 downloaded. On a machine without a network, bring openbei and its dependencies as wheels. Collect them for its Python,
 here 3.12, on a machine with a network:
 
@@ -32,14 +32,14 @@ import time
 from pathlib import Path
 
 STEPS = ("environment", "ceilings", "cpu", "correctness", "models", "latency", "kernels", "http", "start")
-"""Modules of benchmarks.gpu, in the order of what matters most."""
+"""Modules of benchmarks.gpu, the most important first."""
 
 FILE = "cuda_once.json"
 MARK = "result: "
 
 
 def main() -> None:
-    """Run the steps within the time, and write their results."""
+    """Run the steps within the time limit, and write their results."""
     arguments = _arguments()
     if arguments.step:
         _run_step(arguments)

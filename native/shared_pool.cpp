@@ -1,4 +1,4 @@
-// A table of pools by their size, one for each process: a forked child has none of its parent's threads.
+// A table of pools by size, one table for each process: a forked child has none of its parent's threads.
 #include "shared_pool.hpp"
 
 #include <map>

@@ -16,8 +16,8 @@ struct SharedPool {
   Pool pool;
 };
 
-// This process's pool of `size` threads, which lives as long as an encoder holds it. A pool of one thread is the
-// caller's thread alone, and is not shared: single-threaded encoders may run at the same time. Thread-safe. Throws
+// This process's pool of `size` threads, which lives as long as an encoder holds it. A pool of one thread has
+// only the caller's thread and is not shared, so single-threaded encoders may run at the same time. Thread-safe. Throws
 // std::runtime_error if a thread cannot start.
 std::shared_ptr<SharedPool> shared_pool(size_t size);
 

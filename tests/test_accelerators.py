@@ -49,23 +49,23 @@ def test_a_card_that_takes_nothing() -> None:
 @pytest.mark.parametrize(
     ("accelerator", "quantization", "notes"),
     [
-        ("H100", "fp8", [("takes float16, bfloat16, fp8", False)]),
-        ("L4:1", "no_quant", [("takes float16, bfloat16, fp8", False)]),
+        ("H100", "fp8", [("supports float16, bfloat16, fp8", False)]),
+        ("L4:1", "no_quant", [("supports float16, bfloat16, fp8", False)]),
         (
             "A100",
             "fp8_kv",
             [
-                ("takes float16, bfloat16", False),
-                ("has no units for fp8: weights are expanded to 16 bit", True),
+                ("supports float16, bfloat16", False),
+                ("has no units for fp8: weights are expanded to 16 bits", True),
             ],
         ),
         (
             "H100:2",
             "fp4_mlp_only",
             [
-                ("takes float16, bfloat16, fp8", False),
-                ("has no units for fp4: weights are expanded to 16 bit", True),
-                ("a process uses one GPU: start one for each, with --device cuda:N", True),
+                ("supports float16, bfloat16, fp8", False),
+                ("has no units for fp4: weights are expanded to 16 bits", True),
+                ("a process uses one GPU: start a process for each, with --device cuda:N", True),
             ],
         ),
         ("V100", "no_quant", [("is too old for openbei", True)]),

@@ -104,7 +104,7 @@ def test_a_generated_config(tmp_path: Path) -> None:
     accelerators = [
         (note.decision, note.reason) for note in deployment.notes if note.subject == "resources.accelerator"
     ]
-    assert accelerators == [("A10G", "takes float16, bfloat16")]
+    assert accelerators == [("A10G", "supports float16, bfloat16")]
 
 
 def test_an_accelerator_that_does_not_exist(tmp_path: Path) -> None:

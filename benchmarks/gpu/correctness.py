@@ -1,4 +1,4 @@
-"""Step 4: small models of every axis and head on the device, against the numpy reference, with poisoned memory."""
+"""Step 4: small models with every axis and head, compared with the numpy reference, in memory filled with NaN."""
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from .run import Result, Run, attempt
 
 BATCHES = ([1, 40, 7, 90], [300, 33, 2, 65])
 LARGE = [700] * 8
-"""More tokens than CUDA graphs take."""
+"""More tokens than CUDA graphs support."""
 
 LEAST = {"post": 0.9995, "pre": 0.998, "sandwich": 0.998}
-"""The cosine that is expected of 16 bit, by placement."""
+"""The lowest cosine to expect in 16 bits, by the placement of norms."""
 
 POISON_BYTES = 256 << 20
 
@@ -57,7 +57,7 @@ def _worst(run: Run, spec: ModelSpec) -> float:
 
 
 def _poison(run: Run) -> None:
-    """Leave NaN in the memory that the next allocations get."""
+    """Fill memory that the next allocations will reuse with NaN."""
     if run.is_cuda:
         torch.full((POISON_BYTES // 4,), float("nan"), device=run.device)
 

@@ -14,7 +14,7 @@ from .run import Result, Run
 
 
 def run(run: Run) -> Result:
-    """Names and versions, as torch and the driver's library tell them."""
+    """Names and versions, as torch and the driver's library report them."""
     found = find_gpus()
     gpus = [
         {"name": gpu.name, "capability": str(gpu.capability), "memory_bytes": gpu.memory_bytes} for gpu in found.gpus

@@ -1,4 +1,4 @@
-"""Step 9: the server over HTTP with texts of 5 and 500 tokens, the load of BEI's published figures."""
+"""Step 8: the server over HTTP with texts of 5 and 500 tokens, the load of BEI's published figures."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Step 6: attention and matrix products with an activation, in the variants between which the backend could choose."""
+"""Step 7: attention and matrix products with an activation, in the variants that the backend could use."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Step 7: the latency of one short text in process, with and without a CUDA graph."""
+"""Step 6: the latency of one short text in process, with and without a CUDA graph."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Step 5: models end to end, token ids in and vectors out, beside transformers with the same ids."""
+"""Step 5: models end to end, from token ids to vectors, compared with transformers at the same sizes."""
 
 import time
 from collections import deque

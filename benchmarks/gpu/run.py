@@ -14,7 +14,7 @@ Result = dict[str, object]
 
 @dataclass(frozen=True)
 class Run:
-    """A run on a device. `is_tiny` uses small shapes and no time, to test the code."""
+    """A run on a device. `is_tiny` uses small shapes and spends no time on measurements, to test the code."""
 
     device: torch.device
     is_tiny: bool

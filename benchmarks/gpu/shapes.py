@@ -1,4 +1,4 @@
-"""The five shapes that are measured, as specs, and engine directories whose weights are made up on the device."""
+"""The five shapes that are measured, as specs, and engine directories whose weights are generated on the device."""
 
 from pathlib import Path
 
@@ -85,7 +85,7 @@ TINY: dict[str, ModelSpec] = {
     "MiniLM": msgspec.structs.replace(_bert(64, 2, 4, "mean"), vocab_size=1000),
     "Qwen3-0.6B": msgspec.structs.replace(_qwen3(64, 128, 2, 8), vocab_size=1000),
 }
-"""What stands for them in a tiny run."""
+"""What replaces SHAPES in a tiny run."""
 
 
 def spec_of(name: str, run: Run) -> ModelSpec:
@@ -99,7 +99,7 @@ def names_of(run: Run) -> list[str]:
 
 
 def engine_of(spec: ModelSpec, run: Run, *, is_float8: bool = False) -> CudaEngine:
-    """An engine with random weights in bfloat16, or float16 for BERT's kin; or with float8 in its layers."""
+    """An engine with random weights in bfloat16, or float16 for BERT; or with float8 in its layers."""
     return load_on(
         made_up(spec, is_float8=is_float8),
         run.device,
@@ -110,7 +110,7 @@ def engine_of(spec: ModelSpec, run: Run, *, is_float8: bool = False) -> CudaEngi
 
 
 def made_up(spec: ModelSpec, *, is_float8: bool = False) -> EngineDir:
-    """An engine directory whose weights take no memory, with norms of weight 1 and biases of 0."""
+    """An engine directory whose weights are placeholders that take no memory. Norms have weight 1, biases are 0."""
     stored = choose_storage(spec, "bfloat16", "cpu")
     storage = {name: Storage(stored[name].format, "row_major") for name in tensor_shapes(spec)}
     tensors: dict[str, Array] = {}
@@ -140,7 +140,7 @@ def made_up(spec: ModelSpec, *, is_float8: bool = False) -> EngineDir:
 
 
 def _on_device(array: Array, run: Run) -> torch.Tensor:
-    """A vector as it is; for a weight, the bits of random numbers."""
+    """A copy of a vector; for a placeholder of a weight, the bits of random numbers."""
     if array.ndim == 2:
         numbers = torch.randn(array.shape, dtype=torch.bfloat16, device=run.device)
         if array.itemsize == 1:

@@ -1,4 +1,4 @@
-"""Step 8: how long it takes to import torch, to load a model, and to its first answer."""
+"""Step 9: how long it takes to import torch, to load a model, and to its first answer."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from .shapes import engine_of, names_of, spec_of
 
 
 def run(run: Run) -> Result:
-    """Seconds."""
+    """Seconds for each."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import torch"], check=True)
     result: Result = {"import torch": time.perf_counter() - start}

@@ -1,4 +1,4 @@
-// Expansion of quantized weights to bfloat16 with AVX2, eight columns at once. A lane of 32 bits is a column.
+// Expansion of quantized weights to bfloat16 with AVX2, eight columns at once. Each 32-bit lane has one column.
 #pragma once
 
 #include <immintrin.h>
@@ -23,7 +23,7 @@ struct Avx2Expansion {
 
   static void float8(const uint8_t* source, bf16* first, bf16* second) {
     const __m256i x = load(source);
-    // Each byte in the upper half of 16 bits.
+    // Puts two bytes of each lane into the upper bytes of its 16-bit halves.
     const auto bytes = [&](char even, char odd) {
       const auto lane = [&](char column) {
         return std::array<char, 4>{-1, char(column + even), -1, char(column + odd)};
@@ -56,7 +56,8 @@ struct Avx2Expansion {
   // The upper halves of two vectors of float32, interleaved.
   static __m256i pair(__m256i even, __m256i odd) { return _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa); }
 
-  // e4m3 in the upper half of 16 bits to bfloat16. Subnormal numbers are normal ones in bfloat16, from a table.
+  // Converts e4m3 numbers, each in the upper byte of 16 bits, to bfloat16. Those that are subnormal in e4m3 are normal in
+  // bfloat16, and are looked up in a table.
   static __m256i numbers(__m256i x) {
     const auto table = [](std::array<char, 16> bytes) {
       return _mm256_broadcastsi128_si256(std::bit_cast<__m128i>(bytes));

@@ -1,6 +1,6 @@
-// Expansion of quantized weights to bfloat16, which holds all of their numbers exactly: an integer, an e4m3 number, or
-// the product of an e2m1 number and the e4m3 scale of its block. The scales of output channels are applied later, to
-// the products.
+// Expansion of quantized weights to bfloat16. It is exact: a weight is an 8-bit integer, an e4m3 number, or the product
+// of an e2m1 number and the e4m3 scale of its block. The scales of output channels are applied later, to the results of
+// the matrix product.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ inline constexpr auto e4m3_values = [] {
 inline constexpr std::array<float, 8> e2m1_magnitudes = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
 
 // The interface of a level's expansion, and its implementation without vectors. The source has a word of 4 bytes for
-// each column, which holds adjacent inputs. Targets have a pair of inputs for each column.
+// each column, which has adjacent inputs: 4, or 8 in nvfp4. Each target has a pair of inputs for each column.
 template <class Level>
 struct ScalarExpansion {
   static constexpr size_t columns = 1;
@@ -59,7 +59,7 @@ struct ScalarExpansion {
   }
 };
 
-// One panel of args.weight to target [in_features / 2, 32, 2].
+// Expands one panel of args.weight to target [in_features / 2, 32, 2].
 template <class Expansion>
 void expand_panel(const LinearArgs& args, size_t panel, bf16* target) {
   constexpr size_t row = 2 * panel_width, word = 4, columns = Expansion::columns, ahead = 4096;
@@ -87,7 +87,7 @@ void expand_panel(const LinearArgs& args, size_t panel, bf16* target) {
     case WeightFormat::nvfp4: {
       alignas(64) float scales[panel_width];
       return each_word(args.in_features / 8, [&](size_t i, size_t column) {
-        if (i % 2 == 0 && column == 0 && i / 2 < args.num_blocks)  // past the last block, all numbers are zero
+        if (i % 2 == 0 && column == 0 && i / 2 < args.num_blocks)  // after the last block, all weights are zero
           for (size_t c = 0; c < panel_width; ++c)
             scales[c] = e4m3_values[args.block_scales[i / 2 * args.block_scale_stride + panel * panel_width + c]];
         bf16* first = target + 4 * i * row + 2 * column;

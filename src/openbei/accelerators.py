@@ -1,6 +1,6 @@
-"""What each accelerator takes: the hardware rules as a table.
+"""The number formats that each accelerator supports, as a table.
 
-A GPU that is not in the table takes what its compute capability has. Sources: NVIDIA's CUDA C++ Programming Guide,
+For a GPU that is not in the table, its compute capability decides. Sources: NVIDIA's CUDA C++ Programming Guide,
 "Compute Capabilities"; Baseten's documentation of engine builds, "Quantization".
 """
 
@@ -20,7 +20,7 @@ FIRST_WITH: dict[NumberFormat, Capability] = {
     "fp8": Capability(8, 9),
     "fp4": Capability(10, 0),
 }
-"""The first compute capability whose matrix units take a format."""
+"""The first compute capability whose matrix units support a format."""
 
 OLDEST = FIRST_WITH["float16"]
 """The oldest compute capability that is supported."""
@@ -46,17 +46,17 @@ ACCELERATORS: dict[str, Capability] = {
 
 
 def formats_of(capability: Capability) -> tuple[NumberFormat, ...]:
-    """The formats that the matrix units of a compute capability take."""
+    """The formats that the matrix units of a compute capability support."""
     return tuple(name for name, first in FIRST_WITH.items() if capability >= first)
 
 
 def accelerators_with(number_format: NumberFormat) -> tuple[str, ...]:
-    """The names of the accelerators that take a format."""
+    """The names of the accelerators that support a format."""
     return tuple(name for name, capability in ACCELERATORS.items() if number_format in formats_of(capability))
 
 
 def why_refused(gpu: Gpu, number_format: NumberFormat) -> tuple[str, str] | None:
-    """The reason that a GPU does not take a format, and the alternative; None if it does."""
+    """The reason why a GPU does not support a format, and the alternative; None if it does."""
     if number_format in (formats := formats_of(gpu.capability)):
         return None
     first, cards = FIRST_WITH[number_format], ", ".join(accelerators_with(number_format))
@@ -65,9 +65,9 @@ def why_refused(gpu: Gpu, number_format: NumberFormat) -> tuple[str, str] | None
 
 
 def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:
-    """A config's accelerator, NAME or NAME:count, with what it means, and whether that is a warning.
+    """What a config's accelerator, NAME or NAME:count, means: the accelerator, a note, and whether it is a warning.
 
-    The GPU that is there decides what runs. Raises ConfigError for a name that does not exist.
+    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist.
     """
     if not accelerator:
         return
@@ -79,9 +79,9 @@ def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tu
             hint=did_you_mean(name, ACCELERATORS),
         )
     formats = formats_of(ACCELERATORS[name])
-    yield accelerator, f"takes {', '.join(formats)}" if formats else "is too old for openbei", not formats
+    yield accelerator, f"supports {', '.join(formats)}" if formats else "is too old for openbei", not formats
     number_format = quantization[:3]
     if number_format in ("fp8", "fp4") and number_format not in formats:
-        yield accelerator, f"has no units for {number_format}: weights are expanded to 16 bit", True
+        yield accelerator, f"has no units for {number_format}: weights are expanded to 16 bits", True
     if count not in ("", "1"):
-        yield accelerator, "a process uses one GPU: start one for each, with --device cuda:N", True
+        yield accelerator, "a process uses one GPU: start a process for each, with --device cuda:N", True

@@ -1,4 +1,4 @@
-"""Accuracy of a quantized engine: its answers against those of the same model in bfloat16."""
+"""Accuracy of a quantized engine: its results compared with those of the same model in bfloat16."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,29 +21,29 @@ Load = Callable[[EngineDir], Engine]
 """Loads an engine directory."""
 
 TEXTS = Path(__file__).with_name("texts")
-"""Written for this purpose: prose in 21 languages, code, and oddities; a text per line, with \\n for line breaks."""
+"""The texts that come with openbei: prose in 21 languages, code, and edge cases. \\n stands for a line break."""
 
 MIN_TEXTS = 20
-"""With fewer texts, figures say little, and rankings nothing."""
+"""With fewer texts, the figures are not reliable, and rankings mean nothing."""
 
 MAX_QUERIES = 100
 RANKED = 10
 """The number of documents compared for each query."""
 
 PAIRED_QUERIES, PAIRED_DOCUMENTS = 25, 20
-"""Rerankers score this many documents for each of so many queries."""
+"""Rerankers score PAIRED_DOCUMENTS documents for each of PAIRED_QUERIES queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The texts that models answer: documents, and queries to search them with."""
+    """The texts that models are compared on: documents, and queries to search them with."""
 
     documents: list[str]
     queries: list[str]
 
     @classmethod
     def read(cls, path: Path | None) -> "Texts":
-        """The texts that openbei carries, or the lines of a file, of which every fifth is also a query.
+        """The texts that come with openbei, or the lines of a file; every fifth line is then also a query.
 
         Raises InputError for a file with too few lines, or one that is not UTF-8.
         """
@@ -83,16 +83,22 @@ def measure(
             answers.append(comparison.answer(model, texts, progress))
     figures = {name: round(float(figure), 6) for name, figure in comparison.compare(*answers).items()}
     if min_cosine is not None and figures.get(MEAN_COSINE, -1) < min_cosine:
-        measured = figures.get(MEAN_COSINE, "not measured for this task")
+        if MEAN_COSINE not in figures:
+            task = original.manifest.spec.task.replace("_", " ")
+            raise CheckpointError(
+                f"--min-cosine is {min_cosine}, but the cosine similarity of a {task} is not measured",
+                hint="remove --min-cosine",
+            )
         raise CheckpointError(
-            f"the mean cosine similarity to {original.manifest.dtype} is {measured}; --min-cosine is {min_cosine}",
+            f"the mean cosine similarity to {original.manifest.dtype} is {figures[MEAN_COSINE]}; "
+            f"--min-cosine is {min_cosine}",
             hint="choose a quantization with more bits, or quantize only the MLPs",
         )
     return Accuracy(num_documents=len(texts.documents), num_queries=len(texts.queries), figures=figures)
 
 
 class Comparison(NamedTuple):
-    """How models of a task answer texts, and the figures that compare two lists of answers."""
+    """How models of a task process texts, and the figures that compare the results of two models."""
 
     answer: Callable[[OpenModel, Texts, Watch], Any]
     compare: Callable[[Any, Any], dict[str, float]]
@@ -195,7 +201,7 @@ def _compare_labels(one: list[dict[str, float]], other: list[dict[str, float]]) 
 
 
 def _find_entities(model: OpenModel, texts: Texts, progress: Watch) -> list[tuple[int, int, str]]:
-    """The start, end and label of each token with a label, with the text's index."""
+    """For each token with a label: the index of its text, its start, and the label."""
     found = model.entities(texts.documents, aggregation="none", progress=progress)
     return [(index, entity.start, entity.label) for index, entities in enumerate(found) for entity in entities]
 

@@ -131,7 +131,7 @@ class SparseVectors:
 
     @classmethod
     def of_tokens(cls, batch: PackedBatch, weights: Vectors, width: int) -> "SparseVectors":
-        """The distinct token ids of each sequence, with their `weights` [num_tokens], as far as these are not zero."""
+        """The distinct token ids of each sequence, with their `weights` [num_tokens], unless these are zero."""
         sequences = np.repeat(np.arange(batch.num_sequences), np.diff(batch.cu_seqlens))
         positions, first = np.unique(sequences * width + batch.token_ids, return_index=True)
         is_nonzero = weights[first] != 0
@@ -188,7 +188,8 @@ activation. Raises EngineError.
 class EngineInfo:
     """The backend of an engine, its device, and the number format of its matrix products.
 
-    `isa` is the CPU instruction set, and `threads` the number of threads; None if the backend does not choose them.
+    `isa` is the CPU instruction set or the name of the GPU, and `threads` the number of threads; None if the backend
+    does not choose them.
     """
 
     backend: str

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, by the driver's own library: without torch, and without using a GPU.
+"""The NVIDIA GPUs of this machine, as the driver's library lists them: without torch, and without using a GPU.
 
 CUDA Driver API: https://docs.nvidia.com/cuda/cuda-driver-api. CUDA_VISIBLE_DEVICES applies.
 """
@@ -46,7 +46,7 @@ class Gpus:
 
 
 def find_gpus(load: Callable[[str], Any] = ctypes.CDLL) -> Gpus:
-    """Ask the driver. `load` opens a library, and raises OSError if there is none."""
+    """Query the driver. `load` opens a library, and raises OSError if there is none."""
     try:
         library = load(LIBRARY)
     except OSError:
@@ -55,7 +55,7 @@ def find_gpus(load: Callable[[str], Any] = ctypes.CDLL) -> Gpus:
     if status == _NO_DEVICE:
         return Gpus(missing="the driver sees no GPU, or CUDA_VISIBLE_DEVICES hides all")
     if status:
-        return Gpus(missing=f"the driver does not start: cuInit returned {status}")
+        return Gpus(missing=f"the driver cannot be initialized: cuInit returned {status}")
     version = _integer(library.cuDriverGetVersion)
     driver = (version // 1000, version % 1000 // 10)
     gpus = tuple(_gpu(library, index) for index in range(_integer(library.cuDeviceGetCount)))

@@ -28,7 +28,7 @@ class EmbeddedChunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A document, its index in the request, and its relevance."""
+    """A document, its index among the documents, and its relevance."""
 
     index: int
     score: float

@@ -10,12 +10,12 @@ from openbei.open_model import OpenModel
 class Model(OpenModel):
     """A model in this process, which several threads may use.
 
-    `target` is a model id on the Hugging Face Hub, a folder with a Hugging Face checkpoint, an engine directory, or a
-    config.yaml. An engine directory is built in the cache if there is none or it is out of date. The environment
-    variables of `bei` apply; arguments override them. Raises ConfigError, CheckpointError, EngineDirError and
-    BackendError.
+    `target` is a model id on the Hugging Face Hub, a folder with a Hugging Face checkpoint, an engine directory, a
+    config.yaml, or the URL of an engine directory or a checkpoint. An engine directory is built in the cache if there
+    is none or it is out of date. The environment variables of `bei` apply; arguments override them. Raises ConfigError,
+    CheckpointError, StoreError, EngineDirError and BackendError.
 
-    `close` frees the weights, and so does the end of a `with` block.
+    `close`, or the end of a `with` block, frees the weights.
     """
 
     def __init__(

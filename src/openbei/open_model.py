@@ -1,4 +1,4 @@
-"""A model in this process, with a method for each thing that models do."""
+"""A model in this process, with a method for each operation of the tasks."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class OpenModel(LoadedModel):
-    """A model over an engine directory and an engine that are open. Raises EngineDirError.
+    """A model that runs an open engine directory on a loaded engine. Raises EngineDirError.
 
     Methods take any iterable of texts, and return results in its order. `truncate=False` raises InputError for a text
     that is too long. `batch_tokens` limits the tokens of a batch, except for a single text with more. `progress` shows
@@ -156,7 +156,7 @@ class OpenModel(LoadedModel):
         batch_tokens: int | None = None,
         progress: Watch = None,
     ) -> list[dict[int, float]]:
-        """The terms of each text: ascending token ids of the vocabulary, and their weights, none of which is 0."""
+        """For each text, the weights that are not 0, by token id, in ascending order of the ids."""
         require(self.manifest, "sparse")
         encode = self._encoder(prompt, prompt_name, truncate)
         result: list[dict[int, float]] = []
@@ -313,7 +313,7 @@ def _dense(rows: list[Rows]) -> Vectors:
 
 
 def _not_one_text(items: Iterable[T], param: str) -> Iterable[T]:
-    """Raise InputError for a single text, whose characters would be taken for texts."""
+    """Raise InputError for a single text, because each of its characters would count as a text."""
     if isinstance(items, str):
         raise InputError(f"{param} is a str; it must be a list or another iterable", param=param, hint="pass [text]")
     return items

@@ -11,11 +11,11 @@ UNITS = {"fetch": "bytes", "push": "bytes", "write": "bytes", "embed": "texts", 
 
 
 Watch = bool | Callable[[int], None] | None
-"""Whether to show a bar (None: if a person watches), or a function to call instead, with the number of items done."""
+"""Whether to show a bar (None: on a terminal), or a function to call instead, with the number of items done."""
 
 
 class Bar:
-    """Shows one step at a time; rich is imported only if it is shown. `is_shown` None is whether a person watches."""
+    """Shows one step at a time; rich is imported only if it is shown. `is_shown` None shows it on a terminal."""
 
     def __init__(self, is_shown: bool | None = None) -> None:
         self._is_shown = is_shown

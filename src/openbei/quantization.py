@@ -1,6 +1,6 @@
-"""Quantization types of Truss configs: the number format of quantized weights, and the linear layers that have it.
+"""Quantization types of Truss configs: the number format of quantized weights, and the linear layers that use it.
 
-On CPUs, they are weight-only formats: weights are expanded to bfloat16, and activations keep their precision.
+On CPUs, only weights are quantized: they are expanded to bfloat16, and activations keep their precision.
 """
 
 import re
@@ -13,9 +13,9 @@ NO_QUANTIZATION = "no_quant"
 
 @dataclass(frozen=True, slots=True)
 class WeightOnly:
-    """The format of quantized weights: those of all linear layers of the transformer, or only those of its MLPs.
+    """The format of the weights of all linear layers of the transformer, or only of those in its MLPs.
 
-    `note` says what the type means for GPUs and not here.
+    `note` says which part of the type has no effect here, and why.
     """
 
     format: str
@@ -37,8 +37,8 @@ WEIGHT_ONLY: dict[str, WeightOnly] = {
 
 OTHERS = {
     "smooth_quant": "use weights_int8, which quantizes only the weights",
-    "weights_int4": "use fp4, which also takes 4 bits",
-    "weights_int4_kv_int8": "use fp4, which also takes 4 bits",
+    "weights_int4": "use fp4, which takes 4.5 bits per weight",
+    "weights_int4_kv_int8": "use fp4, which takes 4.5 bits per weight",
 }
 """Quantization types that are not supported -> what to use instead."""
 

@@ -28,8 +28,8 @@ class Secret(str):
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     """Where secrets come from; `folder` has a file for each secret.
 
-    `cloud` has the variables of AWS, Google Cloud and Azure. `uses_metadata` allows requests to the address where a
-    cloud's machines get credentials.
+    `cloud` has the variables of AWS, Google Cloud and Azure. `uses_metadata` allows requests to the metadata address
+    from which cloud machines get credentials.
     """
 
     by_name: dict[str, Secret] = {}
@@ -40,7 +40,7 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     def find(self, name: str) -> Secret | None:
         """The secret of a name, or None. Raises ConfigError for an invalid name or an unreadable file."""
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}", name):
-            raise ConfigError(f"runtime_secret_name is {name[:200]!r}; it must be letters, digits, '_', '-' and '.'")
+            raise ConfigError(f"runtime_secret_name is {name[:200]!r}; it may have only letters, digits, '_', '-', '.'")
         if (secret := self.by_name.get(name)) is not None:
             return secret
         path = self.folder / name
@@ -72,7 +72,7 @@ def named_secrets(variables: Mapping[str, str]) -> dict[str, Secret]:
 
 
 def cloud_variables(variables: Mapping[str, str]) -> dict[str, Secret]:
-    """The variables of clouds that are set."""
+    """The variables of AWS, Google Cloud and Azure that are set."""
     return {
         name: Secret(value.strip())
         for name, value in variables.items()

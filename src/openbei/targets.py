@@ -41,7 +41,7 @@ def read_environment(*targets: str) -> Environment:
             if merged.setdefault(name, value) != value:
                 raise ConfigError(
                     f"{path}: environment_variables.{name} differs from that of another config",
-                    hint="one server has one set of options: use the same value, or serve the models apart",
+                    hint="one server has one set of options: use the same value, or serve the models separately",
                 )
     return Environment.read(os.environ, merged)
 
@@ -67,21 +67,21 @@ def engine_dir_of(
 ) -> EngineDir:
     """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
 
-    `overrides` are fields of the deployment that override the config's, unless None. A quantized build is measured on
-    `texts`, one per line, or else on texts that openbei carries, and fails below `min_cosine`. Raises what building and
-    opening raise.
+    `overrides` are fields of the deployment that override the config's, unless None. The accuracy of a quantized build
+    is measured on `texts`, one per line, or else on texts that come with openbei; the build fails below `min_cosine`.
+    Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
         engine_dir = open_engine_dir(Path(target))
     elif artifact := _artifact(target, environment):
         if out or force or any(overrides.values()):
-            raise ConfigError(f"{target} is an engine directory already", hint="remove the options of a build")
+            raise ConfigError(f"{target} is an engine directory already", hint="remove the build options")
         engine_dir = open_engine_dir(artifact)
     else:
         deployment = _deployment(target, environment, overrides)
         measure = _measure(environment, texts, min_cosine) if deployment.quantization != NO_QUANTIZATION else None
         engine_dir = _up_to_date(deployment, environment, out, force=force, measure=measure)
-    _warn_if_cut(engine_dir.manifest)
+    _warn_if_truncated(engine_dir.manifest)
     return engine_dir
 
 
@@ -108,7 +108,7 @@ def load(
 def _measure(
     environment: Environment, texts: Path | None, min_cosine: float | None
 ) -> Callable[[EngineDir, EngineDir], Accuracy]:
-    """The measurement of quantized builds, in the backend that the environment selects."""
+    """A function that measures the accuracy of quantized builds, in the backend that the environment selects."""
     from openbei.accuracy import Texts, measure
 
     return partial(measure, load=partial(load, environment=environment), texts=Texts.read(texts), min_cosine=min_cosine)
@@ -144,13 +144,13 @@ def _with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
     return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
 
 
-def _warn_if_cut(manifest: Manifest) -> None:
-    """Log if the token budget of batches truncates texts that the model could read."""
+def _warn_if_truncated(manifest: Manifest) -> None:
+    """Log a warning if the maximum tokens per batch truncate texts that the model could read."""
     limit = next((decision for decision in manifest.report if decision.subject == "max_sequence_tokens"), None)
     if limit and limit.reason.startswith("max_num_tokens"):
         _log.warning(
-            "%s reads longer texts, but max_num_tokens cuts them to %s tokens; raise trt_llm.build.max_num_tokens of "
-            "the config to read on",
+            "%s reads longer texts, but max_num_tokens truncates them to %s tokens; raise "
+            "trt_llm.build.max_num_tokens in the config to use the whole length",
             manifest.model_name,
             limit.decision,
         )
@@ -171,7 +171,7 @@ def _up_to_date(
     path = out or default_engine_path(deployment, environment)
     engine_dir, reason = _usable(path, deployment, environment)
     if engine_dir is None or force:
-        _log.info("building %s: %s", path, reason or "asked for")
+        _log.info("building %s: %s", path, reason or "requested")
         with Bar() as bar:
             engine_dir = build(deployment, path, environment=environment, progress=bar.step, measure=measure)
         _log.info("%s", render_report(engine_dir.manifest))
@@ -185,7 +185,7 @@ def _usable(path: Path, deployment: Deployment, environment: Environment) -> tup
     from openbei.build import why_stale
 
     if not path.exists():
-        return None, "there is none"
+        return None, "it does not exist"
     try:
         engine_dir = open_engine_dir(path)
     except EngineDirError as error:

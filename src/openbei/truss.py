@@ -175,7 +175,7 @@ def _check_values(raw: object) -> None:
     for name, value in variables.items() if isinstance(variables, Mapping) else ():
         if not isinstance(value, str | int | float):
             problem = "null" if value is None else "a list or a mapping"
-            raise ConfigError(f"environment_variables.{name} is {problem}; it must be text, a number or a switch")
+            raise ConfigError(f"environment_variables.{name} is {problem}; it must be text, a number, true or false")
     route = raw
     for key in ("trt_llm", "runtime", "webserver_default_route"):
         route = route.get(key) if isinstance(route, Mapping) else None

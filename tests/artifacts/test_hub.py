@@ -56,5 +56,5 @@ def test_refusals(tiny_checkpoint: Path, tiny_engine_dir: EngineDir, tmp_path: P
     with pytest.raises(StoreError, match=f"{URL}: .*refused"):
         push(tiny_engine_dir.path, URL, environment_with(hub, tmp_path), no_progress)
     for url in ("hf://", "hf://owner", "hf://a/b/c", "hf://../x"):
-        with pytest.raises(ConfigError, match="is not a place on the Hub"):
+        with pytest.raises(ConfigError, match="is not the URL of a repository on the Hub"):
             pull(url, environment_with(hub, tmp_path), no_progress)

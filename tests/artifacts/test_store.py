@@ -247,7 +247,7 @@ def test_not_an_artifact(s3: Emulator, engine_dir: EngineDir, tmp_path: Path) ->
     assert pull(s3.url("artifacts/nothing"), environment, no_progress) is None
     assert pull("owner/name", environment, no_progress) is None
     for url in ("owner/name", "/a/folder", "https://host/x"):
-        with pytest.raises(ConfigError, match="is not a place for an engine directory"):
+        with pytest.raises(ConfigError, match="is not a URL for an engine directory"):
             push(engine_dir.path, url, environment, no_progress)
     nobody = json.dumps({**json.loads(s3.secret), "endpoint": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(StoreUnreachableError, match="cannot be reached: connection refused"):

@@ -13,7 +13,7 @@ NONE = Gpus(missing="no NVIDIA driver: libcuda.so.1 is not installed")
 
 def test_a_gpu_is_preferred() -> None:
     choice = choose_device("auto", find=lambda: BOTH, installed=lambda module: True)
-    assert (choice.device, choice.gpu, choice.reason) == ("cuda", H100, "NVIDIA H100 is here")
+    assert (choice.device, choice.gpu, choice.reason) == ("cuda", H100, "NVIDIA H100 was found")
     assert choose_device("cuda:0", find=lambda: BOTH, installed=lambda module: True).gpu == H100
 
 
@@ -28,7 +28,7 @@ UNUSABLE = [
     (NONE, True, "cuda", "no NVIDIA driver: libcuda.so.1 is not installed", "use --device cpu"),
     (BOTH, True, "cuda:2", "there is no GPU 2; those visible are 0 (NVIDIA H100), 1 (Tesla V100)", "use one of these"),
     (BOTH, True, "cuda:1", "Tesla V100 has compute capability 7.0; 7.5 or later is needed", "--device cpu"),
-    (BOTH, False, "cuda", "NVIDIA H100 is here, but the extra cuda is not installed: no torch", "openbei[cuda]"),
+    (BOTH, False, "cuda", "NVIDIA H100 was found, but the extra cuda is not installed: no torch", ".[cuda]"),
 ]
 
 

@@ -169,7 +169,7 @@ def test_without_a_secret(azure: Emulator, tiny_checkpoint: Path, tmp_path: Path
 
 def test_nothing_there(emulator: Emulator, tmp_path: Path) -> None:
     environment = with_secret(tmp_path, emulator.secret)
-    with pytest.raises(DownloadError, match="nothing has no files of a checkpoint\nhint: check the bucket"):
+    with pytest.raises(DownloadError, match="nothing has no checkpoint files\nhint: check the bucket"):
         fetch_checkpoint(repository(emulator, emulator.url("nothing")), environment)
     absent = emulator.url("x").replace(BUCKET, "no-such-bucket")
     with pytest.raises(DownloadError, match=r"no-such-bucket/x (does not exist|cannot be reached: .* 500)"):

@@ -163,7 +163,7 @@ def test_a_budget_below_the_model_is_told(bei: Run, config: Path, tmp_path: Path
     """In a build and at a start; not where the model is the limit."""
     assert "reads longer texts" not in bei("build", config).stderr
     config.write_text(config.read_text() + "    max_num_tokens: 65\n")
-    told = "reads longer texts, but max_num_tokens cuts them to 65 tokens"
+    told = "reads longer texts, but max_num_tokens truncates them to 65 tokens"
     assert told in bei("build", config, "--out", tmp_path / "engine").stderr
     assert told in bei("embed", tmp_path / "engine", "a").stderr
 

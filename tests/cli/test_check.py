@@ -21,7 +21,7 @@ def test_nothing_is_refused(bei: Run, variables: dict[str, str], tmp_path: Path)
     assert checked.returncode == 0, checked.stderr
     for line in (
         "  checkpoint_repository                   HF owner/name, revision main",
-        "  runtime_secret_name                     hf_access_token, which is here",
+        "  runtime_secret_name                     hf_access_token, which was found",
         "  environment_variables.MAX_BATCH_TOKENS  for `bei serve`  (read when this config is served; not stored in",
     ):
         assert line in checked.stdout

@@ -22,15 +22,16 @@ SECRETS = {
 }
 
 MACHINE = {
-    "OPENBEI_CACHE": "folder for engine directories built without `--out`; by default `openbei` in `XDG_CACHE_HOME`",
-    "XDG_CACHE_HOME": "folder of caches; by default `~/.cache`",
+    "OPENBEI_CACHE": "cache folder: engine directories built without `--out`, and what is fetched from object stores "
+    "and URLs; by default `openbei` in `XDG_CACHE_HOME`",
+    "XDG_CACHE_HOME": "parent folder of caches; by default `~/.cache`",
     "HF_HOME": "cache folder of the Hugging Face libraries; by default `huggingface` in `XDG_CACHE_HOME`",
     "HF_HUB_CACHE": "cache of downloaded checkpoints; by default `hub` in `HF_HOME`",
     "HUGGINGFACE_HUB_CACHE": "older name of `HF_HUB_CACHE`",
     "OPENBEI_SECRETS": "folder with a file for each secret; by default `/secrets`",
     "OPENBEI_SECRET_NAME": "name of the secret for a TARGET that is a URL; in a config it is `runtime_secret_name`",
-    "OPENBEI_CLOUD_CREDENTIALS": "`metadata`: object stores may use the credentials of this machine in its cloud, from "
-    "169.254.169.254; by default `variables`, which does not",
+    "OPENBEI_CLOUD_CREDENTIALS": "`metadata` lets object stores use the credentials of this cloud machine, from "
+    "169.254.169.254; the default, `variables`, does not",
     "HF_ENDPOINT": "address of the Hub or of a mirror",
     "HF_HUB_OFFLINE": "`1`: download nothing; use only what is in the cache",
     "OPENBEI_OFFLINE": "the same; takes precedence over `HF_HUB_OFFLINE`",

@@ -5,8 +5,8 @@ In an object store, an artifact is a folder:
     engine.json          the manifest, written last
     chunks/DIGEST        16 MiB chunks of the other files, named by their BLAKE3 digests in the manifest
 
-A chunk never changes, so a push sends only chunks that are missing, and two pushes at once leave a whole artifact. On
-the Hub, an artifact is a repository with the files of the engine directory, and a push is a commit.
+A chunk never changes, so a push sends only missing chunks, and simultaneous pushes leave one complete artifact. On the
+Hub, an artifact is a repository with the files of the engine directory, and a push is a commit.
 """
 
 from pathlib import Path
@@ -19,22 +19,22 @@ from openbei.stores.download import Progress
 
 
 def push(engine_dir: Path, url: str, environment: Environment, progress: Progress, *, force: bool = False) -> int:
-    """Push an engine directory; returns the number of bytes sent. `force` sends chunks that are there already, too.
+    """Push an engine directory; returns the number of bytes sent. `force` also sends chunks that are already stored.
 
-    Raises EngineDirError for a damaged directory, ConfigError for another URL, and StoreError.
+    Raises EngineDirError for a damaged directory, ConfigError for any other URL, and StoreError.
     """
     if hub.is_url(url):
         return hub.push(engine_dir, url, environment)
     if (kind := store_kind_of(url)) is None:
         raise ConfigError(
-            f"{url!r} is not a place for an engine directory",
+            f"{url!r} is not a URL for an engine directory",
             hint=f"use {', '.join(FORMS.values())} or hf://owner/name",
         )
     return store.push(engine_dir, parse_location(kind, url), environment, progress, force=force)
 
 
 def is_url(target: str) -> bool:
-    """Whether a TARGET may be an artifact."""
+    """Whether a TARGET may be the URL of an artifact."""
     return hub.is_url(target) or store_kind_of(target) is not None
 
 

@@ -69,7 +69,9 @@ def pull(url: str, environment: Environment) -> Path:
 def _parse(url: str) -> tuple[str, str | None]:
     repo, _, revision = url.removeprefix(SCHEME).rstrip("/").partition("@")
     if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo):
-        raise ConfigError(f"{url!r} is not a place on the Hub", hint="the form is hf://owner/name or …@revision")
+        raise ConfigError(
+            f"{url!r} is not the URL of a repository on the Hub", hint="the form is hf://owner/name or …@revision"
+        )
     return repo, revision or None
 
 

@@ -123,7 +123,7 @@ def _stored_chunk(store: Store, name: str, num_bytes: int) -> memoryview:
 
 
 def _local_chunk(chunks: _Chunks, name: str) -> memoryview | None:
-    """A chunk of an earlier version, or None if that does not have it, or it is damaged."""
+    """A chunk of an earlier version in the cache, or None if that lacks the chunk or has it damaged."""
     if name not in chunks:
         return None
     path, start, end = chunks[name]

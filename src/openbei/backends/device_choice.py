@@ -38,7 +38,7 @@ def choose_device(
     found = find()
     gpu, problem, hint = _usable(found, gpu_index(choice), installed)
     if gpu:
-        return Choice("cuda", gpu, "requested" if choice != "auto" else f"{gpu.name} is here")
+        return Choice("cuda", gpu, "requested" if choice != "auto" else f"{gpu.name} was found")
     if choice == "auto":
         return Choice("cpu", None, problem)
     raise BackendError(f"--device {choice} is not available: {problem}", hint=hint)
@@ -56,6 +56,6 @@ def _usable(found: Gpus, index: int, installed: Callable[[str], bool]) -> tuple[
         problem = f"{gpu.name} has compute capability {gpu.capability}; {OLDEST} or later is needed"
         return None, problem, "use --device cpu, or another GPU"
     if missing := [module for module in EXTRA if not installed(module)]:
-        problem = f"{gpu.name} is here, but the extra cuda is not installed: no {' and no '.join(missing)}"
-        return None, problem, "pip install 'openbei[cuda]'"
+        problem = f"{gpu.name} was found, but the extra cuda is not installed: no {' and no '.join(missing)}"
+        return None, problem, "in a clone of openbei, pip install '.[cuda]'"
     return gpu, "", ""

@@ -1,4 +1,4 @@
-"""Unpacks a tar archive from someone else into a folder: only what a build reads, within limits."""
+"""Unpacks an untrusted tar archive into a folder: only what a build reads, within limits."""
 
 import gzip
 import io
@@ -38,7 +38,7 @@ def unpack(archive: Path, folder: Path, where: str) -> None:
             with tarfile.open(fileobj=content, mode="r|", tarinfo=_Member) as members:
                 _extract(members, folder, where)
             while content.read(1 << 20):
-                pass  # the end has the checksum
+                pass  # gzip has its checksum at the end
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DownloadError(f"{where} is not a tar.gz archive, or is damaged: {error}") from None
     _strip_folder(folder)
@@ -108,7 +108,7 @@ def _write(members: tarfile.TarFile, member: tarfile.TarInfo, path: Path, where:
 
 
 def _checked_name(member: tarfile.TarInfo, folder: Path, where: str) -> str:
-    """The name of a member relative to the archive. Raises DownloadError for what an archive must not have."""
+    """The name of a member relative to the archive. Raises DownloadError for members that an archive must not have."""
     shown = repr(member.name[:200])
     parts = PurePosixPath(member.name).parts
     if member.issym() or member.islnk():

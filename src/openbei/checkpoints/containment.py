@@ -29,7 +29,7 @@ def check_contained(folder: Path) -> None:
         target = Path(os.path.realpath(path))
         if not any(target.is_relative_to(parent) for parent in allowed):
             raise CheckpointError(
-                f"{path} is a link to {target}, outside of the checkpoint", hint="replace the link by a copy"
+                f"{path} is a link to {target}, outside of the checkpoint", hint="replace the link with a copy"
             )
         try:
             mode = path.stat().st_mode

@@ -1,4 +1,4 @@
-"""Source HF: download from the Hugging Face Hub by huggingface_hub, with its errors as DownloadError."""
+"""Source HF: download from the Hugging Face Hub with huggingface_hub; its errors become DownloadError."""
 
 import contextlib
 import errno

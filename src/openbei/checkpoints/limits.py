@@ -1,4 +1,4 @@
-"""Limits on the checkpoints of others: number and size of files."""
+"""Limits on downloaded checkpoints: number and size of files."""
 
 from openbei.errors import DownloadError
 
@@ -6,10 +6,10 @@ MAX_FILES = 2000
 MAX_CHECKPOINT_BYTES = 256 << 30
 
 MAX_EXPANSION = 20
-"""Maximum size of an archive's content, as a multiple of the archive; weights compress to more than half of it."""
+"""Maximum size of an archive's content, as a multiple of the archive's own size. Weights do not compress that much."""
 
 MIN_EXPANDED_BYTES = 64 << 20
-"""Content that an archive of any size may have."""
+"""Content of up to this size is allowed, whatever the size of the archive."""
 
 
 def check_size(where: str, num_files: int, num_bytes: int) -> None:

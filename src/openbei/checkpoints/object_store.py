@@ -55,7 +55,7 @@ class ObjectStore:
 
 def _fetched(store: Store, cache: VersionCache, progress: Progress) -> Path:
     """The folder of the version in the store. Requires the cache's lock."""
-    items = _wanted(store)
+    items = _checkpoint_objects(store)
     listing = "".join(f"{item.name}\0{item.size}\0{item.version}\n" for item in items)
     version = hashlib.sha256(listing.encode()).hexdigest()[:32]
     current = cache.current()
@@ -74,12 +74,12 @@ def _fetched(store: Store, cache: VersionCache, progress: Progress) -> Path:
     return cache.root / version
 
 
-def _wanted(store: Store) -> list[StoredObject]:
+def _checkpoint_objects(store: Store) -> list[StoredObject]:
     """The objects that a build reads, by name. Raises DownloadError."""
     location = store.location
     items = sorted((item for item in store.list() if is_read(item.name)), key=lambda item: item.name)
     if not items:
-        raise DownloadError(f"{location} has no files of a checkpoint", hint="check the bucket and the path")
+        raise DownloadError(f"{location} has no checkpoint files", hint="check the bucket and the path")
     for item in items:
         _check_name(location, item.name)
     check_size(str(location), len(items), sum(item.size for item in items))

@@ -64,7 +64,7 @@ class _UnreachableError(DownloadError):
 
 
 class _State(msgspec.Struct):
-    """What the file beside an unfinished archive says: the ETag that the rest must have."""
+    """The file beside an unfinished archive: the ETag that the rest must have, too."""
 
     etag: str | None
 
@@ -102,7 +102,7 @@ def _fetched(url: str, cache: VersionCache, progress: Progress) -> Path:
 
 
 def _download(url: str, archive: Path, known_etag: str | None, progress: Progress) -> bool:
-    """Download an archive, or the rest of it. Returns False if the server says that it still has `known_etag`.
+    """Download an archive, or the rest of it. Returns False if the archive on the server still has `known_etag`.
 
     Raises DownloadError for a refusal, URLError, HTTPException or OSError for a connection that fails.
     """

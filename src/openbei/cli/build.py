@@ -26,13 +26,14 @@ from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 @click.option(
     "--texts",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Texts, one per line, that measure the accuracy of a quantized build; use your own.  [default: 520 texts and "
-    "100 queries of many kinds]",
+    help="File with one text per line, on which the accuracy of a quantized build is measured; use texts like yours.  "
+    "[default: 520 texts and 100 queries that come with openbei]",
 )
 @click.option(
     "--min-cosine",
     type=click.FloatRange(0, 1),
-    help="Fail if a quantized embedding model has a lower mean cosine similarity to bfloat16.",
+    help="Fail if the mean cosine similarity of a quantized build to bfloat16 is lower. Only for embedding and sparse "
+    "models.",
 )
 @click.option(
     "--convert",

@@ -69,12 +69,12 @@ def _row(note: Decision) -> Row:
 
 
 def _about_secret(name: str, environment: Environment) -> str:
-    """Whether the secret is here; its value is not shown."""
+    """Whether the secret was found; its value is not shown."""
     if environment.secrets.find(name) is not None:
-        return f"{name}, which is here"
+        return f"{name}, which was found"
     if name == DEFAULT_NAME:
-        return f"{name}, which is not here"
-    return f"{name}, which is not here: set {environment.secrets.places(name).replace(' and ', ' or ')}"
+        return f"{name}, which was not found"
+    return f"{name}, which was not found: set {environment.secrets.places(name).replace(' and ', ' or ')}"
 
 
 def _print(title: str, rows: list[Row]) -> None:

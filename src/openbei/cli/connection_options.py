@@ -65,8 +65,8 @@ OPTIONS: tuple[Option, ...] = (
         "--request-timeout-s",
         default=DEFAULTS.request_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds for the headers of a request to arrive, plus for bodies and responses slower than 10 kB/s; "
-        "raise for slow networks.",
+        help="Seconds for the headers of a request to arrive; bodies and responses have as long plus a second per "
+        "10 kB; raise for slow networks.",
     ),
     click.option(
         "--body-timeout-s",

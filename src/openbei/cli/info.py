@@ -22,8 +22,9 @@ Rows = list[tuple[str, str]]
 def command(target: str | None) -> None:
     """Describe a model and this machine.
 
-    Verifies the hashes of TARGET's engine directory, and shows the model, its build report, and the instruction sets of
-    this CPU. Builds the engine directory first if there is none. Without TARGET, describes only the machine.
+    Verifies the hashes of TARGET's engine directory, and shows the model, its build report, and the GPUs and CPU
+    instruction sets of this machine. Builds the engine directory first if there is none. Without TARGET, describes only
+    the machine.
     """
     if target is not None:
         log_to_stderr("warning")

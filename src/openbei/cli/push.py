@@ -11,12 +11,12 @@ from openbei.cli.logs import log_to_stderr
 @click.command
 @click.argument("engine_dir", type=click.Path(path_type=Path))
 @click.argument("url")
-@click.option("--force", is_flag=True, help="Also send chunks that are there already, to repair damaged ones.")
+@click.option("--force", is_flag=True, help="Send all chunks, even those already stored, to repair damaged ones.")
 def command(engine_dir: Path, url: str, force: bool) -> None:
-    """Push an engine directory, to serve it elsewhere.
+    """Copy an engine directory to an object store or the Hub.
 
     URL is s3://bucket/path, gs://bucket/path, azure://account/container/path or hf://owner/name. Every command with a
-    TARGET accepts it. Only chunks that are missing are sent, and the manifest is written last.
+    TARGET accepts the URL. Only missing chunks are sent, and the manifest is written last.
     """
     from openbei.artifacts import push
     from openbei.progress import Bar

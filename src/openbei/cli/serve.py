@@ -111,8 +111,8 @@ def command(
 ) -> None:
     """Serve one or more models over HTTP.
 
-    Builds the engine directory of a TARGET first if there is none or it is out of date. Requests to a server of several
-    models name one in `model`. Stops on SIGTERM or SIGINT.
+    Builds the engine directory of a TARGET first if there is none or it is out of date. With several models, `model` in
+    a request selects one. Stops on SIGTERM or SIGINT.
     """
     logs.log_to(log_to, log_level, log_format)
     edge, tls = arguments.edge(environment), arguments.tls(environment)

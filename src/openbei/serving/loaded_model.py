@@ -1,4 +1,4 @@
-"""A model that is loaded, as one value: its name, manifest, prompts, tokenizer and engine."""
+"""A loaded model: its name, manifest, prompts, tokenizer and engine."""
 
 from threading import Lock
 from types import TracebackType
@@ -17,7 +17,7 @@ M = TypeVar("M", bound="LoadedModel")
 class LoadedModel:
     """A model, opened once and closed once. `name` and `prompts` are by default the manifest's.
 
-    A context manager. Callers of the engine hold `lock` if there may be several.
+    A context manager. If several threads may call the engine, they must hold `lock`.
     """
 
     def __init__(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 class QueueLimits:
     """The limits of batches and of the queue.
 
-    `max_batch_tokens` None is `Engine.batch_tokens`. `max_num_tokens` is that of the engine directory; longer sequences
-    are refused. `max_queue_tokens` and `max_concurrent_requests` are for all models together.
-    A batch that runs longer than `engine_timeout_s` means that the engine hangs.
+    `max_batch_tokens` None means `Engine.batch_tokens`. `max_num_tokens` is that of the engine directory; longer
+    sequences are refused. `max_queue_tokens` and `max_concurrent_requests` are for all models together. If a batch runs
+    for longer than `engine_timeout_s`, the engine is considered hung.
     """
 
     max_batch_tokens: int | None = None
@@ -29,19 +29,19 @@ class QueueShare:
 
 
 class QueueBudget:
-    """The requests and tokens of all models. A flood of one model leaves room for the others."""
+    """The requests and tokens of all models. However many requests one model gets, there is room for the others."""
 
     def __init__(self, limits: QueueLimits) -> None:
         self._limits = limits
         self._shares: list[QueueShare] = []
 
     def join(self) -> QueueShare:
-        """The share of another model."""
+        """Add a model, and return its share."""
         self._shares.append(QueueShare())
         return self._shares[-1]
 
     def has_room(self, share: QueueShare) -> bool:
-        """Whether a request of a model would be queued. It may exceed the room that is left."""
+        """Whether a request of a model would be queued. The request may be larger than the remaining room."""
         limits, num_models = self._limits, len(self._shares)
         return _has_room(share.num_requests, self._requests, num_models, limits.max_concurrent_requests) and _has_room(
             share.num_tokens, self._tokens, num_models, limits.max_queue_tokens
@@ -63,7 +63,7 @@ class QueueBudget:
 
 
 def _has_room(own: int, used: Callable[[], list[int]], num_models: int, limit: int) -> bool:
-    """Whether a model that uses `own` of what the models use has room below a limit.
+    """Whether a model has room below a limit; it uses `own`, and `used` has the same for each model.
 
     Half of the limit is reserved, the same part for each model; the other half is for all.
     """

@@ -116,7 +116,7 @@ class Scheduler:
 
     @property
     def has_lost_engine(self) -> bool:
-        """Whether the engine said that it can run no more batches. Its thread has ended, or is about to."""
+        """Whether the engine reported that it can run no more batches. Its thread has ended, or is about to."""
         return self._has_lost_engine
 
     @property

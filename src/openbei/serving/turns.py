@@ -1,16 +1,16 @@
-"""Turns of several models on one device, so that none waits for more than the batch that is running.
+"""Decides which of several models may run its next batch on a shared device.
 
 Start-time fair queueing (Goyal, Vin & Cheng, 1996) with one flow per model. The virtual clock is the start time of the
-batch that runs, and a batch costs the seconds that it takes. The waiting model with the earliest start time is next:
-models that always have work share the time evenly, and one that has used less than its share does not queue behind the
-others.
+batch that started last, and the cost of a batch is the seconds that it takes. The waiting model with the earliest start
+time runs next. Models that always have work therefore share the time evenly, and a model that was idle waits only for
+the running batch.
 """
 
 from threading import Condition
 
 
 class Turns:
-    """Lets at most `capacity` batches run at the same time; 1 on a CPU."""
+    """Lets at most `capacity` batches run at the same time. On a CPU it is 1."""
 
     def __init__(self, capacity: int = 1) -> None:
         self._capacity = capacity
@@ -20,7 +20,7 @@ class Turns:
         self._changed = Condition()
 
     def join(self) -> "Turn":
-        """A turn for another model."""
+        """Add a model, and return its turn."""
         return Turn(self)
 
     def take(self, turn: "Turn", *, waits: bool) -> bool:

@@ -1,1 +1,1 @@
-"""Object stores: S3, Google Cloud Storage and Azure Blob Storage, by obstore. Nothing here knows models."""
+"""Object stores: S3, Google Cloud Storage and Azure Blob Storage, with obstore. Nothing here depends on models."""

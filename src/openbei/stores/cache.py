@@ -1,8 +1,8 @@
-"""The cache of checkpoints that are not on the Hub: a folder for each checkpoint, with its newest version.
+"""The cache of remote folders that are not on the Hub: checkpoints, and artifacts, which have the same structure.
 
 checkpoints/KEY/lock         held by the process that fetches
-checkpoints/KEY/current      JSON: the version that is complete
-checkpoints/KEY/VERSION/     the checkpoint's files
+checkpoints/KEY/current      JSON: the newest complete version
+checkpoints/KEY/VERSION/     the files of that version, or of the one before
 checkpoints/KEY/partial/     unfinished downloads
 """
 
@@ -29,7 +29,7 @@ class Current(msgspec.Struct, frozen=True):
 
 
 class VersionCache:
-    """The cached versions of one folder, which `identity` names, such as its URL. `cache` is for all of one kind."""
+    """The cached versions of one remote folder. `identity` is its URL; `cache` has all folders of one kind."""
 
     def __init__(self, cache: Path, identity: str) -> None:
         self.root = cache / hashlib.sha256(identity.encode()).hexdigest()[:32]
@@ -61,7 +61,7 @@ class VersionCache:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait until no other process fetches this folder, and keep others waiting."""
+        """Hold the lock of this folder, so that only one process at a time fetches it."""
         self.root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -1,6 +1,7 @@
 """Credentials for an object store: from a secret, or else from the variables of its cloud, or else none.
 
-The address where a cloud's machines get credentials (169.254.169.254) is used only if the environment allows it.
+The metadata address from which cloud machines get credentials (169.254.169.254) is used only if the environment
+allows it.
 """
 
 from collections.abc import Callable
@@ -118,10 +119,10 @@ _PREFIX: dict[StoreKind, str] = {"S3": "AWS_", "GCS": "GOOGLE_", "AZURE": "AZURE
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How to open a store: obstore's `options`; `described` says where credentials come from, in words.
+    """How to open a store, with obstore's `options`. `described` says in words where the credentials come from.
 
-    `provider` returns the credentials of a secret, which the process's variables would override as options.
-    `ca_bundle` is the path of further certificates to trust.
+    `provider` returns the credentials of a secret. As options, the variables of the process would override them.
+    `ca_bundle` is the path of additional certificates to trust.
     """
 
     options: dict[str, Any] = field(repr=False)
@@ -147,7 +148,7 @@ class Access:
 
 
 def access_to(location: Location, secrets: Secrets, secret_name: str | None) -> Access:
-    """Credentials for a location. Raises ConfigError for a secret that is not what its kind of store needs."""
+    """Credentials for a location. Raises ConfigError for a secret that does not fit the kind of store."""
     kind = location.kind
     cloud = dict(secrets.cloud)
     if endpoint := cloud.get("AWS_ENDPOINT_URL_S3"):
@@ -216,7 +217,7 @@ def _secret_options(kind: StoreKind, secrets: Secrets, name: str | None) -> dict
         if name == DEFAULT_NAME:
             return {}  # the default name, which usually has a token for the Hub
         raise ConfigError(
-            f"the secret {name} is not JSON with text values", hint=f"for {kind}: {_wanted(kind)}"
+            f"the secret {name} is not JSON with text values", hint=f"for {kind}: {_required_keys(kind)}"
         ) from None
     if kind == "GCS":
         given = content
@@ -230,9 +231,9 @@ def _secret_options(kind: StoreKind, secrets: Secrets, name: str | None) -> dict
         names = {option: key for key, option in reversed(SECRET_KEYS[kind].items())}
         given = {names[option]: value for option, value in options.items()}
     if not any(all(given.get(key) is not None for key in keys) for keys in REQUIRED[kind]):
-        raise ConfigError(f"the secret {name} lacks keys for {kind}", hint=f"it must have {_wanted(kind)}")
+        raise ConfigError(f"the secret {name} lacks keys for {kind}", hint=f"it must have {_required_keys(kind)}")
     return {key: str(value).lower() if isinstance(value, bool) else value for key, value in options.items()}
 
 
-def _wanted(kind: StoreKind) -> str:
+def _required_keys(kind: StoreKind) -> str:
     return ", or ".join(" and ".join(keys) for keys in REQUIRED[kind])

@@ -59,7 +59,7 @@ def download(
 
 
 class PartialFile:
-    """A file that is written in parts, in any order; a journal beside it lists those that are on disk."""
+    """A file that is written in parts, in any order. A journal beside it lists the parts that are on disk."""
 
     def __init__(self, path: Path, size: int, part_bytes: int) -> None:
         self.path, self._size, self._part_bytes = path, size, part_bytes
@@ -104,14 +104,14 @@ class PartialFile:
 
 
 class Counter:
-    """Adds up the bytes that threads are done with, and reports the sum."""
+    """Adds up the bytes that several threads have transferred, and reports the sum."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0, total, progress
         self._lock = threading.Lock()
 
     def add(self, num_bytes: int) -> None:
-        """Report that more bytes are done."""
+        """Count more bytes, and report the sum."""
         with self._lock:
             self._done += num_bytes
             self._progress(self._done, self._total)

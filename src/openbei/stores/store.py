@@ -13,7 +13,7 @@ from openbei.secrets import Secrets
 from openbei.stores.credentials import CA_BUNDLE, Access, access_to
 
 MAX_OBJECTS = 10_000
-"""Maximum objects under a location: more is a mistake in the path."""
+"""Maximum objects under a location: more mean that the path is wrong."""
 
 _CLIENT = {"connect_timeout": "10s", "timeout": "180s"}
 RETRIES = {"max_retries": 3, "retry_timeout": 60}
@@ -107,7 +107,7 @@ class Store:
 
 
 def open_store(location: Location, secrets: Secrets, secret_name: str | None = None) -> Store:
-    """Open a location. No request is sent. Raises ConfigError for a secret of another form, StoreError."""
+    """Open a location. No request is sent. Raises ConfigError for an invalid secret, and StoreError."""
     from obstore import store as stores
     from obstore.exceptions import BaseError
 
@@ -161,11 +161,11 @@ _UNREACHABLE = {
     "the connection failed": r"ConnectError|error trying to connect|ConnectionReset|Connection reset|IncompleteMessage"
     r"|network is unreachable|connection closed|error decoding response body|kind: (Body|Request|Decode)",
 }
-"""Problem in words → what obstore's message then has."""
+"""Problem in words → pattern of obstore's messages about it."""
 
 
 def _explained(error: Exception, where: str, access: Access, verb: str = "read") -> StoreError:
-    """A StoreError for an error of obstore, whose text may have keys and signatures, and is not shown."""
+    """A StoreError for an error of obstore. Its text may contain keys and signatures, so little of it is shown."""
     text = str(error)
     code, status = _CODE.search(text), _STATUS.search(text)
     reason = code[1] if code else None

@@ -1,4 +1,4 @@
-"""What Baseten would refuse in a config.yaml: the rules of truss 0.18.36, in our own words.
+"""What Baseten would refuse in a config.yaml: the rules of truss 0.18.36, reimplemented.
 
 They say nothing about `bei`: most of these values have no effect on it. `bei check` shows both.
 """

@@ -58,7 +58,7 @@ def speculator(build: Values, path: str) -> Iterator[Problem]:
 
 
 def checkpoint_of_v1(trt_llm: Values, path: str) -> Iterator[Problem]:
-    """What the inference stacks require."""
+    """What each inference stack requires."""
     build = trt_llm.get("build")
     if not isinstance(build, Mapping):
         return
@@ -69,7 +69,7 @@ def checkpoint_of_v1(trt_llm: Values, path: str) -> Iterator[Problem]:
 
 
 def transport_kind(transport: Values, path: str) -> Iterator[Problem]:
-    """A transport has a kind, unless it is empty."""
+    """A transport needs a kind, unless it is empty."""
     if transport and "kind" not in transport:
         yield f"{path}.kind", "it is required"
 
@@ -95,7 +95,7 @@ def auth(methods: tuple[str, ...], secret_key: str) -> Rule:
             if key in keys[method] and not is_set:
                 yield f"{path}.{key}", f"auth_method {method} requires it"
             if key not in keys[method] and is_set:
-                yield f"{path}.{key}", f"auth_method {method} excludes it"
+                yield f"{path}.{key}", f"it must not be set with auth_method {method}"
 
     return check
 
@@ -104,7 +104,7 @@ def one_secret_name(source: Values, path: str) -> Iterator[Problem]:
     """A secret is named in one place."""
     settings = source.get("auth")
     if source.get("auth_secret_name") and isinstance(settings, Mapping) and settings.get("auth_secret_name"):
-        yield f"{path}.auth_secret_name", "it is also in auth"
+        yield f"{path}.auth_secret_name", "it must not be set both here and in auth"
 
 
 def unique(list_key: str, key: str) -> Rule:
@@ -132,7 +132,7 @@ def volume_folder(model: Values, path: str) -> Iterator[Problem]:
 
 
 def docker_server(server: Values, path: str) -> Iterator[Problem]:
-    """A server has a command, and a user of its own."""
+    """A server needs a command, and runs neither as root nor as the default user."""
     if not server.get("no_build") and server.get("start_command") is None:
         yield f"{path}.start_command", "it is required unless no_build is true"
     if server.get("run_as_user_id") in (0, _DEFAULT_USER) and server.get("run_as_user_id") is not False:
@@ -140,7 +140,7 @@ def docker_server(server: Values, path: str) -> Iterator[Problem]:
 
 
 def no_cache(build: Values, path: str) -> Iterator[Problem]:
-    """An option of the command line."""
+    """A key that truss has only as an option of its command line."""
     if build.get("no_cache") is True:
         yield f"{path}.no_cache", "it is the option --no-cache of truss push"
 
@@ -148,14 +148,14 @@ def no_cache(build: Values, path: str) -> Iterator[Problem]:
 def one_kind_of_checkpoints(checkpoints: Values, path: str) -> Iterator[Problem]:
     """Checkpoints of training jobs, or of loops."""
     if checkpoints.get("artifact_references") and checkpoints.get("loops_checkpoint_ids"):
-        yield f"{path}.loops_checkpoint_ids", "it excludes artifact_references"
+        yield f"{path}.loops_checkpoint_ids", "it must not be set together with artifact_references"
 
 
 def one_of_each(config: Values, path: str) -> Iterator[Problem]:
     """Keys that exclude each other, and mount points that are the same."""
     for one, other in (("requirements", "requirements_file"), ("model_cache", "weights")):
         if config.get(one) and config.get(other):
-            yield other, f"it excludes {one}"
+            yield other, f"it must not be set together with {one}"
     mounts: list[object] = []
     weights = config.get("weights")
     for index, source in enumerate(weights if isinstance(weights, list) else []):
@@ -172,7 +172,7 @@ def remote_ssh(config: Values, path: str) -> Iterator[Problem]:
     if not (isinstance(settings, Mapping) and isinstance(server, Mapping)):
         return
     if settings.get("enabled") is True and server.get("run_as_user_id") is not None:
-        yield "runtime.remote_ssh.enabled", "it excludes docker_server.run_as_user_id"
+        yield "runtime.remote_ssh.enabled", "it must not be set together with docker_server.run_as_user_id"
 
 
 def accelerators(config: Values, path: str) -> Iterator[Problem]:

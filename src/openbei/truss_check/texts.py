@@ -1,4 +1,4 @@
-"""Forms of texts in a Truss config. Each function returns what is wrong with a text, or None."""
+"""Formats of texts in a Truss config. Each function returns what is wrong with a text, or None."""
 
 import ipaddress
 import re

@@ -1,7 +1,7 @@
 """The CUDA backend: runs packed batches on an NVIDIA GPU with torch and Triton. Needs the extra `cuda`.
 
-Only this package imports torch, and only when it is chosen. An engine directory that was built for CPUs serves as well:
-its weights are copied to the GPU and put into rows there.
+Only this package imports torch, and only when it is chosen. Engine directories that were built for CPUs work, too:
+their weights are copied to the GPU and converted to row-major order there.
 """
 
 import logging
@@ -29,14 +29,14 @@ from openbei.shapes import TensorKind
 from openbei.spec import ModelSpec, TokenTermHead
 
 BATCH_TOKENS = 16384
-"""Tokens of a batch for full throughput: large enough that the GPU is busy, small enough for short waits."""
+"""Tokens of a batch for full throughput: enough to keep the GPU busy, few enough for short waits."""
 
 LARGE_MODEL_BYTES = 6 << 30
-"""Models with more bytes of weights are busy with half as many tokens."""
+"""For models with more bytes of weights, half as many tokens keep the GPU busy."""
 
 FORMATS = frozenset(("bfloat16", "float32", "float8", "int8", "nvfp4"))
 QUANTIZED = frozenset(("float8", "int8", "nvfp4"))
-"""Number formats that are expanded, except float8 where the GPU has units for it. Their activations are bfloat16."""
+"""Number formats that are expanded, except float8 where the GPU has units for it; activations are bfloat16 then."""
 
 LAYOUTS = frozenset(("panels", "row_major"))
 
@@ -51,15 +51,15 @@ class Options:
 
 
 def reads(kind: TensorKind, storage: Storage) -> bool:
-    """Every kind in these formats and layouts."""
+    """Whether the backend reads a tensor: any kind, in FORMATS and LAYOUTS."""
     return storage.format in FORMATS and storage.layout in LAYOUTS
 
 
 def activation_type(spec: ModelSpec, stored: str, capability: Capability) -> torch.dtype:
-    """The element type of activations and weights: float32 if weights are, else one of 16 bit.
+    """The element type of activations and weights: float32 if the weights are float32, else a 16-bit type.
 
     float16 has more significant bits than bfloat16, but overflows above 65504. Post-norm models normalize every sum, so
-    their activations are small; those of others can be large.
+    their activations are small; those of other models can be large.
     """
     if "float32" in stored or isinstance(spec.head, TokenTermHead):
         return torch.float32
@@ -92,7 +92,7 @@ def load_on(
 ) -> CudaEngine:
     """The engine on a device, which may be the CPU in tests. Raises BackendError if it does not fit in `free_bytes`.
 
-    `to_device` copies weights; benchmarks make them up there instead.
+    `to_device` copies weights; that of benchmarks generates random weights on the device instead.
     """
     manifest = engine_dir.manifest
     spec = manifest.spec
@@ -124,9 +124,9 @@ def load_on(
 
 
 def _warn_of_expansion(formats: Collection[str], dtype: torch.dtype) -> None:
-    """Warn about quantized weights that are no faster than those of `dtype` on this GPU."""
+    """Warn about quantized weights that are as slow and as large as weights in `dtype` on this GPU."""
     _log.warning(
-        "weights in %s are expanded to %s: same results, speed and memory of 16 bit; use fp8 on %s",
+        "weights in %s are expanded to %s: they are as slow and as large as 16-bit weights; use fp8 on %s",
         " and ".join(sorted(formats)),
         str(dtype).removeprefix("torch."),
         ", ".join(accelerators_with("fp8")),
@@ -134,7 +134,7 @@ def _warn_of_expansion(formats: Collection[str], dtype: torch.dtype) -> None:
 
 
 def _ops(device: torch.device, dtype: torch.dtype) -> Ops:
-    """Triton's kernels multiply numbers of 16 bit on a GPU; everything else is plain torch."""
+    """Triton kernels for 16-bit numbers on a GPU; plain torch for everything else."""
     if device.type != "cuda" or dtype == torch.float32:
         return TorchOps(dtype)
     from openbei.backends.cuda.ops_triton import TritonOps

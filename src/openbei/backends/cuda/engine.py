@@ -1,4 +1,4 @@
-"""The engine: starts batches on a device without waiting, so that the host prepares one while another runs."""
+"""The engine: starts batches on a device without waiting, so that the host prepares one batch while another runs."""
 
 import logging
 from collections.abc import Callable
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 class CudaEngine:
     """Runs packed batches on one device. See `openbei.batch.Engine`.
 
-    `max_sequence_tokens` is the limit of the engine directory. `graphs` is None where there is no GPU.
+    `max_sequence_tokens` is the limit of the engine directory. `graphs` is None on a CPU and in float32.
     """
 
     max_in_flight = 2
@@ -65,7 +65,7 @@ class CudaEngine:
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """See `Engine`. A batch that does not fit in memory is split.
 
-        Start and finish raise EngineLostError for an error after which the device runs nothing more.
+        Start and finish raise EngineLostError for an error that leaves the device unusable.
         """
         check_batch(batch, self._spec, self._max_sequence_tokens)
         check_output(output, self._spec)
@@ -128,13 +128,13 @@ class CudaEngine:
         return rows
 
     def _failure(self, error: RuntimeError) -> EngineError:
-        """The error of a batch, by whether the device still works."""
+        """The exception for a failed batch, which depends on whether the device still works."""
         if self._works():
             return EngineError(f"the GPU failed to run a batch: {error}")
         return EngineLostError(f"the GPU can run nothing more: {error}", hint="restart the process")
 
     def _works(self) -> bool:
-        """Whether the device runs another operation; after an illegal access it refuses all."""
+        """Whether the device still runs operations; after an illegal access it refuses them all."""
         try:
             probe: Tensor = torch.ones(1, device=self._device) + 1
             return bool(np.all(probe.cpu().numpy() == 2))

@@ -23,7 +23,7 @@ MAX_TOKENS = 4096
 
 @dataclass(slots=True)
 class _Captured:
-    """The inputs of a size, and the graph with its rows once it is captured."""
+    """The inputs of one batch size, and once it is captured, the graph and its output rows."""
 
     inputs: Tensor
     graph: torch.cuda.CUDAGraph | None = None
@@ -33,7 +33,7 @@ class _Captured:
 class Graphs:
     """Runs batches of up to MAX_TOKENS tokens as graphs.
 
-    The first batch of a size runs without a graph, which compiles kernels and sizes workspaces; the second is captured.
+    The first batch of a size runs without a graph, to compile kernels and allocate workspaces. The second is captured.
     """
 
     def __init__(self, program: Program, spec: ModelSpec, block: int, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""A batch as one array of int32 that the host fills, and the views of its copy on the device."""
+"""A batch as one int32 array that the host fills, and views of its copy on the device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from openbei.batch import Int32s, PackedBatch
 from openbei.spec import EmbeddingHead, LearnedPositions, ModelSpec, SequenceHead
 
 ALIGNMENT = 4
-"""Arrays start at multiples of so many elements: 16 bytes."""
+"""Arrays start at multiples of this many elements, which are 16 bytes."""
 
 EMBEDDING_ROWS = ("token_ids", "position_rows", "type_ids")
 """Rows of the embedding tables, in the order of `openbei.backends.cuda.layers.ModelWeights`."""
@@ -25,7 +25,7 @@ Places = tuple[tuple[str, int, tuple[int, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class RowsRead:
-    """The one row of each sequence that the head reads: its number, int32 [S], and itself as the only query."""
+    """The one row of each sequence that the head reads: its index, int32 [S], and the row as the only query."""
 
     rows: Tensor
     queries: Queries
@@ -35,7 +35,7 @@ class RowsRead:
 class Inputs:
     """The arrays of a batch on the device, int32.
 
-    `embedding_rows` are the rows of the tables of tokens, positions and types, [T] each, as far as the model has them.
+    `embedding_rows` are the rows of those tables of tokens, positions and types that the model has, [T] each.
     `all_tokens` has every token as a query. `read` is None if the head reads several rows of a sequence. Heads pool the
     rows `starts` to `ends`, [S].
     """

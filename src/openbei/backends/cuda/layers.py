@@ -1,4 +1,4 @@
-"""The weights of a model as its program reads them: sublayers in order, each with the norms that follow it."""
+"""The weights of a model in the order of its program: sublayers, each with the norms that follow it."""
 
 from dataclasses import dataclass
 
@@ -86,7 +86,7 @@ class DenseWeights:
 class ModelWeights:
     """All weights of a model.
 
-    `tables` are those of tokens, positions and types, as far as the model has them. `first_norm` is that before the
+    `tables` are the embedding tables of tokens, positions and types that the model has. `first_norm` is that before the
     first sublayer, or the last norm of a model without layers. Heads compute in float32, except those of term weights.
     """
 

@@ -1,4 +1,4 @@
-"""How much memory of a GPU weights and batches need, computed from a spec."""
+"""How much GPU memory the weights and batches of a spec need."""
 
 from openbei.absorbed import reads_one_row
 from openbei.shapes import num_parameters
@@ -7,16 +7,16 @@ from openbei.spec import Disentangled, GatedMLP, ModelSpec, TermHead
 FLOAT_BYTES = 4
 
 SLACK = 1.25
-"""Memory that the allocator holds, over the memory of tensors."""
+"""Memory that the allocator reserves, as a multiple of the memory of tensors."""
 
 
 def weight_bytes(spec: ModelSpec, element_bytes: int) -> int:
-    """Bytes of all weights, as if all had the element type of activations; others are few."""
+    """Bytes of all weights, as if all had the element type of activations; few have another type."""
     return num_parameters(spec) * element_bytes
 
 
 def token_bytes(spec: ModelSpec, element_bytes: int) -> int:
-    """Bytes of activations for each token of a batch: the largest sum of tensors that live at once."""
+    """Bytes of activations for each token of a batch: the peak over the tensors that exist at the same time."""
     attention = spec.attention
     residual = spec.hidden_size * (element_bytes if spec.placement == "post" else FLOAT_BYTES)
     heads = spec.query_size + (spec.query_size + 2 * spec.kv_size)

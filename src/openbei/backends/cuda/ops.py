@@ -1,4 +1,4 @@
-"""The operations that a program consists of: their interface, which `ops_torch` and `ops_triton` implement.
+"""The interface of the operations of a program, which `ops_torch` and `ops_triton` implement.
 
 Axes: T tokens of the packed batch, S sequences, Q queries, R rows of any kind, H hidden size, D head_dim, A = num_heads
 · D columns of queries, K = num_kv_heads · D columns of keys, I intermediate size, V vocabulary.
@@ -20,7 +20,7 @@ from openbei.spec import Activation, Pooling
 
 
 class Quantized(NamedTuple):
-    """Rows in 8 bit: `values` float8_e4m3fn [R, N], times `scales` float32 [R, 1], one for each row."""
+    """Rows in 8 bits: `values` float8_e4m3fn [R, N], times `scales` float32 [R, 1], one for each row."""
 
     values: Tensor
     scales: Tensor
@@ -135,7 +135,7 @@ class RelativeTerms:
 
 @dataclass(frozen=True, slots=True)
 class AttentionSwitches:
-    """What is constant in an attention layer. `window` None is no limit of the distance; `softcap` 0 is none."""
+    """The constants of an attention layer. `window` None does not limit the distance; `softcap` 0 means no softcap."""
 
     num_heads: int
     num_kv_heads: int
@@ -147,7 +147,7 @@ class AttentionSwitches:
 
 
 class Ops(Protocol):
-    """The operations. An implementation has no state that a batch changes."""
+    """The operations. Running a batch does not change an implementation's state."""
 
     query_block: int
     """The number of queries in a tile of attention; see `Queries`."""
@@ -191,7 +191,7 @@ class Ops(Protocol):
         ...
 
     def quantize(self, x: Tensor) -> Quantized:
-        """Rows [R, N] in 8 bit: each row's scale is its largest magnitude / 448."""
+        """Rows [R, N] in 8 bits: each row's scale is its largest magnitude / 448."""
         ...
 
     def rotate_heads(

@@ -1,4 +1,4 @@
-"""The operations in plain torch, on any device: the test bed on a CPU, and float32 on a GPU.
+"""The operations in plain torch, on any device: for tests on a CPU, and for float32 on a GPU.
 
 Attention, pooling and term weights loop over sequences: simple, slow, and the loops wait for the device.
 """

@@ -1,4 +1,4 @@
-"""The operations with Triton kernels: all but plain matrix products, which are those of cuBLAS. Needs a GPU.
+"""The operations with Triton kernels, except plain matrix products, which cuBLAS computes. Needs a GPU.
 
 Nothing waits for the device, so that CUDA graphs can capture all of them.
 """
@@ -31,7 +31,7 @@ from openbei.backends.cuda.ops_torch import TorchOps
 from openbei.spec import Activation, Pooling
 
 MAX_FUSED_DEPTH = 1024
-"""Input columns up to which a linear layer and its activation are one kernel. Wider products gain too little."""
+"""The most input columns for which a linear layer and its activation are one kernel. Wider products gain too little."""
 
 
 class TritonOps(TorchOps):

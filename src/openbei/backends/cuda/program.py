@@ -1,7 +1,8 @@
 """The program of a model: its operations in order, for any implementation of `Ops` and any device.
 
-In post-norm models the residual stream has the element type of activations, as in transformers: every sum is normalized
-at once. In the others it is a sum over all layers, and stays in float32. Rows after the last norm are float32.
+In post-norm models the residual stream has the element type of activations, as in transformers, because every sum is
+normalized immediately. In other models it is a sum over all layers, and stays in float32. Rows after the last norm are
+float32.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """The tensors of an engine directory on a device: unpacked there, and expanded from any number format.
 
-Weights in float8 may also stay as they are, for the 8-bit matrix units of newer GPUs.
+Weights in float8 may also stay in float8, for the 8-bit matrix units of newer GPUs.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from openbei.safetensors_file import Array
 from openbei.shapes import tensor_shapes
 
 ToDevice = Callable[[Array], Tensor]
-"""Copies an array to the device, whose element type numpy and torch share."""
+"""Copies an array to the device. numpy and torch must both have its element type."""
 
 _NIBBLES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """The numbers of e2m1, by their bits without the sign."""

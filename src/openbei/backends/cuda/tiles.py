@@ -1,4 +1,4 @@
-"""Work lists of the attention kernel, and the sizes that batches are padded to for CUDA graphs. Host only, numpy."""
+"""Work lists of the attention kernel, and the sizes that batches are padded to for CUDA graphs."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ SIZES = tuple(sorted({*(2**i for i in range(4, 15)), *(3 * 2**i for i in range(4
 """Tokens of padded batches: two sizes per power of two from 16 to 16384, so at most a third is padding above 32."""
 
 TOKENS_PER_SEQUENCE = 8
-"""A padded batch has room for one sequence for so many tokens."""
+"""A padded batch has room for one sequence per this many tokens."""
 
 
 @dataclass(frozen=True, slots=True)

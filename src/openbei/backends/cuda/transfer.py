@@ -1,4 +1,4 @@
-"""Copies between host and device: one packed array in, one array out, without waiting where the device is a GPU."""
+"""Copies between host and device: one packed array in, one array out. With a GPU, copies are asynchronous."""
 
 from collections.abc import Callable, Mapping
 
@@ -47,7 +47,7 @@ def download(rows: Tensor) -> Callable[[], Vectors]:
 
 
 class WeightUpload:
-    """Copies read-only arrays of a mapped file to a device, through two pinned buffers that take turns."""
+    """Copies read-only arrays of a mapped file to a device, alternating between two pinned buffers."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -57,7 +57,7 @@ class WeightUpload:
         self._turn = 0
 
     def __call__(self, array: Array) -> Tensor:
-        """A copy of an array, whose element type torch knows."""
+        """A copy of an array. torch must have its element type."""
         if not self._buffers:
             return torch.from_numpy(np.array(array))
         element_type = torch.from_numpy(np.empty(0, array.dtype)).dtype

@@ -47,7 +47,7 @@ def load_weights(
 ) -> ModelWeights:
     """Copy the weights of an engine directory to a device; weights and tables in `dtype`.
 
-    With `has_float8`, weights of layers that are stored in float8 stay so. All other quantized weights are expanded.
+    With `has_float8`, weights of layers that are stored in float8 stay in it. All other quantized weights are expanded.
     """
     return _Loader(engine_dir, dtype, to_device, has_float8).model()
 
@@ -67,7 +67,7 @@ class _Loader:
         self._rotaries: dict[Rotary, RotaryTables] = {}
 
     def model(self) -> ModelWeights:
-        """Everything."""
+        """The weights of the whole model."""
         spec = self._spec
         tables = ["head.out.weight" if spec.is_tied else "embeddings.token", "embeddings.position", "embeddings.type"]
         out = self._linear("head.out", self._head_dtype) if "head.out" in head_shapes(spec) else None
@@ -177,7 +177,7 @@ class _Loader:
                 return step
 
     def _linear(self, name: str, dtype: torch.dtype | None = None, *, expands: bool = False) -> LinearWeights:
-        """A linear layer; one with a `dtype` of its own, or which `expands`, does not stay in float8."""
+        """A linear layer. With a `dtype`, or if it `expands`, its weight does not stay in float8."""
         weight, numbers = f"{name}.weight", self._stored.expanded(f"{name}.bias", dtype or self._dtype)
         bias = numbers if numbers.any() else None
         if self._has_float8 and not (dtype or expands) and self._stored.is_float8(weight):

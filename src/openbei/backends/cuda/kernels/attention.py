@@ -7,9 +7,9 @@ A kernel program handles one tile of the work list, a block of queries, for one 
 Blocks that causality or the window exclude for all queries are skipped; only blocks at the edges are masked. The grid
 depends on the number of tiles, not on lengths. Exponentials are powers of 2.
 
-For n queries of a sequence and m visible keys of each, 4·n·m·D operations for each head, of which the exponentials are
-n·m; bytes of 16 bit: 4·n·D for queries and outputs of a head, and 4·m·D for keys and values, which a query block reads
-again, mostly from the L2 cache: heads that share them have neighbouring programs.
+For n queries of a sequence, each with m visible keys, a head takes 4·n·m·D operations and n·m exponentials. In 16 bits,
+it reads and writes 4·n·D bytes for queries and outputs. Each query block reads 4·m·D bytes for keys and values, mostly
+from the L2 cache, because heads that share them have neighbouring programs.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ MIN_BLOCK = 16
 
 
 class Blocks(NamedTuple):
-    """Keys of a block, warps of a program, and blocks of keys that are loaded ahead, plus one."""
+    """Keys of a block, warps of a program, and stages of the pipeline that loads blocks of keys ahead."""
 
     keys: int
     num_warps: int
@@ -38,7 +38,7 @@ class Blocks(NamedTuple):
 
 
 def blocks_for(query_block: int, head_dim: int) -> Blocks:
-    """The sizes for blocks of queries, chosen so that nothing is spilled from registers on any supported card."""
+    """The sizes for blocks of queries, chosen so that few or no registers are spilled on any supported card."""
     num_warps = 8 if query_block > 64 or head_dim > 128 else 4
     if head_dim > 128:
         return Blocks(keys=32, num_warps=num_warps, num_stages=2)

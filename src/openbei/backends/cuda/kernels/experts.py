@@ -1,8 +1,8 @@
 """A mixture of experts: rows sorted by expert, each expert's linear layers over its rows in one launch.
 
 Of R rows with k experts each, R·k are multiplied: 2·R·k·N·K operations for a layer [E, N, K]. A kernel program finds
-its expert from the bounds of the sorted rows, so that the grid depends only on R, and nothing waits for the device:
-there is a program for every tile that could be needed, and those beyond the last one end at once.
+its expert from the bounds of the sorted rows, so the grid depends only on R, and nothing waits for the device. There is
+a program for every tile that could be needed; those beyond the last tile return immediately.
 """
 
 import torch
@@ -83,7 +83,7 @@ def _expert_kernel(
     starts = tl.load(bounds + experts, mask=experts < num_experts, other=0)
     ends = tl.load(bounds + experts + 1, mask=experts < num_experts, other=0)
     tiles = tl.cdiv(ends - starts, BLOCK_ROWS)
-    expert = tl.sum((tl.cumsum(tiles) <= tile).to(tl.int32))  # those whose tiles are all before this one
+    expert = tl.sum((tl.cumsum(tiles) <= tile).to(tl.int32))  # the number of experts whose tiles all precede this one
     if expert >= num_experts:
         return
     own_tile = tile - tl.sum(tl.where(experts < expert, tiles, 0))

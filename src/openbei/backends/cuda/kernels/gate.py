@@ -1,7 +1,7 @@
 """Activations of the MLP, with or without a gate: activation(gate) · up, or activation(x).
 
 A kernel program handles a block of columns of one row, or the whole row if it quantizes it. Bytes for outputs [R, I]
-of 16 bit: 6·R·I with a gate, 4·R·I without, and R·I less for outputs in e4m3; 10 to 30 operations each, so memory is
+in 16 bits: 6·R·I with a gate, 4·R·I without, and R·I less for outputs in e4m3; 10 to 30 operations each, so memory is
 the limit.
 """
 

@@ -4,8 +4,8 @@ A kernel program computes tiles of BLOCK_ROWS × BLOCK_COLUMNS outputs: one tile
 n-th of them for n programs, so that the loads of a tile begin during the epilogue of the one before. Neighbouring
 programs share columns of the weight, which stay in the L2 cache.
 
-[R, K] · [N, K]ᵀ: 2·R·N·K operations and 2·(R·K + N·K + R·N) bytes of 16 bit. A separate activation would read and write
-4·R·N bytes more.
+[R, K] · [N, K]ᵀ: 2·R·N·K operations and, in 16 bits, 2·(R·K + N·K + R·N) bytes. A separate activation would read and
+write 4·R·N bytes more.
 """
 
 from typing import Literal, NamedTuple
@@ -24,7 +24,7 @@ Schedule = Literal["plain", "persistent"]
 """plain: a program for each tile. persistent: a program for each multiprocessor."""
 
 GROUP = 8
-"""Tiles of rows that go through all columns together."""
+"""Tiles of rows that are processed together, column by column."""
 
 
 class Blocks(NamedTuple):
@@ -47,7 +47,7 @@ BLOCKS: dict[int, Blocks] = {
 
 
 def blocks_for(num_rows: int) -> Blocks:
-    """The tile for a number of rows: large ones need enough rows to occupy the card."""
+    """The tile for a number of rows. Large tiles need many rows to occupy the whole card."""
     return next(blocks for limit, blocks in BLOCKS.items() if num_rows <= limit)
 
 
@@ -94,7 +94,7 @@ def tile_places(
     BLOCK_ROWS: tl.constexpr,
     BLOCK_COLUMNS: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor]:
-    """Rows and columns of a tile; GROUP tiles of rows take turns at each tile of columns."""
+    """Rows and columns of a tile. GROUP consecutive tiles of rows share a tile of columns."""
     num_tiles = tl.cdiv(num_rows, BLOCK_ROWS)
     per_group = GROUP * tl.cdiv(num_columns, BLOCK_COLUMNS)
     first = tile // per_group * GROUP
@@ -117,7 +117,7 @@ def product(
     IS_EVEN: tl.constexpr,
     BLOCK_DEPTH: tl.constexpr,
 ) -> tl.tensor:
-    """x · weightᵀ of a tile, float32. Rows and columns beyond the last are those of other tiles, and not to be used."""
+    """x · weightᵀ of a tile, float32. Results beyond the last row or column must not be used."""
     steps = tl.arange(0, BLOCK_DEPTH)
     x += (rows % num_rows).to(tl.int64)[:, None] * x_stride + steps[None, :]
     weight += (columns % num_columns).to(tl.int64)[None, :] * depth + steps[:, None]

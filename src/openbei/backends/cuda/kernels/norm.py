@@ -3,7 +3,7 @@
 LayerNorm is (x - mean) / sqrt(var + eps) · weight + bias, RMSNorm x / sqrt(mean(x²) + eps) · weight, with
 x = scale · tokens[t] + positions[p] + types[y] for embeddings, and x = x + residual in a layer.
 
-A kernel program handles one row and keeps it in registers, in float32. Bytes for [R, H] of 16 bit: 2·R·H for each
+A kernel program handles one row and keeps it in registers, in float32. Bytes for [R, H] in 16 bits: 2·R·H for each
 input, the normed rows and the sum; R·H for normed rows in e4m3. About 8·R·H operations, so memory is the limit.
 """
 

@@ -1,6 +1,6 @@
 """Pooling of the rows of each sequence to one vector, in float32.
 
-A kernel program handles a block of columns of one sequence, and loops over its rows. [T, H] of 16 bit: 2·T·H bytes, or
+A kernel program handles a block of columns of one sequence, and loops over its rows. [T, H] in 16 bits: 2·T·H bytes, or
 2·S·H for cls and last_token, and 4·S·H for the result; one or two operations for each element, so memory is the limit.
 """
 

@@ -1,6 +1,6 @@
-"""Rows in 8 bit: e4m3 values with one float32 scale for each row, its largest magnitude / 448.
+"""Rows in 8 bits: e4m3 values with one float32 scale for each row, its largest magnitude / 448.
 
-A kernel program handles one row and keeps it in registers. [R, N] of 16 bit: 3·R·N + 4·R bytes, 3·R·N operations.
+A kernel program handles one row and keeps it in registers. [R, N] in 16 bits: 3·R·N + 4·R bytes, 3·R·N operations.
 """
 
 import torch

@@ -4,8 +4,8 @@ For each head, columns i and i + dim / 2 become x_i·cos - x_{i+dim/2}·sin and 
 cosines and sines of the token's position; columns from dim on are unchanged. The norm applies before that, to each head
 or to all heads of a row together.
 
-A kernel program handles some heads of one row, in float32. [R, heads · D] of 16 bit: 4·R·heads·D bytes, and 4·R·dim for
-the tables, which stay in the caches for the other heads; about 10·R·heads·D operations, so memory is the limit.
+A kernel program handles some heads of one row, in float32. [R, heads · D] in 16 bits: 4·R·heads·D bytes, and 4·R·dim
+for the tables, which stay in the caches for the other heads; about 10·R·heads·D operations, so memory is the limit.
 """
 
 import triton

@@ -2,9 +2,9 @@
 
 A kernel program computes the logits of one tile, then, for each sequence in it, the maxima of its rows, and combines
 those above 0 with the result by atomic maxima. Bits of non-negative float32 numbers are ordered as integers, and maxima
-do not depend on the order. So no array of tokens × vocabulary exists.
+do not depend on the order. No array of tokens × vocabulary is needed.
 
-[T, H] · [V, H]ᵀ: 2·T·V·H operations; bytes: 2·(T·H + V·H) of 16 bit, and 4·S·V for the result, instead of 4·T·V more.
+[T, H] · [V, H]ᵀ: 2·T·V·H operations; bytes: 2·(T·H + V·H) in 16 bits, and 4·S·V for the result, instead of 4·T·V more.
 """
 
 import torch
@@ -55,7 +55,7 @@ def _terms_kernel(
     logits = product(x, weight, rows, terms, num_rows, num_terms, depth, x_stride, IS_EVEN, BLOCK_DEPTH)
     if bias is not None:
         logits += tl.load(bias + terms, mask=terms < num_terms, other=0.0).to(tl.float32)[None, :]
-    own = tl.load(sequences + rows, mask=rows < num_rows, other=num_sequences)  # num_sequences: of no sequence
+    own = tl.load(sequences + rows, mask=rows < num_rows, other=num_sequences)  # num_sequences marks padding
     last = min(tl.max(own), num_sequences - 1)
     for sequence in tl.range(tl.min(own), last + 1):
         largest = tl.max(tl.where((own == sequence)[:, None], logits, 0.0), axis=0)

@@ -1,6 +1,6 @@
-"""Windows of neighbouring rows, for the convolution of DeBERTa; and the sequence of each row.
+"""Windows of neighbouring rows, for DeBERTa's convolution, and the sequence that each row belongs to.
 
-A kernel program copies one row, or zeros. [T, H] -> [T, width · H] of 16 bit: 4·T·width·H bytes.
+A kernel program copies one row, or zeros. [T, H] -> [T, width · H] in 16 bits: 4·T·width·H bytes.
 """
 
 import torch
