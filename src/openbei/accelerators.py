@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from openbei.errors import ConfigError, did_you_mean
-from openbei.gpus import Capability, Gpu
+from openbei.gpus import Capability
 
 NumberFormat = Literal["float16", "bfloat16", "fp8", "fp4"]
 """Number formats of matrix products."""
@@ -53,15 +53,6 @@ def formats_of(capability: Capability) -> tuple[NumberFormat, ...]:
 def accelerators_with(number_format: NumberFormat) -> tuple[str, ...]:
     """The names of the accelerators that support a format."""
     return tuple(name for name, capability in ACCELERATORS.items() if number_format in formats_of(capability))
-
-
-def why_refused(gpu: Gpu, number_format: NumberFormat) -> tuple[str, str] | None:
-    """The reason why a GPU does not support a format, and the alternative; None if it does."""
-    if number_format in (formats := formats_of(gpu.capability)):
-        return None
-    first, cards = FIRST_WITH[number_format], ", ".join(accelerators_with(number_format))
-    reason = f"{gpu.name} has compute capability {gpu.capability}; {number_format} needs {first} or later ({cards})"
-    return reason, f"use {formats[-1]} on this GPU, or another GPU" if formats else "use another GPU, or --device cpu"
 
 
 def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:

@@ -76,19 +76,18 @@ def measure(
 
     Raises CheckpointError if `min_cosine` is given and the mean cosine similarity is lower, or not measured.
     """
-    comparison = COMPARISONS[original.manifest.spec.task]
+    task = original.manifest.spec.task
+    if min_cosine is not None and task not in WITH_COSINE:
+        raise CheckpointError(
+            f"--min-cosine is {min_cosine}, but the cosine similarity of a {task.replace('_', ' ')} is not measured",
+            hint="remove --min-cosine",
+        )
     answers = []
     for engine_dir in (original, quantized):
         with OpenModel(engine_dir, load(engine_dir)) as model:
-            answers.append(comparison.answer(model, texts, progress))
-    figures = {name: round(float(figure), 6) for name, figure in comparison.compare(*answers).items()}
-    if min_cosine is not None and figures.get(MEAN_COSINE, -1) < min_cosine:
-        if MEAN_COSINE not in figures:
-            task = original.manifest.spec.task.replace("_", " ")
-            raise CheckpointError(
-                f"--min-cosine is {min_cosine}, but the cosine similarity of a {task} is not measured",
-                hint="remove --min-cosine",
-            )
+            answers.append(COMPARISONS[task].answer(model, texts, progress))
+    figures = {name: round(float(figure), 6) for name, figure in COMPARISONS[task].compare(*answers).items()}
+    if min_cosine is not None and figures[MEAN_COSINE] < min_cosine:
         raise CheckpointError(
             f"the mean cosine similarity to {original.manifest.dtype} is {figures[MEAN_COSINE]}; "
             f"--min-cosine is {min_cosine}",
@@ -219,3 +218,6 @@ COMPARISONS: dict[Task, Comparison] = {
     "token_classifier": Comparison(_find_entities, _compare_entities),
 }
 """Task -> how its models are compared."""
+
+WITH_COSINE = ("embedding", "sparse")
+"""Tasks whose figures include the mean cosine similarity."""

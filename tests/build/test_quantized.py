@@ -70,6 +70,12 @@ def test_min_cosine(tiny_checkpoint: Path, tmp_path: Path) -> None:
     build_quantized(tiny_checkpoint, tmp_path / "engine", "fp8", min_cosine=0.9)
 
 
+def test_min_cosine_of_a_task_without_vectors(word_tokenizer: Path, tmp_path: Path) -> None:
+    save_model(tmp_path / "model", word_tokenizer, "BertForSequenceClassification", num_labels=3)
+    with pytest.raises(CheckpointError, match="the cosine similarity of a classifier is not measured"):
+        build_quantized(tmp_path / "model", tmp_path / "engine", min_cosine=0.9)
+
+
 ARCHITECTURES = {
     "reranker": ("BertForSequenceClassification", {"num_labels": 1}),
     "classifier": ("BertForSequenceClassification", {"num_labels": 3}),

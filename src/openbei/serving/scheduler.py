@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from openbei.batch import Engine, EngineInfo, Finish, Output, PackedBatch, Rows, Sequence, concatenate
+from openbei.batch import Engine, EngineInfo, Output, Rows, Sequence, concatenate
 from openbei.errors import (
     EmptyInputError,
     EngineError,
@@ -29,6 +29,7 @@ from openbei.serving.metrics import ModelMetrics
 from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
 from openbei.serving.queue_budget import QueueBudget, QueueLimits
 from openbei.serving.speed import Speed
+from openbei.serving.started_batch import StartedBatch, start_batch
 from openbei.serving.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -266,13 +267,13 @@ class Scheduler:
 
     def _serve_engine(self) -> None:
         """Run batches until the scheduler stops. All requests fail if the thread ends for any other reason."""
-        in_flight: deque[_Started] = deque()
+        in_flight: deque[StartedBatch[Request]] = deque()
         end_s = -math.inf
         try:
             while True:
                 while len(in_flight) < self._engine.max_in_flight and (batch := self._take(is_idle=not in_flight)):
                     self._batch_start_s = min(self._batch_start_s, time.monotonic())
-                    in_flight.append(self._start(batch))
+                    in_flight.append(start_batch(self._engine, batch))
                 if not in_flight:
                     return
                 started = in_flight.popleft()
@@ -315,40 +316,9 @@ class Scheduler:
                 return batch
             self._turn.give_back(0)  # its requests were cancelled
 
-    def _start(self, batch: Batch[Request]) -> "_Started":
-        """Start a batch. Catches all exceptions, even SystemExit, which must not end the thread."""
-        start_s = time.monotonic()
-        try:
-            packed = PackedBatch.pack(batch.sequences)
-            return _Started(batch, start_s, packed.num_rows(batch.output), self._engine.start(packed, batch.output))
-        except BaseException as error:
-            return _Started(batch, start_s, 0, error)
-
     def _on_loop(self, function: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed, so no request is left
             self._loop.call_soon_threadsafe(function, *args)
-
-
-@dataclass(frozen=True, slots=True)
-class _Started:
-    """A batch in flight; `finish` is the exception if it did not start, `num_rows` the expected number of rows."""
-
-    batch: Batch[Request]
-    start_s: float
-    num_rows: int
-    finish: Finish | BaseException
-
-    def result(self) -> Rows | BaseException:
-        """Wait for the rows of the batch, or return the exception."""
-        if isinstance(self.finish, BaseException):
-            return self.finish
-        try:
-            rows = self.finish()
-        except BaseException as error:
-            return error
-        if len(rows) != self.num_rows:
-            return EngineError(f"the engine returned {len(rows)} rows instead of {self.num_rows}")
-        return rows
 
 
 def _failure(error: BaseException) -> OpenbeiError:
