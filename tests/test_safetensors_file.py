@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -41,7 +40,7 @@ def test_reads_what_it_writes(tmp_path: Path) -> None:
 
 
 def test_the_library_reads_what_we_write(tmp_path: Path) -> None:
-    plain = {name: array for name, array in arrays().items() if array.dtype != ml_dtypes.bfloat16}
+    plain = {name: array for name, array in arrays().items() if array.dtype.kind != "V"}
     write(tmp_path / "t", plain)
     theirs = safetensors.numpy.load_file(tmp_path / "t")
     assert theirs.keys() == plain.keys()
@@ -49,7 +48,7 @@ def test_the_library_reads_what_we_write(tmp_path: Path) -> None:
 
 
 def test_we_read_what_the_library_writes(tmp_path: Path) -> None:
-    plain = {name: array for name, array in arrays().items() if array.dtype != ml_dtypes.bfloat16}
+    plain = {name: array for name, array in arrays().items() if array.dtype.kind != "V"}
     safetensors.numpy.save_file(plain, tmp_path / "t", metadata={"format": "np"})
     ours = read_tensors(tmp_path / "t")
     assert ours.keys() == plain.keys()
@@ -67,7 +66,7 @@ def encoded(header: object, data: bytes = b"") -> bytes:
         (b"", "shorter than"),
         (b"\xff" * 20, "a header of"),
         (b"\x05" + bytes(7) + b"{nope", "not safetensors"),
-        (encoded({"a": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}, b"0"), "has dtype F8_E4M3"),
+        (encoded({"a": {"dtype": "F8_E5M2", "shape": [1], "data_offsets": [0, 1]}}, b"0"), "has dtype F8_E5M2"),
         (encoded({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, b"0123"), "truncated: tensor a"),
         (encoded({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, b"0123"), r"a \[2\] F32 has 4 bytes"),
         (encoded({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [4, 0]}}, b"0123"), "has -4 bytes"),

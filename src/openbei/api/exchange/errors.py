@@ -26,6 +26,7 @@ from openbei.errors import (
     DeadlineError,
     EmptyInputError,
     EngineError,
+    EngineLostError,
     InputError,
     OpenbeiError,
     OverloadedError,
@@ -52,6 +53,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     OverloadedError: (429, "overloaded"),
     WrongTaskError: (424, "wrong_task"),
     EngineError: (500, "inference"),
+    EngineLostError: (500, "inference"),
     UnavailableError: (503, "unavailable"),
     Exception: (500, "internal"),
 }
