@@ -56,8 +56,8 @@ struct Avx2Expansion {
   // The upper halves of two vectors of float32, interleaved.
   static __m256i pair(__m256i even, __m256i odd) { return _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa); }
 
-  // Converts e4m3 numbers, each in the upper byte of 16 bits, to bfloat16. Those that are subnormal in e4m3 are normal in
-  // bfloat16, and are looked up in a table.
+  // Converts e4m3 numbers, each in the upper byte of 16 bits, to bfloat16. Those that are subnormal in e4m3 are normal
+  // in bfloat16, and are looked up in a table.
   static __m256i numbers(__m256i x) {
     const auto table = [](std::array<char, 16> bytes) {
       return _mm256_broadcastsi128_si256(std::bit_cast<__m128i>(bytes));
