@@ -55,7 +55,10 @@ struct ScalarExpansion {
 
   template <class Value>
   static void each_byte(const uint8_t* source, bf16* first, bf16* second, Value&& value) {
-    for (size_t i = 0; i < 4; ++i) (i < 2 ? first : second)[i % 2] = exact(value(source[i]));
+    for (size_t i = 0; i < 2; ++i) {
+      first[i] = exact(value(source[i]));
+      second[i] = exact(value(source[2 + i]));
+    }
   }
 };
 
