@@ -9,8 +9,7 @@ from collections.abc import Mapping
 import ml_dtypes
 import numpy as np
 
-from openbei.formats.float8 import E4M3
-from openbei.formats.float8 import LARGEST as LARGEST_BLOCK_SCALE
+from openbei.formats.float8 import Float8
 from openbei.formats.format import Encoded, Floats, Part
 from openbei.formats.per_channel import channel_scales
 from openbei.safetensors_file import Array, Shape
@@ -32,14 +31,14 @@ class Nvfp4:
 
     def scales(self, shape: Shape) -> Mapping[str, Part]:
         """See `Format`."""
-        blocks = Part((-(-shape[1] // BLOCK), shape[0]), E4M3)
+        blocks = Part((-(-shape[1] // BLOCK), shape[0]), Float8.dtype)
         return {"scale": Part(shape[:1], np.dtype(np.float32)), "block_scale": blocks}
 
     def encode(self, numbers: Floats) -> Encoded:
         """See `Format`. Rounds to nearest, ties to even."""
-        scales = channel_scales(numbers, LARGEST * LARGEST_BLOCK_SCALE)
+        scales = channel_scales(numbers, LARGEST * Float8.largest)
         blocks = _blocks(numbers / scales[:, None])
-        block_scales = (np.abs(blocks).max(axis=2) / np.float32(LARGEST)).astype(E4M3)
+        block_scales = (np.abs(blocks).max(axis=2) / np.float32(LARGEST)).astype(Float8.dtype)
         divisors = block_scales.astype(np.float32)[:, :, None]
         codes = np.clip(np.divide(blocks, divisors, where=divisors > 0, out=np.zeros_like(blocks)), -LARGEST, LARGEST)
         nibbles = codes.astype(E2M1).view(np.uint8).reshape(len(numbers), -1)[:, : numbers.shape[1] + 1 & ~1]
@@ -55,7 +54,7 @@ class Nvfp4:
 
     def error_bound(self, numbers: Floats) -> Floats:
         """See `Format`: half the largest step of e2m1, and the rounding of the block's scale."""
-        scales = channel_scales(numbers, LARGEST * LARGEST_BLOCK_SCALE)[:, None]
+        scales = channel_scales(numbers, LARGEST * Float8.largest)[:, None]
         largest = np.repeat(np.abs(_blocks(numbers)).max(axis=2), BLOCK, axis=1)[:, : numbers.shape[1]]
         bound: Floats = (largest / np.float32(LARGEST) + scales * np.float32(2.0**-7)) * np.float32(1.5)
         return bound
