@@ -5,8 +5,8 @@ import logging
 import mmap
 import os
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from openbei.config import Environment
@@ -15,7 +15,7 @@ from openbei.engine_dir import MANIFEST, Manifest, open_engine_dir, parse_manife
 from openbei.errors import StoreError, StoreUnreachableError
 from openbei.locations import Location
 from openbei.stores.cache import Current, VersionCache
-from openbei.stores.download import NUM_THREADS, Counter, Progress, download
+from openbei.stores.download import Counter, Progress, download, in_threads
 from openbei.stores.store import Store, StoredObject, open_store
 
 _log = logging.getLogger(__name__)
@@ -48,13 +48,7 @@ def push(
             store.write(_chunk(name), content)
         counter.add(end - start)
 
-    with ThreadPoolExecutor(NUM_THREADS) as threads:
-        futures = [threads.submit(send, name) for name in missing]
-        try:
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                future.result()
-        finally:
-            threads.shutdown(cancel_futures=True)
+    in_threads(partial(send, name) for name in missing)
     store.write(MANIFEST, (engine_dir / MANIFEST).read_bytes())
     return num_bytes
 

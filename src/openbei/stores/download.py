@@ -4,8 +4,9 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 from openbei.errors import StoreUnreachableError
@@ -48,14 +49,19 @@ def download(
         file.write(part, _with_retries(lambda: read_part(item, start, end)))
         counter.add(end - start)
 
+    in_threads(partial(fetch, item, part) for item, part in missing)
+    return {name: file.path for name, file in files.items()}
+
+
+def in_threads(calls: Iterable[Callable[[], None]]) -> None:
+    """Run calls in NUM_THREADS threads. The first exception is raised, and cancels those that have not started."""
     with ThreadPoolExecutor(NUM_THREADS) as threads:
-        futures = [threads.submit(fetch, item, part) for item, part in missing]
+        futures = [threads.submit(call) for call in calls]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
         finally:
             threads.shutdown(cancel_futures=True)
-    return {name: file.path for name, file in files.items()}
 
 
 class PartialFile:
