@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +24,9 @@ from openbei.engine_dir import Accuracy, EngineDir, Manifest, is_engine_dir, ope
 from openbei.errors import ConfigError, EngineDirError
 from openbei.quantization import NO_QUANTIZATION
 from openbei.spec import DType
+
+if TYPE_CHECKING:
+    from openbei.accuracy import Texts
 
 OVERRIDES = ("quantization", "convert", "answer_tokens", "route", "pooling")
 """Fields of a deployment that options and the environment of the process override."""
@@ -108,10 +112,30 @@ def load(
 def _measure(
     environment: Environment, texts: Path | None, min_cosine: float | None
 ) -> Callable[[EngineDir, EngineDir], Accuracy]:
-    """A function that measures the accuracy of quantized builds, in the backend that the environment selects."""
-    from openbei.accuracy import Texts, measure
+    """A function that measures the accuracy of quantized builds, in the backend that the environment selects.
 
-    return partial(measure, load=partial(load, environment=environment), texts=Texts.read(texts), min_cosine=min_cosine)
+    The texts that come with openbei are only read by a build, not at every start. Raises InputError for other texts.
+    """
+    own_texts = _read_texts(texts) if texts else None
+
+    def measure(original: EngineDir, quantized: EngineDir) -> Accuracy:
+        from openbei import accuracy
+
+        return accuracy.measure(
+            original,
+            quantized,
+            load=partial(load, environment=environment),
+            texts=own_texts or _read_texts(None),
+            min_cosine=min_cosine,
+        )
+
+    return measure
+
+
+def _read_texts(path: Path | None) -> "Texts":
+    from openbei.accuracy import Texts
+
+    return Texts.read(path)
 
 
 def _artifact(target: str, environment: Environment) -> Path | None:
