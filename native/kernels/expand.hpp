@@ -5,7 +5,6 @@
 
 #include <array>
 #include <bit>
-#include <cstring>
 
 #include "../kernels.hpp"
 
@@ -74,19 +73,19 @@ void expand_panel(const LinearArgs& args, size_t panel, bf16* target) {
       for (size_t column = 0; column < panel_width; column += columns, source += word * columns) expand(i, column);
     }
   };
+  const auto each_byte = [&](auto&& expand) {
+    each_word(args.in_features / 4, [&](size_t i, size_t column) {
+      bf16* first = target + 2 * i * row + 2 * column;
+      expand(source, first, first + row);
+    });
+  };
   switch (args.format) {
     case WeightFormat::plain:
       break;
     case WeightFormat::int8:
-      return each_word(args.in_features / 4, [&](size_t i, size_t column) {
-        bf16* first = target + 2 * i * row + 2 * column;
-        Expansion::int8(source, first, first + row);
-      });
+      return each_byte(Expansion::int8);
     case WeightFormat::float8:
-      return each_word(args.in_features / 4, [&](size_t i, size_t column) {
-        bf16* first = target + 2 * i * row + 2 * column;
-        Expansion::float8(source, first, first + row);
-      });
+      return each_byte(Expansion::float8);
     case WeightFormat::nvfp4: {
       alignas(64) float scales[panel_width];
       return each_word(args.in_features / 8, [&](size_t i, size_t column) {
