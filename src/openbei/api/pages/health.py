@@ -38,7 +38,7 @@ async def _check(service: Service) -> None:
 
 
 async def live(service: Service, call: Call, body: Body) -> Reply:
-    """200 with an empty body, or 503 if an engine hangs or its thread has ended. The engines are not asked."""
+    """200 with an empty body, or 503 if an engine hangs or its thread has ended. The engines are not used."""
     if any(scheduler.is_hung or not scheduler.is_healthy for scheduler in _schedulers(service)):
         raise UnavailableError("an engine hangs or has stopped")
     return Reply()

@@ -169,7 +169,7 @@ def _fitting_batch(engine_dir: EngineDir, element_bytes: int, free_bytes: int, *
     if has_float8:
         weights = sum(array.nbytes for array in engine_dir.tensors.values())
     per_token = memory.token_bytes(spec, element_bytes)
-    wanted = BATCH_TOKENS if weights < LARGE_MODEL_BYTES else BATCH_TOKENS // 2
+    for_full_speed = BATCH_TOKENS if weights < LARGE_MODEL_BYTES else BATCH_TOKENS // 2
     longest = min(manifest.max_sequence_tokens, manifest.max_num_tokens)
     needed = weights + per_token * longest + memory.sequence_bytes(spec)
     if needed > free_bytes:
@@ -179,9 +179,9 @@ def _fitting_batch(engine_dir: EngineDir, element_bytes: int, free_bytes: int, *
             hint="lower max_num_tokens" if weights < free_bytes else "use a GPU with more memory, or --device cpu",
         )
     fitting = (free_bytes - weights) // max(per_token, 1)
-    if fitting < wanted:
+    if fitting < for_full_speed:
         _log.warning("batches are limited to %d tokens: %s of GPU memory are free", fitting, _gib(free_bytes))
-    return max(min(wanted, fitting), 1)
+    return max(min(for_full_speed, fitting), 1)
 
 
 def _gib(num_bytes: int) -> str:

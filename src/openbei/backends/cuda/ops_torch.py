@@ -124,8 +124,8 @@ class TorchOps:
             cosines, sines = (table[positions][:, None] for table in (rotary.cosines, rotary.sines))
             half = cosines.shape[-1]
             first, second, rest = heads.split([half, half, head_dim - 2 * half], dim=2)
-            turned = (first * cosines - second * sines, second * cosines + first * sines, rest)
-            heads = torch.cat(turned, dim=2)
+            rotated = (first * cosines - second * sines, second * cosines + first * sines, rest)
+            heads = torch.cat(rotated, dim=2)
         x.copy_(heads.flatten(1))
 
     def attention(
