@@ -33,8 +33,9 @@ kernels: $(VENV)/kernels.stamp  ## the GPU kernels without a GPU: interpreted, a
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/backends/cuda
 	$(BIN)/python -m tests.backends.cuda.kernels.compile_all $(ARGS)
 
-soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults between them, a minute or two
+soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults, then 20,000 during restarts, some minutes
 	CROWD_REQUESTS=100000 $(BIN)/python -m pytest tests/clients/test_crowd.py $(ARGS)
+	RESTART_REQUESTS=20000 $(BIN)/python -m pytest tests/deploy/test_rolling_restart.py $(ARGS)
 
 # ARGS=short takes a few minutes: the portable level, and fewer models on several threads.
 sanitize: $(VENV)/test.stamp  ## tests/native under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
