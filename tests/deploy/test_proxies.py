@@ -12,24 +12,13 @@ import pytest
 import trustme
 
 from openbei.api.connections.gate import ConnectionGate
-from openbei.api.limits import Limits
-from openbei.serving.fake_engine import FakeEngine
-from openbei.serving.queue_budget import QueueLimits
-from tests.api.conftest import Served, serving, small_manifest
+from tests.api.conftest import Served
 from tests.emulators import free_port, process
 from tests.house.source import ROOT
-from tests.small_tokenizer import write_tokenizer
 
 EXAMPLES = ROOT / "examples"
 PORTS = ("7997", "7998")
 """The ports of the servers in the examples."""
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    tokenizer = write_tokenizer(tmp_path_factory.mktemp("tokenizer") / "tokenizer.json")
-    with serving(tokenizer, FakeEngine(), QueueLimits(), Limits(), small_manifest()) as running:
-        yield running
 
 
 def with_ports(config: str, served: Served) -> str:
