@@ -52,7 +52,7 @@ def options(command: str) -> set[str]:
 
 
 def test_commands_have_these_options() -> None:
-    service = (EXAMPLES / "systemd/openbei.service").read_text()
+    service = (EXAMPLES / "systemd/openbei@.service").read_text()
     [line] = re.findall(r"^ExecStart=\S+ (.*)", service, re.MULTILINE)
     compose = [service["command"] for name, service in COMPOSE["services"].items() if name == "openbei"]
     for command, *arguments in [line.split(), *compose, *(container["args"] for container in containers())]:
@@ -99,8 +99,8 @@ def test_the_config_is_valid(tmp_path: Path) -> None:
 def test_the_unit_is_valid(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")
-    unit = tmp_path / "openbei.service"
-    unit.write_text((EXAMPLES / "systemd/openbei.service").read_text().replace("/opt/openbei/bin/bei", "/bin/true"))
+    unit = tmp_path / "openbei@7997.service"
+    unit.write_text((EXAMPLES / "systemd/openbei@.service").read_text().replace("/opt/openbei/bin/bei", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -63,14 +63,16 @@ def test_variables_are_known(image: str) -> None:
     assert ours <= KNOWN
 
 
-def test_copied_files_reach_the_builder() -> None:
+def test_images_and_the_sdist_have_the_same_files() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    pyproject = (ROOT / "pyproject.toml").read_text()
     copies = [arguments.split() for name, arguments in INSTRUCTIONS if name == "COPY" and "--from" not in arguments]
     sources = [source for *sources, _ in copies for source in sources]
     assert len(sources) >= 6
     for source in sources:
         assert (ROOT / source).exists()
         assert f"!{source}" in ignored
+        assert f'"!/{source}"' in pyproject
 
 
 def test_health_check(served: Served) -> None:
