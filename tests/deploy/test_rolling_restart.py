@@ -21,8 +21,9 @@ from tests.emulators import free_port
 
 NUM_SERVERS, NUM_CLIENTS = 2, 8
 NUM_REQUESTS = int(os.environ.get("RESTART_REQUESTS", 1_000))
-DRAIN_S, PROBE_S, PAUSE_S = 0.5, 0.05, 0.01
-"""A server drains for longer than the balancer needs to notice it. Clients pause between requests."""
+DRAIN_S, PROBE_S, PAUSE_S = 2, 0.05, 0.05
+"""A server drains for longer than the balancer needs to notice it, even on a busy machine. Clients pause between
+requests."""
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -62,7 +63,8 @@ class Balancer:
     async def probe(self) -> None:
         """Check which servers are ready, until cancelled."""
         while True:
-            self._ready = [port for port in self._ports if await status(port, "/readyz") == 200]
+            statuses = await asyncio.gather(*(status(port, "/readyz") for port in self._ports))
+            self._ready = [port for port, code in zip(self._ports, statuses, strict=True) if code == 200]
             await asyncio.sleep(PROBE_S)
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
