@@ -3,8 +3,11 @@
 import os
 import shutil
 import ssl
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -21,22 +24,46 @@ PORTS = ("7997", "7998")
 """The ports of the servers in the examples."""
 
 
-def with_ports(config: str, served: Served) -> str:
-    """The first of the two servers runs; nothing listens on the port of the other one."""
-    for port, actual in zip(PORTS, (served.address[1], free_port()), strict=True):
+class Broken(BaseHTTPRequestHandler):
+    """A server that is ready, but closes the connection for every request."""
+
+    def do_GET(self) -> None:
+        if self.path == "/readyz":
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        self.close_connection = True
+
+    do_POST = do_GET
+
+    def log_message(self, *arguments: object) -> None:
+        """Logs nothing."""
+
+
+@pytest.fixture(scope="module")
+def broken_port() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Broken)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def with_ports(config: str, ports: Sequence[int]) -> str:
+    for port, actual in zip(PORTS, ports, strict=True):
         assert port in config
         config = config.replace(port, str(actual))
     return config
 
 
 @contextmanager
-def nginx(folder: Path, served: Served) -> Iterator[httpx.Client]:
+def nginx(folder: Path, ports: Sequence[int]) -> Iterator[httpx.Client]:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
     certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     port = free_port()
-    config = with_ports((EXAMPLES / "nginx/openbei.conf").read_text(), served)
+    config = with_ports((EXAMPLES / "nginx/openbei.conf").read_text(), ports)
     config = config.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl").replace("/etc/nginx/tls", str(folder))
     (folder / "openbei.conf").write_text(config)
     temporary = "".join(
@@ -56,9 +83,9 @@ def nginx(folder: Path, served: Served) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def envoy(folder: Path, served: Served) -> Iterator[httpx.Client]:
+def envoy(folder: Path, ports: Sequence[int]) -> Iterator[httpx.Client]:
     port = free_port()
-    config = with_ports((EXAMPLES / "envoy/envoy.yaml").read_text(), served)
+    config = with_ports((EXAMPLES / "envoy/envoy.yaml").read_text(), ports)
     config = config.replace("address: 0.0.0.0, port_value: 8080", f"address: 127.0.0.1, port_value: {port}")
     (folder / "envoy.yaml").write_text(config)
     command = ["envoy", "-c", str(folder / "envoy.yaml"), "--concurrency", "1", "--use-dynamic-base-id"]
@@ -69,19 +96,20 @@ def envoy(folder: Path, served: Served) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module", params=[nginx, envoy], ids=lambda proxy: proxy.__name__)
 def client(
-    request: pytest.FixtureRequest, served: Served, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, served: Served, broken_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """A client of a proxy in front of two servers, of which one does not run."""
+    """A client of a proxy in front of two servers, of which one is broken."""
     name = request.param.__name__
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
-    with request.param(tmp_path_factory.mktemp(name), served) as running:
+    with request.param(tmp_path_factory.mktemp(name), (served.address[1], broken_port)) as running:
         yield running
 
 
-def test_the_server_that_runs_gets_the_requests(client: httpx.Client) -> None:
-    for _ in range(10):
-        assert client.post("/embed", json={"inputs": "w1"}).status_code == 200
+def test_another_server_gets_requests_that_fail(client: httpx.Client) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        responses = threads.map(lambda _: client.post("/embed", json={"inputs": "w1"}), range(64))
+        assert {response.status_code for response in responses} == {200}
 
 
 def test_a_large_body(client: httpx.Client) -> None:
