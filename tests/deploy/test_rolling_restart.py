@@ -20,8 +20,8 @@ from openbei.model import Model
 from tests.emulators import free_port
 
 NUM_SERVERS, NUM_CLIENTS = 2, 8
-NUM_REQUESTS = int(os.environ.get("RESTART_REQUESTS", 1_000))
-DRAIN_S, PROBE_S, PAUSE_S = 2, 0.05, 0.05
+NUM_REQUESTS = int(os.environ.get("RESTART_REQUESTS", 500))
+DRAIN_S, PROBE_S, PAUSE_S = 2, 0.05, 0.03
 """A server drains for longer than the balancer needs to notice it, even on a busy machine. Clients pause between
 requests."""
 
