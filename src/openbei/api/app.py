@@ -100,6 +100,7 @@ def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> Ser
             model=one.model,
             scheduler=one.scheduler,
             metrics=one.metrics,
+            cache=one.cache,
             compute_type=f"{engine.device}+{engine.backend}".encode(),
             server=server,
         )

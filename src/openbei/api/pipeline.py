@@ -20,9 +20,10 @@ from openbei.api.exchange.call import Call
 from openbei.api.exchange.decisions import Decisions, check
 from openbei.api.limits import check_work
 from openbei.api.service import Service
-from openbei.batch import Output, Rows, Sequence, SparseVectors, Vectors
+from openbei.batch import Output, Sequence, Vectors
 from openbei.serving import cancellation
 from openbei.serving.library import INLINE_CHARACTERS
+from openbei.serving.reuse import Reuse
 
 T = TypeVar("T")
 
@@ -70,28 +71,41 @@ async def run(
     InputError for a request above its limits; OverloadedError, UnavailableError and EngineError as the scheduler does;
     ClientDisconnect and DeadlineError if the client no longer waits.
     """
-    # Validate, before anything is tokenized.
+    # Validate, before anything is tokenized. What the cache has needs no room in the queue.
     call.check_deadline()
-    service.scheduler.check_room()
+    if service.cache is None:
+        service.scheduler.check_room()
     num_inputs, num_characters = tokenization.num_inputs, tokenization.num_characters
     check_work(call.totals, service.server.limits, num_inputs=num_inputs, num_characters=num_characters)
 
     # Tokenize.
     start_s = time.monotonic()
+
+    def tokenize() -> tuple[list[Sequence], Reuse]:
+        sequences = tokenization.work()
+        return sequences, Reuse(sequences, output, service.cache)
+
     is_long = num_characters + tokenization.num_ids > INLINE_CHARACTERS
-    sequences = await off_loop(call, tokenization.work, is_long=is_long)
+    sequences, reuse = await off_loop(call, tokenize, is_long=is_long)
     call.measured.add_tokenization(sequences, num_characters, time.monotonic() - start_s)
     if check_sequences:
         check_sequences(sequences)
 
-    # Schedule.
-    answer = await call.result(service.scheduler.submit(sequences, output))
-    call.measured.queue_s += answer.queue_s
-    call.measured.inference_s += answer.inference_s
+    # Schedule what is not known yet.
+    computed = None
+    if not reuse.is_complete:
+        answer = await call.result(service.scheduler.submit(reuse.missing, output))
+        call.measured.queue_s += answer.queue_s
+        call.measured.inference_s += answer.inference_s
+        computed = answer.rows
+
+    def finish_rows() -> T:
+        result = finish(cast(Vectors, reuse.rows(computed)), sequences)
+        reuse.keep(computed)  # not before `finish` has checked that the rows are finite
+        return result
 
     # Finish.
-    rows = cast(Vectors, answer.rows)
-    return await off_loop(call, lambda: finish(rows, sequences), is_long=_num_numbers(answer.rows) > INLINE_NUMBERS)
+    return await off_loop(call, finish_rows, is_long=reuse.num_numbers(computed) > INLINE_NUMBERS)
 
 
 async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T:
@@ -107,7 +121,3 @@ async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T
 def split_by_sequence(rows: Vectors, sequences: list[Sequence]) -> list[Vectors]:
     """Split rows of tokens into those of each sequence."""
     return np.split(rows, list(accumulate(sequence.num_tokens for sequence in sequences))[:-1])
-
-
-def _num_numbers(rows: Rows) -> int:
-    return (rows.values if isinstance(rows, SparseVectors) else rows).size

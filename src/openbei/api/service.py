@@ -12,6 +12,7 @@ from openbei.api.exchange.keys import Access
 from openbei.api.limits import Limits
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics, ModelMetrics, RequestMetrics
+from openbei.serving.result_cache import ResultCache
 from openbei.serving.scheduler import Scheduler
 
 
@@ -41,6 +42,7 @@ class Service:
     model: LoadedModel
     scheduler: Scheduler
     metrics: ModelMetrics
+    cache: ResultCache | None
     compute_type: bytes
     server: ServerState
 
