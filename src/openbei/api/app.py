@@ -20,6 +20,7 @@ from openbei.api.exchange.edge import Edge
 from openbei.api.exchange.observe import NO_MODEL, NO_ROUTE, Observer
 from openbei.api.exchange.paths import Paths
 from openbei.api.exchange.refusals import RefusedError
+from openbei.api.exchange.request_ids import RequestIds
 from openbei.api.limits import Limits
 from openbei.api.routes import candidates, served
 from openbei.api.service import Handler, Route, ServerState, Service
@@ -74,8 +75,12 @@ def create_app(
         if edge.tracer:
             await asyncio.to_thread(edge.tracer.close)
 
-    router = Router(default=Dispatch(server, edge, observer), redirect_slashes=False, lifespan=lifespan)
-    return _with_cors(router, edge.cors_origins) if edge.cors_origins else router
+    dispatch, router = Dispatch(server, edge, observer), Router(lifespan=lifespan)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (dispatch if scope["type"] == "http" else router)(scope, receive, send)
+
+    return _with_cors(app, edge.cors_origins) if edge.cors_origins else app
 
 
 def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> ServerState:
@@ -86,6 +91,7 @@ def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> Ser
         created=int(time.time()),
         metrics=metrics,
         limits=limits,
+        ids=RequestIds(),
         bodies=Bodies(max(limits.max_bodies_bytes, limits.max_body_bytes)),
         routes=routes,
         post_routes={route.path: route for route in routes if route.method == "POST"},

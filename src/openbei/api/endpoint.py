@@ -39,7 +39,7 @@ class Endpoint:
             call.close()
 
     async def _answer(self, scope: Scope, call: Call, send: Send) -> None:
-        request_id = headers.request_id(call.headers)
+        request_id = headers.request_id(call.headers, self._server.ids)
         failure = service = None
         try:
             self._edge.guard.check(call.headers.get(b"authorization"), self._route.access)

@@ -9,6 +9,7 @@ from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.errors import Dialect
 from openbei.api.exchange.keys import Access
+from openbei.api.exchange.request_ids import RequestIds
 from openbei.api.limits import Limits
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics, ModelMetrics, RequestMetrics
@@ -20,8 +21,8 @@ from openbei.serving.scheduler import Scheduler
 class ServerState:
     """What all models of a server share. `created` is the start time in Unix seconds.
 
-    `post_routes` has the POST routes by path, `services` a service for each model by its name. `unrouted` are the
-    metrics of requests that fail before a model is chosen.
+    `ids` are for requests and answers. `post_routes` has the POST routes by path, `services` a service for each model
+    by its name. `unrouted` are the metrics of requests that fail before a model is chosen.
     """
 
     version: str
@@ -29,6 +30,7 @@ class ServerState:
     metrics: Metrics
     limits: Limits
     bodies: Bodies
+    ids: RequestIds
     routes: "tuple[Route, ...]"
     post_routes: "dict[str, Route]"
     services: "dict[str, Service]"
