@@ -69,7 +69,7 @@ async def run(
 
     Rows are SparseVectors if the model is sparse. `check_sequences` may raise InputError before the engine runs. Raises
     InputError for a request above its limits; OverloadedError, UnavailableError and EngineError as the scheduler does;
-    ClientDisconnect and DeadlineError if the client no longer waits.
+    ClientDisconnectError and DeadlineError if the client no longer waits.
     """
     # Validate, before anything is tokenized. What the cache has needs no room in the queue.
     call.check_deadline()
@@ -85,8 +85,12 @@ async def run(
         sequences = tokenization.work()
         return sequences, Reuse(sequences, output, service.cache)
 
-    is_long = num_characters + tokenization.num_ids > INLINE_CHARACTERS
-    sequences, reuse = await off_loop(call, tokenize, is_long=is_long)
+    if num_characters + tokenization.num_ids > INLINE_CHARACTERS:
+        sequences, reuse = await off_loop(call, tokenize, is_long=True)
+    elif service.scheduler.is_idle:
+        sequences, reuse = tokenize()  # the engine waits for it, and a thread would have to be woken
+    else:
+        sequences, reuse = await call.result(service.server.tokenizer_threads.run(tokenize))
     call.measured.add_tokenization(sequences, num_characters, time.monotonic() - start_s)
     if check_sequences:
         check_sequences(sequences)
@@ -111,7 +115,7 @@ async def run(
 async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T:
     """Call a function, in a thread if it takes long (more than about a millisecond).
 
-    In a thread it is cancelled if the client disconnects (ClientDisconnect) or its deadline passes (DeadlineError).
+    In a thread it is cancelled if the client disconnects, or its deadline passes. Raises what `Call.result` raises.
     """
     if not is_long:
         return function()

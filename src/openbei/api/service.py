@@ -15,6 +15,7 @@ from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics, ModelMetrics, RequestMetrics
 from openbei.serving.result_cache import ResultCache
 from openbei.serving.scheduler import Scheduler
+from openbei.serving.tokenizer_threads import TokenizerThreads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,7 @@ class ServerState:
     metrics: Metrics
     limits: Limits
     bodies: Bodies
+    tokenizer_threads: TokenizerThreads
     ids: RequestIds
     routes: "tuple[Route, ...]"
     post_routes: "dict[str, Route]"

@@ -88,7 +88,9 @@ class Scheduler:
         self._is_draining = False
         self._is_stopping = False
         self._has_lost_engine = False
+        self._has_ended = False
         self._is_prefetching = False
+        self._has_queued = False
         self._next: Batch[Request] = Batch()
         self._handover = threading.Condition()
         # A daemon thread does not keep the process alive if the engine hangs.
@@ -113,12 +115,17 @@ class Scheduler:
     @property
     def is_healthy(self) -> bool:
         """Whether requests are accepted and the engine's thread is alive, though the engine may hang."""
-        return self._is_accepting and self._thread.is_alive()
+        return self._is_accepting and not self._has_ended
 
     @property
     def has_lost_engine(self) -> bool:
         """Whether the engine reported that it can run no more batches. Its thread has ended, or is about to."""
         return self._has_lost_engine
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is queued or running, so that the next one runs at once."""
+        return not self._live
 
     @property
     def is_draining(self) -> bool:
@@ -199,6 +206,7 @@ class Scheduler:
         """Fill the batch that the engine takes next."""
         with self._handover:
             self._queue.fill(self._next)
+            self._has_queued = len(self._queue) > 0
             self._is_prefetching = False
             self._handover.notify()
 
@@ -287,6 +295,7 @@ class Scheduler:
                     self._has_lost_engine = True
                     return
         finally:
+            self._has_ended = True
             self._on_loop(self._fail_all, UnavailableError("the engine's thread has ended"))
 
     def _take(self, *, is_idle: bool) -> Batch[Request] | None:
@@ -309,7 +318,7 @@ class Scheduler:
                 has_waited = self._turn.take()
             with self._handover:
                 batch, self._next = self._next, Batch()
-                if batch.slices and is_idle and has_waited:
+                if batch.slices and is_idle and has_waited and self._has_queued:
                     self._is_prefetching = True
                     self._on_loop(self._prefetch)  # after a batch, `_receive` does this
             if batch.slices:

@@ -121,7 +121,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             return
         super().on_response_complete()
-        self._advance()
+        if len(self._received) or self.flow.is_held:
+            self._advance()
 
     def shutdown(self) -> None:
         """The server is shutting down: close, or let the current request be the last one."""

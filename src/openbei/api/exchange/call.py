@@ -9,12 +9,11 @@ import time
 from dataclasses import dataclass
 from typing import TypeVar
 
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from openbei.api.exchange.bodies import Bodies
 from openbei.api.exchange.compression import inflated
-from openbei.api.exchange.disconnect import EXTENSION, Disconnect
+from openbei.api.exchange.disconnect import EXTENSION, ClientDisconnectError, Disconnect
 from openbei.api.exchange.refusals import BodyTooLargeError, Header
 from openbei.api.limits import Totals
 from openbei.batch import Sequence
@@ -59,7 +58,7 @@ class Reply:
 
 
 class Call:
-    """A request as a handler sees it. Every wait raises ClientDisconnect once the client has disconnected."""
+    """A request as a handler sees it. Every wait raises ClientDisconnectError once the client has disconnected."""
 
     def __init__(self, scope: Scope, receive: Receive, bodies: Bodies) -> None:
         self._scope = scope
@@ -101,7 +100,7 @@ class Call:
         while not is_complete:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientDisconnect
+                raise ClientDisconnectError
             parts.append(message.get("body", b""))
             num_bytes += len(parts[-1])
             self._hold(len(parts[-1]))
@@ -146,7 +145,7 @@ class Call:
             if is_late:
                 raise DeadlineError("the request's deadline has passed") from None
             if self._disconnect.has_happened:
-                raise ClientDisconnect from None
+                raise ClientDisconnectError from None
             raise
         finally:
             self._disconnect.forget(future)

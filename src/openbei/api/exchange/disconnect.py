@@ -7,6 +7,10 @@ EXTENSION = "openbei.disconnect"
 """The name of the Disconnect among the extensions of an ASGI scope. The connection sets it."""
 
 
+class ClientDisconnectError(Exception):
+    """The client disconnected before the response."""
+
+
 class Disconnect:
     """Whether the client has disconnected. Cancels the results that are awaited then.
 
