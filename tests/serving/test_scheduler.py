@@ -14,7 +14,8 @@ from openbei.errors import EmptyInputError, EngineError, EngineLostError, InputE
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics, ModelMetrics
 from openbei.serving.queue_budget import QueueLimits
-from openbei.serving.scheduler import Answer, Scheduler
+from openbei.serving.request import Answer
+from openbei.serving.scheduler import Scheduler
 from openbei.serving.speed import Speed
 
 

@@ -78,7 +78,8 @@ async def run(
     num_inputs, num_characters = tokenization.num_inputs, tokenization.num_characters
     check_work(call.totals, service.server.limits, num_inputs=num_inputs, num_characters=num_characters)
 
-    # Tokenize.
+    # Tokenize, while the engine's threads wake up.
+    service.scheduler.expect()
     start_s = time.monotonic()
 
     def tokenize() -> tuple[list[Sequence], Reuse]:

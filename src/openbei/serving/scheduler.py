@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from openbei.batch import Engine, EngineInfo, Output, Rows, Sequence, concatenate
 from openbei.errors import (
@@ -26,8 +25,9 @@ from openbei.errors import (
     UnavailableError,
 )
 from openbei.serving.metrics import ModelMetrics
-from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
+from openbei.serving.packing import Batch, FairQueue, RequestSlice
 from openbei.serving.queue_budget import QueueBudget, QueueLimits
+from openbei.serving.request import Answer, Request
 from openbei.serving.speed import Speed
 from openbei.serving.started_batch import StartedBatch, start_batch
 from openbei.serving.turns import Turns
@@ -36,27 +36,6 @@ log = logging.getLogger(__name__)
 
 ENGINE_STOP_S = 2.0
 """Time limit for the running batch after all requests have ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The result of a request: the rows of all sequences, in order, and the times in queue and engine, in seconds."""
-
-    rows: Rows
-    queue_s: float
-    inference_s: float
-
-
-@dataclass(slots=True, eq=False)
-class Request(QueuedRequest):
-    """A queued or running request: its finished rows, and the future of its answer."""
-
-    future: "asyncio.Future[Answer]" = field(kw_only=True)
-    arrival_s: float = field(default_factory=time.monotonic)
-    parts: list[Rows] = field(default_factory=list)
-    num_done: int = 0
-    num_tokens_left: int = 0
-    started_s: float = math.inf
 
 
 class Scheduler:
@@ -90,6 +69,7 @@ class Scheduler:
         self._has_lost_engine = False
         self._has_ended = False
         self._is_prefetching = False
+        self._is_expecting = False
         self._has_queued = False
         self._next: Batch[Request] = Batch()
         self._handover = threading.Condition()
@@ -147,6 +127,14 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._is_accepting = True
         self._thread.start()
+
+    def expect(self) -> None:
+        """Wake the engine's threads if they sleep, because a request is about to be submitted."""
+        if self._live or self._is_expecting:
+            return
+        with self._handover:
+            self._is_expecting = True
+            self._handover.notify()
 
     def submit(self, sequences: list[Sequence], output: Output = "pooled") -> "asyncio.Future[Answer]":
         """Queue a request and return the future of its answer, which can be cancelled.
@@ -308,10 +296,20 @@ class Scheduler:
             with self._handover:
                 has_waited = not self._next.slices
                 self._handover.wait_for(
-                    lambda: self._next.slices or self._is_stopping or not (is_idle or self._is_prefetching)
+                    lambda: (
+                        self._next.slices
+                        or self._is_stopping
+                        or self._is_expecting
+                        or not (is_idle or self._is_prefetching)
+                    )
                 )
-                if not self._next.slices:
+                is_expecting, self._is_expecting = self._is_expecting, False
+                if not self._next.slices and not is_expecting:
                     return None
+            if is_expecting and not self._next.slices:
+                with suppress(Exception):  # the batch that follows reports it
+                    self._engine.wake()
+                continue
             if not self._turn.take(waits=False):
                 if not is_idle:
                     return None
