@@ -442,6 +442,32 @@ def test_a_failure_in_flight_touches_no_other_batch() -> None:
     run(test, engine, QueueLimits(max_batch_tokens=1))
 
 
+@pytest.mark.parametrize("error", [None, RuntimeError("no thread")])
+def test_an_idle_engine_is_woken_for_a_request_that_is_expected(error: Exception | None) -> None:
+    class Sleeper(GatedEngine):
+        num_calls = 0
+
+        def wake(self) -> None:
+            self.num_calls += 1
+            if error:
+                raise error
+
+    engine = Sleeper()
+
+    async def test(scheduler: Scheduler) -> None:
+        scheduler.expect()
+        await settle()
+        assert engine.num_calls == 1
+        running = scheduler.submit([sequence(1)])
+        scheduler.expect()
+        await settle()
+        engine.gate.release(1)
+        np.testing.assert_array_equal(dense(await running), [engine.vector(np.array([1]))])
+        assert engine.num_calls == 1
+
+    run(test, engine)
+
+
 def test_many_clients_of_an_engine_with_two_batches_in_flight() -> None:
     engine = OverlappingEngine()
     engine.gate.release(100_000)

@@ -22,19 +22,19 @@ MAX_JOBS = 16
 
 
 class TokenizerThreads:
-    """Runs functions in threads. `start` must be called on the event loop."""
+    """Runs functions in `threads`. `start` must be called on the event loop."""
 
     def __init__(self, num_threads: int | None = None) -> None:
         self._num_threads = num_threads or min(MAX_THREADS, os.cpu_count() or 1)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._threads = [
+        self.threads = [
             threading.Thread(target=self._work, name=f"tokenizer-{i}", daemon=True) for i in range(self._num_threads)
         ]
 
     def start(self) -> None:
         """Start the threads. Must be called once, on the running event loop."""
         self._loop = asyncio.get_running_loop()
-        for thread in self._threads:
+        for thread in self.threads:
             thread.start()
 
     def run(self, function: Callable[[], T]) -> "asyncio.Future[T]":
@@ -45,7 +45,7 @@ class TokenizerThreads:
 
     def close(self) -> None:
         """End the threads after the functions that wait."""
-        for _ in self._threads:
+        for _ in self.threads:
             self._jobs.put(None)
 
     def _work(self) -> None:
