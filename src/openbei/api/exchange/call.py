@@ -39,8 +39,9 @@ class Measured:
         self.tokenization_s += seconds
         self.num_characters += num_characters
         self.num_inputs += len(sequences)
-        self.num_tokens += sum(sequence.num_tokens_given for sequence in sequences)
-        self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
+        for sequence in sequences:
+            self.num_tokens += sequence.num_tokens_given
+            self.num_truncated += sequence.is_truncated
 
 
 @dataclass(frozen=True, slots=True)
