@@ -16,8 +16,11 @@ from .setting import Setting, server
 IDLE_S = 0.02
 HEALTH = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
 
+REQUESTS = ("one short query", "GET /health")
+KINDS = ("after 20 ms of idleness", "right after that", "back to back")
+
 Times = dict[str, list[float]]
-"""Milliseconds by kind of request."""
+"""Milliseconds by request and kind."""
 
 
 async def _by_turns(port: int, queries: list[bytes]) -> Times:
@@ -25,9 +28,9 @@ async def _by_turns(port: int, queries: list[bytes]) -> Times:
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     times: Times = {}
     for query in queries:
-        for name, request in (("query", query), ("health", HEALTH)):
+        for name, request in zip(REQUESTS, (query, HEALTH), strict=True):
             await asyncio.sleep(IDLE_S)
-            for kind in ("idle", "first", "back to back"):
+            for kind in KINDS:
                 start_s = time.perf_counter()
                 await connection.send(request)
                 times.setdefault(f"{name}, {kind}", []).append(1e3 * (time.perf_counter() - start_s))
@@ -59,12 +62,12 @@ def run(setting: Setting) -> list[Row]:
         uvloop.run(_send(port, queries))
         loop_us = 1e6 * (loop_cpu_s(process.pid) - start_s) / len(queries)
     p50 = {kind: statistics.median(one) for kind, one in times.items()}
-    loss = {name: p50[f"{name}, idle"] - p50[f"{name}, back to back"] for name in ("query", "health")}
+    query_ms, health_ms = (p50[f"{name}, {KINDS[0]}"] - p50[f"{name}, {KINDS[-1]}"] for name in REQUESTS)
     rows = [
-        *(Row(f"{kind}, p50, ms", p50[kind]) for kind in p50 if not kind.endswith("first")),
+        *(Row(f"{kind}, p50, ms", p50[kind]) for kind in p50 if KINDS[1] not in kind),
         Row(
             "idleness of 20 ms costs a query more than GET /health, ms",
-            loss["query"] - loss["health"],
+            query_ms - health_ms,
             limit=0.1,
             is_at_most=True,
         ),
