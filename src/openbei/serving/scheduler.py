@@ -196,7 +196,9 @@ class Scheduler:
             self._queue.fill(self._next)
             self._has_queued = len(self._queue) > 0
             self._is_prefetching = False
-            self._handover.notify()
+            # An engine with one batch in flight waits for slices only; waking it for nothing would take the GIL.
+            if self._next.slices or self._engine.max_in_flight > 1:
+                self._handover.notify()
 
     def _receive(self, batch: Batch[Request], result: Rows | BaseException, started_s: float, seconds: float) -> None:
         """Process the result of a batch. The next batch is filled first."""
