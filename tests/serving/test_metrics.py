@@ -58,10 +58,12 @@ def test_counters_are_typed_so() -> None:
         *("te_request_count", "te_request_success", "te_request_failure", "te_embed_count", "te_embed_success"),
         *("te_predict_count", "te_predict_success", "openbei_http_requests_total", "openbei_truncated_inputs_total"),
         *("openbei_batch_failures_total", "openbei_padding_saved_tokens_total", "openbei_cancelled_requests_total"),
+        *("openbei_cache_hits_total", "openbei_cache_misses_total"),
     }
     assert {name for name, kind in types.items() if kind == "counter"} == rising
     assert {name for name, kind in types.items() if kind == "gauge" and not name.endswith("_created")} == {
         *("te_queue_size", "openbei_queue_tokens", "openbei_load", "openbei_engine_tokens_per_second"),
+        "openbei_cache_bytes",
     }
     assert 'openbei_http_requests_total{route="/embed",status="200"} 1.0\n' in text
 

@@ -83,6 +83,9 @@ class ReferenceEngine:
         """See `openbei.batch.Engine`."""
         return 1
 
+    def wake(self) -> None:
+        """See `openbei.batch.Engine`. There are no threads."""
+
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """See `openbei.batch.Engine`. The batch runs when it is finished."""
         return partial(self.run, batch, output)
