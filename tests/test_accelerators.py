@@ -37,7 +37,7 @@ def test_every_accelerator(number_format: NumberFormat) -> None:
             [
                 ("supports float16, bfloat16, fp8", False),
                 ("has no units for fp4: weights are expanded to 16 bits", True),
-                ("a process uses one GPU: start a process for each, with --device cuda:N", True),
+                ("`bei serve` runs batches on 2 GPUs if it reads this config", False),
             ],
         ),
         ("V100", "no_quant", [("is too old for openbei", True)]),

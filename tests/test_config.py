@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import yaml
 
+from openbei import targets
 from openbei.config import Deployment, Environment, deployment_for_model, load_config
 from openbei.errors import ConfigError
 from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Route
@@ -105,6 +106,15 @@ def test_a_generated_config(tmp_path: Path) -> None:
         (note.decision, note.reason) for note in deployment.notes if note.subject == "resources.accelerator"
     ]
     assert accelerators == [("A10G", "supports float16, bfloat16")]
+
+
+def test_the_number_of_gpus(tmp_path: Path) -> None:
+    for name, accelerator in (("one", "L4"), ("two", "H100:2"), ("none", None)):
+        fields = {"resources__accelerator": accelerator} if accelerator else {}
+        (tmp_path / f"{name}.yaml").write_text(minimal(**fields))
+    assert targets.read_environment(str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml")).num_gpus == 2
+    assert targets.read_environment(str(tmp_path / "none.yaml")).num_gpus == 1
+    assert targets.read_environment("a/model").num_gpus == 1
 
 
 def test_an_accelerator_that_does_not_exist(tmp_path: Path) -> None:

@@ -55,13 +55,11 @@ def accelerators_with(number_format: NumberFormat) -> tuple[str, ...]:
     return tuple(name for name, capability in ACCELERATORS.items() if number_format in formats_of(capability))
 
 
-def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:
-    """What a config's accelerator, NAME or NAME:count, means: the accelerator, a note, and whether it is a warning.
+def parse_accelerator(accelerator: str) -> tuple[str, int]:
+    """The name of a config's accelerator, NAME or NAME:count, and the number of GPUs.
 
-    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist.
+    Raises ConfigError for a name that does not exist.
     """
-    if not accelerator:
-        return
     name, _, count = accelerator.partition(":")
     if name not in ACCELERATORS or not re.fullmatch(r"(:[1-9]\d?)?", accelerator.removeprefix(name)):
         raise ConfigError(
@@ -69,10 +67,21 @@ def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tu
             "number of GPUs, such as H100:2",
             hint=did_you_mean(name, ACCELERATORS),
         )
+    return name, int(count or 1)
+
+
+def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:
+    """What a config's accelerator means: the accelerator, a note, and whether it is a warning.
+
+    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist.
+    """
+    if not accelerator:
+        return
+    name, count = parse_accelerator(accelerator)
     formats = formats_of(ACCELERATORS[name])
     yield accelerator, f"supports {', '.join(formats)}" if formats else "is too old for openbei", not formats
     number_format = quantization[:3]
     if number_format in ("fp8", "fp4") and number_format not in formats:
         yield accelerator, f"has no units for {number_format}: weights are expanded to 16 bits", True
-    if count not in ("", "1"):
-        yield accelerator, "a process uses one GPU: start a process for each, with --device cuda:N", True
+    if count > 1:
+        yield accelerator, f"`bei serve` runs batches on {count} GPUs if it reads this config", False

@@ -12,7 +12,7 @@ import msgspec
 
 from openbei import variable_values as values
 from openbei import variables as names
-from openbei.accelerators import accelerator_notes
+from openbei.accelerators import accelerator_notes, parse_accelerator
 from openbei.device import DeviceChoice, device_choice
 from openbei.errors import ConfigError
 from openbei.locations import check_location, is_archive, name_of, store_kind_of
@@ -86,6 +86,12 @@ def load_variables(path: Path) -> dict[str, str]:
     """The environment variables of a config.yaml that `bei serve` reads, including secrets. Raises ConfigError."""
     config, _ = read_config(read_yaml(path))
     return {name: value for name, value in _variables(config).items() if names.is_honoured_when_serving(name)}
+
+
+def load_num_gpus(path: Path) -> int:
+    """The number of GPUs that a config.yaml asks for. Raises ConfigError."""
+    config, _ = read_config(read_yaml(path))
+    return parse_accelerator(config.resources.accelerator)[1] if config.resources.accelerator else 1
 
 
 def deployment_for_model(model: str) -> Deployment:
@@ -223,10 +229,12 @@ def _variable_notes(variables: Mapping[str, str]) -> list[Decision]:
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """All environment variables that openbei reads; None if unset or empty.
 
-    `options` has the variables for options of `bei serve`, by option, except keys and passwords.
+    `options` has the variables for options of `bei serve`, by option, except keys and passwords. `num_gpus` is the
+    number of GPUs that a config asks for.
     """
 
     device: DeviceChoice | None
+    num_gpus: int = 1
     isa: str | None
     threads: int | None
     backend: str | None

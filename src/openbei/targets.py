@@ -17,6 +17,7 @@ from openbei.config import (
     Environment,
     deployment_for_model,
     load_config,
+    load_num_gpus,
     load_variables,
 )
 from openbei.device import DeviceChoice
@@ -37,17 +38,20 @@ _log = logging.getLogger(__name__)
 def read_environment(*targets: str) -> Environment:
     """The environment of this process, which overrides the variables of configs among the targets.
 
-    Raises ConfigError, also if two configs have different values for a variable.
+    `num_gpus` is the largest number of GPUs that one of them asks for. Raises ConfigError, also if two configs have
+    different values for a variable.
     """
     merged: dict[str, str] = {}
-    for path in (Path(target) for target in targets if _is_config(target)):
+    configs = [Path(target) for target in targets if _is_config(target)]
+    for path in configs:
         for name, value in load_variables(path).items():
             if merged.setdefault(name, value) != value:
                 raise ConfigError(
                     f"{path}: environment_variables.{name} differs from that of another config",
                     hint="one server has one set of options: use the same value, or serve the models separately",
                 )
-    return Environment.read(os.environ, merged)
+    environment = Environment.read(os.environ, merged)
+    return msgspec.structs.replace(environment, num_gpus=max([1, *map(load_num_gpus, configs)]))
 
 
 def deployment_of(target: str) -> Deployment:
@@ -98,14 +102,40 @@ def load(
     isa: str | None = None,
     threads: int | None = None,
 ) -> Engine:
-    """Load the engine; arguments override the environment. Raises BackendError."""
-    from openbei.backends import load_engine
+    """Load one engine; arguments override the environment. Raises BackendError."""
+    return _load(engine_dir, environment, device, backend, isa, threads, max_engines=1)[0]
 
-    return load_engine(
+
+def load_all(
+    engine_dir: EngineDir,
+    environment: Environment,
+    *,
+    device: DeviceChoice | None = None,
+    backend: str | None = None,
+    isa: str | None = None,
+    threads: int | None = None,
+) -> tuple[Engine, ...]:
+    """Load an engine for each GPU of the device option or the config, or else one. See `load`."""
+    return _load(engine_dir, environment, device, backend, isa, threads, num_gpus=environment.num_gpus)
+
+
+def _load(
+    engine_dir: EngineDir,
+    environment: Environment,
+    device: DeviceChoice | None,
+    backend: str | None,
+    isa: str | None,
+    threads: int | None,
+    **counts: int,
+) -> tuple[Engine, ...]:
+    from openbei.backends import load_engines
+
+    return load_engines(
         engine_dir,
         device=device or environment.device or "auto",
         backend=backend or environment.backend,
         defaults={"isa": isa or environment.isa, "threads": threads or environment.threads},
+        **counts,
     )
 
 

@@ -134,8 +134,8 @@ def command(
             manifest = engine_dir.manifest
             name, prompts = model_arguments.name(index), model_arguments.prompts(manifest.prompts)
             _log.info("model: %s, %s, %s", name or manifest.model_name, manifest.spec.family, manifest.spec.task)
-            engine, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
-            model = LoadedModel(manifest, tokenizer, engine, name=name, prompts=prompts)
+            engines, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
+            model = LoadedModel(manifest, tokenizer, *engines, name=name, prompts=prompts)
             models.append(stack.enter_context(model))
         served = schedule(models, queue_limits, metrics)
         app = create_app(

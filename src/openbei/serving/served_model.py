@@ -20,13 +20,18 @@ class ServedModel:
 
 
 def schedule(models: Items[LoadedModel], limits: QueueLimits, metrics: Metrics) -> list[ServedModel]:
-    """A scheduler for each model. They share the limits and the device; `max_num_tokens` is that of each manifest."""
+    """A scheduler for each model. They share the limits and the devices; `max_num_tokens` is that of each manifest."""
     budget = QueueBudget(limits)
-    turns = Turns(min((model.engine.max_in_flight for model in models), default=1))
+    in_flight: dict[str, int] = {}
+    for engine in (engine for model in models for engine in model.engines):
+        place = engine.info.place
+        in_flight[place] = min(in_flight.get(place, engine.max_in_flight), engine.max_in_flight)
+    turns = {place: Turns(count) for place, count in in_flight.items()}
     served = []
     for model in models:
         own_metrics = ModelMetrics(metrics, model.name, model.task)
         own_limits = replace(limits, max_num_tokens=model.manifest.max_num_tokens)
-        scheduler = Scheduler(model.engine, own_limits, own_metrics, budget=budget, turns=turns)
+        own_turns = [turns[engine.info.place] for engine in model.engines]
+        scheduler = Scheduler(model.engines, own_limits, own_metrics, budget=budget, turns=own_turns)
         served.append(ServedModel(model, scheduler, own_metrics))
     return served

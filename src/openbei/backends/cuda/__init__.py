@@ -79,7 +79,8 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
         capability = Capability(*torch.cuda.get_device_capability(device))
     except RuntimeError as error:
         raise BackendError(f"the GPU cannot be used: {error}", hint="use --device cpu") from error
-    return load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
+    with torch.cuda.device(device):  # whose stream is used
+        return load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
 
 
 def load_on(
@@ -118,7 +119,7 @@ def load_on(
         max_sequence_tokens=manifest.max_sequence_tokens,
         batch_tokens=batch_tokens,
         device=device,
-        info=EngineInfo(backend="cuda", device="cuda", precision=precision, isa=_name(device)),
+        info=EngineInfo(backend="cuda", device="cuda", precision=precision, isa=_name(device), index=device.index),
         graphs=Graphs(program, spec, ops.query_block, device) if is_captured else None,
     )
 
