@@ -20,7 +20,7 @@ from openbei.config import (
     load_num_gpus,
     load_variables,
 )
-from openbei.device import DeviceChoice
+from openbei.device import Device, DeviceChoice, device_of
 from openbei.engine_dir import Accuracy, EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import ConfigError, EngineDirError
 from openbei.quantization import NO_QUANTIZATION
@@ -28,6 +28,9 @@ from openbei.spec import DType
 
 if TYPE_CHECKING:
     from openbei.accuracy import Texts
+
+Measure = Callable[[EngineDir, EngineDir], Accuracy]
+"""Compares a quantized engine directory, the second one, with the original."""
 
 OVERRIDES = ("quantization", "convert", "answer_tokens", "route", "pooling")
 """Fields of a deployment that options and the environment of the process override."""
@@ -68,6 +71,8 @@ def engine_dir_of(
     environment: Environment,
     out: Path | None = None,
     *,
+    device: DeviceChoice | None = None,
+    backend: str | None = None,
     force: bool = False,
     overrides: Mapping[str, str | None] = MappingProxyType({}),
     texts: Path | None = None,
@@ -75,6 +80,7 @@ def engine_dir_of(
 ) -> EngineDir:
     """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
 
+    It is built for `device`, or else the environment's, by default this machine's; an explicit one need not be here.
     `overrides` are fields of the deployment that override the config's, unless None. The accuracy of a quantized build
     is measured on `texts`, one per line, or else on texts that come with openbei; the build fails below `min_cosine`.
     Raises what building and opening raise.
@@ -87,7 +93,11 @@ def engine_dir_of(
         engine_dir = open_engine_dir(artifact)
     else:
         deployment = _deployment(target, environment, overrides)
-        measure = _measure(environment, texts, min_cosine) if deployment.quantization != NO_QUANTIZATION else None
+        built_for = _device(device or environment.device or "auto", backend or environment.backend)
+        deployment = msgspec.structs.replace(deployment, target=built_for)
+        measure = None
+        if deployment.quantization != NO_QUANTIZATION:
+            deployment, measure = _measured(deployment, environment, texts, min_cosine)
         engine_dir = _up_to_date(deployment, environment, out, force=force, measure=measure)
     _warn_if_truncated(engine_dir.manifest)
     return engine_dir
@@ -139,14 +149,32 @@ def _load(
     )
 
 
-def _measure(
-    environment: Environment, texts: Path | None, min_cosine: float | None
-) -> Callable[[EngineDir, EngineDir], Accuracy]:
-    """A function that measures the accuracy of quantized builds, in the backend that the environment selects.
+def _device(device: DeviceChoice, backend: str | None) -> Device:
+    """The device that a device option or a backend names, or else the fastest one of this machine."""
+    from openbei.backends import BACKENDS
+    from openbei.backends.device_choice import choose_device
 
-    The texts that come with openbei are only read by a build, not at every start. Raises InputError for other texts.
+    if named := device_of(device):
+        return named
+    return BACKENDS[backend][0] if backend in BACKENDS else choose_device("auto").device
+
+
+def _measured(
+    deployment: Deployment, environment: Environment, texts: Path | None, min_cosine: float | None
+) -> tuple[Deployment, Measure | None]:
+    """The deployment of a quantized build, and a function that measures its accuracy on the target.
+
+    Without a GPU, the accuracy of a build for GPUs is not measured, and a note says so. The texts that come with
+    openbei are only read by a build, not at every start. Raises InputError for other texts, and BackendError if
+    `min_cosine` cannot be checked.
     """
+    from openbei.backends.device_choice import choose_device
+
     own_texts = _read_texts(texts) if texts else None
+    device = deployment.target if device_of(environment.device or "auto") != deployment.target else environment.device
+    if deployment.target == "cuda" and min_cosine is None and (problem := choose_device("auto")).device == "cpu":
+        note = Decision("accuracy", "not measured", f"it needs the GPU: {problem.reason}", is_warning=True)
+        return msgspec.structs.replace(deployment, notes=(*deployment.notes, note)), None
 
     def measure(original: EngineDir, quantized: EngineDir) -> Accuracy:
         from openbei import accuracy
@@ -154,12 +182,12 @@ def _measure(
         return accuracy.measure(
             original,
             quantized,
-            load=partial(load, environment=environment),
+            load=partial(load, environment=environment, device=device),
             texts=own_texts or _read_texts(None),
             min_cosine=min_cosine,
         )
 
-    return measure
+    return deployment, measure
 
 
 def _read_texts(path: Path | None) -> "Texts":
@@ -194,8 +222,8 @@ def _with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
     if dtype is None:
         return deployment
     override = Decision("dtype", dtype, "the environment variable DTYPE")
-    notes = tuple(override if note.subject == "dtype" else note for note in deployment.notes)
-    return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
+    notes = (note for note in deployment.notes if note.subject != "dtype")
+    return msgspec.structs.replace(deployment, dtype=dtype, notes=(override, *notes))
 
 
 def _warn_if_truncated(manifest: Manifest) -> None:
@@ -216,7 +244,7 @@ def _up_to_date(
     out: Path | None,
     *,
     force: bool,
-    measure: Callable[[EngineDir, EngineDir], Accuracy] | None,
+    measure: Measure | None,
 ) -> EngineDir:
     """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
     from openbei.build import build, default_engine_path, render_report

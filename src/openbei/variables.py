@@ -81,9 +81,6 @@ BUILD: dict[str, tuple[str, ...]] = {
 """Setting of a build → variables. Other programs set CONVERT, ANSWER_TOKENS and ROUTE, so they
 are only read from a config."""
 
-BUILD_ALIASES = {"dtype": {"float16": "bfloat16"}}
-"""Setting of a build → value in a config → value that has the same effect on a CPU."""
-
 VALUE_ALIASES = {
     "JSON_OUTPUT": {"true": "json", "1": "json", "false": "text", "0": "text"},
     "LOG_LEVEL": {"warn": "warning", "trace": "debug"},

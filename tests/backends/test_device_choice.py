@@ -14,6 +14,8 @@ from openbei.device import device_choice
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError
 from openbei.gpus import Capability, Gpu, Gpus
+from tests.random_engine import random_engine_dir
+from tests.small_models import small_spec
 
 H100, V100 = Gpu(0, "NVIDIA H100", Capability(9, 0), 80 << 30), Gpu(1, "Tesla V100", Capability(7, 0), 16 << 30)
 BOTH = Gpus((H100, V100), (13, 0))
@@ -125,18 +127,18 @@ def found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("found")
-def test_an_engine_for_each_gpu(tiny_engine_dir: EngineDir, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_engine_for_each_gpu(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        engines = backends.load_engines(tiny_engine_dir, num_gpus=2)
+        engines = backends.load_engines(random_engine_dir(small_spec()), num_gpus=2)
     assert [engine.info.place for engine in engines] == ["cuda:0", "cuda:1"]
     assert "engine: cuda on cuda:1, NVIDIA H100, float16 (2 × NVIDIA H100 found)" in caplog.text
-    [second] = backends.load_engines(tiny_engine_dir, device="cuda:1")
+    [second] = backends.load_engines(random_engine_dir(small_spec()), device="cuda:1")
     assert second.info.index == 1
-    assert len(backends.load_engines(tiny_engine_dir, num_gpus=3)) == 2
+    assert len(backends.load_engines(random_engine_dir(small_spec()), num_gpus=3)) == 2
     assert "resources.accelerator asks for 3 GPUs: there is no GPU 2" in caplog.text
 
 
 @pytest.mark.usefixtures("found")
-def test_one_engine_of_several_gpus(tiny_engine_dir: EngineDir, caplog: pytest.LogCaptureFixture) -> None:
-    assert backends.load_engine(tiny_engine_dir, device="cuda:1,0").info.index == 1
+def test_one_engine_of_several_gpus(caplog: pytest.LogCaptureFixture) -> None:
+    assert backends.load_engine(random_engine_dir(small_spec()), device="cuda:1,0").info.index == 1
     assert "this runs on cuda:1 only; `bei serve` uses all 2 GPUs" in caplog.text

@@ -121,5 +121,5 @@ def _check_readable(engine_dir: EngineDir, name: str, module: _Backend) -> None:
             raise BackendError(
                 f"{engine_dir.path} was built for {manifest.target}: its tensor {tensor} is {storage.format} in "
                 f"{storage.layout}, which the {name} backend does not read",
-                hint="build it again with `bei build` for this device",
+                hint=f"build it again with `bei build --device {BACKENDS[name][0]}`",
             )

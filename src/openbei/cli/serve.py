@@ -119,7 +119,8 @@ def command(
     check_free(host, port)
     warn_if_open(host, edge.guard)
     model_arguments.check(len(target), out)
-    engine_dirs = [targets.engine_dir_of(one, environment, out) for one in target]
+    device, backend = engine_arguments.device, engine_arguments.backend
+    engine_dirs = [targets.engine_dir_of(one, environment, out, device=device, backend=backend) for one in target]
     require_key([engine_dir.manifest for engine_dir in engine_dirs], edge.guard)
     queue_limits = QueueLimits(
         max_batch_tokens=max_batch_tokens,

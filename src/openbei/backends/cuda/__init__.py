@@ -21,12 +21,12 @@ from openbei.backends.cuda.stored import ToDevice
 from openbei.backends.cuda.transfer import WeightUpload
 from openbei.backends.cuda.weights import load_weights
 from openbei.batch import EngineInfo
-from openbei.engine_dir import EngineDir
+from openbei.engine_dir import EngineDir, Manifest
 from openbei.errors import BackendError
 from openbei.formats.storage import Storage
 from openbei.gpus import Capability
 from openbei.shapes import TensorKind
-from openbei.spec import ModelSpec, TokenTermHead
+from openbei.spec import TokenTermHead
 
 BATCH_TOKENS = 16384
 """Tokens of a batch for full throughput: enough to keep the GPU busy, few enough for short waits."""
@@ -34,7 +34,7 @@ BATCH_TOKENS = 16384
 LARGE_MODEL_BYTES = 6 << 30
 """For models with more bytes of weights, half as many tokens keep the GPU busy."""
 
-FORMATS = frozenset(("bfloat16", "float32", "float8", "int8", "nvfp4"))
+FORMATS = frozenset(("bfloat16", "float16", "float32", "float8", "int8", "nvfp4"))
 QUANTIZED = frozenset(("float8", "int8", "nvfp4"))
 """Number formats that are expanded, except float8 where the GPU has units for it; activations are bfloat16 then."""
 
@@ -55,16 +55,19 @@ def reads(kind: TensorKind, storage: Storage) -> bool:
     return storage.format in FORMATS and storage.layout in LAYOUTS
 
 
-def activation_type(spec: ModelSpec, stored: str, capability: Capability) -> torch.dtype:
-    """The element type of activations and weights: float32 if the weights are float32, else a 16-bit type.
+def activation_type(manifest: Manifest, capability: Capability) -> torch.dtype:
+    """The element type of activations and weights.
 
-    float16 has more significant bits than bfloat16, but overflows above 65504. Post-norm models normalize every sum, so
-    their activations are small; those of other models can be large.
+    It is that of the weights, or float16 on a GPU without bfloat16. Directories for CPUs always have bfloat16; for
+    those it is float16 in post-norm models, which normalize every sum, so that their activations are small.
     """
-    if "float32" in stored or isinstance(spec.head, TokenTermHead):
+    stored = manifest.dtype.split(", ")
+    if "float32" in stored or isinstance(manifest.spec.head, TokenTermHead):
         return torch.float32
-    has_bfloat16 = capability >= FIRST_WITH["bfloat16"]
-    return torch.float16 if spec.placement == "post" or not has_bfloat16 else torch.bfloat16
+    if capability < FIRST_WITH["bfloat16"]:
+        return torch.float16
+    is_float16 = "float16" in stored if manifest.target == "cuda" else manifest.spec.placement == "post"
+    return torch.float16 if is_float16 else torch.bfloat16
 
 
 def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
@@ -99,7 +102,7 @@ def load_on(
     spec = manifest.spec
     quantized = QUANTIZED & {stored.format for stored in manifest.storage.values()}
     has_float8 = "float8" in quantized and capability >= FIRST_WITH["fp8"]
-    dtype = torch.bfloat16 if has_float8 else activation_type(spec, manifest.dtype, capability)
+    dtype = torch.bfloat16 if has_float8 else activation_type(manifest, capability)
     if expanded := quantized - ({"float8"} if has_float8 else set()):
         _warn_of_expansion(expanded, dtype)
     batch_tokens = _fitting_batch(engine_dir, dtype.itemsize, free_bytes, has_float8=has_float8)
