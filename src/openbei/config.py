@@ -245,6 +245,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     answer_tokens: str | None
     route: str | None
     cache: Path
+    kernel_cache: Path
     hf_endpoint: str | None
     hf_token: Secret | None
     secrets: Secrets
@@ -268,6 +269,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             if value := variables.get(name, "").strip():
                 names.check_supported(name, value, "the environment variable ")
         caches = process.get(values.path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        cache = process.get(values.path, "OPENBEI_CACHE") or caches / "openbei"
         merged = {**(config_variables or {}), **variables}
         hf_home = process.get(values.path, "HF_HOME") or caches / "huggingface"
         return cls(
@@ -281,7 +283,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             convert=process.get(values.one_of(Conversion), "OPENBEI_CONVERT"),
             answer_tokens=process.get(str, "OPENBEI_ANSWER_TOKENS"),
             route=process.get(str, "OPENBEI_ROUTE"),
-            cache=process.get(values.path, "OPENBEI_CACHE") or caches / "openbei",
+            cache=cache,
+            kernel_cache=process.get(values.path, "TRITON_CACHE_DIR") or cache / "kernels",
             hf_endpoint=process.get(values.url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
             secret_name=process.get(str, "OPENBEI_SECRET_NAME") or DEFAULT_NAME,

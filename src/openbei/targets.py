@@ -145,6 +145,7 @@ def _load(
         device=device or environment.device or "auto",
         backend=backend or environment.backend,
         defaults={"isa": isa or environment.isa, "threads": threads or environment.threads},
+        kernel_cache=environment.kernel_cache,
         **counts,
     )
 
@@ -256,10 +257,26 @@ def _up_to_date(
         _log.info("building %s: %s", path, reason or "requested")
         with Bar() as bar:
             engine_dir = build(deployment, path, environment=environment, progress=bar.step, measure=measure)
+            _compile_kernels(engine_dir, deployment, environment, bar.step)
         _log.info("%s", render_report(engine_dir.manifest))
     else:
         _log.info("%s is up to date", path)
     return engine_dir
+
+
+def _compile_kernels(
+    engine_dir: EngineDir, deployment: Deployment, environment: Environment, progress: Callable[[str, int, int], None]
+) -> None:
+    """Compile the kernels of a build for GPUs, or log why they are compiled at the first start."""
+    if engine_dir.manifest.target != "cuda":
+        return
+    from openbei.backends import compile_kernels
+
+    missing = compile_kernels(
+        engine_dir, deployment.accelerator, environment.kernel_cache, partial(progress, "compile")
+    )
+    if missing:
+        _log.info("kernels are compiled at the first start: %s", missing)
 
 
 def _usable(path: Path, deployment: Deployment, environment: Environment) -> tuple[EngineDir | None, str | None]:

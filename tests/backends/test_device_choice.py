@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -110,6 +111,7 @@ def test_options_that_are_no_device(text: str) -> None:
 @dataclass(frozen=True)
 class Options:
     index: int = 0
+    kernel_cache: Path | None = None
 
 
 def load(engine_dir: EngineDir, options: Options) -> Engine:

@@ -1,15 +1,17 @@
 """Backends: interpreters of an engine directory. One file per backend; the table has their names and devices."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
-from openbei.backends.device_choice import Choice, choose_device
+from openbei.accelerators import ACCELERATORS, parse_accelerator
+from openbei.backends.device_choice import EXTRA, Choice, choose_device, is_installed
 from openbei.backends.threads import effective_threads
 from openbei.backends.validation import check_engine
 from openbei.batch import Engine
@@ -19,7 +21,7 @@ from openbei.errors import BackendError
 from openbei.formats.storage import Storage
 from openbei.shapes import TensorKind, kind_of
 
-__all__ = ["BACKENDS", "effective_threads", "load_engine", "load_engines"]
+__all__ = ["BACKENDS", "compile_kernels", "effective_threads", "load_engine", "load_engines"]
 
 BACKENDS: dict[str, tuple[Device, str]] = {
     "cuda": ("cuda", "openbei.backends.cuda"),
@@ -55,13 +57,15 @@ def load_engines(
     backend: str | None = None,
     num_gpus: int = 1,
     max_engines: int | None = None,
+    kernel_cache: Path | None = None,
     defaults: Mapping[str, str | int | None] = MappingProxyType({}),
     **options: str | int | None,
 ) -> tuple[Engine, ...]:
     """Load an engine directory into a backend, by default the fastest one of the device. Logs the choice.
 
     There is an engine for each GPU of the device option, or else for each of the first `num_gpus`, up to `max_engines`.
-    `options` are those of the backend, such as `isa` and `threads` of the native backend; None means the default.
+    Kernels for GPUs are kept in the folder `kernel_cache`. `options` are those of the backend, such as `isa` and
+    `threads` of the native backend; None means the default.
     `defaults` are options that apply only to backends that have them; others log a warning.
 
     Raises BackendError for a device, a backend, an option or an instruction set that is unknown or not available, and
@@ -71,7 +75,7 @@ def load_engines(
     name, choice = _choose(device, backend, num_gpus)
     module = cast(_Backend, import_module(BACKENDS[name][1]))
     known = [field.name for field in fields(module.Options)]
-    options_set = {option: value for option, value in options.items() if value is not None}
+    options_set: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     for option, value in defaults.items():
         if value is not None and option not in known:
             _log.warning("the option %s has no effect on the %s backend", option, name)
@@ -84,7 +88,8 @@ def load_engines(
     _check_readable(engine_dir, name, module)
     if choice.missing:
         _log.warning("resources.accelerator asks for %d GPUs: %s", num_gpus, choice.missing)
-    each = [{**options_set, "index": gpu.index} for gpu in choice.gpus] or [options_set]
+    own: list[dict[str, Any]] = [{"index": gpu.index, "kernel_cache": kernel_cache} for gpu in choice.gpus] or [{}]
+    each = [options_set | one for one in own]
     if len(each[:max_engines]) < len(each):
         _log.warning("this runs on cuda:%d only; `bei serve` uses all %d GPUs", choice.gpus[0].index, len(each))
     with ThreadPoolExecutor() as threads:
@@ -93,6 +98,25 @@ def load_engines(
         level = logging.WARNING if name == "reference" else logging.INFO
         _log.log(level, "engine: %s (%s)", engine.info, choice.reason)
     return engines
+
+
+def compile_kernels(
+    engine_dir: EngineDir, accelerator: str | None, folder: Path, progress: Callable[[int, int], None]
+) -> str:
+    """Compile the kernels of an engine directory for a config's accelerator, or else for the GPU that is here.
+
+    Returns an empty text, or what is missing to do so.
+    """
+    if missing := [module for module in EXTRA if not is_installed(module)]:
+        return f"the extra cuda is not installed: no {' and no '.join(missing)}"
+    if accelerator:
+        capability = ACCELERATORS[parse_accelerator(accelerator)[0]]
+    elif gpus := choose_device("auto").gpus:
+        capability = gpus[0].capability
+    else:
+        return "there is no GPU, and the config names none in resources.accelerator"
+    import_module(BACKENDS["cuda"][1]).compile_kernels(engine_dir, capability, folder, progress)
+    return ""
 
 
 def _choose(device: DeviceChoice, backend: str | None, num_gpus: int) -> tuple[str, Choice]:

@@ -1,6 +1,6 @@
 """The weights of an engine directory on a device: row-major, in the element type of activations."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -43,21 +43,21 @@ from openbei.spec import (
 
 
 def load_weights(
-    engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, *, has_float8: bool = False
+    engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, *, kept: Collection[str] = ()
 ) -> ModelWeights:
     """Copy the weights of an engine directory to a device; weights and tables in `dtype`.
 
-    With `has_float8`, weights of layers that are stored in float8 stay in it. All other quantized weights are expanded.
+    Quantized weights of layers stay in the number formats `kept`; all others are expanded.
     """
-    return _Loader(engine_dir, dtype, to_device, has_float8).model()
+    return _Loader(engine_dir, dtype, to_device, kept).model()
 
 
 class _Loader:
     """Reads tensors by engine name."""
 
-    def __init__(self, engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, has_float8: bool) -> None:
+    def __init__(self, engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, kept: Collection[str]) -> None:
         manifest = engine_dir.manifest
-        self._stored, self._has_float8 = StoredTensors(engine_dir, to_device), has_float8
+        self._stored, self._kept = StoredTensors(engine_dir, to_device), kept
         self._spec: ModelSpec = manifest.spec
         self._length = manifest.max_sequence_tokens
         self._storage, self._tensors = manifest.storage, engine_dir.tensors
@@ -178,9 +178,10 @@ class _Loader:
 
     def _linear(self, name: str, dtype: torch.dtype | None = None, *, expands: bool = False) -> LinearWeights:
         """A linear layer. With a `dtype`, or if it `expands`, its weight does not stay in float8."""
-        weight, numbers = f"{name}.weight", self._stored.expanded(f"{name}.bias", dtype or self._dtype)
-        bias = numbers if numbers.any() else None
-        if self._has_float8 and not (dtype or expands) and self._stored.is_float8(weight):
+        weight, bias = f"{name}.weight", None
+        if self._tensors[f"{name}.bias"].any():
+            bias = self._stored.expanded(f"{name}.bias", dtype or self._dtype)
+        if "float8" in self._kept and not (dtype or expands) and self._stored.is_float8(weight):
             values, scales = self._stored.float8(weight)
             return LinearWeights(values, bias, scales)
         return LinearWeights(self._stored.expanded(weight, dtype or self._dtype), bias)
