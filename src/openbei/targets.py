@@ -103,6 +103,13 @@ def engine_dir_of(
     return engine_dir
 
 
+def preload(environment: Environment, *, device: DeviceChoice | None = None, backend: str | None = None) -> None:
+    """Start to import what loading an engine needs, while its directory is opened. Arguments as for `load`."""
+    from openbei import backends
+
+    backends.preload(device or environment.device or "auto", backend or environment.backend)
+
+
 def load(
     engine_dir: EngineDir,
     environment: Environment,

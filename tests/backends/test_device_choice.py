@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 
 import pytest
@@ -144,3 +145,33 @@ def test_an_engine_for_each_gpu(caplog: pytest.LogCaptureFixture) -> None:
 def test_one_engine_of_several_gpus(caplog: pytest.LogCaptureFixture) -> None:
     assert backends.load_engine(random_engine_dir(small_spec()), device="cuda:1,0").info.index == 1
     assert "this runs on cuda:1 only; `bei serve` uses all 2 GPUs" in caplog.text
+
+
+@pytest.mark.usefixtures("found")
+@pytest.mark.parametrize(
+    ("device", "backend", "imported"),
+    [
+        ("auto", None, True),
+        ("cuda:1", None, True),
+        ("cuda", "cuda", True),
+        ("cpu", None, False),
+        ("auto", "native", False),
+        ("cuda:7", None, False),
+    ],
+)
+def test_torch_is_imported_early_if_a_gpu_is_used(
+    device: str, backend: str | None, imported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread, whose failure is left to the one that needs the import."""
+    names: Queue[str] = Queue()
+
+    def fail(name: str) -> None:
+        names.put(name)
+        raise ImportError(name)
+
+    monkeypatch.setattr(backends, "import_module", fail)
+    backends.preload(device, backend)
+    if imported:
+        assert names.get(timeout=5) == "openbei.backends.cuda"
+    else:
+        assert names.empty()

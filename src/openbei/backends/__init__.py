@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
@@ -21,7 +23,7 @@ from openbei.errors import BackendError
 from openbei.formats.storage import Storage
 from openbei.shapes import TensorKind, kind_of
 
-__all__ = ["BACKENDS", "compile_kernels", "effective_threads", "load_engine", "load_engines"]
+__all__ = ["BACKENDS", "compile_kernels", "effective_threads", "load_engine", "load_engines", "preload"]
 
 BACKENDS: dict[str, tuple[Device, str]] = {
     "cuda": ("cuda", "openbei.backends.cuda"),
@@ -98,6 +100,18 @@ def load_engines(
         level = logging.WARNING if name == "reference" else logging.INFO
         _log.log(level, "engine: %s (%s)", engine.info, choice.reason)
     return engines
+
+
+def preload(device: DeviceChoice, backend: str | None) -> None:
+    """Start to import torch if a GPU will be used. It takes seconds, in which the engine directory is verified."""
+    with suppress(BackendError):  # loading raises it
+        if backend in (None, "cuda") and choose_device(device).device == "cuda":
+            Thread(target=_import, args=(BACKENDS["cuda"][1],), name="import", daemon=True).start()
+
+
+def _import(module: str) -> None:
+    with suppress(Exception):  # loading imports it again, and raises it
+        import_module(module)
 
 
 def compile_kernels(

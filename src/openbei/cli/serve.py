@@ -120,6 +120,7 @@ def command(
     warn_if_open(host, edge.guard)
     model_arguments.check(len(target), out)
     device, backend = engine_arguments.device, engine_arguments.backend
+    targets.preload(environment, device=device, backend=backend)
     engine_dirs = [targets.engine_dir_of(one, environment, out, device=device, backend=backend) for one in target]
     require_key([engine_dir.manifest for engine_dir in engine_dirs], edge.guard)
     queue_limits = QueueLimits(

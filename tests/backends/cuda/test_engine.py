@@ -157,6 +157,18 @@ def test_a_failed_kernel(faulty: Callable[..., tuple[CudaEngine, Faulty]], monke
         engine.start(random_batch([31]))
 
 
+@pytest.mark.parametrize("head", ["mean", "token labels", "terms"])
+def test_warming_up(head: str) -> None:
+    engine_dir = random_engine_dir(small_spec(head=HEADS[head]))
+    cuda.warm_up(load(engine_dir), engine_dir.manifest.spec)
+
+
+def test_a_gpu_that_fails_at_the_start(faulty: Callable[..., tuple[CudaEngine, Faulty]]) -> None:
+    engine, _ = faulty(torch.AcceleratorError("CUDA error: no kernel image is available"), 0)
+    with pytest.raises(BackendError, match=r"the GPU cannot run the model: .*no kernel image(.|\n)*use --device cpu"):
+        cuda.warm_up(engine, small_spec())
+
+
 def test_memory_that_does_not_suffice(caplog: pytest.LogCaptureFixture) -> None:
     engine_dir = random_engine_dir(small_spec(512, 4, 128, 1056))
     needed = sum(array.nbytes for array in engine_dir.tensors.values())

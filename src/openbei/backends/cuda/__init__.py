@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from openbei.backends.cuda import memory
@@ -21,12 +22,13 @@ from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.stored import ToDevice
 from openbei.backends.cuda.transfer import WeightUpload
 from openbei.backends.cuda.weights import load_weights
-from openbei.batch import EngineInfo
+from openbei.batch import Engine, EngineInfo, PackedBatch
 from openbei.engine_dir import EngineDir
-from openbei.errors import BackendError
+from openbei.errors import BackendError, EngineError
 from openbei.formats.storage import Storage
 from openbei.gpus import Capability
 from openbei.shapes import TensorKind
+from openbei.spec import ModelSpec, TokenHead
 
 BATCH_TOKENS = 16384
 """Tokens of a batch for full throughput: enough to keep the GPU busy, few enough for short waits."""
@@ -54,9 +56,10 @@ def reads(kind: TensorKind, storage: Storage) -> bool:
 
 
 def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
-    """The engine on a GPU.
+    """The engine on a GPU, which has run a batch of one token, so that its kernels are compiled.
 
-    Raises BackendError if torch cannot use the GPU, or if weights and a batch do not fit in its free memory.
+    Raises BackendError if torch cannot use the GPU, if weights and a batch do not fit in its free memory, or if the
+    batch fails.
     """
     _check_torch()
     device = torch.device("cuda", options.index)
@@ -70,7 +73,19 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
 
         use_folder(options.kernel_cache)
     with torch.cuda.device(device):  # whose stream is used
-        return load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
+        engine = load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
+    warm_up(engine, engine_dir.manifest.spec)
+    return engine
+
+
+def warm_up(engine: Engine, spec: ModelSpec) -> None:
+    """Run a batch of one token without and with a CUDA graph. Raises BackendError if it fails."""
+    batch = PackedBatch(np.zeros(1, np.int32), np.array([0, 1], np.int32))
+    try:
+        for _ in range(2):
+            engine.run(batch, "labels" if isinstance(spec.head, TokenHead) else "pooled")
+    except EngineError as error:
+        raise BackendError(f"the GPU cannot run the model: {error.message}", hint="use --device cpu") from error
 
 
 def compile_kernels(
