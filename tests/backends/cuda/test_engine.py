@@ -184,8 +184,9 @@ def test_memory_that_does_not_suffice(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_memory_is_not_underestimated() -> None:
     spec = small_spec(512, 4, 128, 1056)
-    tensors = random_engine_dir(spec).tensors.values()
-    assert cuda.memory.weight_bytes(spec, 4) >= 0.95 * sum(array.nbytes for array in tensors)
+    engine_dir = random_engine_dir(spec)
+    num_bytes = sum(array.nbytes for array in engine_dir.tensors.values())
+    assert cuda.memory.weight_bytes(engine_dir.manifest, 4) >= 0.95 * num_bytes
 
 
 def test_what_it_reads() -> None:

@@ -168,9 +168,7 @@ def _fitting_batch(engine_dir: EngineDir, precision: Precision, free_bytes: int)
     """Tokens of a batch that fits in memory beside the weights. Raises BackendError if the longest text does not."""
     manifest = engine_dir.manifest
     spec, element_bytes = manifest.spec, precision.dtype.itemsize
-    weights = memory.weight_bytes(spec, element_bytes)
-    if precision.kept:
-        weights = sum(array.nbytes for array in engine_dir.tensors.values())
+    weights = memory.weight_bytes(manifest, element_bytes, precision.kept)
     per_token = memory.token_bytes(spec, element_bytes)
     for_full_speed = BATCH_TOKENS if weights < LARGE_MODEL_BYTES else BATCH_TOKENS // 2
     longest = min(manifest.max_sequence_tokens, manifest.max_num_tokens)

@@ -10,7 +10,7 @@ from openbei.engine_dir import Manifest
 from openbei.gpus import Capability
 from openbei.spec import TokenTermHead
 
-UNITS: dict[str, NumberFormat] = {"float8": "fp8"}
+UNITS: dict[str, NumberFormat] = {"float8": "fp8", "nvfp4": "fp4"}
 """Number formats of weights that are not expanded where the GPU has units for them."""
 
 EXPANDED = frozenset((*UNITS, "int8", "nvfp4"))
