@@ -10,6 +10,8 @@ import torch
 
 pytest.importorskip("triton")
 
+from triton.runtime.jit import JITFunction
+
 from openbei.backends import cuda
 from openbei.backends.cuda import kernel_cache
 from openbei.backends.cuda.ops_triton import TritonOps
@@ -17,8 +19,18 @@ from openbei.gpus import Capability
 from tests.house.source import ROOT
 from tests.random_engine import random_engine_dir
 from tests.small_models import random_batch, small_spec
+from tests.spec_axes import AXES, HEADS
+
+from .test_float8 import quantized
 
 NUM_TOKENS, H100 = 16, Capability(9, 0)
+
+QUANTIZED = [
+    ("float8", H100, "_quantize_kernel"),
+    ("nvfp4", Capability(10, 0), "_rescale_kernel"),
+    ("int8", H100, "_linear_kernel"),
+]
+"""Number format, compute capability, and a kernel that it takes."""
 
 
 def fill(folder: Path) -> None:
@@ -29,8 +41,6 @@ def fill(folder: Path) -> None:
 
 def start(folder: Path) -> None:
     """As on a GPU, where tensors have memory: kernels are looked up, and not launched."""
-    from triton.runtime.jit import JITFunction
-
     kernel_cache.use_folder(folder)
     run = JITFunction.run
     JITFunction.run = lambda self, *args, warmup, **options: run(self, *args, warmup=True, **options)
@@ -73,3 +83,27 @@ def test_only_the_user_may_write_into_a_new_folder(tmp_path: Path, monkeypatch: 
     kernel_cache.use_folder(tmp_path / "kernels")
     assert (tmp_path / "kernels").stat().st_mode & 0o777 == 0o700
     assert kernel_cache.knobs.cache.dir == str(tmp_path / "kernels")
+
+
+SPECS = {name: small_spec(96, 6, 16, 128, **axis) for name, axis in AXES.items()}
+SPECS |= {name: small_spec(64, 2, 32, 96, head=head) for name, head in HEADS.items()}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_model_has_kernels_to_compile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its program runs on tensors without memory."""
+    launched: set[str] = set()
+    monkeypatch.setattr(JITFunction, "warmup", lambda self, *arguments, **options: launched.add(self.__name__))
+    kernel_cache.compile_kernels(random_engine_dir(SPECS[name], "bfloat16"), H100)
+    assert {"_embed_kernel", "_attention_kernel"} <= launched or not SPECS[name].num_layers
+
+
+@pytest.mark.parametrize(("number_format", "capability", "kernel"), QUANTIZED)
+def test_quantized_models(
+    number_format: str, capability: Capability, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: set[str] = set()
+    monkeypatch.setattr(JITFunction, "warmup", lambda self, *arguments, **options: launched.add(self.__name__))
+    engine_dir = quantized(small_spec(128, 4, 32, 256), number_format)
+    kernel_cache.compile_kernels(engine_dir, capability)
+    assert kernel in launched
