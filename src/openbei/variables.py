@@ -90,7 +90,14 @@ VALUE_ALIASES = {
 _PROCESS = "set it in the environment of the `bei` process"
 WITHOUT_EFFECT = {
     **dict.fromkeys(
-        ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE"),
+        (
+            "HF_HOME",
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "XDG_CACHE_HOME",
+            "OPENBEI_CACHE",
+            "TRITON_CACHE_DIR",
+        ),
         f"caches are a setting of the machine; {_PROCESS}",
     ),
     **dict.fromkeys(

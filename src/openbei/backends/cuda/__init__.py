@@ -67,7 +67,7 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
         free_bytes, _ = torch.cuda.mem_get_info(device)
         capability = Capability(*torch.cuda.get_device_capability(device))
     except RuntimeError as error:
-        raise BackendError(f"the GPU cannot be used: {error}", hint="use --device cpu") from error
+        raise BackendError(f"{device} cannot be used: {error}", hint="use --device cpu") from error
     if options.kernel_cache:
         from openbei.backends.cuda.kernel_cache import use_folder
 
@@ -115,12 +115,14 @@ def load_on(
     precision = precision_of(manifest, capability)
     warn_of_expansion(manifest, precision)
     dtype = precision.dtype
-    batch_tokens = _fitting_batch(engine_dir, precision, free_bytes)
+    batch_tokens = _fitting_batch(engine_dir, precision, device, free_bytes)
     try:
         with torch.inference_mode():
             weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device), kept=precision.kept)
     except torch.OutOfMemoryError as error:
-        raise BackendError(f"the weights do not fit in GPU memory: {error}", hint="use another GPU") from error
+        raise BackendError(
+            f"the weights do not fit on {device}: {error}", hint="use another GPU"
+        ) from error
     ops = _ops(device, dtype)
     program = Program(spec, weights, ops, dtype)
     is_captured = device.type == "cuda" and dtype != torch.float32
@@ -164,7 +166,7 @@ def _check_torch() -> None:
         ) from error
 
 
-def _fitting_batch(engine_dir: EngineDir, precision: Precision, free_bytes: int) -> int:
+def _fitting_batch(engine_dir: EngineDir, precision: Precision, device: torch.device, free_bytes: int) -> int:
     """Tokens of a batch that fits in memory beside the weights. Raises BackendError if the longest text does not."""
     manifest = engine_dir.manifest
     spec, element_bytes = manifest.spec, precision.dtype.itemsize
@@ -176,7 +178,7 @@ def _fitting_batch(engine_dir: EngineDir, precision: Precision, free_bytes: int)
     if needed > free_bytes:
         raise BackendError(
             f"{manifest.model_name} needs {_gib(needed)} of GPU memory: {_gib(weights)} for weights and "
-            f"{_gib(needed - weights)} for a text of {longest} tokens; {_gib(free_bytes)} are free",
+            f"{_gib(needed - weights)} for a text of {longest} tokens; {_gib(free_bytes)} are free on {device}",
             hint="lower max_num_tokens" if weights < free_bytes else "use a GPU with more memory, or --device cpu",
         )
     fitting = (free_bytes - weights) // max(per_token, 1)
