@@ -94,8 +94,12 @@ def load_engines(
     each = [options_set | one for one in own]
     if len(each[:max_engines]) < len(each):
         _log.warning("this runs on cuda:%d only; `bei serve` uses all %d GPUs", choice.gpus[0].index, len(each))
-    with ThreadPoolExecutor() as threads:
-        engines = tuple(threads.map(lambda one: module.load(engine_dir, module.Options(**one)), each[:max_engines]))
+        each = each[:max_engines]
+    if len(each) == 1:
+        engines: tuple[Engine, ...] = (module.load(engine_dir, module.Options(**each[0])),)
+    else:
+        with ThreadPoolExecutor() as threads:
+            engines = tuple(threads.map(lambda one: module.load(engine_dir, module.Options(**one)), each))
     for engine in engines:
         level = logging.WARNING if name == "reference" else logging.INFO
         _log.log(level, "engine: %s (%s)", engine.info, choice.reason)

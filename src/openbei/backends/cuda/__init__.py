@@ -120,9 +120,7 @@ def load_on(
         with torch.inference_mode():
             weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device), kept=precision.kept)
     except torch.OutOfMemoryError as error:
-        raise BackendError(
-            f"the weights do not fit on {device}: {error}", hint="use another GPU"
-        ) from error
+        raise BackendError(f"the weights do not fit on {device}: {error}", hint="use another GPU") from error
     ops = _ops(device, dtype)
     program = Program(spec, weights, ops, dtype)
     is_captured = device.type == "cuda" and dtype != torch.float32

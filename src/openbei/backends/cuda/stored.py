@@ -27,7 +27,7 @@ _MLP = re.compile(r"layers\.\d+\.mlp\.(gate|up|down)\.weight")
 def stays(name: str, number_format: str, shape: Shape, kept: Collection[str]) -> bool:
     """Whether a layer's weight stays in one of the formats `kept`: only with sizes that its matrix products take.
 
-    In nvfp4, only MLPs do: attention loses more accuracy, and gains less speed.
+    In nvfp4, only MLPs do, which have most of the weights and operations.
     """
     if number_format not in kept:
         return False
