@@ -244,11 +244,10 @@ def test_an_engine_that_hangs() -> None:
         assert not scheduler.is_hung
         scheduler.take_out_hung()
         assert scheduler.num_working == 1
-        assert scheduler.has_stuck_thread
+        assert scheduler.has_taken_out
         await asyncio.wait_for(asyncio.gather(*held), 5)
         hanging.gate.set()
         await answers_are_right(scheduler, range(100, 140))
-        assert not scheduler.has_stuck_thread
         hanging.ran.clear()
         other.gate.clear()
         last = scheduler.submit([sequence(7)])

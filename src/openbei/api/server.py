@@ -95,9 +95,9 @@ class Server(uvicorn.Server):
         return any(scheduler.has_lost_engine for scheduler in self._schedulers)
 
     @property
-    def has_stuck_thread(self) -> bool:
-        """Whether the thread of an engine that hangs still runs."""
-        return any(scheduler.has_stuck_thread for scheduler in self._schedulers)
+    def has_taken_out(self) -> bool:
+        """Whether an engine was taken out."""
+        return any(scheduler.has_taken_out for scheduler in self._schedulers)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down on a signal.
@@ -202,18 +202,18 @@ def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
 
 
 def serve(server: Server) -> None:
-    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken, or if the engine is lost."""
+    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken.
+
+    If an engine was taken out, the process ends here: with status 70 if it was the last one.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server.run()
-    status = ENGINE_LOST_STATUS if server.has_lost_engine else 0
-    if server.has_stuck_thread:
-        _exit(status)
-    if status:
-        sys.exit(status)
+    if server.has_taken_out:
+        _exit(ENGINE_LOST_STATUS if server.has_lost_engine else 0)
 
 
 def _exit(status: int) -> None:
-    """End the process at once, without waiting for the thread of an engine that hangs."""
+    """End the process at once: an engine that hangs cannot be stopped, and a lost GPU's memory cannot be freed."""
     for handler in logging.getLogger().handlers:
         handler.flush()
     os._exit(status)

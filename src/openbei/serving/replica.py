@@ -45,6 +45,9 @@ class Replica(Generic[R]):
         self._is_out = False
         self._lock = threading.Lock()  # of these two
         self._batch_start_s = math.inf
+        self._in_flight: deque[StartedBatch[R]] = deque()
+        # Freeing memory of a lost GPU may end the process, so what refers to it is kept.
+        self._lost: tuple[StartedBatch[R], BaseException] | None = None
         # A daemon thread does not keep the process alive if the engine hangs.
         self._thread = threading.Thread(target=self._run, name=f"engine {engine.info.place}", daemon=True)
 
@@ -101,34 +104,37 @@ class Replica(Generic[R]):
 
     def _run(self) -> None:
         """Run batches until the scheduler stops or the replica is taken out."""
-        in_flight: deque[StartedBatch[R]] = deque()
-        end_s, result = -math.inf, None
+        end_s = -math.inf
         try:
-            while not (self._is_out or isinstance(result, EngineLostError)):
-                self._start_batches(in_flight)
-                if not in_flight:
+            while not self._is_out:
+                self._start_batches()
+                if not self._in_flight:
                     return
-                started = in_flight[0]
+                started = self._in_flight[0]
                 result = started.result()
                 begin_s, end_s = max(started.start_s, end_s), time.monotonic()
-                in_flight.popleft()
-                self._batch_start_s = end_s if in_flight else math.inf
+                self._in_flight.popleft()
+                self._batch_start_s = end_s if self._in_flight else math.inf
                 self._turn.give_back(end_s - begin_s)
                 self._handover.expect_fill()  # the receiver fills
                 self._receive(self, Result(started.batch, result, started.start_s, end_s - begin_s))
+                if isinstance(result, EngineLostError):
+                    self._lost = started, result
+                    return
         finally:
-            for _ in in_flight:
+            self._batch_start_s = math.inf
+            for _ in self._in_flight:
                 self._turn.give_back(0)
             self._ended(self)
 
-    def _start_batches(self, in_flight: "deque[StartedBatch[R]]") -> None:
+    def _start_batches(self) -> None:
         """Start as many batches as the engine may have in flight."""
-        while len(in_flight) < self._engine.max_in_flight:
-            batch = self._handover.take(self._turn, is_idle=not in_flight)
+        while len(self._in_flight) < self._engine.max_in_flight:
+            batch = self._handover.take(self._turn, is_idle=not self._in_flight)
             if batch is None:
                 return
             if not self._begin(batch):
                 self._turn.give_back(0)
                 return
             self._batch_start_s = min(self._batch_start_s, time.monotonic())
-            in_flight.append(start_batch(self._engine, batch))
+            self._in_flight.append(start_batch(self._engine, batch))

@@ -143,9 +143,9 @@ class Scheduler:
         return bool(self._working) and all(map(self._hangs, self._working))
 
     @property
-    def has_stuck_thread(self) -> bool:
-        """Whether the thread of an engine that was taken out still runs."""
-        return any(replica.is_out and replica.is_running for replica in self._replicas)
+    def has_taken_out(self) -> bool:
+        """Whether an engine was taken out. Its thread may still run, and its memory must not be freed."""
+        return any(replica.is_out for replica in self._replicas)
 
     @property
     def seconds_since_success(self) -> float:
