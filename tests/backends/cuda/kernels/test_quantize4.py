@@ -29,7 +29,7 @@ def check_quantize(dtype: torch.dtype, width: int) -> None:
     assert (differs & is_same).float().mean() < 0.01  # a quotient that is a tie may be rounded either way
 
 
-@pytest.mark.parametrize(("dtype", "width"), zip(DTYPES, (64, 192), strict=True))
+@pytest.mark.parametrize(("dtype", "width"), list(zip(DTYPES, (64, 192), strict=True)))
 def test_quantize(interpret: Interpret, dtype: torch.dtype, width: int) -> None:
     interpret(check_quantize, dtype, width)
 
