@@ -10,16 +10,18 @@ here 3.12, on a machine with a network:
     python3.12 -m pip wheel --no-deps --wheel-dir .bench/wheels .
     python3.12 -m pip download --dest .bench/wheels --only-binary :all: --python-version 3.12 \\
         ml_dtypes tokenizers msgspec starlette 'uvicorn[standard]' httptools prometheus-client zstandard blake3 \\
-        click rich PyYAML jinja2 huggingface_hub transformers pytest hypothesis
+        click rich PyYAML jinja2 huggingface_hub transformers sentence-transformers scikit-learn scipy pytest \\
+        hypothesis baseten-performance-client
 
-These are about 60 MB, of which numpy is not needed where it is installed already (rm .bench/wheels/numpy-*). Then, on
+These are about 130 MB, of which numpy is not needed where it is installed already (rm .bench/wheels/numpy-*). Then, on
 the machine, where torch, its Triton and numpy are installed:
 
     python -m venv --system-site-packages .bench/venv
-    .bench/venv/bin/pip install --no-index --find-links .bench/wheels openbei transformers
+    .bench/venv/bin/pip install --no-index --find-links .bench/wheels openbei sentence-transformers \\
+        baseten-performance-client
     .bench/venv/bin/python -m benchmarks.cuda_once --out "$OUT"
 
-The wheel of openbei has the CPU engine compiled. Without it, or without transformers, the steps that need them say so.
+The wheel of openbei has the CPU engine compiled. Without it, or without a peer, the steps that need them say so.
 `--tiny` uses small shapes and takes no time for measurements: with `--device cpu` it tests the script itself.
 """
 

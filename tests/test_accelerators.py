@@ -2,7 +2,7 @@
 
 import pytest
 
-from openbei.accelerators import NumberFormat, accelerator_notes, accelerators_with
+from openbei.accelerators import ACCELERATORS, NumberFormat, accelerator_notes, accelerators_with, check_accelerator
 from openbei.errors import ConfigError
 
 TAKES: dict[NumberFormat, str] = {
@@ -28,7 +28,11 @@ def test_every_accelerator(number_format: NumberFormat) -> None:
             "fp8_kv",
             [
                 ("supports float16, bfloat16", False),
-                ("has no units for fp8: weights are expanded to 16 bits", True),
+                (
+                    "has no units for fp8; use no_quant, or L4, L40S, H100, H100_40GB, H200, B200, B300, GB300 or "
+                    "RTX_PRO_6000",
+                    True,
+                ),
             ],
         ),
         (
@@ -36,11 +40,27 @@ def test_every_accelerator(number_format: NumberFormat) -> None:
             "fp4_mlp_only",
             [
                 ("supports float16, bfloat16, fp8", False),
-                ("has no units for fp4: weights are expanded to 16 bits", True),
-                ("a process uses one GPU: start a process for each, with --device cuda:N", True),
+                (
+                    "has no units for fp4: weights are expanded to 16 bits; use fp8 on it, or B200, B300, GB300 or "
+                    "RTX_PRO_6000",
+                    True,
+                ),
+                ("`bei serve` runs batches on 2 GPUs if it reads this config", False),
             ],
         ),
         ("V100", "no_quant", [("is too old for openbei", True)]),
+        (
+            "A10G",
+            "fp4",
+            [
+                ("supports float16, bfloat16", False),
+                (
+                    "has no units for fp4: weights are expanded to 16 bits; use no_quant on it, or B200, "
+                    "B300, GB300 or RTX_PRO_6000",
+                    True,
+                ),
+            ],
+        ),
     ],
 )
 def test_the_accelerator_of_a_config(accelerator: str, quantization: str, notes: list[tuple[str, bool]]) -> None:
@@ -56,3 +76,25 @@ def test_an_accelerator_that_does_not_exist(accelerator: str) -> None:
 def test_an_accelerator_that_nobody_documents() -> None:
     with pytest.raises(ConfigError, match=r"'B10'; it must be one of .*\nhint: truss accepts B10, but Baseten"):
         list(accelerator_notes("B10", "no_quant"))
+
+
+def test_bfloat16_on_a_gpu_without_it() -> None:
+    [_, note] = accelerator_notes("T4", "no_quant", "bfloat16")
+    assert note[1].startswith("has no units for bfloat16: it computes in float16; or use L4, A10G, A100,")
+    assert len(list(accelerator_notes("L4", "no_quant", "bfloat16"))) == 1
+
+
+@pytest.mark.parametrize("quantization", ["no_quant", "weights_int8", "fp8", "fp8_mlp_only", "fp4", "fp4_kv"])
+@pytest.mark.parametrize("name", ACCELERATORS)
+def test_builds_for_every_accelerator(name: str, quantization: str) -> None:
+    """fp8 is refused without its units, fp4 is expanded, and everything is refused on a GPU that is too old."""
+    if name == "V100":
+        with pytest.raises(ConfigError, match=r"is V100; its compute capability 7.0 is below 7.5(.|\n)*use T4, L4,"):
+            check_accelerator(name, quantization)
+    elif quantization.startswith("fp8") and name not in TAKES["fp8"].split():
+        with pytest.raises(
+            ConfigError, match=rf"{name} has no units for fp8\nhint: use no_quant on {name}, or L4, L40S"
+        ):
+            check_accelerator(f"{name}:2", quantization)
+    else:
+        check_accelerator(f"{name}:2", quantization)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import yaml
 
+from openbei import targets
 from openbei.config import Deployment, Environment, deployment_for_model, load_config
 from openbei.errors import ConfigError
 from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Route
@@ -87,10 +88,9 @@ def test_the_minimal_config(tmp_path: Path) -> None:
     deployment = load(tmp_path, MINIMAL)
     assert deployment.model_name == deployment.repository.repo == "sentence-transformers/all-MiniLM-L6-v2"
     assert (deployment.repository.source, deployment.repository.revision) == ("HF", None)
-    assert (deployment.dtype, deployment.max_num_tokens) == ("bfloat16", 8192)
+    assert (deployment.dtype, deployment.max_num_tokens) == (None, 8192)
     assert deployment.default_route == "/v1/embeddings"
     assert [(note.subject, note.reason) for note in deployment.notes] == [
-        ("dtype", "the default on a CPU"),
         ("max_num_tokens", "the default of encoder_bert"),
     ]
 
@@ -105,6 +105,15 @@ def test_a_generated_config(tmp_path: Path) -> None:
         (note.decision, note.reason) for note in deployment.notes if note.subject == "resources.accelerator"
     ]
     assert accelerators == [("A10G", "supports float16, bfloat16")]
+
+
+def test_the_number_of_gpus(tmp_path: Path) -> None:
+    for name, accelerator in (("one", "L4"), ("two", "H100:2"), ("none", None)):
+        fields = {"resources__accelerator": accelerator} if accelerator else {}
+        (tmp_path / f"{name}.yaml").write_text(minimal(**fields))
+    assert targets.read_environment(str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml")).num_gpus == 2
+    assert targets.read_environment(str(tmp_path / "none.yaml")).num_gpus == 1
+    assert targets.read_environment("a/model").num_gpus == 1
 
 
 def test_an_accelerator_that_does_not_exist(tmp_path: Path) -> None:
@@ -135,12 +144,12 @@ def test_settings(tmp_path: Path) -> None:
 
 
 def test_float16(tmp_path: Path) -> None:
-    """A CPU computes in bfloat16, which has the same size."""
+    """The build decides what a device does with it."""
     deployment = load(tmp_path, minimal(environment_variables={"DTYPE": "float16"}))
-    assert deployment.dtype == "bfloat16"
+    assert deployment.dtype == "float16"
     [note] = [note for note in deployment.notes if note.subject == "dtype"]
-    assert note.reason == "environment_variables.DTYPE is float16; CPUs compute in bfloat16, which has the same size"
-    assert Environment.read({"DTYPE": "float16"}).dtype == "bfloat16"
+    assert (note.decision, note.reason) == ("float16", "environment_variables.DTYPE")
+    assert Environment.read({"DTYPE": "float16"}).dtype == "float16"
 
 
 def test_a_local_folder_is_relative_to_the_file(tmp_path: Path) -> None:
@@ -207,7 +216,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         "'a/b/c' is not a Hub id\nhint: Hub ids have the form owner/name",
     ),
     "no repo": ({"trt_llm__build__checkpoint_repository__repo": None}, "missing required field `repo`"),
-    "int8": ({"environment_variables": {"DTYPE": "int8"}}, "DTYPE is 'int8'.*bfloat16 or float32 or float16"),
+    "int8": ({"environment_variables": {"DTYPE": "int8"}}, "DTYPE is 'int8'.*bfloat16 or float16 or float32"),
     "a variable that is null": (
         {"environment_variables": {"FOO": None}},
         "environment_variables.FOO is null; it must be",
@@ -288,7 +297,7 @@ def test_a_model_by_name(tmp_path: Path) -> None:
     assert deployment_for_model("owner/name").repository.repo == "owner/name"
     deployment = deployment_for_model("owner/name")
     assert (deployment.base_model, deployment.max_num_tokens) == (None, None)
-    assert [note.subject for note in deployment.notes] == ["dtype"]
+    assert deployment.notes == ()
     assert deployment_for_model(str(tmp_path)).repository.source == "LOCAL"
     for nonsense in ("/nowhere/at/all", "./x", "a/b/c", "", "https://x/y"):
         with pytest.raises(ConfigError, match="neither a folder nor"):

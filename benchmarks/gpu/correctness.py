@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
+from openbei.accelerators import FIRST_WITH, NumberFormat
 from openbei.backends.cuda import load_on
 from openbei.backends.reference import ReferenceEngine
 from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors
-from openbei.spec import ModelSpec, TokenHead
+from openbei.spec import GatedMLP, ModelSpec, TokenHead
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
@@ -21,6 +22,11 @@ LARGE = [700] * 8
 
 LEAST = {"post": 0.9995, "pre": 0.998, "sandwich": 0.998}
 """The lowest cosine to expect in 16 bits, by the placement of norms."""
+
+QUANTIZATIONS: dict[str, NumberFormat] = {"fp8": "fp8", "fp4": "fp4"}
+"""Quantizations with matrix units of their own, and their number format."""
+
+QUANTIZED_AXES = ("gated, pre-norm", "sandwich of RMS norms")
 
 POISON_BYTES = 256 << 20
 
@@ -37,7 +43,34 @@ def run(run: Run) -> Result:
         for name, cosine in cosines.items()
         if not isinstance(cosine, float) or not cosine >= LEAST[specs[name].placement]
     }
-    return {"models": len(cosines), "failed": failed, "worst_cosines": cosines}
+    quantized = {
+        f"{quantization}, {axis}": attempt(lambda one=quantization, axis=axis: _quantized(run, one, axis))
+        for quantization in QUANTIZATIONS
+        for axis in QUANTIZED_AXES[: 1 if run.is_tiny else None]
+    }
+    return {"models": len(cosines), "failed": failed, "worst_cosines": cosines, "quantized": quantized}
+
+
+def _quantized(run: Run, quantization: str, axis: str) -> Result:
+    """The worst cosine to the reference, which expands the weights: on this card, and emulated on the CPU.
+
+    The card passes if its error is at most twice that of the emulation, whose products are those of the card with
+    another order of sums. Random weights say nothing about the accuracy of a published model.
+    """
+    if run.is_cuda and run.capability < FIRST_WITH[QUANTIZATIONS[quantization]]:
+        return {"skipped": f"compute capability {run.capability} has no units for {quantization}"}
+    axes = AXES[axis] | {"attention": small_spec(128, 4, 32).attention}
+    spec = small_spec(128, 4, 32, **axes | {"mlp": GatedMLP(intermediate_size=256, activation="silu")})
+    engine_dir = random_engine_dir(spec, "bfloat16", quantization=quantization)
+    batch = random_batch(BATCHES[0])
+    expected = _dense(ReferenceEngine(engine_dir).run(batch))
+    capability = max(run.capability, FIRST_WITH[QUANTIZATIONS[quantization]])
+    cosines = {}
+    for name, device in (("card", run.device), ("emulated", torch.device("cpu"))):
+        engine = load_on(engine_dir, device, free_bytes=run.free_bytes, capability=capability)
+        cosines[name] = worst_cosine(_dense(engine.run(batch)), expected)
+    passes = 1 - cosines["card"] <= max(2 * (1 - cosines["emulated"]), 1 - LEAST["pre"])
+    return {"precision": engine.info.precision, "passes": passes, "worst_cosines": cosines}
 
 
 def _worst(run: Run, spec: ModelSpec) -> float:

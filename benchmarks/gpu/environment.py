@@ -26,6 +26,7 @@ def run(run: Run) -> Result:
         "cuda": torch.version.cuda,
         "triton": _version("triton"),
         "transformers": _version("transformers"),
+        "sentence-transformers": _version("sentence-transformers"),
         "python": platform.python_version(),
         "cpu": cpu_name(),
         "threads": effective_threads(),

@@ -1,4 +1,4 @@
-"""Step 8: the server over HTTP with texts of 5 and 500 tokens, the load of BEI's published figures."""
+"""Step 8: the server over HTTP with texts of 5 and 500 tokens, also with the client of BEI's published figures."""
 
 import re
 import subprocess
@@ -20,8 +20,11 @@ from tests.random_engine import random_engine_dir
 from tests.small_tokenizer import VOCAB_SIZE, words, write_tokenizer
 
 from ..client import request_bytes, send_all
-from .run import Result, Run
+from .run import Result, Run, attempt
 from .shapes import spec_of
+
+PERFORMANCE_CLIENT = {"5 tokens": (3, 20_000), "500 tokens": (498, 4_000)}
+"""Words of a text, and texts: the load of BEI's published figures, with its own client."""
 
 LOADS = {"5 tokens": (3, 1, 256, 20_000), "500 tokens": (498, 1, 64, 4_000), "500 tokens, 16 texts": (498, 16, 16, 500)}
 """Words of a text, texts of a request, connections, requests."""
@@ -46,7 +49,30 @@ def run(run: Run) -> Result:
                 "p50_ms": 1e3 * float(np.median(latencies)),
                 "connections": num_connections,
             }
-        return result
+        return result | {
+            f"Performance Client, {name}": attempt(lambda load=load: _performance_client(run, port, *load))
+            for name, load in PERFORMANCE_CLIENT.items()
+        }
+
+
+def _performance_client(run: Run, port: int, num_words: int, count: int) -> Result:
+    """Texts per second, with the client's own default of texts in a request and with 16."""
+    if find_spec("baseten_performance_client") is None:
+        return {"skipped": "not installed: baseten-performance-client"}
+    from baseten_performance_client import PerformanceClient, RequestProcessingPreference
+
+    client = PerformanceClient(f"http://127.0.0.1:{port}", "none")
+    texts = [words(i, num_words) for i in range(8 if run.is_tiny else count)]
+    speeds: Result = {}
+    for name, preference in (
+        ("default", None),
+        ("16 texts", RequestProcessingPreference(batch_size=16, max_concurrent_requests=64)),
+    ):
+        client.embed(input=texts[: max(len(texts) // 10, 1)], model="m", preference=preference)
+        start = time.perf_counter()
+        client.embed(input=texts, model="m", preference=preference)
+        speeds[name] = {"texts_per_s": len(texts) / (time.perf_counter() - start)}
+    return speeds
 
 
 @contextmanager

@@ -1,23 +1,27 @@
-"""Step 5: models end to end, from token ids to vectors, compared with transformers at the same sizes."""
+"""Step 5: models end to end, from token ids to vectors, compared with the peers at the same sizes."""
 
 import time
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-import torch
 
 from openbei.backends.cuda.engine import CudaEngine
 from openbei.batch import Finish, PackedBatch, Sequence
 from openbei.cli.bench import mixed_lengths
 from openbei.spec import ModelSpec
 
+from . import peers
 from .run import Result, Run, attempt
 from .shapes import engine_of, executed_flops, names_of, spec_of
 
 SECONDS, PEER_SECONDS = 1.5, 1.0
-WITHOUT_PEER = ("8B",)
-"""Shapes that are measured alone, to save time."""
+PEER_TOKENS = 16384
+"""Tokens of all texts of a call; peers divide them into batches."""
+
+KINDS = ("64", "512", "mixed")
+"""Texts of 64, 512 and mixed numbers of tokens."""
 
 
 def run(run: Run) -> Result:
@@ -28,15 +32,15 @@ def run(run: Run) -> Result:
         result[name] = attempt(lambda spec=spec: _speeds(run, spec))
         if spec.placement != "post":
             result[f"{name}, fp8"] = attempt(lambda spec=spec: _speeds(run, spec, is_float8=True))
-        if name not in WITHOUT_PEER:
-            result[f"{name}, transformers"] = attempt(lambda spec=spec: _peer_speeds(run, spec))
+        result[f"{name}, peers"] = attempt(lambda spec=spec: _peer_speeds(run, spec))
     return result
 
 
 def lengths_of(kind: str, batch_tokens: int) -> list[int]:
     """The lengths of the texts of a batch."""
     if kind != "mixed":
-        return [int(kind)] * max(batch_tokens // int(kind), 1)
+        length = min(int(kind), batch_tokens)
+        return [length] * (batch_tokens // length)
     lengths: list[int] = []
     for length in mixed_lengths(batch_tokens):
         if sum(lengths) + length > batch_tokens:
@@ -58,7 +62,7 @@ def _speeds(run: Run, spec: ModelSpec, *, is_float8: bool = False) -> Result:
     engine = engine_of(spec, run, is_float8=is_float8)
     batch_tokens = 128 if run.is_tiny else engine.batch_tokens
     speeds: Result = {"precision": engine.info.precision, "batch_tokens": batch_tokens}
-    for kind in ("64", "512", "mixed"):
+    for kind in KINDS:
         lengths = lengths_of(kind, batch_tokens)
         speed = _throughput(run, engine, batches_of(spec, lengths))
         flops = speed * sum(executed_flops(spec, n) for n in lengths) / sum(lengths)
@@ -84,42 +88,19 @@ def _throughput(run: Run, engine: CudaEngine, batches: list[PackedBatch]) -> flo
 
 
 def _peer_speeds(run: Run, spec: ModelSpec) -> Result:
-    """transformers with SDPA, in the same element type, texts of similar lengths padded together."""
-    model = _peer(run, spec)
-    speeds: Result = {}
-    for kind in ("64", "512", "mixed"):
-        lengths = sorted(lengths_of(kind, 128 if run.is_tiny else 16384))
-        groups = [lengths[i : i + 32] for i in range(0, len(lengths), 32)] if kind == "mixed" else [lengths]
-        inputs = [_padded(run, spec, group) for group in groups]
-
-        def embed(inputs: list[dict[str, torch.Tensor]] = inputs) -> None:
-            with torch.inference_mode():
-                for one in inputs:
-                    model(**one).last_hidden_state[:, 0].float().cpu()
-
-        speeds[kind] = {"tokens_per_s": sum(lengths) / run.seconds_per_call(embed, PEER_SECONDS)}
-    return speeds
+    """Tokens per second of each peer."""
+    model = peers.model_of(run, spec)
+    result: Result = {}
+    for name, measure in (
+        ("transformers", partial(peers.seconds_of_transformers, run, spec)),
+        ("sentence-transformers", partial(peers.seconds_of_sentence_transformers, run)),
+    ):
+        result[name] = attempt(lambda measure=measure: _tokens_per_s(run, partial(measure, model)))
+    return result
 
 
-def _padded(run: Run, spec: ModelSpec, lengths: list[int]) -> dict[str, torch.Tensor]:
-    ids = torch.randint(spec.vocab_size, (len(lengths), max(lengths)), device=run.device)
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return {"input_ids": ids, "attention_mask": mask.long().to(run.device)}
-
-
-def _peer(run: Run, spec: ModelSpec) -> Any:  # noqa: ANN401
-    import transformers
-
-    sizes = {
-        "vocab_size": spec.vocab_size,
-        "hidden_size": spec.hidden_size,
-        "num_hidden_layers": spec.num_layers,
-        "num_attention_heads": spec.attention.num_heads,
-        "intermediate_size": spec.mlp.intermediate_size,
-        "attn_implementation": "sdpa",
+def _tokens_per_s(run: Run, seconds_of: Callable[[list[int], float], float]) -> Result:
+    lengths = {kind: lengths_of(kind, 128 if run.is_tiny else PEER_TOKENS) for kind in KINDS}
+    return {
+        kind: {"tokens_per_s": sum(of_kind) / seconds_of(of_kind, PEER_SECONDS)} for kind, of_kind in lengths.items()
     }
-    with torch.device(run.device):
-        if spec.family == "bert":
-            return transformers.BertModel(transformers.BertConfig(**sizes)).to(torch.float16).eval()
-        sizes |= {"num_key_value_heads": spec.attention.num_kv_heads, "head_dim": spec.attention.head_dim}
-        return transformers.Qwen3Model(transformers.Qwen3Config(**sizes)).to(torch.bfloat16).eval()

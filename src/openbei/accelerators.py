@@ -58,13 +58,11 @@ def accelerators_with(number_format: NumberFormat) -> tuple[str, ...]:
     return tuple(name for name, capability in ACCELERATORS.items() if number_format in formats_of(capability))
 
 
-def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:
-    """What a config's accelerator, NAME or NAME:count, means: the accelerator, a note, and whether it is a warning.
+def parse_accelerator(accelerator: str) -> tuple[str, int]:
+    """The name of a config's accelerator, NAME or NAME:count, and the number of GPUs.
 
-    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist.
+    Raises ConfigError for a name that does not exist.
     """
-    if not accelerator:
-        return
     name, _, count = accelerator.partition(":")
     if name not in ACCELERATORS or not re.fullmatch(r"(:[1-9]\d?)?", accelerator.removeprefix(name)):
         raise ConfigError(
@@ -72,10 +70,49 @@ def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tu
             "number of GPUs, such as H100:2",
             hint=REFUSED.get(name) or did_you_mean(name, ACCELERATORS),
         )
+    return name, int(count or 1)
+
+
+def check_accelerator(accelerator: str, quantization: str) -> None:
+    """Raise ConfigError for a GPU that is too old, or an fp8 build for one without fp8. fp4 is expanded instead."""
+    name, _ = parse_accelerator(accelerator)
+    formats = formats_of(ACCELERATORS[name])
+    if not formats:
+        raise ConfigError(
+            f"resources.accelerator is {name}; its compute capability {ACCELERATORS[name]} is below {OLDEST}",
+            hint=f"use {_listed('float16')}, or --device cpu",
+        )
+    if quantization.startswith("fp8") and "fp8" not in formats:
+        raise ConfigError(
+            f"trt_llm.build.quantization_type is {quantization!r}, but {name} has no units for fp8",
+            hint=f"use no_quant on {name}, or {_listed('fp8')}",
+        )
+
+
+def accelerator_notes(
+    accelerator: str | None, quantization: str, dtype: str | None = None
+) -> Iterator[tuple[str, str, bool]]:
+    """What a config's accelerator means: the accelerator, a note, and whether it is a warning.
+
+    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist.
+    """
+    if not accelerator:
+        return
+    name, count = parse_accelerator(accelerator)
     formats = formats_of(ACCELERATORS[name])
     yield accelerator, f"supports {', '.join(formats)}" if formats else "is too old for openbei", not formats
-    number_format = quantization[:3]
-    if number_format in ("fp8", "fp4") and number_format not in formats:
-        yield accelerator, f"has no units for {number_format}: weights are expanded to 16 bits", True
-    if count not in ("", "1"):
-        yield accelerator, "a process uses one GPU: start a process for each, with --device cuda:N", True
+    if quantization.startswith("fp8") and "fp8" not in formats:
+        yield accelerator, f"has no units for fp8; use no_quant, or {_listed('fp8')}", True
+    elif quantization.startswith("fp4") and "fp4" not in formats:
+        better = f"use {'fp8' if 'fp8' in formats else 'no_quant'} on it, or {_listed('fp4')}"
+        yield accelerator, f"has no units for fp4: weights are expanded to 16 bits; {better}", True
+    if dtype == "bfloat16" and formats and "bfloat16" not in formats:
+        yield accelerator, f"has no units for bfloat16: it computes in float16; or use {_listed('bfloat16')}", True
+    if count > 1:
+        yield accelerator, f"`bei serve` runs batches on {count} GPUs if it reads this config", False
+
+
+def _listed(number_format: NumberFormat) -> str:
+    """The accelerators that support a format, for messages."""
+    names = accelerators_with(number_format)
+    return f"{', '.join(names[:-1])} or {names[-1]}"

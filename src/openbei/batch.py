@@ -188,20 +188,26 @@ activation. Raises EngineError.
 class EngineInfo:
     """The backend of an engine, its device, and the number format of its matrix products.
 
-    `isa` is the CPU instruction set or the name of the GPU, and `threads` the number of threads; None if the backend
-    does not choose them.
+    `isa` is the CPU instruction set or the name of the GPU, `index` the number of the GPU, and `threads` the number of
+    threads; None if the backend does not choose them.
     """
 
     backend: str
     device: Device
     precision: str
     isa: str | None = None
+    index: int | None = None
     threads: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The device, and which of several: `cpu`, or `cuda:1`."""
+        return self.device if self.index is None else f"{self.device}:{self.index}"
 
     def __str__(self) -> str:
         """For logs: `native on cpu, amx_bf16, bfloat16, 2 threads`."""
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}" if self.threads else None
-        parts = (f"{self.backend} on {self.device}", self.isa, self.precision, threads)
+        parts = (f"{self.backend} on {self.place}", self.isa, self.precision, threads)
         return ", ".join(part for part in parts if part)
 
 

@@ -12,8 +12,8 @@ import msgspec
 
 from openbei import variable_values as values
 from openbei import variables as names
-from openbei.accelerators import accelerator_notes
-from openbei.device import DeviceChoice, device_choice
+from openbei.accelerators import accelerator_notes, parse_accelerator
+from openbei.device import Device, DeviceChoice, device_choice
 from openbei.errors import ConfigError
 from openbei.locations import check_location, is_archive, name_of, store_kind_of
 from openbei.quantization import NO_QUANTIZATION, check_quantization
@@ -25,7 +25,6 @@ from openbei.yaml_file import read_yaml
 
 DEFAULT_MAX_NUM_TOKENS = {"encoder": 16384, "encoder_bert": 8192}
 """By base_model. Without a config, a causal model is an `encoder`, and any other an `encoder_bert`."""
-DEFAULT_DTYPE: DType = "bfloat16"
 _T = TypeVar("_T")
 
 Conversion = Literal["lm-head"]
@@ -51,9 +50,10 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """A config with all defaults applied.
+    """A config with all defaults applied, and the device to build for.
 
-    Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`.
+    Without a config, `base_model` and `max_num_tokens` are None; the build chooses the default of `max_num_tokens`, and
+    of `dtype`. `accelerator` is the GPU that the config names.
     `max_seq_len` limits the sequences of classifiers and rerankers.
     `route` is the Router's route to build, None for its default. `pooling` is for a checkpoint without modules.json.
     `answer_tokens`, separated by commas, become the labels of a converted reranker.
@@ -63,8 +63,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     base_model: str | None
     repository: CheckpointRepository
+    target: Device = "cpu"
+    accelerator: str | None = None
     route: str | None = None
-    dtype: DType
+    dtype: DType | None
     quantization: str = NO_QUANTIZATION
     max_num_tokens: int | None
     max_seq_len: int | None = None
@@ -86,6 +88,12 @@ def load_variables(path: Path) -> dict[str, str]:
     """The environment variables of a config.yaml that `bei serve` reads, including secrets. Raises ConfigError."""
     config, _ = read_config(read_yaml(path))
     return {name: value for name, value in _variables(config).items() if names.is_honoured_when_serving(name)}
+
+
+def load_num_gpus(path: Path) -> int:
+    """The number of GPUs that a config.yaml asks for. Raises ConfigError."""
+    config, _ = read_config(read_yaml(path))
+    return parse_accelerator(config.resources.accelerator)[1] if config.resources.accelerator else 1
 
 
 def deployment_for_model(model: str) -> Deployment:
@@ -112,22 +120,22 @@ def _deployment(raw: dict[str, Any], folder: Path) -> Deployment:
     check_location(repository.source, repository.repo)
     variables = _variables(config)
     dtype_variable = _find_variable(variables, "dtype")
-    dtype = _choice(variables, "dtype", DType) or DEFAULT_DTYPE
+    dtype = _choice(variables, "dtype", DType)
     quantization = build.quantization_type
     check_quantization(quantization, dtype)
-    accelerator = accelerator_notes(config.resources.accelerator, quantization)
+    accelerator = accelerator_notes(config.resources.accelerator, quantization, dtype)
     max_num_tokens = build.max_num_tokens or DEFAULT_MAX_NUM_TOKENS[base_model]
-    dtype_reason = f"environment_variables.{dtype_variable[0]}" if dtype_variable else "the default on a CPU"
-    if dtype_variable and dtype_variable[1] != dtype:
-        dtype_reason += f" is {dtype_variable[1]}; CPUs compute in {dtype}, which has the same size"
     tokens_reason = "trt_llm.build.max_num_tokens" if build.max_num_tokens else f"the default of {base_model}"
-    notes = [Decision("dtype", dtype, dtype_reason), Decision("max_num_tokens", str(max_num_tokens), tokens_reason)]
+    notes = [Decision("max_num_tokens", str(max_num_tokens), tokens_reason)]
+    if dtype_variable:
+        notes.insert(0, Decision("dtype", dtype, f"environment_variables.{dtype_variable[0]}"))
     if "source" not in raw["trt_llm"]["build"]["checkpoint_repository"]:
         notes.append(Decision("checkpoint_repository.source", repository.source, "the default"))
     return Deployment(
         model_name=_printable(config.model_name) or name,
         base_model=base_model,
         repository=repository,
+        accelerator=config.resources.accelerator,
         dtype=dtype,
         quantization=quantization,
         max_num_tokens=max_num_tokens,
@@ -194,11 +202,9 @@ def _choice(variables: Mapping[str, str], subject: str, kind: Any) -> Any:  # no
     if (found := _find_variable(variables, subject)) is None:
         return None
     name, value = found
-    aliases = names.BUILD_ALIASES.get(subject, {})
-    if (chosen := aliases.get(value, value)) in get_args(kind):
-        return chosen
-    known = " or ".join((*get_args(kind), *aliases))
-    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be {known}")
+    if value in get_args(kind):
+        return value
+    raise ConfigError(f"environment_variables.{name} is {value!r}; it must be {' or '.join(get_args(kind))}")
 
 
 def _text(config: Config, subject: str, required: str) -> str | None:
@@ -223,10 +229,12 @@ def _variable_notes(variables: Mapping[str, str]) -> list[Decision]:
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """All environment variables that openbei reads; None if unset or empty.
 
-    `options` has the variables for options of `bei serve`, by option, except keys and passwords.
+    `options` has the variables for options of `bei serve`, by option, except keys and passwords. `num_gpus` is the
+    number of GPUs that a config asks for.
     """
 
     device: DeviceChoice | None
+    num_gpus: int = 1
     isa: str | None
     threads: int | None
     backend: str | None
@@ -237,6 +245,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     answer_tokens: str | None
     route: str | None
     cache: Path
+    kernel_cache: Path
     hf_endpoint: str | None
     hf_token: Secret | None
     secrets: Secrets
@@ -260,6 +269,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             if value := variables.get(name, "").strip():
                 names.check_supported(name, value, "the environment variable ")
         caches = process.get(values.path, "XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        cache = process.get(values.path, "OPENBEI_CACHE") or caches / "openbei"
         merged = {**(config_variables or {}), **variables}
         hf_home = process.get(values.path, "HF_HOME") or caches / "huggingface"
         return cls(
@@ -267,13 +277,14 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             isa=both.get(str, "OPENBEI_ISA"),
             threads=both.get(values.count, "OPENBEI_THREADS"),
             backend=both.get(str, "OPENBEI_BACKEND"),
-            dtype=process.get(values.one_of(DType, names.BUILD_ALIASES["dtype"]), *names.BUILD["dtype"]),
+            dtype=process.get(values.one_of(DType), *names.BUILD["dtype"]),
             quantization=process.get(str, *names.BUILD["quantization"]),
             pooling=process.get(values.one_of(PoolingChoice), *names.BUILD["pooling"]),
             convert=process.get(values.one_of(Conversion), "OPENBEI_CONVERT"),
             answer_tokens=process.get(str, "OPENBEI_ANSWER_TOKENS"),
             route=process.get(str, "OPENBEI_ROUTE"),
-            cache=process.get(values.path, "OPENBEI_CACHE") or caches / "openbei",
+            cache=cache,
+            kernel_cache=process.get(values.path, "TRITON_CACHE_DIR") or cache / "kernels",
             hf_endpoint=process.get(values.url, "HF_ENDPOINT"),
             hf_token=both.get(Secret, *names.HUB_TOKENS),
             secret_name=process.get(str, "OPENBEI_SECRET_NAME") or DEFAULT_NAME,

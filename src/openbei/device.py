@@ -7,19 +7,33 @@ Device = Literal["cpu", "cuda"]
 """The device of an engine, and the target of an engine directory."""
 
 DeviceChoice = str
-"""A value of the device options: auto (the fastest one that a backend supports), cpu, cuda or cuda:N, the N-th GPU."""
+"""A value of the device options: auto (the fastest one that a backend supports), cpu, cuda, cuda:N or cuda:N,M,….
 
-DEVICE_CHOICES = "auto|cpu|cuda|cuda:N"
+cuda is the first GPU, or as many as a config asks for; N and M are the numbers of GPUs.
+"""
+
+DEVICE_CHOICES = "auto|cpu|cuda|cuda:N[,N]"
 """The device options, for help."""
 
 
 def device_choice(text: str) -> DeviceChoice:
     """Check a device option. Raises ValueError, whose message says what it must be."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text):
-        raise ValueError("auto, cpu, cuda, or cuda: and the number of a GPU")
+    indices = gpu_indices(text) if re.fullmatch(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?", text) else (0, 0)
+    if len(set(indices)) < len(indices):
+        raise ValueError("auto, cpu, cuda, or cuda: and the numbers of different GPUs, such as cuda:0,1")
     return text
 
 
-def gpu_index(choice: DeviceChoice) -> int:
-    """The number of the GPU in a device option; 0 if it has none."""
-    return int(choice.partition(":")[2] or 0)
+def device_of(choice: DeviceChoice) -> Device | None:
+    """The device that an option names; None for auto."""
+    match choice.partition(":")[0]:
+        case "cpu":
+            return "cpu"
+        case "cuda":
+            return "cuda"
+    return None
+
+
+def gpu_indices(choice: DeviceChoice) -> tuple[int, ...]:
+    """The numbers of the GPUs in a device option; none if it has none."""
+    return tuple(int(index) for index in choice.partition(":")[2].split(",") if index)

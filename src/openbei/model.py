@@ -28,6 +28,7 @@ class Model(OpenModel):
         threads: int | None = None,
     ) -> None:
         environment = targets.read_environment(fspath(target))
-        engine_dir = targets.engine_dir_of(fspath(target), environment)
+        targets.preload(environment, device=device, backend=backend)
+        engine_dir = targets.engine_dir_of(fspath(target), environment, device=device, backend=backend)
         engine = targets.load(engine_dir, environment, device=device, backend=backend, isa=isa, threads=threads)
         super().__init__(engine_dir, engine)

@@ -6,7 +6,15 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
-UNITS = {"fetch": "bytes", "push": "bytes", "write": "bytes", "embed": "texts", "score": "pairs", "classify": "texts"}
+UNITS = {
+    "fetch": "bytes",
+    "push": "bytes",
+    "write": "bytes",
+    "compile": "batches",
+    "embed": "texts",
+    "score": "pairs",
+    "classify": "texts",
+}
 """Step → unit. Other steps are not shown; a download from the Hub has its own progress bars."""
 
 

@@ -46,7 +46,7 @@ _MLP = re.compile(r"layers\.\d+\.mlp\.(experts\.\d+\.)?(gate|up|down)\.weight")
 _ATTENTION = re.compile(r"layers\.\d+\.attention\.(qkv|out)\.weight")
 
 
-def check_quantization(quantization: str, dtype: str) -> None:
+def check_quantization(quantization: str, dtype: str | None) -> None:
     """Raise ConfigError for a quantization type that is not supported, or not with a dtype."""
     if quantization in OTHERS:
         raise ConfigError(
@@ -56,7 +56,7 @@ def check_quantization(quantization: str, dtype: str) -> None:
         raise ConfigError(
             f"quantization is {quantization!r}; it must be one of {', '.join((NO_QUANTIZATION, *WEIGHT_ONLY))}"
         )
-    if quantization != NO_QUANTIZATION and dtype != "bfloat16":
+    if quantization != NO_QUANTIZATION and dtype == "float32":
         raise ConfigError(
             f"trt_llm.build.quantization_type is {quantization!r} and DTYPE is {dtype!r}; "
             "quantized weights are expanded to bfloat16",

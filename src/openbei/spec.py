@@ -21,7 +21,7 @@ of tokens. weighted_mean: the mean weighted by position, counted from 1 (Muennig
 Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse"]
 """The task of a model. A reranker is a classifier with one label."""
 
-DType = Literal["bfloat16", "float32"]
+DType = Literal["bfloat16", "float16", "float32"]
 """Number formats that a config can choose for weights; accumulation is always float32."""
 
 

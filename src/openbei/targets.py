@@ -17,9 +17,10 @@ from openbei.config import (
     Environment,
     deployment_for_model,
     load_config,
+    load_num_gpus,
     load_variables,
 )
-from openbei.device import DeviceChoice
+from openbei.device import Device, DeviceChoice, device_of
 from openbei.engine_dir import Accuracy, EngineDir, Manifest, is_engine_dir, open_engine_dir
 from openbei.errors import ConfigError, EngineDirError
 from openbei.quantization import NO_QUANTIZATION
@@ -27,6 +28,9 @@ from openbei.spec import DType
 
 if TYPE_CHECKING:
     from openbei.accuracy import Texts
+
+Measure = Callable[[EngineDir, EngineDir], Accuracy]
+"""Compares a quantized engine directory, the second one, with the original."""
 
 OVERRIDES = ("quantization", "convert", "answer_tokens", "route", "pooling")
 """Fields of a deployment that options and the environment of the process override."""
@@ -37,17 +41,20 @@ _log = logging.getLogger(__name__)
 def read_environment(*targets: str) -> Environment:
     """The environment of this process, which overrides the variables of configs among the targets.
 
-    Raises ConfigError, also if two configs have different values for a variable.
+    `num_gpus` is the largest number of GPUs that one of them asks for. Raises ConfigError, also if two configs have
+    different values for a variable.
     """
     merged: dict[str, str] = {}
-    for path in (Path(target) for target in targets if _is_config(target)):
+    configs = [Path(target) for target in targets if _is_config(target)]
+    for path in configs:
         for name, value in load_variables(path).items():
             if merged.setdefault(name, value) != value:
                 raise ConfigError(
                     f"{path}: environment_variables.{name} differs from that of another config",
                     hint="one server has one set of options: use the same value, or serve the models separately",
                 )
-    return Environment.read(os.environ, merged)
+    environment = Environment.read(os.environ, merged)
+    return msgspec.structs.replace(environment, num_gpus=max([1, *map(load_num_gpus, configs)]))
 
 
 def deployment_of(target: str) -> Deployment:
@@ -64,6 +71,8 @@ def engine_dir_of(
     environment: Environment,
     out: Path | None = None,
     *,
+    device: DeviceChoice | None = None,
+    backend: str | None = None,
     force: bool = False,
     verify: bool = True,
     overrides: Mapping[str, str | None] = MappingProxyType({}),
@@ -73,6 +82,7 @@ def engine_dir_of(
     """Open the engine directory of a TARGET. Builds it if it is missing or stale, or if `force`.
 
     `verify` checks the hashes of a directory that is not built now; without it, only sizes are checked.
+    It is built for `device`, or else the environment's, by default this machine's; an explicit one need not be here.
     `overrides` are fields of the deployment that override the config's, unless None. The accuracy of a quantized build
     is measured on `texts`, one per line, or else on texts that come with openbei; the build fails below `min_cosine`.
     Raises what building and opening raise.
@@ -85,10 +95,21 @@ def engine_dir_of(
         engine_dir = open_engine_dir(artifact, verify=verify)
     else:
         deployment = _deployment(target, environment, overrides)
-        measure = _measure(environment, texts, min_cosine) if deployment.quantization != NO_QUANTIZATION else None
+        built_for = _device(device or environment.device or "auto", backend or environment.backend)
+        deployment = msgspec.structs.replace(deployment, target=built_for)
+        measure = None
+        if deployment.quantization != NO_QUANTIZATION:
+            deployment, measure = _measured(deployment, environment, texts, min_cosine)
         engine_dir = _up_to_date(deployment, environment, out, force=force, verify=verify, measure=measure)
     _warn_if_truncated(engine_dir.manifest)
     return engine_dir
+
+
+def preload(environment: Environment, *, device: DeviceChoice | None = None, backend: str | None = None) -> None:
+    """Start to import what loading an engine needs, while its directory is opened. Arguments as for `load`."""
+    from openbei import backends
+
+    backends.preload(device or environment.device or "auto", backend or environment.backend)
 
 
 def load(
@@ -100,25 +121,70 @@ def load(
     isa: str | None = None,
     threads: int | None = None,
 ) -> Engine:
-    """Load the engine; arguments override the environment. Raises BackendError."""
-    from openbei.backends import load_engine
+    """Load one engine; arguments override the environment. Raises BackendError."""
+    return _load(engine_dir, environment, device, backend, isa, threads, max_engines=1)[0]
 
-    return load_engine(
+
+def load_all(
+    engine_dir: EngineDir,
+    environment: Environment,
+    *,
+    device: DeviceChoice | None = None,
+    backend: str | None = None,
+    isa: str | None = None,
+    threads: int | None = None,
+) -> tuple[Engine, ...]:
+    """Load an engine for each GPU of the device option or the config, or else one. See `load`."""
+    return _load(engine_dir, environment, device, backend, isa, threads, num_gpus=environment.num_gpus)
+
+
+def _load(
+    engine_dir: EngineDir,
+    environment: Environment,
+    device: DeviceChoice | None,
+    backend: str | None,
+    isa: str | None,
+    threads: int | None,
+    **counts: int,
+) -> tuple[Engine, ...]:
+    from openbei.backends import load_engines
+
+    return load_engines(
         engine_dir,
         device=device or environment.device or "auto",
         backend=backend or environment.backend,
         defaults={"isa": isa or environment.isa, "threads": threads or environment.threads},
+        kernel_cache=environment.kernel_cache,
+        **counts,
     )
 
 
-def _measure(
-    environment: Environment, texts: Path | None, min_cosine: float | None
-) -> Callable[[EngineDir, EngineDir], Accuracy]:
-    """A function that measures the accuracy of quantized builds, in the backend that the environment selects.
+def _device(device: DeviceChoice, backend: str | None) -> Device:
+    """The device that a device option or a backend names, or else the fastest one of this machine."""
+    from openbei.backends import BACKENDS
+    from openbei.backends.device_choice import choose_device
 
-    The texts that come with openbei are only read by a build, not at every start. Raises InputError for other texts.
+    if named := device_of(device):
+        return named
+    return BACKENDS[backend][0] if backend in BACKENDS else choose_device("auto").device
+
+
+def _measured(
+    deployment: Deployment, environment: Environment, texts: Path | None, min_cosine: float | None
+) -> tuple[Deployment, Measure | None]:
+    """The deployment of a quantized build, and a function that measures its accuracy on the target.
+
+    Without a GPU, the accuracy of a build for GPUs is not measured, and a note says so. The texts that come with
+    openbei are only read by a build, not at every start. Raises InputError for other texts, and BackendError if
+    `min_cosine` cannot be checked.
     """
+    from openbei.backends.device_choice import choose_device
+
     own_texts = _read_texts(texts) if texts else None
+    device = deployment.target if device_of(environment.device or "auto") != deployment.target else environment.device
+    if deployment.target == "cuda" and min_cosine is None and (problem := choose_device("auto")).device == "cpu":
+        note = Decision("accuracy", "not measured", f"it needs the GPU: {problem.reason}", is_warning=True)
+        return msgspec.structs.replace(deployment, notes=(*deployment.notes, note)), None
 
     def measure(original: EngineDir, quantized: EngineDir) -> Accuracy:
         from openbei import accuracy
@@ -126,12 +192,12 @@ def _measure(
         return accuracy.measure(
             original,
             quantized,
-            load=partial(load, environment=environment),
+            load=partial(load, environment=environment, device=device),
             texts=own_texts or _read_texts(None),
             min_cosine=min_cosine,
         )
 
-    return measure
+    return deployment, measure
 
 
 def _read_texts(path: Path | None) -> "Texts":
@@ -166,8 +232,8 @@ def _with_dtype(deployment: Deployment, dtype: DType | None) -> Deployment:
     if dtype is None:
         return deployment
     override = Decision("dtype", dtype, "the environment variable DTYPE")
-    notes = tuple(override if note.subject == "dtype" else note for note in deployment.notes)
-    return msgspec.structs.replace(deployment, dtype=dtype, notes=notes)
+    notes = (note for note in deployment.notes if note.subject != "dtype")
+    return msgspec.structs.replace(deployment, dtype=dtype, notes=(override, *notes))
 
 
 def _warn_if_truncated(manifest: Manifest) -> None:
@@ -189,7 +255,7 @@ def _up_to_date(
     *,
     force: bool,
     verify: bool,
-    measure: Callable[[EngineDir, EngineDir], Accuracy] | None,
+    measure: Measure | None,
 ) -> EngineDir:
     """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
     from openbei.build import build, default_engine_path, render_report
@@ -201,10 +267,26 @@ def _up_to_date(
         _log.info("building %s: %s", path, reason or "requested")
         with Bar() as bar:
             engine_dir = build(deployment, path, environment=environment, progress=bar.step, measure=measure)
+            _compile_kernels(engine_dir, deployment, environment, bar.step)
         _log.info("%s", render_report(engine_dir.manifest))
     else:
         _log.info("%s is up to date", path)
     return engine_dir
+
+
+def _compile_kernels(
+    engine_dir: EngineDir, deployment: Deployment, environment: Environment, progress: Callable[[str, int, int], None]
+) -> None:
+    """Compile the kernels of a build for GPUs, or log why they are compiled at the first start."""
+    if engine_dir.manifest.target != "cuda":
+        return
+    from openbei.backends import compile_kernels
+
+    missing = compile_kernels(
+        engine_dir, deployment.accelerator, environment.kernel_cache, partial(progress, "compile")
+    )
+    if missing:
+        _log.info("kernels are compiled at the first start: %s", missing)
 
 
 def _usable(

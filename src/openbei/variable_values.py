@@ -1,19 +1,18 @@
 """Parsers of the values of environment variables. They raise ValueError with what the value must be."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 
-def one_of(kind: Any, aliases: Mapping[str, str] | None = None) -> Callable[[str], Any]:  # noqa: ANN401
-    """A parser for the values of a Literal, and for other names of them."""
-    known = aliases or {}
+def one_of(kind: Any) -> Callable[[str], Any]:  # noqa: ANN401
+    """A parser for the values of a Literal."""
 
     def parse(value: str) -> str:
-        if (chosen := known.get(value, value)) not in get_args(kind):
-            raise ValueError(" or ".join((*get_args(kind), *known)))
-        return chosen
+        if value not in get_args(kind):
+            raise ValueError(" or ".join(get_args(kind)))
+        return value
 
     return parse
 

@@ -83,9 +83,6 @@ BUILD: dict[str, tuple[str, ...]] = {
 """Setting of a build → variables. Other programs set CONVERT, ANSWER_TOKENS and ROUTE, so they
 are only read from a config."""
 
-BUILD_ALIASES = {"dtype": {"float16": "bfloat16"}}
-"""Setting of a build → value in a config → value that has the same effect on a CPU."""
-
 VALUE_ALIASES = {
     "JSON_OUTPUT": {"true": "json", "1": "json", "false": "text", "0": "text"},
     "LOG_LEVEL": {"warn": "warning", "trace": "debug"},
@@ -95,7 +92,14 @@ VALUE_ALIASES = {
 _PROCESS = "set it in the environment of the `bei` process"
 WITHOUT_EFFECT = {
     **dict.fromkeys(
-        ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "OPENBEI_CACHE"),
+        (
+            "HF_HOME",
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "XDG_CACHE_HOME",
+            "OPENBEI_CACHE",
+            "TRITON_CACHE_DIR",
+        ),
         f"caches are a setting of the machine; {_PROCESS}",
     ),
     **dict.fromkeys(

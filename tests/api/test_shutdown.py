@@ -59,7 +59,8 @@ metrics = Metrics()
 manifest = msgspec.json.decode(sys.argv[2], type=Manifest)
 tokenizer = Tokenizer(Path(options["tokenizer"]), 64, options["vocab_size"])
 limits = QueueLimits(max_batch_tokens=8, engine_timeout_s=options["engine_timeout_s"])
-[served] = schedule([LoadedModel(manifest, tokenizer, engine)], limits, metrics)
+engines = [engine] * options["num_engines"]
+[served] = schedule([LoadedModel(manifest, tokenizer, *engines)], limits, metrics)
 app = create_app([served], metrics=metrics)
 serve(build_server(
     app, [served.scheduler], host="127.0.0.1", port=0, drain_s=options["drain_s"],
@@ -77,6 +78,7 @@ OPTIONS = {
     "num_files": 0,
     "engine_timeout_s": 60.0,
     "loses_engine": False,
+    "num_engines": 1,
 }
 
 
@@ -295,10 +297,12 @@ def test_a_server_whose_engine_hangs_ends(process: Process) -> None:
     assert process.popen.wait(20) == ENGINE_LOST_STATUS
 
 
-@pytest.mark.parametrize("process", [{"loses_engine": True, "drain_s": 60.0}], indirect=True)
-def test_a_lost_engine_ends_the_process(process: Process) -> None:
-    """At once, without draining, and with a status that supervisors see."""
+@pytest.mark.parametrize("process", [{"loses_engine": True, "drain_s": 60.0, "num_engines": 2}], indirect=True)
+def test_the_last_lost_engine_ends_the_process(process: Process) -> None:
+    """At once, without draining, and with a status that supervisors see. The batch ran on both of two engines."""
     answer = httpx.post(f"{process.url}/v1/embeddings", json={"input": "a text"}, timeout=20)
     assert answer.status_code in (500, 503)
-    process.await_line("the engine can run no more batches")
+    process.await_line("is taken out; 1 of 2 engines go on")
+    process.await_line("is taken out; 0 of 2 engines go on")
+    process.await_line("no engine is left that can run batches")
     assert process.popen.wait(20) == 70

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openbei import backends, build
+from openbei import backends
 from openbei.backends import load_engine
 from openbei.backends.activations import ACTIVATIONS, erf
 from openbei.backends.device_choice import choose_device
 from openbei.batch import PackedBatch, Sequence
-from openbei.build import storage
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.gpus import Gpus
@@ -134,15 +133,12 @@ def test_no_gpu(tiny_engine_dir: EngineDir, monkeypatch: pytest.MonkeyPatch, cap
     assert "(no NVIDIA driver)" in caplog.text
 
 
-def test_an_engine_for_another_device(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_for_another_device(tiny_checkpoint: Path, tmp_path: Path) -> None:
     """With weights as GPUs read them the reference backend runs it, and the native one refuses it by name."""
     sequences = [Sequence(np.arange(5, 25, dtype=np.int32), 20)]
-    monkeypatch.setattr(build, "TARGET", "cuda")
-    monkeypatch.setitem(storage.WEIGHT_LAYOUTS, "cuda", "row_major")
-    engine_dir = build_engine(tiny_checkpoint, tmp_path / "engine", dtype="bfloat16")
+    engine_dir = build_engine(tiny_checkpoint, tmp_path / "engine", dtype="bfloat16", target="cuda")
     with pytest.raises(BackendError, match=r"was built for cuda: its tensor \S+ is bfloat16 in row_major, which the n"):
         load_engine(engine_dir, backend="native")
-    monkeypatch.undo()
     other = build_engine(tiny_checkpoint, tmp_path / "other", dtype="bfloat16")
     batch = PackedBatch.pack(sequences)
     found, expected = (load_engine(one, backend="reference").run(batch) for one in (engine_dir, other))

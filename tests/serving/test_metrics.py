@@ -57,13 +57,14 @@ def test_counters_are_typed_so() -> None:
     rising = {
         *("te_request_count", "te_request_success", "te_request_failure", "te_embed_count", "te_embed_success"),
         *("te_predict_count", "te_predict_success", "openbei_http_requests_total", "openbei_truncated_inputs_total"),
-        *("openbei_batch_failures_total", "openbei_padding_saved_tokens_total", "openbei_cancelled_requests_total"),
+        *("openbei_batches_total", "openbei_batch_failures_total", "openbei_retried_batches_total"),
+        *("openbei_padding_saved_tokens_total", "openbei_cancelled_requests_total"),
         *("openbei_cache_hits_total", "openbei_cache_misses_total"),
     }
     assert {name for name, kind in types.items() if kind == "counter"} == rising
     assert {name for name, kind in types.items() if kind == "gauge" and not name.endswith("_created")} == {
         *("te_queue_size", "openbei_queue_tokens", "openbei_load", "openbei_engine_tokens_per_second"),
-        "openbei_cache_bytes",
+        *("openbei_cache_bytes", "openbei_engines"),
     }
     assert 'openbei_http_requests_total{route="/embed",status="200"} 1.0\n' in text
 
@@ -95,7 +96,7 @@ def test_names_are_those_that_promtool_likes(rule: str) -> None:
 def test_a_batch() -> None:
     metrics = Metrics()
     sequences = [Sequence(np.ones(n, np.int32), given) for n, given in ((10, 10), (4, 4), (10, 25))]
-    ModelMetrics(metrics, "m", "embedding").observe_batch(sequences, max_batch_tokens=48, seconds=0.5)
+    ModelMetrics(metrics, "m", "embedding").observe_batch(sequences, max_batch_tokens=48, seconds=0.5, device="cpu")
 
     def value(name: str) -> float | None:
         return metrics.registry.get_sample_value(name, {"model": "m"})

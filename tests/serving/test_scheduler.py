@@ -71,7 +71,7 @@ def run(test: Callable[[Scheduler], Awaitable[None]], engine: FakeEngine, limits
     metrics = Metrics()
 
     async def main() -> None:
-        scheduler = Scheduler(engine, limits or QueueLimits(), ModelMetrics(metrics, "m", "embedding"))
+        scheduler = Scheduler([engine], limits or QueueLimits(), ModelMetrics(metrics, "m", "embedding"))
         scheduler.start()
         try:
             await test(scheduler)
@@ -346,7 +346,7 @@ def test_requests_that_cannot_run() -> None:
 
 
 def test_before_the_start() -> None:
-    scheduler = Scheduler(FakeEngine(), QueueLimits(), ModelMetrics(Metrics(), "m", "embedding"))
+    scheduler = Scheduler([FakeEngine()], QueueLimits(), ModelMetrics(Metrics(), "m", "embedding"))
     assert not scheduler.is_healthy
     with pytest.raises(UnavailableError):
         scheduler.submit([sequence(1)])

@@ -56,7 +56,11 @@ def run(test: Callable[[Device, Scheduler, Scheduler], Awaitable[None]], **limit
         budget, turns, metrics = QueueBudget(queue), Turns(), Metrics()
         flooded, calm = (
             Scheduler(
-                DeviceEngine(device, name), queue, ModelMetrics(metrics, name, "embedding"), budget=budget, turns=turns
+                [DeviceEngine(device, name)],
+                queue,
+                ModelMetrics(metrics, name, "embedding"),
+                budget=budget,
+                turns=[turns],
             )
             for name in ("flooded", "calm")
         )

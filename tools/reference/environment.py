@@ -24,6 +24,7 @@ SECRETS = {
 MACHINE = {
     "OPENBEI_CACHE": "cache folder: engine directories built without `--out`, and what is fetched from object stores "
     "and URLs; by default `openbei` in `XDG_CACHE_HOME`",
+    "TRITON_CACHE_DIR": "folder of compiled GPU kernels; by default `kernels` in the cache folder",
     "XDG_CACHE_HOME": "parent folder of caches; by default `~/.cache`",
     "HF_HOME": "cache folder of the Hugging Face libraries; by default `huggingface` in `XDG_CACHE_HOME`",
     "HF_HUB_CACHE": "cache of downloaded checkpoints; by default `hub` in `HF_HOME`",

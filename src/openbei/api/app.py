@@ -119,7 +119,7 @@ def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> Ser
         unrouted=models[0].metrics if len(models) == 1 else RequestMetrics(metrics, NO_MODEL),
     )
     for one in models:
-        name, engine = one.model.name, one.scheduler.engine_info
+        name, engine = one.model.name, one.scheduler.engine_infos[0]
         if name in server.services:
             raise ConfigError(f"two models have the name {name}", hint="name them with --served-model-name")
         server.services[name] = Service(

@@ -67,13 +67,13 @@ class Server(uvicorn.Server):
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self.config.is_ssl else "http"
-            engines = dict.fromkeys(str(scheduler.engine_info) for scheduler in self._schedulers)
+            engines = dict.fromkeys(str(info) for scheduler in self._schedulers for info in scheduler.engine_infos)
             log.info("ready on %s://%s:%d (%s)", scheme, host, port, "; ".join(engines))
 
     async def on_tick(self, counter: int) -> bool:
         """Stop if the engine is lost. Once a second, check for free file descriptors, and for an engine that hangs."""
         if self.has_lost_engine:
-            log.critical("the engine can run no more batches; the server stops with status %d", ENGINE_LOST_STATUS)
+            log.critical("no engine is left that can run batches; the server stops with status %d", ENGINE_LOST_STATUS)
             self._drain_s = 0
             return True
         if counter % 10 == 0:
@@ -82,18 +82,23 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _end_if_hung(self) -> None:
-        """End the process if the engine hangs: its thread cannot be stopped, and the server only starts anew."""
+        """Take out engines that hang. End the process if it is the last: the thread of an engine cannot be stopped."""
+        for scheduler in self._schedulers:
+            scheduler.take_out_hung()
         if hung := [scheduler for scheduler in self._schedulers if scheduler.is_hung]:
             timeout_s = hung[0].limits.engine_timeout_s
             log.critical("a batch has been running for more than %.0f s: the engine hangs, ending", timeout_s)
-            for handler in logging.getLogger().handlers:
-                handler.flush()
-            os._exit(ENGINE_LOST_STATUS)
+            _exit(ENGINE_LOST_STATUS)
 
     @property
     def has_lost_engine(self) -> bool:
-        """Whether an engine can run no more batches."""
+        """Whether a model has no engine left that can run batches."""
         return any(scheduler.has_lost_engine for scheduler in self._schedulers)
+
+    @property
+    def has_taken_out(self) -> bool:
+        """Whether an engine was taken out."""
+        return any(scheduler.has_taken_out for scheduler in self._schedulers)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down on a signal.
@@ -198,9 +203,19 @@ def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
 
 
 def serve(server: Server) -> None:
-    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken, or if the engine is lost."""
+    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken.
+
+    If an engine was taken out, the process ends here: with status 70 if it was the last one.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()  # modules and models live as long as the process: garbage collections need not visit them
     server.run()
-    if server.has_lost_engine:
-        sys.exit(ENGINE_LOST_STATUS)
+    if server.has_taken_out:
+        _exit(ENGINE_LOST_STATUS if server.has_lost_engine else 0)
+
+
+def _exit(status: int) -> None:
+    """End the process at once: an engine that hangs cannot be stopped, and a lost GPU's memory cannot be freed."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(status)

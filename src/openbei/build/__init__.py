@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from openbei import __version__
+from openbei.accelerators import check_accelerator
 from openbei.build.check import Matched, match_modules, match_tensors
 from openbei.build.convert import plan_tensors
+from openbei.build.dtype import choose_dtype
 from openbei.build.expand import tie
 from openbei.build.inspect import Inspection, inspect_checkpoint
 from openbei.build.keys import check_keys
@@ -22,14 +24,13 @@ from openbei.build.stored import read_checkpoint
 from openbei.build.tokenizer_file import ConvertedTokenizer, convert_tokenizer
 from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Decision, Deployment, Environment
-from openbei.device import Device
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
 from openbei.formats.storage import Storage
 from openbei.locations import public_url
 from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY, check_quantization, is_quantized
 from openbei.safetensors_file import Array
-from openbei.spec import DType, ModelSpec, SequenceHead, Task, TokenTermHead
+from openbei.spec import ModelSpec, SequenceHead, Task
 
 __all__ = ["build", "content_hash", "default_engine_path", "render_report", "why_stale"]
 
@@ -41,9 +42,6 @@ ROUTES: dict[Task, tuple[str, ...]] = {
     "sparse": ("/embed_sparse",),
 }
 """Task -> possible default routes. The first one is used unless webserver_default_route is set."""
-
-TARGET: Device = "cpu"
-"""The devices that engine directories are built for."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a step, the amount done and the total, such as ("write", bytes, bytes)."""
@@ -59,10 +57,11 @@ def build(
 ) -> EngineDir:
     """Build the engine directory `out` atomically, and open it. `measure` compares a quantized one with the original.
 
-    Raises ConfigError for a config that does not match the checkpoint, CheckpointError, DownloadError, and
-    EngineDirError if `out` cannot be written.
+    Raises ConfigError for a config that does not match the checkpoint or the device, CheckpointError, DownloadError,
+    and EngineDirError if `out` cannot be written.
     """
     check_quantization(deployment.quantization, deployment.dtype)
+    _check_target(deployment)
     folder = fetch_checkpoint(
         deployment.repository, environment, progress=lambda done, total: progress("fetch", done, total)
     )
@@ -78,7 +77,7 @@ def build(
     files, model, spec = inspection.files, inspection.model, inspection.spec
     warnings = tuple(check_keys(folder, deployment.route))
     _check_base_model(deployment, spec)
-    dtype: DType = "float32" if isinstance(spec.head, TokenTermHead) else deployment.dtype
+    dtype, dtype_reason = choose_dtype(deployment, spec)
     tokenizer = convert_tokenizer(files.root, spec, inspection.tokenizer, files.sentence)
     tensors: Mapping[str, Array] = read_checkpoint(files.root)
     if files.answer_tokens:
@@ -90,9 +89,10 @@ def build(
 
     def planned(quantization: str) -> Planned:
         weight_only = WEIGHT_ONLY.get(quantization)
-        storage = choose_storage(spec, dtype, TARGET, weight_only)
+        storage = choose_storage(spec, dtype, deployment.target, weight_only)
         manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage, quantization)
-        report = (*_decisions(deployment, inspection, manifest, matched, tokenizer.decisions), *warnings)
+        decisions = _decisions(deployment, inspection, manifest, matched, tokenizer.decisions)
+        report = (*decisions, Decision("dtype", manifest.dtype, dtype_reason), *warnings)
         tensors = plan_tensors(spec, parts, matched.computed, inspection.adjusted, storage)
         return msgspec.structs.replace(manifest, report=report), tensors
 
@@ -138,7 +138,7 @@ def _manifest(
         truncation_direction=tokenizer.truncation_direction,
         example_input=deployment.example_input,
         requires_api_key=deployment.requires_api_key,
-        target=TARGET,
+        target=deployment.target,
         storage=storage,
         quantization=quantization,
         max_sequence_tokens=inspection.max_sequence_tokens,
@@ -147,6 +147,19 @@ def _manifest(
         content_hash=content_hash(deployment, folder),
         report=(),
     )
+
+
+def _check_target(deployment: Deployment) -> None:
+    """Raise ConfigError for a build for GPUs that BEI refuses, too, or whose GPU has no units for the number format."""
+    if deployment.target != "cuda":
+        return
+    if deployment.accelerator:
+        check_accelerator(deployment.accelerator, deployment.quantization)
+    if deployment.base_model == "encoder_bert" and deployment.quantization != NO_QUANTIZATION:
+        raise ConfigError(
+            f"quantization is {deployment.quantization!r}; on GPUs, base_model encoder_bert takes no_quant only",
+            hint="use no_quant, or build with --device cpu",
+        )
 
 
 def _check_base_model(deployment: Deployment, spec: ModelSpec) -> None:
@@ -190,12 +203,8 @@ def _decisions(
         *_about_max_seq_len(deployment, manifest.spec),
         *_about_quantization(manifest),
         Decision("default route", manifest.default_route, route_reason),
-        *(
-            Decision("dtype", manifest.dtype, "a weight for each token takes little room")
-            if note.subject == "dtype" and note.decision != manifest.dtype
-            else note
-            for note in deployment.notes
-        ),
+        Decision("target", manifest.target, "the device of the build"),
+        *(note for note in deployment.notes if note.subject != "dtype"),
     )
 
 

@@ -53,7 +53,8 @@ class _Tensor:
             self._arrays = self._storage.store(self._name, self._make())
             if not all(np.isfinite(made).all() for made in self._arrays.values()):
                 raise CheckpointError(
-                    f"the checkpoint's numbers for {self._name} are not all finite in {self._storage.format}"
+                    f"the checkpoint's numbers for {self._name} are not all finite in {self._storage.format}",
+                    hint="set DTYPE: bfloat16" if self._storage.format == "float16" else None,
                 )
         return self._arrays.pop(array)
 

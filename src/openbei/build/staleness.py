@@ -39,12 +39,12 @@ def why_stale(engine_dir: EngineDir, deployment: Deployment, environment: Enviro
 def default_engine_path(deployment: Deployment, environment: Environment) -> Path:
     """The default path of a build without --out: a directory in the cache for each config with different decisions."""
     name = re.sub(r"[^A-Za-z0-9.]+", "-", deployment.model_name).strip("-.") or "model"
-    return environment.cache / f"{name[:80]}-{deployment.dtype}-{_config_hash(deployment)[:8]}"
+    return environment.cache / f"{name[:80]}-{deployment.dtype or deployment.target}-{_config_hash(deployment)[:8]}"
 
 
 def _config_hash(deployment: Deployment) -> str:
     repository = msgspec.structs.replace(
         deployment.repository, repo=public_url(deployment.repository.repo), runtime_secret_name=""
     )
-    decided = msgspec.structs.replace(deployment, repository=repository, notes=())
+    decided = msgspec.structs.replace(deployment, repository=repository, accelerator=None, notes=())
     return hashlib.sha256(msgspec.json.encode(decided)).hexdigest()[:32]

@@ -6,7 +6,7 @@ from openbei.quantization import WeightOnly, is_quantized
 from openbei.shapes import kind_of, stored_shapes
 from openbei.spec import ModelSpec
 
-WEIGHT_LAYOUTS: dict[Device, str] = {"cpu": "panels"}
+WEIGHT_LAYOUTS: dict[Device, str] = {"cpu": "panels", "cuda": "row_major"}
 """Layouts of the kernels of each device."""
 
 

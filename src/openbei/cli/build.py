@@ -6,8 +6,10 @@ from typing import get_args
 import click
 
 from openbei import targets
+from openbei.cli.engine_options import device_option
 from openbei.cli.logs import log_to_stderr
 from openbei.config import Conversion, PoolingChoice
+from openbei.device import DeviceChoice
 from openbei.engine_dir import is_engine_dir
 from openbei.errors import ConfigError
 from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
@@ -16,6 +18,7 @@ from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 @click.command
 @click.argument("config")
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory to write.  [default: one in the cache]")
+@device_option("Device to build for; a build for GPUs needs none here.  [default: auto, a GPU if it can be used]")
 @click.option("--force", is_flag=True, help="Build even if the engine directory is up to date.")
 @click.option(
     "--quantization",
@@ -61,6 +64,7 @@ from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 def command(
     config: str,
     out: Path | None,
+    device: DeviceChoice | None,
     force: bool,
     quantization: str | None,
     texts: Path | None,
@@ -82,6 +86,7 @@ def command(
         config,
         targets.read_environment(config),
         out,
+        device=device,
         force=force,
         overrides={
             "quantization": quantization,

@@ -28,13 +28,15 @@ def _device(context: click.Context, parameter: click.Parameter, value: str | Non
         raise click.BadParameter(f"{value!r} is not a device; it must be {error}") from error
 
 
+def device_option(text: str) -> Option:
+    """The device option, with its help."""
+    return click.option("--device", metavar=DEVICE_CHOICES, callback=_device, help=text + _env("--device"))
+
+
 OPTIONS: tuple[Option, ...] = (
-    click.option(
-        "--device",
-        metavar=DEVICE_CHOICES,
-        callback=_device,
-        help="Device to run on; cuda:N is one of several GPUs. cuda needs the extra `cuda`.  [default: auto, a GPU if "
-        "it can be used]" + _env("--device"),
+    device_option(
+        "Device to run on; cuda:N is one of several GPUs, and with cuda:0,1 `bei serve` runs on both. cuda needs "
+        "the extra `cuda`.  [default: auto, a GPU if it can be used]"
     ),
     click.option(
         "--backend",
@@ -65,9 +67,9 @@ class EngineArguments:
     isa: str | None
     threads: int | None
 
-    def load(self, engine_dir: "EngineDir", environment: Environment) -> Engine:
-        """Load the engine; options override the environment. Raises BackendError."""
-        return targets.load(engine_dir, environment, **vars(self))
+    def load(self, engine_dir: "EngineDir", environment: Environment) -> tuple[Engine, ...]:
+        """Load an engine for each GPU, or else one; options override the environment. Raises BackendError."""
+        return targets.load_all(engine_dir, environment, **vars(self))
 
     def open(self, target: str) -> "Model":
         """Open the model of a TARGET. Raises what `Model` raises."""

@@ -54,6 +54,7 @@ def _about(engine_dir: EngineDir) -> Rows:
         ("parameters", f"{num_parameters(spec):,}"),
         ("task", spec.task.replace("_", " ")),
         ("default route", manifest.default_route),
+        ("built for", manifest.target),
         ("dtype", manifest.dtype),
         ("quantization", manifest.quantization),
         ("longest text", f"{manifest.max_sequence_tokens} tokens"),

@@ -106,7 +106,11 @@ def command(
     check_free(host, port)
     warn_if_open(host, edge.guard)
     model_arguments.check(len(target), out)
-    engine_dirs = [targets.engine_dir_of(one, environment, out, verify=verify) for one in target]
+    device, backend = engine_arguments.device, engine_arguments.backend
+    targets.preload(environment, device=device, backend=backend)
+    engine_dirs = [
+        targets.engine_dir_of(one, environment, out, verify=verify, device=device, backend=backend) for one in target
+    ]
     require_key([engine_dir.manifest for engine_dir in engine_dirs], edge.guard)
     _log.info("hashes of engine directories: %s", "checked" if verify else "not checked (--no-verify)")
     metrics = Metrics()
@@ -116,8 +120,8 @@ def command(
             manifest = engine_dir.manifest
             name, prompts = model_arguments.name(index), model_arguments.prompts(manifest.prompts)
             _log.info("model: %s, %s, %s", name or manifest.model_name, manifest.spec.family, manifest.spec.task)
-            engine, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
-            model = LoadedModel(manifest, tokenizer, engine, name=name, prompts=prompts)
+            engines, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
+            model = LoadedModel(manifest, tokenizer, *engines, name=name, prompts=prompts)
             models.append(stack.enter_context(model))
         served = schedule(models, queue_limits, metrics, cache_bytes=cache_mb * MEGABYTE)
         app = create_app(

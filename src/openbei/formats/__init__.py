@@ -2,6 +2,7 @@
 
 from openbei.formats.bfloat16 import Bfloat16
 from openbei.formats.float8 import Float8
+from openbei.formats.float16 import Float16
 from openbei.formats.float32 import Float32
 from openbei.formats.format import Format
 from openbei.formats.int8 import Int8
@@ -12,6 +13,7 @@ from openbei.formats.row_major import RowMajor
 
 FORMATS: dict[str, Format] = {
     "bfloat16": Bfloat16(),
+    "float16": Float16(),
     "float32": Float32(),
     "int8": Int8(),
     "float8": Float8(),

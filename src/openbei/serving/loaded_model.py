@@ -1,4 +1,4 @@
-"""A loaded model: its name, manifest, prompts, tokenizer and engine."""
+"""A loaded model: its name, manifest, prompts, tokenizer and engines."""
 
 from threading import Lock
 from types import TracebackType
@@ -17,15 +17,15 @@ M = TypeVar("M", bound="LoadedModel")
 class LoadedModel:
     """A model, opened once and closed once. `name` and `prompts` are by default the manifest's.
 
-    A context manager. If several threads may call the engine, they must hold `lock`.
+    There is an engine for each of several GPUs, and else one. A context manager. If several threads may call the
+    engine, they must hold `lock`.
     """
 
     def __init__(
         self,
         manifest: Manifest,
         tokenizer: Tokenizer,
-        engine: Engine,
-        *,
+        *engines: Engine,
         name: str | None = None,
         prompts: Prompts | None = None,
     ) -> None:
@@ -34,7 +34,7 @@ class LoadedModel:
         self.name = name or manifest.model_name
         self.prompts = prompts or manifest.prompts
         self.lock = Lock()
-        self._engine: Engine | None = engine
+        self._engines = engines
 
     @property
     def task(self) -> Task:
@@ -43,15 +43,20 @@ class LoadedModel:
 
     @property
     def engine(self) -> Engine:
-        """The engine. Raises UnavailableError after `close`."""
-        if self._engine is None:
+        """The engine, or the first one. Raises UnavailableError after `close`."""
+        return self.engines[0]
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """All engines. Raises UnavailableError after `close`."""
+        if not self._engines:
             raise UnavailableError(f"{self.name} is closed")
-        return self._engine
+        return self._engines
 
     def close(self) -> None:
-        """Free the engine, after the batch that is running. May be called again."""
+        """Free the engines, after the batch that is running. May be called again."""
         with self.lock:
-            self._engine = None
+            self._engines = ()
 
     def __enter__(self: M) -> M:
         return self
@@ -62,4 +67,4 @@ class LoadedModel:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}: {self.task}{'' if self._engine else ', closed'}>"
+        return f"<{type(self).__name__} {self.name}: {self.task}{'' if self._engines else ', closed'}>"

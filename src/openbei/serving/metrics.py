@@ -63,7 +63,10 @@ class Metrics:
         self.batch_tokens = histogram("te_batch_next_tokens", "Tokens in a batch", TOKENS)
         self.batch_fill = histogram("openbei_batch_fill", "Tokens in a batch, as a fraction of the limit", FRACTIONS)
         self.batch_s = histogram("openbei_batch_duration", "Engine run of one batch, seconds", SECONDS)
+        self.batches = counter("openbei_batches", "Batches that succeeded, by device", "device")
         self.batch_failures = counter("openbei_batch_failures", "Batches that failed in the engine")
+        self.retried_batches = counter("openbei_retried_batches", "Batches that ran again because an engine was lost")
+        self.engines = gauge("openbei_engines", "Engines that run batches: one for each GPU, unless it was lost")
         self.padding_saved = counter("openbei_padding_saved_tokens", "Padding tokens avoided by packing")
         self.cancelled_requests = counter("openbei_cancelled_requests", "Requests cancelled by disconnect or deadline")
 
@@ -155,11 +158,15 @@ class ModelMetrics(RequestMetrics):
         self.queue_tokens = metrics.queue_tokens.labels(model)
         self.load = metrics.load.labels(model)
         self.tokens_per_s = metrics.tokens_per_s.labels(model)
+        self._batches, self._name = metrics.batches, model
         self.batch_failures = metrics.batch_failures.labels(model)
+        self.retried_batches = metrics.retried_batches.labels(model)
+        self.engines = metrics.engines.labels(model)
         self.cancelled_requests = metrics.cancelled_requests.labels(model)
 
-    def observe_batch(self, sequences: Items[Sequence], max_batch_tokens: int, seconds: float) -> None:
-        """Record a successful batch."""
+    def observe_batch(self, sequences: Items[Sequence], max_batch_tokens: int, seconds: float, device: str) -> None:
+        """Record a successful batch of an engine on `device`."""
+        self._batches.labels(self._name, device).inc()
         lengths = [sequence.num_tokens for sequence in sequences]
         num_tokens = sum(lengths)
         self._batch_size.observe(len(lengths))

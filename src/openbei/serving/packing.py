@@ -65,10 +65,11 @@ class RequestSlice(Generic[R]):
 
 @dataclass(slots=True)
 class Batch(Generic[R]):
-    """Slices of requests, in packing order. All have the same output."""
+    """Slices of requests, in packing order. All have the same output. `is_retry`: an engine was lost that ran it."""
 
     slices: list[RequestSlice[R]] = field(default_factory=list)
     num_tokens: int = 0
+    is_retry: bool = False
 
     @property
     def sequences(self) -> list[Sequence]:

@@ -20,11 +20,11 @@ class Answer:
 
 @dataclass(slots=True, eq=False)
 class Request(QueuedRequest):
-    """A queued or running request: its finished rows, and the future of its answer."""
+    """A queued or running request: its finished rows by their first sequence, and the future of its answer."""
 
     future: "asyncio.Future[Answer]" = field(kw_only=True)
     arrival_s: float = field(default_factory=time.monotonic)
-    parts: list[Rows] = field(default_factory=list)
+    parts: dict[int, Rows] = field(default_factory=dict)
     num_done: int = 0
     num_tokens_left: int = 0
     started_s: float = math.inf

@@ -26,15 +26,20 @@ def schedule(
 ) -> list[ServedModel]:
     """A scheduler for each model, and a cache of `cache_bytes` unless that is 0.
 
-    The models share the limits and the device; `max_num_tokens` is that of each manifest.
+    The models share the limits and the devices; `max_num_tokens` is that of each manifest.
     """
     budget = QueueBudget(limits)
-    turns = Turns(min((model.engine.max_in_flight for model in models), default=1))
+    in_flight: dict[str, int] = {}
+    for engine in (engine for model in models for engine in model.engines):
+        place = engine.info.place
+        in_flight[place] = min(in_flight.get(place, engine.max_in_flight), engine.max_in_flight)
+    turns = {place: Turns(count) for place, count in in_flight.items()}
     served = []
     for model in models:
         own_metrics = ModelMetrics(metrics, model.name, model.task)
         own_limits = replace(limits, max_num_tokens=model.manifest.max_num_tokens)
-        scheduler = Scheduler(model.engine, own_limits, own_metrics, budget=budget, turns=turns)
+        own_turns = [turns[engine.info.place] for engine in model.engines]
+        scheduler = Scheduler(model.engines, own_limits, own_metrics, budget=budget, turns=own_turns)
         cache = ResultCache(cache_bytes, own_metrics) if cache_bytes else None
         served.append(ServedModel(model, scheduler, own_metrics, cache))
     return served

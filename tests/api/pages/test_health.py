@@ -3,16 +3,21 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from openbei.api.pages import health
 from openbei.api.server import Server
 from openbei.batch import Output, PackedBatch, Rows
+from openbei.errors import EngineLostError
 from openbei.serving.fake_engine import FakeEngine
+from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.queue_budget import QueueLimits
+from openbei.serving.tokenizer import Tokenizer
 
-from ..conftest import Start
+from ...small_tokenizer import VOCAB_SIZE
+from ..conftest import MAX_TOKENS, Served, Start, serving_all, small_manifest
 from ..test_load import GatedEngine
 
 
@@ -89,6 +94,39 @@ def test_an_engine_that_hangs(start: Start, monkeypatch: pytest.MonkeyPatch) -> 
         engine.gate.set()
         assert first.result().status_code == 200
     assert eventually(lambda: served.client.get("/livez").status_code == 200)
+
+
+class LosableEngine(FakeEngine):
+    """Is lost once it is told so."""
+
+    is_lost = False
+
+    def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
+        if self.is_lost:
+            raise EngineLostError("an illegal memory access")
+        return super().run(batch, output)
+
+
+def test_probes_say_how_many_engines_work(tokenizer_path: Path) -> None:
+    engines = [LosableEngine(), LosableEngine()]
+    model = LoadedModel(small_manifest(), Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE), *engines)
+    with serving_all([model]) as served:
+        for probe in ("/health", "/readyz"):
+            assert served.client.get(probe).headers["x-engines"] == "2/2"
+        served.await_value("openbei_engines", 2)
+        engines[0].is_lost = True
+        assert eventually(lambda: served.embed(input="w1").status_code == 200 and _num_working(served) == "1/2")
+        served.await_value("openbei_engines", 1)
+        for probe in ("/health", "/readyz", "/livez"):
+            assert served.client.get(probe).status_code == 200
+
+
+def _num_working(served: Served) -> str:
+    return served.client.get("/readyz").headers["x-engines"]
+
+
+def test_one_engine_needs_no_number(start: Start) -> None:
+    assert "x-engines" not in start(FakeEngine()).client.get("/health").headers
 
 
 def eventually(is_true: Callable[[], bool]) -> bool:

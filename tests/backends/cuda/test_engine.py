@@ -15,6 +15,7 @@ from openbei.backends.reference import ReferenceEngine
 from openbei.batch import Output, PackedBatch, SparseVectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError, EngineLostError
+from openbei.formats import FORMATS
 from openbei.formats.storage import Storage
 from openbei.gpus import Capability
 from openbei.spec import EmbeddingHead, NoPositions, TokenHead, TokenTermHead
@@ -157,12 +158,24 @@ def test_a_failed_kernel(faulty: Callable[..., tuple[CudaEngine, Faulty]], monke
         engine.start(random_batch([31]))
 
 
+@pytest.mark.parametrize("head", ["mean", "token labels", "terms"])
+def test_warming_up(head: str) -> None:
+    engine_dir = random_engine_dir(small_spec(head=HEADS[head]))
+    cuda.warm_up(load(engine_dir), engine_dir.manifest.spec)
+
+
+def test_a_gpu_that_fails_at_the_start(faulty: Callable[..., tuple[CudaEngine, Faulty]]) -> None:
+    engine, _ = faulty(torch.AcceleratorError("CUDA error: no kernel image is available"), 0)
+    with pytest.raises(BackendError, match=r"the GPU cannot run the model: .*no kernel image(.|\n)*use --device cpu"):
+        cuda.warm_up(engine, small_spec())
+
+
 def test_memory_that_does_not_suffice(caplog: pytest.LogCaptureFixture) -> None:
     engine_dir = random_engine_dir(small_spec(512, 4, 128, 1056))
     needed = sum(array.nbytes for array in engine_dir.tensors.values())
-    with pytest.raises(BackendError, match=r"needs \d\.\d\d GiB .*are free\nhint: use a GPU with more memory"):
+    with pytest.raises(BackendError, match=r"needs \d\.\d\d GiB .*are free on cpu\nhint: use a GPU with more memory"):
         load(engine_dir, free_bytes=needed // 2)
-    with pytest.raises(BackendError, match=r"a text of 1100 tokens; .* free\nhint: lower max_num_tokens"):
+    with pytest.raises(BackendError, match=r"a text of 1100 tokens; .* free on cpu\nhint: lower max_num_tokens"):
         load(engine_dir, free_bytes=needed + (1 << 20))
     with caplog.at_level(logging.WARNING):
         assert 1100 <= load(engine_dir, free_bytes=needed + (40 << 20)).batch_tokens < cuda.BATCH_TOKENS
@@ -170,13 +183,44 @@ def test_memory_that_does_not_suffice(caplog: pytest.LogCaptureFixture) -> None:
     assert load(engine_dir).batch_tokens == cuda.BATCH_TOKENS
 
 
+def test_weights_that_do_not_fit_after_all() -> None:
+    """Another process took the memory that was free."""
+
+    def refuse(array: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    engine_dir, h100 = random_engine_dir(small_spec()), Capability(9, 0)
+    with pytest.raises(BackendError, match="the weights do not fit on cpu: CUDA out of memory"):
+        cuda.load_on(engine_dir, CPU, free_bytes=GIB, capability=h100, to_device=refuse)
+
+
 def test_memory_is_not_underestimated() -> None:
     spec = small_spec(512, 4, 128, 1056)
-    tensors = random_engine_dir(spec).tensors.values()
-    assert cuda.memory.weight_bytes(spec, 4) >= 0.95 * sum(array.nbytes for array in tensors)
+    engine_dir = random_engine_dir(spec)
+    num_bytes = sum(array.nbytes for array in engine_dir.tensors.values())
+    assert cuda.memory.weight_bytes(engine_dir.manifest, 4) >= 0.95 * num_bytes
+
+
+def test_a_batch_that_fails_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of a kernel appears when its result is read; whether the device still works decides."""
+    engine = load(random_engine_dir(small_spec()))
+
+    def fail() -> None:
+        raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr("openbei.backends.cuda.engine.download", lambda rows: fail)
+    finish = engine.start(random_batch([3]))
+    with pytest.raises(EngineError, match=r"the GPU failed to run a batch: .*ECC") as caught:
+        finish()
+    assert not isinstance(caught.value, EngineLostError)
+    finish = engine.start(random_batch([3]))
+    monkeypatch.setattr(engine, "_works", lambda: False)
+    with pytest.raises(EngineLostError, match=r"the GPU can run nothing more: .*ECC"):
+        finish()
 
 
 def test_what_it_reads() -> None:
+    assert set(FORMATS) == {name for name in FORMATS if cuda.reads("weight", Storage(name, "row_major"))}
     for layout in ("panels", "row_major"):
         assert cuda.reads("weight", Storage("bfloat16", layout))
     assert not cuda.reads("weight", Storage("int4", "row_major"))

@@ -98,7 +98,7 @@ def test_models_in_8_bit(axis: str) -> None:
 def test_which_weights_stay_in_8_bit() -> None:
     """Those whose sizes are multiples of 16, in layers."""
     spec = small_spec(96, 6, 16, 72, **AXES["gated, pre-norm"])
-    weights = load_weights(quantized(spec, "float8"), torch.bfloat16, WeightUpload(CPU), has_float8=True)
+    weights = load_weights(quantized(spec, "float8"), torch.bfloat16, WeightUpload(CPU), kept=("float8",))
     for sublayer in weights.sublayers:
         if isinstance(function := sublayer.function, AttentionWeights):
             assert function.qkv.is_quantized

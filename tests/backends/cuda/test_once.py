@@ -2,16 +2,15 @@
 
 import importlib
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks import cuda_once
 from benchmarks.cuda_once import FILE, STEPS, _shares
 from benchmarks.gpu.run import Run
-from tests.house.source import ROOT
 
 
 def failures(result: object) -> list[str]:
@@ -29,21 +28,45 @@ def test_a_step(name: str) -> None:
     assert [text for text in failures(result) if not any(word in text for word in only_on_gpus)] == []
     if name == "correctness":
         assert result["failed"] == {}
+        assert all(one["passes"] for one in result["quantized"].values())
+    if name == "models":
+        assert result["Qwen3-0.6B, peers"]["sentence-transformers"]["mixed"]["tokens_per_s"] > 0
 
 
-def test_the_script(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.cuda_once", "--tiny", "--device", "cpu", "--out", str(tmp_path)]
-    done = subprocess.run([*command, "--only", "environment"], cwd=ROOT, text=True, capture_output=True, check=True)
-    written = json.loads((tmp_path / FILE).read_text())
-    assert written["environment"]["torch"] == torch.__version__
-    assert json.loads(done.stdout.splitlines()[0]) == {"environment": written["environment"]}
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, object]]:
+    """Runs the script with a program instead of each step's process, and returns what it writes."""
+
+    def run(program: str, *options: str) -> dict[str, object]:
+        step = tmp_path / "step"
+        step.write_text(f"#!/bin/sh\n{program}\n")
+        step.chmod(0o755)
+        monkeypatch.setattr(cuda_once.sys, "executable", str(step))
+        monkeypatch.setattr(cuda_once.sys, "argv", ["cuda_once", "--tiny", "--out", str(tmp_path / "out"), *options])
+        cuda_once.main()
+        written: dict[str, object] = json.loads((tmp_path / "out" / FILE).read_text())
+        return written
+
+    return run
 
 
-def test_a_step_that_takes_too_long(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.cuda_once", "--tiny", "--device", "cpu", "--out", str(tmp_path)]
-    subprocess.run([*command, "--only", "cpu", "start", "--seconds", "0"], cwd=ROOT, capture_output=True, check=True)
-    written = json.loads((tmp_path / FILE).read_text())
-    assert written["cpu"] == written["start"] == {"error": "not finished in 1 s"}
+def test_the_script(steps: Callable[..., dict[str, object]], capsys: pytest.CaptureFixture[str]) -> None:
+    written = steps("""echo 'a warning'; echo "result: {\\"arguments\\": \\"$*\\"}" """, "--only", "cpu", "start")
+    assert written["cpu"] == {"arguments": "-m benchmarks.cuda_once --step cpu --device cuda --tiny"}
+    assert json.loads(capsys.readouterr().out.splitlines()[1]) == {"start": written["start"]}
+
+
+def test_a_step_that_fails_or_takes_too_long(steps: Callable[..., dict[str, object]]) -> None:
+    failed = steps("echo 'it broke' >&2; exit 3", "--only", "cpu")["cpu"]
+    assert failed == {"error": "status 3", "output": "it broke\n"}
+    assert steps("exec sleep 60", "--only", "cpu", "--seconds", "0")["cpu"] == {"error": "not finished in 1 s"}
+
+
+def test_the_process_of_a_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cuda_once.sys, "argv", ["cuda_once", "--tiny", "--device", "cpu", "--step", "environment"])
+    cuda_once.main()
+    [line] = capsys.readouterr().out.splitlines()
+    assert json.loads(line.removeprefix(cuda_once.MARK))["torch"] == torch.__version__
 
 
 def test_shares_of_ceilings() -> None:

@@ -1,4 +1,7 @@
-"""Probes. /health: 200 if all engines answer; /readyz: if requests are welcome; /livez: unless a restart is needed."""
+"""Probes. /health: 200 if all models answer; /readyz: if requests are welcome; /livez: unless a restart is needed.
+
+If there are several engines, because there are several GPUs, the header `x-engines` says how many of them work.
+"""
 
 import asyncio
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
+from openbei.api.exchange.refusals import Header
 from openbei.api.service import Service
 from openbei.batch import Output, Sequence
 from openbei.errors import OpenbeiError, UnavailableError
@@ -20,7 +24,7 @@ PROBE_TIMEOUT_S = 5.0
 async def health(service: Service, call: Call, body: Body) -> Reply:
     """200 with an empty body if all models answer, or 503."""
     await asyncio.gather(*map(_check, service.server.services.values()))
-    return Reply()
+    return Reply(headers=_engines(service))
 
 
 async def _check(service: Service) -> None:
@@ -38,7 +42,7 @@ async def _check(service: Service) -> None:
 
 
 async def live(service: Service, call: Call, body: Body) -> Reply:
-    """200 with an empty body, or 503 if an engine hangs or its thread has ended. The engines are not used."""
+    """200 with an empty body, or 503 if the last engine of a model hangs or has stopped. The engines are not used."""
     if any(scheduler.is_hung or not scheduler.is_healthy for scheduler in _schedulers(service)):
         raise UnavailableError("an engine hangs or has stopped")
     return Reply()
@@ -48,7 +52,16 @@ async def ready(service: Service, call: Call, body: Body) -> Reply:
     """200 with an empty body, or 503 during shutdown. Load is no reason: all replicas would leave at once."""
     if any(scheduler.is_draining or not scheduler.is_healthy for scheduler in _schedulers(service)):
         raise UnavailableError("the server is shutting down or an engine has stopped")
-    return Reply()
+    return Reply(headers=_engines(service))
+
+
+def _engines(service: Service) -> tuple[Header, ...]:
+    """The number of engines that work, and of all, if there are several: `x-engines: 1/2`."""
+    schedulers = _schedulers(service)
+    count = sum(len(scheduler.engine_infos) for scheduler in schedulers)
+    if count == len(schedulers):
+        return ()
+    return ((b"x-engines", b"%d/%d" % (sum(scheduler.num_working for scheduler in schedulers), count)),)
 
 
 def _schedulers(service: Service) -> list[Scheduler]:

@@ -5,28 +5,30 @@ their weights are copied to the GPU and converted to row-major order there.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 
-from openbei.accelerators import FIRST_WITH, accelerators_with
 from openbei.backends.cuda import memory
 from openbei.backends.cuda.engine import CudaEngine
 from openbei.backends.cuda.graphs import Graphs
 from openbei.backends.cuda.ops import Ops
 from openbei.backends.cuda.ops_torch import TorchOps
+from openbei.backends.cuda.precision import Precision, precision_of, warn_of_expansion
 from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.stored import ToDevice
 from openbei.backends.cuda.transfer import WeightUpload
 from openbei.backends.cuda.weights import load_weights
-from openbei.batch import EngineInfo
+from openbei.batch import Engine, EngineInfo, PackedBatch
 from openbei.engine_dir import EngineDir
-from openbei.errors import BackendError
+from openbei.errors import BackendError, EngineError
 from openbei.formats.storage import Storage
 from openbei.gpus import Capability
 from openbei.shapes import TensorKind
-from openbei.spec import ModelSpec, TokenTermHead
+from openbei.spec import ModelSpec, TokenHead
 
 BATCH_TOKENS = 16384
 """Tokens of a batch for full throughput: enough to keep the GPU busy, few enough for short waits."""
@@ -34,10 +36,7 @@ BATCH_TOKENS = 16384
 LARGE_MODEL_BYTES = 6 << 30
 """For models with more bytes of weights, half as many tokens keep the GPU busy."""
 
-FORMATS = frozenset(("bfloat16", "float32", "float8", "int8", "nvfp4"))
-QUANTIZED = frozenset(("float8", "int8", "nvfp4"))
-"""Number formats that are expanded, except float8 where the GPU has units for it; activations are bfloat16 then."""
-
+FORMATS = frozenset(("bfloat16", "float16", "float32", "float8", "int8", "nvfp4"))
 LAYOUTS = frozenset(("panels", "row_major"))
 
 _log = logging.getLogger(__name__)
@@ -45,9 +44,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """`index` is the number of the GPU."""
+    """`index` is the number of the GPU. `kernel_cache` is a folder for compiled kernels, None for Triton's own."""
 
     index: int = 0
+    kernel_cache: Path | None = None
 
 
 def reads(kind: TensorKind, storage: Storage) -> bool:
@@ -55,22 +55,11 @@ def reads(kind: TensorKind, storage: Storage) -> bool:
     return storage.format in FORMATS and storage.layout in LAYOUTS
 
 
-def activation_type(spec: ModelSpec, stored: str, capability: Capability) -> torch.dtype:
-    """The element type of activations and weights: float32 if the weights are float32, else a 16-bit type.
-
-    float16 has more significant bits than bfloat16, but overflows above 65504. Post-norm models normalize every sum, so
-    their activations are small; those of other models can be large.
-    """
-    if "float32" in stored or isinstance(spec.head, TokenTermHead):
-        return torch.float32
-    has_bfloat16 = capability >= FIRST_WITH["bfloat16"]
-    return torch.float16 if spec.placement == "post" or not has_bfloat16 else torch.bfloat16
-
-
 def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
-    """The engine on a GPU.
+    """The engine on a GPU, which has run a batch of one token, so that its kernels are compiled.
 
-    Raises BackendError if torch cannot use the GPU, or if weights and a batch do not fit in its free memory.
+    Raises BackendError if torch cannot use the GPU, if weights and a batch do not fit in its free memory, or if the
+    batch fails.
     """
     _check_torch()
     device = torch.device("cuda", options.index)
@@ -78,8 +67,35 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
         free_bytes, _ = torch.cuda.mem_get_info(device)
         capability = Capability(*torch.cuda.get_device_capability(device))
     except RuntimeError as error:
-        raise BackendError(f"the GPU cannot be used: {error}", hint="use --device cpu") from error
-    return load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
+        raise BackendError(f"{device} cannot be used: {error}", hint="use --device cpu") from error
+    if options.kernel_cache:
+        from openbei.backends.cuda.kernel_cache import use_folder
+
+        use_folder(options.kernel_cache)
+    with torch.cuda.device(device):  # whose stream is used
+        engine = load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
+    warm_up(engine, engine_dir.manifest.spec)
+    return engine
+
+
+def warm_up(engine: Engine, spec: ModelSpec) -> None:
+    """Run a batch of one token without and with a CUDA graph. Raises BackendError if it fails."""
+    batch = PackedBatch(np.zeros(1, np.int32), np.array([0, 1], np.int32))
+    try:
+        for _ in range(2):
+            engine.run(batch, "labels" if isinstance(spec.head, TokenHead) else "pooled")
+    except EngineError as error:
+        raise BackendError(f"the GPU cannot run the model: {error.message}", hint="use --device cpu") from error
+
+
+def compile_kernels(
+    engine_dir: EngineDir, capability: Capability, folder: Path, progress: Callable[[int, int], None]
+) -> None:
+    """Compile the kernels of a model for a GPU that need not be here, into a folder of the user."""
+    from openbei.backends.cuda import kernel_cache
+
+    kernel_cache.use_folder(folder)
+    kernel_cache.compile_kernels(engine_dir, capability, progress=progress)
 
 
 def load_on(
@@ -96,20 +112,17 @@ def load_on(
     """
     manifest = engine_dir.manifest
     spec = manifest.spec
-    quantized = QUANTIZED & {stored.format for stored in manifest.storage.values()}
-    has_float8 = "float8" in quantized and capability >= FIRST_WITH["fp8"]
-    dtype = torch.bfloat16 if has_float8 else activation_type(spec, manifest.dtype, capability)
-    if expanded := quantized - ({"float8"} if has_float8 else set()):
-        _warn_of_expansion(expanded, dtype)
-    batch_tokens = _fitting_batch(engine_dir, dtype.itemsize, free_bytes, has_float8=has_float8)
+    precision = precision_of(manifest, capability)
+    warn_of_expansion(manifest, precision)
+    dtype = precision.dtype
+    batch_tokens = _fitting_batch(engine_dir, precision, device, free_bytes)
     try:
         with torch.inference_mode():
-            weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device), has_float8=has_float8)
+            weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device), kept=precision.kept)
     except torch.OutOfMemoryError as error:
-        raise BackendError(f"the weights do not fit in GPU memory: {error}", hint="use another GPU") from error
+        raise BackendError(f"the weights do not fit on {device}: {error}", hint="use another GPU") from error
     ops = _ops(device, dtype)
     program = Program(spec, weights, ops, dtype)
-    precision = "float8" if has_float8 else str(dtype).removeprefix("torch.")
     is_captured = device.type == "cuda" and dtype != torch.float32
     return CudaEngine(
         spec,
@@ -118,18 +131,8 @@ def load_on(
         max_sequence_tokens=manifest.max_sequence_tokens,
         batch_tokens=batch_tokens,
         device=device,
-        info=EngineInfo(backend="cuda", device="cuda", precision=precision, isa=_name(device)),
+        info=EngineInfo(backend="cuda", device="cuda", precision=str(precision), isa=_name(device), index=device.index),
         graphs=Graphs(program, spec, ops.query_block, device) if is_captured else None,
-    )
-
-
-def _warn_of_expansion(formats: Collection[str], dtype: torch.dtype) -> None:
-    """Warn about quantized weights that are as slow and as large as weights in `dtype` on this GPU."""
-    _log.warning(
-        "weights in %s are expanded to %s: they are as slow and as large as 16-bit weights; use fp8 on %s",
-        " and ".join(sorted(formats)),
-        str(dtype).removeprefix("torch."),
-        ", ".join(accelerators_with("fp8")),
     )
 
 
@@ -161,13 +164,11 @@ def _check_torch() -> None:
         ) from error
 
 
-def _fitting_batch(engine_dir: EngineDir, element_bytes: int, free_bytes: int, *, has_float8: bool) -> int:
+def _fitting_batch(engine_dir: EngineDir, precision: Precision, device: torch.device, free_bytes: int) -> int:
     """Tokens of a batch that fits in memory beside the weights. Raises BackendError if the longest text does not."""
     manifest = engine_dir.manifest
-    spec = manifest.spec
-    weights = memory.weight_bytes(spec, element_bytes)
-    if has_float8:
-        weights = sum(array.nbytes for array in engine_dir.tensors.values())
+    spec, element_bytes = manifest.spec, precision.dtype.itemsize
+    weights = memory.weight_bytes(manifest, element_bytes, precision.kept)
     per_token = memory.token_bytes(spec, element_bytes)
     for_full_speed = BATCH_TOKENS if weights < LARGE_MODEL_BYTES else BATCH_TOKENS // 2
     longest = min(manifest.max_sequence_tokens, manifest.max_num_tokens)
@@ -175,7 +176,7 @@ def _fitting_batch(engine_dir: EngineDir, element_bytes: int, free_bytes: int, *
     if needed > free_bytes:
         raise BackendError(
             f"{manifest.model_name} needs {_gib(needed)} of GPU memory: {_gib(weights)} for weights and "
-            f"{_gib(needed - weights)} for a text of {longest} tokens; {_gib(free_bytes)} are free",
+            f"{_gib(needed - weights)} for a text of {longest} tokens; {_gib(free_bytes)} are free on {device}",
             hint="lower max_num_tokens" if weights < free_bytes else "use a GPU with more memory, or --device cpu",
         )
     fitting = (free_bytes - weights) // max(per_token, 1)

@@ -1,7 +1,12 @@
 """How much GPU memory the weights and batches of a spec need."""
 
+import math
+from collections.abc import Collection
+
 from openbei.absorbed import reads_one_row
-from openbei.shapes import num_parameters
+from openbei.backends.cuda.stored import stays
+from openbei.engine_dir import Manifest
+from openbei.shapes import tensor_shapes
 from openbei.spec import Disentangled, GatedMLP, ModelSpec, TermHead
 
 FLOAT_BYTES = 4
@@ -10,9 +15,18 @@ SLACK = 1.25
 """Memory that the allocator reserves, as a multiple of the memory of tensors."""
 
 
-def weight_bytes(spec: ModelSpec, element_bytes: int) -> int:
-    """Bytes of all weights, as if all had the element type of activations; few have another type."""
-    return num_parameters(spec) * element_bytes
+BYTES = {"float8": 1.0, "nvfp4": 9 / 16}
+"""Bytes of an element in formats that are kept; in nvfp4, with its share of the scale of a block of 16."""
+
+
+def weight_bytes(manifest: Manifest, element_bytes: int, kept: Collection[str] = ()) -> int:
+    """Bytes of all weights, as if all that are expanded had the element type of activations; few have another type."""
+    total = 0.0
+    for name, shape in tensor_shapes(manifest.spec).items():
+        number_format = manifest.storage[name].format
+        is_kept = stays(name, number_format, shape, kept)
+        total += math.prod(shape) * (BYTES[number_format] if is_kept else element_bytes)
+    return int(total)
 
 
 def token_bytes(spec: ModelSpec, element_bytes: int) -> int:

@@ -53,17 +53,19 @@ class LinearWeights:
     """x · weightᵀ + bias. `weight` [out_features, in_features] has the element type of the input, and so has `bias`.
 
     With `scales`, float32 [out_features], the weight is float8_e4m3fn and the input `Quantized`; the bias then has the
-    element type of activations. Rows are contiguous.
+    element type of activations. With `block_scales`, too, the weight is nvfp4, uint8 [out_features, in_features / 2],
+    and the input has 16 bits; see `openbei.backends.cuda.nvfp4`. Rows are contiguous.
     """
 
     weight: Tensor
     bias: Tensor | None = None
     scales: Tensor | None = None
+    block_scales: Tensor | None = None
 
     @property
     def is_quantized(self) -> bool:
         """Whether the input must be `Quantized`."""
-        return self.scales is not None
+        return self.scales is not None and self.block_scales is None
 
     def outputs(self, start: int, stop: int | None = None) -> "LinearWeights":
         """A view of some of the output columns."""

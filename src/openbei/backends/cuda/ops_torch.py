@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from openbei.backends.cuda import nvfp4
 from openbei.backends.cuda.ops import (
     AttentionSwitches,
     ExpertWeights,
@@ -71,7 +72,9 @@ class TorchOps:
 
     def linear(self, x: Rows, weights: LinearWeights, activation: Activation | None = None) -> Tensor:
         """See `Ops`."""
-        if isinstance(x, Quantized) and weights.scales is not None:
+        if isinstance(x, Tensor) and weights.block_scales is not None:
+            y = self.block_scaled(x, weights)
+        elif isinstance(x, Quantized) and weights.scales is not None:
             y = torch._scaled_mm(
                 x.values,
                 weights.weight.t(),
@@ -83,6 +86,12 @@ class TorchOps:
         else:
             y = functional.linear(x, weights.weight, weights.bias)
         return ACTIVATIONS[activation](y) if activation else y
+
+    def block_scaled(self, x: Tensor, weights: LinearWeights) -> Tensor:
+        """x · weightᵀ + bias for an nvfp4 weight, [R, out_features] in the element type of `x`."""
+        rows = nvfp4.quantize(x)
+        y = nvfp4.product(rows, weights.weight, weights.block_scales) * rows.scales * weights.scales
+        return (y if weights.bias is None else y + weights.bias).to(x.dtype)
 
     def norm(
         self,

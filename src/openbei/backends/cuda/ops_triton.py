@@ -13,6 +13,7 @@ from openbei.backends.cuda.kernels import gemm as gemm_kernels
 from openbei.backends.cuda.kernels import norm as norm_kernels
 from openbei.backends.cuda.kernels import pool as pool_kernels
 from openbei.backends.cuda.kernels import quantize as quantize_kernels
+from openbei.backends.cuda.kernels import quantize4
 from openbei.backends.cuda.kernels import rope as rope_kernels
 from openbei.backends.cuda.kernels import terms as terms_kernels
 from openbei.backends.cuda.kernels import windows as window_kernels
@@ -51,10 +52,14 @@ class TritonOps(TorchOps):
 
     def linear(self, x: Rows, weights: LinearWeights, activation: Activation | None = None) -> Tensor:
         """See `Ops`."""
-        if activation and isinstance(x, Tensor) and x.dtype != torch.float32 and x.shape[1] <= MAX_FUSED_DEPTH:
+        if activation and isinstance(x, Tensor) and _is_fused(x, weights):
             return gemm_kernels.linear(x, weights, activation)
         y = super().linear(x, weights)
         return gate_kernels.gate(y, activation, is_gated=False) if activation else y
+
+    def block_scaled(self, x: Tensor, weights: LinearWeights) -> Tensor:
+        """See `TorchOps`. The matrix units of Blackwell GPUs multiply the 4-bit numbers."""
+        return quantize4.linear(x, weights)
 
     def norm(
         self,
@@ -118,3 +123,8 @@ class TritonOps(TorchOps):
     def term_maxima(self, x: Tensor, weights: LinearWeights, cu_seqlens: Tensor) -> Tensor:
         """See `Ops`."""
         return terms_kernels.term_maxima(x, weights, cu_seqlens)
+
+
+def _is_fused(x: Tensor, weights: LinearWeights) -> bool:
+    """Whether a linear layer and its activation are one kernel, which is for 16-bit numbers."""
+    return x.dtype != torch.float32 and weights.block_scales is None and x.shape[1] <= MAX_FUSED_DEPTH

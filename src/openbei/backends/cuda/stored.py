@@ -1,26 +1,39 @@
 """The tensors of an engine directory on a device: unpacked there, and expanded from any number format.
 
-Weights in float8 may also stay in float8, for the 8-bit matrix units of newer GPUs.
+Weights in float8 and nvfp4 may also stay in it, for the matrix units of newer GPUs.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from openbei.backends.cuda.nvfp4 import TILE_BLOCKS, TILE_ROWS, expanded
 from openbei.engine_dir import EngineDir
 from openbei.formats import FORMATS
 from openbei.formats.nvfp4 import BLOCK
 from openbei.formats.panels import padded
-from openbei.safetensors_file import Array
+from openbei.safetensors_file import Array, Shape
 from openbei.shapes import tensor_shapes
 
 ToDevice = Callable[[Array], Tensor]
 """Copies an array to the device. numpy and torch must both have its element type."""
 
-_NIBBLES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-"""The numbers of e2m1, by their bits without the sign."""
+_MLP = re.compile(r"layers\.\d+\.mlp\.(gate|up|down)\.weight")
+
+
+def stays(name: str, number_format: str, shape: Shape, kept: Collection[str]) -> bool:
+    """Whether a layer's weight stays in one of the formats `kept`: only with sizes that its matrix products take.
+
+    In nvfp4, only MLPs do, which have most of the weights and operations.
+    """
+    if number_format not in kept:
+        return False
+    if number_format == "nvfp4":
+        return _MLP.fullmatch(name) is not None and shape[0] % TILE_ROWS == 0 and shape[1] % (BLOCK * TILE_BLOCKS) == 0
+    return not any(size % 16 for size in shape)
 
 
 class Float8Weight(NamedTuple):
@@ -45,25 +58,19 @@ class StoredTensors:
         """The numbers of a tensor in `dtype`."""
         match self._storage[name].format:
             case "nvfp4":
-                return self._expanded_nvfp4(name).to(dtype)
+                numbers = expanded(*self.nvfp4(name))[:, : self._shapes[name][1]]
+                return (numbers * self.scales(name)[:, None]).to(dtype)
             case "int8":
-                return (self._bits(name).float() * self._scales(name)[:, None]).to(dtype)
+                return (self._bits(name).float() * self.scales(name)[:, None]).to(dtype)
             case "float8":
                 weight = self.float8(name)
                 return (weight.values.float() * weight.scales[:, None]).to(dtype)
             case element_type:
                 return self._bits(name).view(getattr(torch, element_type)).to(dtype)
 
-    def is_float8(self, name: str) -> bool:
-        """Whether a weight is stored in float8 and has sizes that 8-bit matrix products take: multiples of 16."""
-        return self._storage[name].format == "float8" and not any(size % 16 for size in self._shapes[name])
-
     def float8(self, name: str) -> Float8Weight:
         """A weight that is stored in float8."""
-        return Float8Weight(self._bits(name).view(torch.float8_e4m3fn), self._scales(name))
-
-    def _scales(self, name: str) -> Tensor:
-        return self._to_device(self._arrays[f"{name}.scale"])[: self._shapes[name][0]].clone()
+        return Float8Weight(self._bits(name).view(torch.float8_e4m3fn), self.scales(name))
 
     def _bits(self, name: str) -> Tensor:
         """The values of a tensor as integers, without padding and in rows."""
@@ -79,12 +86,11 @@ class StoredTensors:
         panels = bits.view(*bits.shape[:3], inputs).permute(0, 2, 1, 3)
         return panels.reshape(padded(rows), padded(columns))[:rows, :columns].contiguous()
 
-    def _expanded_nvfp4(self, name: str) -> Tensor:
-        """See `openbei.formats.nvfp4`: a byte holds two inputs, the first in its low bits."""
-        rows, columns = self._shapes[name]
-        codes = self._bits(name).view(torch.uint8)
-        table = torch.tensor([sign * number for sign in (1, -1) for number in _NIBBLES], device=codes.device)
-        nibbles = torch.stack([codes & 15, codes >> 4], dim=2).flatten(1)[:, :columns]
+    def nvfp4(self, name: str) -> tuple[Tensor, Tensor]:
+        """The numbers of a weight that is stored in nvfp4, uint8 [N, K / 2], and the e4m3 scales of its blocks."""
         blocks = self._to_device(self._arrays[f"{name}.block_scale"].view("i1")).view(torch.float8_e4m3fn)
-        by_input = blocks.float().t()[:rows].repeat_interleave(BLOCK, dim=1)[:, :columns]
-        return table[nibbles.int()] * by_input * self._scales(name)[:, None]
+        return self._bits(name).view(torch.uint8), blocks.t()[: self._shapes[name][0]].contiguous()
+
+    def scales(self, name: str) -> Tensor:
+        """The scales of a quantized weight's rows, float32 [N]."""
+        return self._to_device(self._arrays[f"{name}.scale"])[: self._shapes[name][0]].clone()

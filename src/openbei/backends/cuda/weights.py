@@ -1,6 +1,6 @@
 """The weights of an engine directory on a device: row-major, in the element type of activations."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from openbei.backends.cuda.layers import (
     RelativeWeights,
     Sublayer,
 )
+from openbei.backends.cuda.nvfp4 import tiled
 from openbei.backends.cuda.ops import (
     AttentionSwitches,
     ExpertWeights,
@@ -23,7 +24,7 @@ from openbei.backends.cuda.ops import (
     NormWeights,
     RotaryTables,
 )
-from openbei.backends.cuda.stored import StoredTensors, ToDevice
+from openbei.backends.cuda.stored import StoredTensors, ToDevice, stays
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.engine_dir import EngineDir
 from openbei.shapes import head_shapes, norms, step_name, tensor_shapes
@@ -43,21 +44,21 @@ from openbei.spec import (
 
 
 def load_weights(
-    engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, *, has_float8: bool = False
+    engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, *, kept: Collection[str] = ()
 ) -> ModelWeights:
     """Copy the weights of an engine directory to a device; weights and tables in `dtype`.
 
-    With `has_float8`, weights of layers that are stored in float8 stay in it. All other quantized weights are expanded.
+    Quantized weights of layers stay in the number formats `kept`; all others are expanded.
     """
-    return _Loader(engine_dir, dtype, to_device, has_float8).model()
+    return _Loader(engine_dir, dtype, to_device, kept).model()
 
 
 class _Loader:
     """Reads tensors by engine name."""
 
-    def __init__(self, engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, has_float8: bool) -> None:
+    def __init__(self, engine_dir: EngineDir, dtype: torch.dtype, to_device: ToDevice, kept: Collection[str]) -> None:
         manifest = engine_dir.manifest
-        self._stored, self._has_float8 = StoredTensors(engine_dir, to_device), has_float8
+        self._stored, self._kept = StoredTensors(engine_dir, to_device), kept
         self._spec: ModelSpec = manifest.spec
         self._length = manifest.max_sequence_tokens
         self._storage, self._tensors = manifest.storage, engine_dir.tensors
@@ -177,10 +178,15 @@ class _Loader:
                 return step
 
     def _linear(self, name: str, dtype: torch.dtype | None = None, *, expands: bool = False) -> LinearWeights:
-        """A linear layer. With a `dtype`, or if it `expands`, its weight does not stay in float8."""
-        weight, numbers = f"{name}.weight", self._stored.expanded(f"{name}.bias", dtype or self._dtype)
-        bias = numbers if numbers.any() else None
-        if self._has_float8 and not (dtype or expands) and self._stored.is_float8(weight):
+        """A linear layer. With a `dtype`, or if it `expands`, its weight is expanded."""
+        weight, bias = f"{name}.weight", None
+        if self._tensors[f"{name}.bias"].any():
+            bias = self._stored.expanded(f"{name}.bias", dtype or self._dtype)
+        number_format = self._storage[weight].format
+        if not (dtype or expands) and stays(weight, number_format, self._shapes[weight], self._kept):
+            if number_format == "nvfp4":
+                values, blocks = self._stored.nvfp4(weight)
+                return LinearWeights(values, bias, self._stored.scales(weight), tiled(blocks))
             values, scales = self._stored.float8(weight)
             return LinearWeights(values, bias, scales)
         return LinearWeights(self._stored.expanded(weight, dtype or self._dtype), bias)
@@ -233,13 +239,21 @@ class _Loader:
 
 def _concatenated(first: LinearWeights, second: LinearWeights) -> LinearWeights:
     """One linear layer with the outputs of two, which have the same element type."""
-    bits = torch.uint8 if first.is_quantized else first.weight.dtype  # torch concatenates no float8
-    weight = torch.cat([first.weight.view(bits), second.weight.view(bits)]).view(first.weight.dtype)
-    scales = None
-    if first.scales is not None and second.scales is not None:
-        scales = torch.cat([first.scales, second.scales])
     biases = _biases([first, second])
-    return LinearWeights(weight, biases and torch.cat(biases), scales)
+    return LinearWeights(
+        _joined(first.weight, second.weight),
+        biases and torch.cat(biases),
+        None if first.scales is None or second.scales is None else torch.cat([first.scales, second.scales]),
+        None
+        if first.block_scales is None or second.block_scales is None
+        else _joined(first.block_scales, second.block_scales),  # their outputs fill whole tiles
+    )
+
+
+def _joined(first: Tensor, second: Tensor) -> Tensor:
+    """Both, one after the other; torch concatenates no float8."""
+    bits = torch.uint8 if first.itemsize == 1 else first.dtype
+    return torch.cat([first.view(bits), second.view(bits)]).view(first.dtype)
 
 
 def _biases(linears: list[LinearWeights]) -> list[Tensor] | None:

@@ -1,14 +1,24 @@
 """Launches of kernels, all with the same compiler options."""
 
+from torch import Tensor
 from triton.runtime.jit import KernelInterface
 
 
 def launch(
-    kernel: KernelInterface, num_programs: tuple[int, ...], *arguments: object, num_warps: int, **options: object
+    kernel: KernelInterface,
+    num_programs: tuple[int, ...],
+    out: Tensor,
+    *arguments: object,
+    num_warps: int,
+    **options: object,
 ) -> None:
     """Launch a kernel with `num_programs` on each axis of its grid, on the current stream.
 
     `options` are its constants, and num_stages. Fused multiply-add is on, whatever the default of the Triton version.
+    If `out`, the first argument, has no memory, the kernel is compiled and not launched.
     """
-    if min(num_programs) > 0:  # an empty grid is an error of the driver
-        kernel[num_programs](*arguments, num_warps=num_warps, enable_fp_fusion=True, **options)
+    options |= {"num_warps": num_warps, "enable_fp_fusion": True}
+    if out.is_meta:
+        kernel.warmup(out, *arguments, grid=num_programs, **options)
+    elif min(num_programs) > 0:  # an empty grid is an error of the driver
+        kernel[num_programs](out, *arguments, **options)
