@@ -18,7 +18,7 @@ DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA o
 DOWNLOADS_check := 120 MB of packages
 DOWNLOADS_docs := 60 MB of packages
 
-.PHONY: demo test kernels soak sanitize check bench docs native wheel image format clean checkpoints machine
+.PHONY: demo test kernels soak sanitize arm check bench docs native wheel image format clean checkpoints machine
 
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
@@ -42,6 +42,9 @@ sanitize: $(VENV)/test.stamp  ## tests/native under AddressSanitizer, UndefinedB
 	.ci/sanitize runtimes
 	.ci/sanitize address $(ARGS)
 	.ci/sanitize thread $(ARGS)
+
+arm: $(VENV)/test.stamp  ## the native module for 64-bit ARM, compiled here and tested under emulation, some minutes
+	.ci/arm $(ARGS)
 
 check: $(VENV)/check.stamp
 	$(BIN)/ruff check .

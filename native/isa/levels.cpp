@@ -14,8 +14,9 @@
 namespace openbei {
 
 const Kernels* portable_kernels(DType);
-#if defined(__x86_64__)
 // Weak: a level that is not compiled is null.
+[[gnu::weak]] const Kernels* neon_kernels(DType);
+#if defined(__x86_64__)
 [[gnu::weak]] const Kernels* avx2_kernels(DType);
 [[gnu::weak]] const Kernels* avx512_kernels(DType);
 [[gnu::weak]] const Kernels* avx512_bf16_kernels(DType);
@@ -25,6 +26,14 @@ const Kernels* portable_kernels(DType);
 namespace {
 
 std::string nothing_missing() { return {}; }
+
+std::string missing_neon() {
+#if defined(__aarch64__)
+  return {};
+#else
+  return "the CPU is not 64-bit ARM";
+#endif
+}
 
 #if defined(__x86_64__)
 
@@ -62,19 +71,22 @@ std::string missing_amx_bf16() {
 }
 
 const Level table[] = {
-    {"amx_bf16", amx_bf16_kernels, missing_amx_bf16}, {"avx512_bf16", avx512_bf16_kernels, missing_avx512_bf16},
-    {"avx512", avx512_kernels, missing_avx512},       {"avx2", avx2_kernels, missing_avx2},
+    {"amx_bf16", amx_bf16_kernels, missing_amx_bf16},
+    {"avx512_bf16", avx512_bf16_kernels, missing_avx512_bf16},
+    {"avx512", avx512_kernels, missing_avx512},
+    {"avx2", avx2_kernels, missing_avx2},
+    {"neon", neon_kernels, missing_neon},
     {"portable", portable_kernels, nothing_missing},
 };
 
 #else
 
-std::string other_architecture() { return "the CPU is not x86-64"; }
+std::string missing_x86() { return "the CPU is not x86-64"; }
 
 const Level table[] = {
-    {"amx_bf16", nullptr, other_architecture},       {"avx512_bf16", nullptr, other_architecture},
-    {"avx512", nullptr, other_architecture},         {"avx2", nullptr, other_architecture},
-    {"portable", portable_kernels, nothing_missing},
+    {"amx_bf16", nullptr, missing_x86},   {"avx512_bf16", nullptr, missing_x86},
+    {"avx512", nullptr, missing_x86},     {"avx2", nullptr, missing_x86},
+    {"neon", neon_kernels, missing_neon}, {"portable", portable_kernels, nothing_missing},
 };
 
 #endif
