@@ -4,12 +4,14 @@
 #include <immintrin.h>
 
 #include "expand_avx2.hpp"
+#include "integers_avx2.hpp"
 
 namespace openbei {
 
 struct Avx2Vectors {
   using F = __m256;
   using Expansion = Avx2Expansion<Avx2Vectors>;
+  using Int8Sums = WideInt8Sums<Avx2Integers<Avx2Vectors>>;
   static constexpr size_t width = 8;
   static constexpr int product_rows = 5;
 
@@ -19,6 +21,9 @@ struct Avx2Vectors {
   static F load(const bf16* p) {
     const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
+  }
+  static F load(const int32_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
   static void load_pairs(const bf16* p, F& even, F& odd) {
     const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

@@ -33,7 +33,7 @@ def arrays_of(format: str, numbers: Doubles) -> tuple[dict[str, Any], Doubles]:
     fields: dict[str, Any] = {"format": WeightFormat[format], "weight": arrays["w"], "scales": arrays["w.scale"]}
     if format == "nvfp4":
         blocks = arrays["w.block_scale"]
-        fields |= {"block_scales": blocks, "num_blocks": blocks.shape[0], "block_scale_stride": blocks.shape[1]}
+        fields |= {"block_scales": blocks, "num_blocks": blocks.shape[0], "scale_stride": blocks.shape[1]}
     return fields, storage.load("w", arrays, numbers.shape).astype(np.float64)
 
 
@@ -48,7 +48,7 @@ def run(level: Level, x: Array, fields: dict[str, Any], bias: Array, num_outputs
         x=rows,
         x_stride=rows.shape[1],
         bias=padded_bias,
-        expanded=aligned(level.kernels.expanded_panels * 32 * rows.shape[1] * 2),
+        quantized_scratch=aligned(level.kernels.quantized_scratch_bytes(rows.shape[1])),
         rows=len(x),
         in_features=-(-x.shape[1] // 32) * 32,
         panel_begin=begin,
@@ -108,7 +108,7 @@ def test_every_block_scale_is_exact(level: Level) -> None:
         "scales": np.ones(64, np.float32),
         "block_scales": blocks,
         "num_blocks": len(scales),
-        "block_scale_stride": 64,
+        "scale_stride": 64,
     }
     values = numbers.view(ml_dtypes.float4_e2m1fn).astype(np.float32)
     expected = np.array([scale * value for scale, value in product(scales.astype(np.float32), values)])
