@@ -58,7 +58,8 @@ def accelerators_with(number_format: NumberFormat) -> tuple[str, ...]:
 def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tuple[str, str, bool]]:
     """What a config's accelerator, NAME or NAME:count, means: the accelerator, a note, and whether it is a warning.
 
-    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist.
+    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist, and for a
+    quantization that is for CPUs.
     """
     if not accelerator:
         return
@@ -71,6 +72,12 @@ def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tu
         )
     formats = formats_of(ACCELERATORS[name])
     yield accelerator, f"supports {', '.join(formats)}" if formats else "is too old for openbei", not formats
+    if quantization == "smooth_quant":
+        raise ConfigError(
+            f"trt_llm.build.quantization_type is 'smooth_quant', which is for CPUs; resources.accelerator is "
+            f"{accelerator!r}",
+            hint="remove resources.accelerator, or use fp8",
+        )
     number_format = quantization[:3]
     if number_format in ("fp8", "fp4") and number_format not in formats:
         yield accelerator, f"has no units for {number_format}: weights are expanded to 16 bits", True

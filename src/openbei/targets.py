@@ -27,6 +27,7 @@ from openbei.spec import DType
 
 if TYPE_CHECKING:
     from openbei.accuracy import Texts
+    from openbei.formats.format import Floats
 
 OVERRIDES = ("quantization", "convert", "answer_tokens", "route", "pooling")
 """Fields of a deployment that options and the environment of the process override."""
@@ -132,6 +133,14 @@ def _measure(
     return measure
 
 
+def _calibrate(engine_dir: EngineDir) -> Mapping[str, "Floats"]:
+    """Calibrate a quantized build with some of the texts that come with openbei. Raises CheckpointError."""
+    from openbei.backends.recording import RecordingEngine
+    from openbei.calibration import calibrate
+
+    return calibrate(engine_dir, RecordingEngine(engine_dir), _read_texts(None).sample())
+
+
 def _read_texts(path: Path | None) -> "Texts":
     from openbei.accuracy import Texts
 
@@ -197,7 +206,9 @@ def _up_to_date(
     if engine_dir is None or force:
         _log.info("building %s: %s", path, reason or "requested")
         with Bar() as bar:
-            engine_dir = build(deployment, path, environment=environment, progress=bar.step, measure=measure)
+            engine_dir = build(
+                deployment, path, environment=environment, progress=bar.step, measure=measure, calibrate=_calibrate
+            )
         _log.info("%s", render_report(engine_dir.manifest))
     else:
         _log.info("%s is up to date", path)

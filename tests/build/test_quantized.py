@@ -14,7 +14,7 @@ from openbei.engine_dir import EngineDir, open_engine_dir
 from openbei.errors import CheckpointError, ConfigError
 from openbei.model import Model
 from openbei.open_model import OpenModel
-from openbei.quantization import WEIGHT_ONLY
+from openbei.quantization import QUANTIZATIONS
 from tests.checkpoint import deployment, save_model
 from tests.prose import texts
 from tests.same_embedding import worst_plain_cosine
@@ -28,11 +28,11 @@ def build_quantized(checkpoint: Path, out: Path, quantization: str = "fp8", **op
     return build(given, out, environment=Environment.read({}), measure=partial(measured, **options))
 
 
-@pytest.mark.parametrize("quantization", WEIGHT_ONLY)
+@pytest.mark.parametrize("quantization", QUANTIZATIONS)
 def test_formats_and_accuracy(quantization: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
     built = build_quantized(tiny_checkpoint, tmp_path / "engine", quantization)
     manifest = open_engine_dir(built.path).manifest
-    chosen = WEIGHT_ONLY[quantization]
+    chosen = QUANTIZATIONS[quantization]
     quantized = {name for name, stored in manifest.storage.items() if stored.format == chosen.format}
     parts = ("mlp.up", "mlp.down") if chosen.only_mlp else ("attention.qkv", "attention.out", "mlp.up", "mlp.down")
     assert quantized == {f"layers.{i}.{part}.weight" for i in range(manifest.spec.num_layers) for part in parts}

@@ -1,6 +1,6 @@
 """The reference backend: numpy, float32, slow and simple. It defines the results of every backend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -69,10 +69,7 @@ class ReferenceEngine:
         self.spec: ModelSpec = manifest.spec
         self.info = EngineInfo(backend="reference", device="cpu", precision="float32")
         self._norms = {name: norm for name, (norm, _) in norms(self.spec).items()}
-        self._tensors: dict[str, Vectors] = {
-            name: manifest.storage[name].load(name, engine_dir.tensors, shape)
-            for name, shape in tensor_shapes(self.spec).items()
-        }
+        self._tensors = self._decoded(engine_dir)
         self._smoothing: dict[str, Vectors] = {
             name: engine_dir.tensors[f"{name}.smoothing"][: shape[1]]
             for name, shape in tensor_shapes(self.spec).items()
@@ -88,6 +85,13 @@ class ReferenceEngine:
     def max_in_flight(self) -> int:
         """See `openbei.batch.Engine`."""
         return 1
+
+    def _decoded(self, engine_dir: EngineDir) -> Mapping[str, Vectors]:
+        """All tensors in float32, by engine name."""
+        return {
+            name: engine_dir.manifest.storage[name].load(name, engine_dir.tensors, shape)
+            for name, shape in tensor_shapes(self.spec).items()
+        }
 
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """See `openbei.batch.Engine`. The batch runs when it is finished."""
