@@ -185,11 +185,11 @@ struct PoolArgs {
 
 struct Kernels {
   size_t activation_bytes;
-  size_t min_block_rows;                          // with fewer rows, reading a layer's weights from memory dominates
-  size_t (*product_scratch_bytes)(size_t max_k);  // a thread's scratch for products over rows of up to max_k columns
+  size_t min_block_rows;                            // with fewer rows, reading a layer's weights from memory dominates
+  size_t (*product_scratch_bytes)(size_t max_k);    // a thread's scratch for products over rows of up to max_k columns
   size_t (*quantized_scratch_bytes)(size_t max_k);  // the same for quantized weights, in addition
-  void (*enter)(void* product_scratch);           // on a thread, before its first kernel; 64-byte aligned
-  void (*leave)();                                // after its last kernel
+  void (*enter)(void* product_scratch);             // on a thread, before its first kernel; 64-byte aligned
+  void (*leave)();                                  // after its last kernel
   void (*linear)(const LinearArgs&);
   size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim, size_t relative_rows);
   void (*pack_keys_values)(const AttentionArgs&);  // into scratch, for attend

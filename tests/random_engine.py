@@ -18,7 +18,7 @@ def random_engine_dir(
     spec: ModelSpec, dtype: DType = "float32", seed: int = 0, quantization: str = NO_QUANTIZATION
 ) -> EngineDir:
     """Random weights, stored as in a build."""
-    rng = np.random.default_rng(seed)
+    rng, inputs_rng = np.random.default_rng(seed), np.random.default_rng(seed)
     numbers = {name: _random(name, shape, rng) for name, shape in tensor_shapes(spec).items()}
     if absorbs(spec):
         numbers["absorbed_keys.weight"] = absorb(spec, numbers[absorbed_from(spec)])
@@ -26,7 +26,8 @@ def random_engine_dir(
     storage = choose_storage(spec, dtype, "cpu", QUANTIZATIONS.get(quantization))
     tensors: dict[str, Array] = {}
     for name, stored in storage.items():
-        tensors |= stored.store(name, numbers[name])
+        magnitudes = np.exp(inputs_rng.normal(size=numbers[name].shape[-1])).astype(np.float32)
+        tensors |= stored.store(name, numbers[name], magnitudes)
     manifest = Manifest(
         openbei_version="0",
         model_name="random",

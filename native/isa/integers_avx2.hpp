@@ -26,7 +26,8 @@ struct Avx2Integers {
 
   // In the order of WideInt8Sums.
   static void store_rounded(int16_t* p, F x) {
-    const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, 0, 1, 8, 9, 4, 5, 12, 13));
+    const __m256i order =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, 0, 1, 8, 9, 4, 5, 12, 13));
     const __m256i halves = _mm256_shuffle_epi8(_mm256_cvtps_epi32(x), order);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08)));
   }

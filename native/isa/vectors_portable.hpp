@@ -85,9 +85,7 @@ struct PortableVectors {
 
   // floor(x), but at least -126: smaller exponents are not representable. For whole numbers the result may be one too
   // low; the fraction is then 1.
-  static F whole(F x) {
-    return (max(x, set1(-126.0f)) - set1(0.5f) + set1(magic)) - set1(magic);
-  }
+  static F whole(F x) { return (max(x, set1(-126.0f)) - set1(0.5f) + set1(magic)) - set1(magic); }
   static F as_float(I x) { return reinterpret_cast<F>(x); }
   static I as_int(F x) { return reinterpret_cast<I>(x); }
 };

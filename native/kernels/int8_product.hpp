@@ -1,6 +1,6 @@
-// Products of activations and smooth_int8 weights. Rows of x are smoothed and quantized in blocks, with a scale for each
-// row and group of inputs, once for all panels; sums over a group are 32-bit integers. A row's result does not depend on
-// the other rows.
+// Products of activations and smooth_int8 weights. Rows of x are smoothed and quantized in blocks, with a scale for
+// each row and group of inputs, once for all panels; sums over a group are 32-bit integers. A row's result does not
+// depend on the other rows.
 #pragma once
 
 #include <algorithm>

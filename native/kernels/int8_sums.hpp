@@ -1,5 +1,6 @@
 // Sums of products of 8-bit integers: some rows of x times two vectors of columns, over one group of inputs. They are
-// exact on every level, because no intermediate result leaves its type. A level has one of these classes as V::Int8Sums.
+// exact on every level, because no intermediate result leaves its type. A level has one of these classes as
+// V::Int8Sums.
 //
 // Rows and panels hold integers from -127 to 127; a panel has four adjacent inputs of a column in 32 bits. `Element` is
 // the type in which rows are stored, and `offset` what is added to each weight: sums begin with -offset · Σ x, which
@@ -30,8 +31,7 @@ struct ScalarInt8Sums {
     for (size_t i = 0; i < inputs; i += word, panel += word * panel_width)
       for (size_t row = 0; row < rows; ++row)
         for (size_t column = 0; column < columns; ++column)
-          for (size_t j = 0; j < word; ++j)
-            sums[row][column] += x[row * x_stride + i + j] * panel[word * column + j];
+          for (size_t j = 0; j < word; ++j) sums[row][column] += x[row * x_stride + i + j] * panel[word * column + j];
     std::memcpy(out, sums, sizeof sums);
   }
 };

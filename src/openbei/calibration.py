@@ -22,9 +22,7 @@ class Recording(Engine, Protocol):
         ...
 
 
-def calibrate(
-    engine_dir: EngineDir, engine: Recording, texts: Texts, progress: Watch = None
-) -> Mapping[str, Vectors]:
+def calibrate(engine_dir: EngineDir, engine: Recording, texts: Texts, progress: Watch = None) -> Mapping[str, Vectors]:
     """The magnitudes that an engine records for texts. Raises CheckpointError if they are not finite."""
     with OpenModel(engine_dir, engine) as model:
         COMPARISONS[engine_dir.manifest.spec.task].answer(model, texts, progress)

@@ -62,7 +62,7 @@ def check_quantization(quantization: str, dtype: str) -> None:
     if quantization != NO_QUANTIZATION and dtype != "bfloat16":
         raise ConfigError(
             f"trt_llm.build.quantization_type is {quantization!r} and DTYPE is {dtype!r}; "
-            "quantized engines compute in bfloat16",
+            "the other weights of a quantized engine are bfloat16",
             hint="remove DTYPE, or use no_quant",
         )
 

@@ -123,7 +123,7 @@ def test_formats_of_the_engine() -> None:
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)
-@pytest.mark.parametrize("quantization", ["weights_int8", "fp8", "fp4", "fp4_mlp_only"])
+@pytest.mark.parametrize("quantization", ["weights_int8", "fp8", "fp4", "fp4_mlp_only", "smooth_quant"])
 @pytest.mark.parametrize("axis", ["no norm of embeddings", "gated", "causal, grouped heads", "experts", "disentangled"])
 def test_models_agree_with_reference(
     isa: str, quantization: str, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
@@ -137,6 +137,6 @@ def test_models_agree_with_reference(
 def test_absorbed_attention(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     """The queries and values of absorbed attention are slices of a quantized weight."""
     spec = make_spec(96, 3, 32, inner=130, head=EmbeddingHead(poolings=("cls",)))
-    for quantization in ("weights_int8", "fp8", "fp4"):
+    for quantization in ("weights_int8", "fp8", "fp4", "smooth_quant"):
         engine_dir = make_engine_dir(spec, "bfloat16", quantization=quantization)
         check_head(engine_dir, encoder_over(engine_dir, threads=2), [1, 40, 7, 90], 0.99)

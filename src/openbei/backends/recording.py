@@ -27,7 +27,7 @@ class RecordingEngine(ReferenceEngine):
 
 
 class _DecodedWhenUsed(Mapping[str, Vectors]):
-    """The tensors of an engine directory in float32, each decoded when it is used: a large model takes little memory."""
+    """The tensors of an engine directory in float32. Each is decoded when it is used, so large models fit in memory."""
 
     def __init__(self, engine_dir: EngineDir) -> None:
         self._engine_dir, self._shapes = engine_dir, tensor_shapes(engine_dir.manifest.spec)

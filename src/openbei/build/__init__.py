@@ -106,17 +106,12 @@ def build(
     if deployment.quantization == NO_QUANTIZATION:
         write_engine_dir(out, *original, tokenizer.content, progress=written)
         return open_engine_dir(out, verify=False)
-    quantizes_inputs = QUANTIZATIONS[deployment.quantization].quantizes_inputs
-    assert calibrate or not quantizes_inputs
-    write_quantized(
-        out,
-        original,
-        partial(planned, deployment.quantization),
-        tokenizer.content,
-        written,
-        calibrate=calibrate if quantizes_inputs else None,
-        measure=measure,
-    )
+    quantized = partial(planned, deployment.quantization)
+    if not QUANTIZATIONS[deployment.quantization].quantizes_inputs:
+        calibrate = None
+    elif calibrate is None:
+        raise ValueError(f"{deployment.quantization} needs a function that calibrates it")
+    write_quantized(out, original, quantized, tokenizer.content, written, calibrate=calibrate, measure=measure)
     return open_engine_dir(out, verify=False)
 
 

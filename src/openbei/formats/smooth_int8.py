@@ -18,6 +18,9 @@ LARGEST = np.float32(127)
 NEGLIGIBLE = np.float32(1e-30)
 """A group of inputs with no larger magnitude is zero: the reciprocals of smaller scales overflow."""
 
+FLOOR = np.float32(0.01)
+"""The smallest magnitude that smoothing assumes, over the largest one."""
+
 
 class SmoothInt8:
     """A weight is its integer times the scale of its output and group, times the smoothing of its input."""
@@ -44,8 +47,9 @@ class SmoothInt8:
 
     def decode(self, encoded: Encoded, shape: Shape) -> Floats:
         """See `Format`."""
-        scales = np.repeat(encoded.scales["scale"].T, GROUP, axis=1)[:, : shape[1]]
-        decoded: Floats = encoded.values.astype(np.float32) * scales * encoded.scales["smoothing"]
+        scales, smoothing = encoded.scales["scale"].T, encoded.scales["smoothing"]
+        by_input = np.repeat(scales, GROUP, axis=1)[:, : shape[1]]
+        decoded: Floats = (encoded.values * by_input * smoothing).astype(np.float32, copy=False)
         return decoded
 
     def error_bound(self, numbers: Floats) -> Floats:
@@ -61,23 +65,29 @@ def quantized_inputs(x: Floats, smoothing: Floats) -> Floats:
     largest = np.abs(groups).max(axis=2, keepdims=True)
     reciprocals = np.where(largest > NEGLIGIBLE, LARGEST / np.maximum(largest, NEGLIGIBLE), np.float32(0))
     rounded = np.rint(groups * reciprocals) * (largest / LARGEST)
-    quantized: Floats = rounded.reshape(len(x), -1)[:, : x.shape[1]] / smoothing
+    quantized: Floats = rounded.reshape(len(x), groups.shape[1] * GROUP)[:, : x.shape[1]] / smoothing
     return quantized
 
 
 def _smoothing(numbers: Floats, input_magnitudes: Floats | None) -> Floats:
     """The factors of the inputs of a weight [N, K], float32 [K]: 1 without the largest magnitudes of inputs [K].
 
-    Both a weight's input channels and the inputs get the geometric mean of their magnitudes.
+    An input and its weights get the geometric mean of their magnitudes.
     """
     if input_magnitudes is None:
         return np.ones(numbers.shape[1], np.float32)
-    weights = np.abs(numbers).max(axis=0)
-    is_used = (weights > NEGLIGIBLE) & (input_magnitudes > NEGLIGIBLE)
-    ratio = np.divide(weights, input_magnitudes, where=is_used, out=np.ones_like(weights))
-    return np.sqrt(ratio).astype(np.float32)
+    smoothing: Floats = np.sqrt(_raised(np.abs(numbers).max(axis=0)) / _raised(input_magnitudes))
+    return smoothing
+
+
+def _raised(magnitudes: Floats) -> Floats:
+    """Magnitudes of at least `FLOOR` times the largest: an input that calibration hardly used may be used later."""
+    raised: Floats = np.maximum(magnitudes, np.maximum(FLOOR * magnitudes.max(), NEGLIGIBLE))
+    return raised
 
 
 def _groups(numbers: Floats) -> Array:
     """[N, K] as [N, groups, 128], padded with zeros."""
-    return np.pad(numbers, [(0, 0), (0, -numbers.shape[1] % GROUP)]).reshape(len(numbers), -1, GROUP)
+    groups = -(-numbers.shape[1] // GROUP)
+    padding = groups * GROUP - numbers.shape[1]
+    return np.pad(numbers, [(0, 0), (0, padding)]).reshape(len(numbers), groups, GROUP)

@@ -34,8 +34,8 @@ BATCH_TOKENS = 16384
 LARGE_MODEL_BYTES = 6 << 30
 """For models with more bytes of weights, half as many tokens keep the GPU busy."""
 
-FORMATS = frozenset(("bfloat16", "float32", "float8", "int8", "nvfp4"))
-QUANTIZED = frozenset(("float8", "int8", "nvfp4"))
+FORMATS = frozenset(("bfloat16", "float32", "float8", "int8", "nvfp4", "smooth_int8"))
+QUANTIZED = frozenset(("float8", "int8", "nvfp4", "smooth_int8"))
 """Number formats that are expanded, except float8 where the GPU has units for it; activations are bfloat16 then."""
 
 LAYOUTS = frozenset(("panels", "row_major"))

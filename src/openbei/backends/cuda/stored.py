@@ -13,6 +13,7 @@ from openbei.engine_dir import EngineDir
 from openbei.formats import FORMATS
 from openbei.formats.nvfp4 import BLOCK
 from openbei.formats.panels import padded
+from openbei.formats.smooth_int8 import GROUP
 from openbei.safetensors_file import Array
 from openbei.shapes import tensor_shapes
 
@@ -46,6 +47,8 @@ class StoredTensors:
         match self._storage[name].format:
             case "nvfp4":
                 return self._expanded_nvfp4(name).to(dtype)
+            case "smooth_int8":
+                return self._expanded_smooth_int8(name).to(dtype)
             case "int8":
                 return (self._bits(name).float() * self._scales(name)[:, None]).to(dtype)
             case "float8":
@@ -78,6 +81,13 @@ class StoredTensors:
         inputs = bits.shape[3] if bits.dim() == 4 else 1
         panels = bits.view(*bits.shape[:3], inputs).permute(0, 2, 1, 3)
         return panels.reshape(padded(rows), padded(columns))[:rows, :columns].contiguous()
+
+    def _expanded_smooth_int8(self, name: str) -> Tensor:
+        """See `openbei.formats.smooth_int8`."""
+        rows, columns = self._shapes[name]
+        scales = self._to_device(self._arrays[f"{name}.scale"])[:, :rows]
+        by_input = scales.t().repeat_interleave(GROUP, dim=1)[:, :columns]
+        return self._bits(name).float() * by_input * self._to_device(self._arrays[f"{name}.smoothing"])[:columns]
 
     def _expanded_nvfp4(self, name: str) -> Tensor:
         """See `openbei.formats.nvfp4`: a byte holds two inputs, the first in its low bits."""
