@@ -106,13 +106,18 @@ def build(
     if deployment.quantization == NO_QUANTIZATION:
         write_engine_dir(out, *original, tokenizer.content, progress=written)
         return open_engine_dir(out, verify=False)
-    quantized = partial(planned, deployment.quantization)
-    if not QUANTIZATIONS[deployment.quantization].quantizes_inputs:
-        calibrate = None
-    elif calibrate is None:
-        raise ValueError(f"{deployment.quantization} needs a function that calibrates it")
-    write_quantized(out, original, quantized, tokenizer.content, written, calibrate=calibrate, measure=measure)
+    quantized, needed = partial(planned, deployment.quantization), _needed(calibrate, deployment.quantization)
+    write_quantized(out, original, quantized, tokenizer.content, written, calibrate=needed, measure=measure)
     return open_engine_dir(out, verify=False)
+
+
+def _needed(calibrate: Calibrate | None, quantization: str) -> Calibrate | None:
+    """`calibrate` if a quantization type needs it. Raises ValueError if it is missing then."""
+    if not QUANTIZATIONS[quantization].quantizes_inputs:
+        return None
+    if calibrate is None:
+        raise ValueError(f"{quantization} needs a function that calibrates it")
+    return calibrate
 
 
 def _manifest(

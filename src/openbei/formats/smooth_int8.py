@@ -54,7 +54,7 @@ class SmoothInt8:
 
     def error_bound(self, numbers: Floats) -> Floats:
         """See `Format`, without smoothing."""
-        largest = np.repeat(np.abs(_groups(numbers)).max(axis=2), GROUP, axis=1)[:, : numbers.shape[1]]
+        largest: Floats = np.repeat(np.abs(_groups(numbers)).max(axis=2), GROUP, axis=1)[:, : numbers.shape[1]]
         bound: Floats = largest / LARGEST * np.float32(0.5 * (1 + 2**-16))
         return bound
 
