@@ -23,10 +23,11 @@ DOWNLOADS_docs := 60 MB of packages
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
 
-# A process per core runs whole files, each on one thread. ARGS="-n 0 -x tests/api" runs some in one process.
+# Processes run whole files, each on one thread. One process more than there are cores, because some tests wait.
+# ARGS="-n 0 -x tests/api" runs some tests in one process.
 test: $(VENV)/test.stamp $(VENV)/model.stamp $(VENV)/clients.stamp
 	$(FETCH)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadfile $(ARGS)
 
 kernels: $(VENV)/kernels.stamp  ## the GPU kernels without a GPU: interpreted, and all compiled for four cards, an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/backends/cuda

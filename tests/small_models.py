@@ -1,5 +1,6 @@
 """Small specs with any change, and batches of random ids for them: for tests of all backends."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,6 @@ def small_spec(
     return ModelSpec(**given | others)
 
 
-def random_batch(lengths: list[int], seed: int = 1) -> PackedBatch:
+def random_batch(lengths: Iterable[int], seed: int = 1) -> PackedBatch:
     rng = np.random.default_rng(seed)
     return PackedBatch.pack(Sequence(rng.integers(0, 211, n).astype(np.int32), n) for n in lengths)

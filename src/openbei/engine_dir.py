@@ -129,7 +129,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return "reranker" if self.is_reranker else self.spec.task
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EngineDir:
     """An opened engine directory; `tensors` are read-only views of the mapped file."""
 

@@ -33,7 +33,7 @@ def test_every_route_keeps_its_word(name: str, mode: GenerationMode, request: py
         operation = found.ok()
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
         def keeps_its_word(case: Case) -> None:
             response = case.call(headers=HEADERS)
             seen[response.status_code] += 1
@@ -41,5 +41,5 @@ def test_every_route_keeps_its_word(name: str, mode: GenerationMode, request: py
 
         if mode is GenerationMode.POSITIVE or operation.body:
             keeps_its_word()
-    assert seen.total() > 100
+    assert seen.total() > 50
     assert seen[200 if mode is GenerationMode.POSITIVE else 422] > 20, seen

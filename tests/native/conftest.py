@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
@@ -29,9 +30,13 @@ def make_spec() -> MakeSpec:
     return small_spec
 
 
+same_engine_dir = lru_cache(maxsize=2)(random_engine_dir)
+
+
 @pytest.fixture
 def make_engine_dir() -> MakeEngineDir:
-    return random_engine_dir
+    """Engines with random weights. Equal calls return the same one, whose reference rows are computed once."""
+    return same_engine_dir
 
 
 def compiled(source: str, folder: Path) -> ctypes.CDLL:

@@ -1,5 +1,6 @@
 """Unusual attention shapes: many heads, few wide heads, and widths that are not multiples of a tile."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,15 @@ def with_heads_of_different_scales(engine_dir: EngineDir) -> EngineDir:
     rng = np.random.default_rng(3)
     attention = spec.attention
     powers = np.repeat(2.0 ** rng.integers(-4, 5, attention.num_heads + attention.num_kv_heads), attention.head_dim)
+    tensors = dict(engine_dir.tensors)
     for layer in range(spec.num_layers):
         name = f"layers.{layer}.attention.qkv"
-        weight, bias = engine_dir.tensors[f"{name}.weight"], engine_dir.tensors[f"{name}.bias"]
+        weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
         sizes = np.concatenate([powers, np.ones(len(bias) - len(powers))]).astype(np.float32)
         panels = sizes.reshape(-1, 1, 32, *([1] * (weight.ndim - 3)))
-        engine_dir.tensors[f"{name}.weight"] = (weight * panels).astype(weight.dtype)
-        engine_dir.tensors[f"{name}.bias"] = bias * sizes
-    return engine_dir
+        tensors[f"{name}.weight"] = (weight * panels).astype(weight.dtype)
+        tensors[f"{name}.bias"] = bias * sizes
+    return replace(engine_dir, tensors=tensors)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
