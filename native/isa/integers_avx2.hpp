@@ -13,11 +13,13 @@ struct Avx2Integers {
   using F = __m256;
   using Words = __m256i;
   static constexpr size_t width = 8;
-  static constexpr int wide_strip_rows = 5, dot_strip_rows = 6;
+  static constexpr int strip_rows = 6;
 
   static Words load(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static Words set1(int32_t x) { return _mm256_set1_epi32(x); }
   static void store(int32_t* p, Words x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+  // An optimization barrier that keeps x in a register.
+  static void keep(Words& x) { asm volatile("" : "+x"(x)); }
   static Words add(Words a, Words b) { return _mm256_add_epi32(a, b); }
   static Words multiply_add(Words a, Words b) { return _mm256_madd_epi16(a, b); }
   // Bytes 0 and 2, or 1 and 3, of each word as 16-bit integers.

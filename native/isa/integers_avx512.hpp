@@ -13,11 +13,13 @@ struct Avx512Integers {
   using F = __m512;
   using Words = __m512i;
   static constexpr size_t width = 16;
-  static constexpr int wide_strip_rows = 12, dot_strip_rows = 12;
+  static constexpr int strip_rows = 12;
 
   static Words load(const int8_t* p) { return _mm512_loadu_si512(p); }
   static Words set1(int32_t x) { return _mm512_set1_epi32(x); }
   static void store(int32_t* p, Words x) { _mm512_storeu_si512(p, x); }
+  // An optimization barrier that keeps x in a register.
+  static void keep(Words& x) { asm volatile("" : "+v"(x)); }
   static Words add(Words a, Words b) { return _mm512_add_epi32(a, b); }
   static Words multiply_add(Words a, Words b) { return _mm512_madd_epi16(a, b); }
   // Bytes 0 and 2, or 1 and 3, of each word as 16-bit integers.

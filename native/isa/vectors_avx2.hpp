@@ -22,13 +22,10 @@ struct Avx2Vectors {
     const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
   }
-  static F load(const int32_t* p) {
-    return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-  }
-  static void load_pairs(const bf16* p, F& even, F& odd) {
-    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    even = _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
-    odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
+  static F load(const int32_t* p) { return _mm256_cvtepi32_ps(load_words(p)); }
+  static F load_even(const bf16* p) { return _mm256_castsi256_ps(_mm256_slli_epi32(load_words(p), 16)); }
+  static F load_odd(const bf16* p) {
+    return _mm256_castsi256_ps(_mm256_and_si256(load_words(p), _mm256_set1_epi32(static_cast<int>(0xffff0000))));
   }
   // Element i is table[i · stride + indices[i]].
   static F gather(const float* table, size_t stride, const int32_t* indices) {
@@ -72,6 +69,7 @@ struct Avx2Vectors {
   }
 
  private:
+  static __m256i load_words(const void* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   // floor(x), but at least -126: smaller exponents are not representable.
   static F whole(F x) { return _mm256_floor_ps(_mm256_max_ps(x, _mm256_set1_ps(-126.0f))); }
 };

@@ -27,18 +27,11 @@ struct PortableVectors {
   static F load(const bf16* p) {
     return as_float(I{p[0].bits << 16, p[1].bits << 16, p[2].bits << 16, p[3].bits << 16});
   }
-  static F load(const int32_t* p) {
-    I words;
-    std::memcpy(&words, p, sizeof words);
-    return __builtin_convertvector(words, F);
-  }
-  // Interleaved pairs: even[i] = p[2i], odd[i] = p[2i + 1].
-  static void load_pairs(const bf16* p, F& even, F& odd) {
-    I words;
-    std::memcpy(&words, p, sizeof words);
-    even = as_float(words << 16);
-    odd = as_float(words & static_cast<int32_t>(0xffff0000));
-  }
+  static F load(const int32_t* p) { return __builtin_convertvector(load_words(p), F); }
+  // Element i is p[2i].
+  static F load_even(const bf16* p) { return as_float(load_words(p) << 16); }
+  // Element i is p[2i + 1].
+  static F load_odd(const bf16* p) { return as_float(load_words(p) & static_cast<int32_t>(0xffff0000)); }
   // Element i is table[i · stride + indices[i]].
   static F gather(const float* table, size_t stride, const int32_t* indices) {
     F x;
@@ -83,6 +76,11 @@ struct PortableVectors {
  private:
   static constexpr float magic = 12582912.0f;  // 1.5 · 2²³: adding it rounds to a whole number
 
+  static I load_words(const void* p) {
+    I words;
+    std::memcpy(&words, p, sizeof words);
+    return words;
+  }
   // floor(x), but at least -126: smaller exponents are not representable. For whole numbers the result may be one too
   // low; the fraction is then 1.
   static F whole(F x) { return (max(x, set1(-126.0f)) - set1(0.5f) + set1(magic)) - set1(magic); }

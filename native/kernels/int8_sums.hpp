@@ -47,7 +47,7 @@ inline int32_t load_word(const void* p) {
 template <class I>
 struct WideInt8Sums {
   using Element = int16_t;
-  static constexpr int strip_rows = I::wide_strip_rows, offset = 0;
+  static constexpr int strip_rows = I::strip_rows, offset = 0;
 
   static void store_rounded(Element* target, typename I::F x) { I::store_rounded(target, x); }
 
@@ -57,17 +57,21 @@ struct WideInt8Sums {
                                          const int32_t*, size_t, const int8_t* panel, size_t inputs, int32_t* out) {
     using Words = typename I::Words;
     Words left_sums[] = {(static_cast<void>(m), I::set1(0))...}, right_sums[] = {(static_cast<void>(m), I::set1(0))...};
+    // Each addition is kept in order. GCC otherwise mixes even and odd bytes, and keeps sums in memory.
+    const auto add = [](Words& left_sum, Words& right_sum, const Element* x, Words left, Words right)
+                         __attribute__((always_inline)) {
+                           const Words pair = I::set1(load_word(x));
+                           left_sum = I::add(left_sum, I::multiply_add(pair, left));
+                           right_sum = I::add(right_sum, I::multiply_add(pair, right));
+                           I::keep(left_sum), I::keep(right_sum);
+                         };
+    const auto even = [](const int8_t* p) __attribute__((always_inline)) { return I::even_bytes(I::load(p)); };
+    const auto odd = [](const int8_t* p) __attribute__((always_inline)) { return I::odd_bytes(I::load(p)); };
     StripRows rows(x, x_stride);
     for (const int8_t* end = panel + inputs * panel_width; panel != end; panel += 4 * panel_width, rows.advance(4)) {
-      const Words left = I::load(panel), right = I::load(panel + 4 * I::width);
-      const Words left_even = I::even_bytes(left), left_odd = I::odd_bytes(left);
-      const Words right_even = I::even_bytes(right), right_odd = I::odd_bytes(right);
-      const auto add = [&](Words& left_sum, Words& right_sum, const Element* row) __attribute__((always_inline)) {
-        const Words even = I::set1(load_word(row)), odd = I::set1(load_word(row + 2));
-        left_sum = I::add(I::add(left_sum, I::multiply_add(even, left_even)), I::multiply_add(odd, left_odd));
-        right_sum = I::add(I::add(right_sum, I::multiply_add(even, right_even)), I::multiply_add(odd, right_odd));
-      };
-      (add(left_sums[m], right_sums[m], rows[m]), ...);
+      const int8_t* next = panel + 4 * I::width;
+      (add(left_sums[m], right_sums[m], rows[m], even(panel), even(next)), ...);
+      (add(left_sums[m], right_sums[m], rows[m] + 2, odd(panel), odd(next)), ...);
     }
     (I::store(out + 2 * m * I::width, left_sums[m]), ...);
     (I::store(out + (2 * m + 1) * I::width, right_sums[m]), ...);
@@ -78,7 +82,7 @@ struct WideInt8Sums {
 template <class I>
 struct DotInt8Sums {
   using Element = int8_t;
-  static constexpr int strip_rows = I::dot_strip_rows, offset = 128;
+  static constexpr int strip_rows = I::strip_rows, offset = 128;
 
   static void store_rounded(Element* target, typename I::F x) { I::store_rounded(target, x); }
 

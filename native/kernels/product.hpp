@@ -3,6 +3,7 @@
 // is converted as it is loaded.
 #pragma once
 
+#include <algorithm>
 #include <utility>
 
 #include "../kernels.hpp"
@@ -73,6 +74,7 @@ struct VectorProduct : StatelessProduct<V> {
   using Weight = WeightType;
   static constexpr bool precise = true;
   static constexpr int strip_rows = V::product_rows;
+  static constexpr size_t min_block_rows = 64;  // float32 activations take twice as much of the cache
   using F = typename V::F;
 
   // epilogue(value, row, column) for each vector of x · panels. Panels are weights, or keys and values in the
@@ -80,12 +82,20 @@ struct VectorProduct : StatelessProduct<V> {
   template <class Panel, class Epilogue>
   static void run(const Factors<float, Panel>& factors, Epilogue&& epilogue) {
     constexpr size_t word = sizeof(float) / sizeof(Panel);  // bfloat16 panels interleave pairs of k
+    const auto columns_from = [&](size_t first) {
+      return factors.panels + first / panel_width * factors.panel_stride + first % panel_width * word;
+    };
+    // Each strip prefetches its share of the columns that are next.
+    const size_t num_strips = std::max<size_t>(1, (factors.rows + strip_rows - 1) / strip_rows);
+    const size_t share = factors.are_weights ? 2 * panel_width * sizeof(Panel) / num_strips : 0;
     for (size_t first = 0; first < factors.num_panels * panel_width; first += 2 * V::width) {
-      const Panel* panel = factors.panels + first / panel_width * factors.panel_stride + first % panel_width * word;
+      Prefetch prefetch{reinterpret_cast<const char*>(columns_from(first + 2 * V::width)), 0, share};
       for_each_strip<V, strip_rows>(
           factors.rows,
           [&](auto strip_rows, size_t row, float* sums) {
-            strip(strip_rows, factors.x + row * factors.x_stride, factors.x_stride, panel, factors.k, sums);
+            strip(strip_rows, factors.x + row * factors.x_stride, factors.x_stride, columns_from(first), prefetch,
+                  factors.k, sums);
+            prefetch.offset += factors.k / 2 * share;
           },
           [&](F value, size_t row, size_t c) { epilogue(value, row, first + c); });
     }
@@ -106,28 +116,42 @@ struct VectorProduct : StatelessProduct<V> {
   }
 
  private:
+  // Of every 128 bytes of a panel, the columns of one pass are in the same 64 or fewer.
+  struct Prefetch {
+    const char* columns;
+    size_t offset, step;
+
+    void next() {
+      __builtin_prefetch(columns + offset / 128 * 128, 0, 2);
+      offset += step;
+    }
+  };
+
   // out[M, columns] = x[M, k] · panel[k, columns], where columns are two vectors. The sums are only indexed by
   // constants and the function is not inlined; otherwise compilers keep the sums in memory.
   template <int... m, class Panel>
   [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const float* x, size_t x_stride,
-                                      const Panel* panel, size_t k, float* out) {
+                                      const Panel* panel, Prefetch prefetch, size_t k, float* out) {
     F left_sums[] = {(static_cast<void>(m), V::zero())...}, right_sums[] = {(static_cast<void>(m), V::zero())...};
-    const auto add = [](F& left_sum, F& right_sum, F a, F left, F right) __attribute__((always_inline)) {
+    // Each addition is kept in order. GCC otherwise mixes the two values of k, and keeps sums in memory.
+    const auto add = [](F& left_sum, F& right_sum, float x, F left, F right) __attribute__((always_inline)) {
+      const F a = V::set1(x);
       left_sum = V::fma(a, left, left_sum);
       right_sum = V::fma(a, right, right_sum);
+      V::keep(left_sum), V::keep(right_sum);
     };
     StripRows rows(x, x_stride);
     for (const Panel* end = panel + k * panel_width; panel != end; panel += 2 * panel_width, rows.advance(2)) {
-      F left[2], right[2];
+      prefetch.next();
       if constexpr (sizeof(Panel) == sizeof(float)) {
-        left[0] = V::load(panel), right[0] = V::load(panel + V::width);
-        left[1] = V::load(panel + panel_width), right[1] = V::load(panel + panel_width + V::width);
+        (add(left_sums[m], right_sums[m], rows[m][0], V::load(panel), V::load(panel + V::width)), ...);
+        const Panel* next = panel + panel_width;
+        (add(left_sums[m], right_sums[m], rows[m][1], V::load(next), V::load(next + V::width)), ...);
       } else {
-        V::load_pairs(panel, left[0], left[1]);
-        V::load_pairs(panel + 2 * V::width, right[0], right[1]);
+        const Panel* next = panel + 2 * V::width;
+        (add(left_sums[m], right_sums[m], rows[m][0], V::load_even(panel), V::load_even(next)), ...);
+        (add(left_sums[m], right_sums[m], rows[m][1], V::load_odd(panel), V::load_odd(next)), ...);
       }
-      (add(left_sums[m], right_sums[m], V::set1(rows[m][0]), left[0], right[0]), ...);
-      (add(left_sums[m], right_sums[m], V::set1(rows[m][1]), left[1], right[1]), ...);
     }
     (V::store(out + 2 * m * V::width, left_sums[m]), ...);
     (V::store(out + (2 * m + 1) * V::width, right_sums[m]), ...);

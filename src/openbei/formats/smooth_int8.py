@@ -76,8 +76,7 @@ def _smoothing(numbers: Floats, input_magnitudes: Floats | None) -> Floats:
     """
     if input_magnitudes is None:
         return np.ones(numbers.shape[1], np.float32)
-    smoothing: Floats = np.sqrt(_raised(np.abs(numbers).max(axis=0)) / _raised(input_magnitudes))
-    return smoothing
+    return np.sqrt(_raised(np.abs(numbers).max(axis=0)) / _raised(input_magnitudes)).astype(np.float32)
 
 
 def _raised(magnitudes: Floats) -> Floats:
