@@ -76,7 +76,9 @@ def _smoothing(numbers: Floats, input_magnitudes: Floats | None) -> Floats:
     """
     if input_magnitudes is None:
         return np.ones(numbers.shape[1], np.float32)
-    return np.sqrt(_raised(np.abs(numbers).max(axis=0)) / _raised(input_magnitudes)).astype(np.float32)
+    ratios = _raised(np.abs(numbers).max(axis=0)) / _raised(input_magnitudes)
+    smoothing: Floats = np.sqrt(ratios).astype(np.float32, copy=False)
+    return smoothing
 
 
 def _raised(magnitudes: Floats) -> Floats:
