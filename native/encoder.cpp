@@ -43,6 +43,12 @@ bool Encoder::has_row_per_token(bool skips_head) const {
 
 size_t Encoder::columns(bool skips_head) const { return output_columns(model_.spec, skips_head); }
 
+void Encoder::wake() {
+  ProcessState& state = state_.get();
+  const std::unique_lock idle(state.shared->mutex, std::try_to_lock);
+  if (idle) state.shared->pool.run([](size_t) {});
+}
+
 void Encoder::run(const Batch& batch) {
   ProcessState& state = state_.get();
   const std::lock_guard one_at_a_time(state.shared->mutex);

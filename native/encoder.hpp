@@ -21,6 +21,9 @@ class Encoder {
   // or std::runtime_error if threads cannot start; it can be called again after that.
   void run(const Batch& batch);
 
+  // Wakes the threads, for a batch that is about to come; returns at once if a batch is running.
+  void wake();
+
   // Rows of the output: one for each token if true, otherwise one for each sequence.
   bool has_row_per_token(bool skips_head) const;
   // Columns of the output, in whole panels.

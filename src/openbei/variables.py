@@ -33,6 +33,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--max-queue-tokens": ("OPENBEI_MAX_QUEUE_TOKENS",),
     "--max-concurrent-requests": ("OPENBEI_MAX_CONCURRENT_REQUESTS", "MAX_CONCURRENT_REQUESTS"),
     "--engine-timeout-s": ("OPENBEI_ENGINE_TIMEOUT_S",),
+    "--cache-mb": ("OPENBEI_CACHE_MB",),
+    "--verify": ("OPENBEI_VERIFY",),
     "--max-client-batch-size": ("OPENBEI_MAX_CLIENT_BATCH_SIZE", "MAX_CLIENT_BATCH_SIZE"),
     "--payload-limit-bytes": ("OPENBEI_PAYLOAD_LIMIT_BYTES", "PAYLOAD_LIMIT"),
     "--max-inflated-bytes": ("OPENBEI_MAX_INFLATED_BYTES",),

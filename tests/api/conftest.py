@@ -142,9 +142,10 @@ def serving(
     edge: Edge | None = None,
     tls: Tls | None = None,
     connections: ConnectionLimits | None = None,
+    cache_bytes: int = 0,
 ) -> Iterator[Served]:
     model = LoadedModel(manifest, Tokenizer(tokenizer_path, MAX_TOKENS, VOCAB_SIZE), engine)
-    with serving_all([model], queue, accepted, edge, tls, connections) as served:
+    with serving_all([model], queue, accepted, edge, tls, connections, cache_bytes) as served:
         yield served
 
 
@@ -156,10 +157,11 @@ def serving_all(
     edge: Edge | None = None,
     tls: Tls | None = None,
     connections: ConnectionLimits | None = None,
+    cache_bytes: int = 0,
 ) -> Iterator[Served]:
     """A server of several models; what a test gets is over the first one's engine."""
     metrics = Metrics()
-    scheduled = schedule(models, queue or QueueLimits(), metrics)
+    scheduled = schedule(models, queue or QueueLimits(), metrics, cache_bytes=cache_bytes)
     app = create_app(scheduled, metrics=metrics, limits=accepted, edge=edge, shutdown_deadline_s=5)
     server = build_server(
         app,
@@ -216,9 +218,10 @@ def start(tokenizer_path: Path) -> Iterator[Start]:
             edge: Edge | None = None,
             tls: Tls | None = None,
             connections: ConnectionLimits | None = None,
+            cache_bytes: int = 0,
         ) -> Served:
             queue, limits, manifest = queue or QueueLimits(), limits or Limits(), manifest or small_manifest()
-            one = serving(tokenizer_path, engine, queue, limits, manifest, edge, tls, connections)
+            one = serving(tokenizer_path, engine, queue, limits, manifest, edge, tls, connections, cache_bytes)
             return stack.enter_context(one)
 
         yield start_one

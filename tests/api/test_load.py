@@ -106,7 +106,7 @@ def test_when_to_come_back(start: Start) -> None:
     engine = GatedEngine()
     served = start(engine, QueueLimits(max_queue_tokens=40_000, max_batch_tokens=64))
     with ThreadPoolExecutor(2) as pool:
-        waiting = pool.submit(served.embed, input=[[7] * 40] * 1000)
+        waiting = pool.submit(served.embed, input=[[7 + i % 50] * 39 + [7 + i // 50] for i in range(1000)])
         served.await_at_least("openbei_queue_tokens", 40_000)
         tokens, speed = served.value("openbei_queue_tokens"), served.value("openbei_engine_tokens_per_second")
         refused = served.embed(input="w1")

@@ -125,7 +125,7 @@ def in_flight(url: str, statuses: list[int]) -> threading.Thread:
     """A request of ten batches on its way."""
 
     def ask() -> None:
-        body = {"input": ["w1 w2 w3 w4 w5 w6"] * 10}
+        body = {"input": [f"w1 w2 w3 w4 w5 w{i}" for i in range(10)]}
         statuses.append(httpx.post(f"{url}/v1/embeddings", json=body, timeout=30).status_code)
 
     thread = threading.Thread(target=ask)

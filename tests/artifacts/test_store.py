@@ -31,15 +31,8 @@ def environment_in(folder: Path, secret: str, **variables: str) -> Environment:
 
 
 @pytest.fixture
-def environment(writable: Emulator, tmp_path: Path) -> Environment:
-    return environment_in(tmp_path, writable.secret)
-
-
-@pytest.fixture(scope="session", params=["s3", "azure"])
-def writable(request: pytest.FixtureRequest) -> Emulator:
-    """The emulator of GCS does not know the requests by which obstore writes."""
-    running: Emulator = request.getfixturevalue(request.param)
-    return running
+def environment(emulator: Emulator, tmp_path: Path) -> Environment:
+    return environment_in(tmp_path, emulator.secret)
 
 
 @pytest.fixture
@@ -94,10 +87,10 @@ def engine_dir(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_push_and_pull(
-    writable: Emulator, engine_dir: EngineDir, environment: Environment, written: list[str], read: list[str]
+    emulator: Emulator, engine_dir: EngineDir, environment: Environment, written: list[str], read: list[str]
 ) -> None:
     """The copy has the same bytes; what is there already is neither sent nor fetched again."""
-    url = writable.url("artifacts/tiny")
+    url = emulator.url("artifacts/tiny")
     sizes = sum(record.bytes for record in engine_dir.manifest.files.values())
     steps: list[tuple[int, int]] = []
     assert push(engine_dir.path, url, environment, lambda *step: steps.append(step)) == sizes
@@ -115,7 +108,7 @@ def test_push_and_pull(
 
 
 def test_a_new_version_shares_chunks(
-    writable: Emulator,
+    emulator: Emulator,
     engine_dir: EngineDir,
     tiny_checkpoint: Path,
     environment: Environment,
@@ -124,7 +117,7 @@ def test_a_new_version_shares_chunks(
     read: list[str],
 ) -> None:
     """Only chunks that changed are sent and fetched. Offline, the version in the cache is used."""
-    url = writable.url("artifacts/versions")
+    url = emulator.url("artifacts/versions")
     push(engine_dir.path, url, environment, no_progress)
     first = pull(url, environment, no_progress)
     changed = build_engine(tiny_checkpoint, tmp_path / "changed", dtype="bfloat16")
@@ -140,8 +133,8 @@ def test_a_new_version_shares_chunks(
     assert second != first
     assert open_engine_dir(second).manifest == manifest
     assert len(read) == 2
-    assert pull(url, environment_in(tmp_path, writable.secret, OPENBEI_OFFLINE="1"), no_progress) == second
-    assert pull(url, environment_in(tmp_path / "x", writable.secret, OPENBEI_OFFLINE="1"), no_progress) is None
+    assert pull(url, environment_in(tmp_path, emulator.secret, OPENBEI_OFFLINE="1"), no_progress) == second
+    assert pull(url, environment_in(tmp_path / "x", emulator.secret, OPENBEI_OFFLINE="1"), no_progress) is None
 
 
 def rewritten(engine_dir: EngineDir, weights: bytes) -> Any:

@@ -1,5 +1,6 @@
 """`bei serve` with several models: answers are those of separate servers, to the last bit; which options do not fit."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,17 @@ def answers(url: str, names: dict[str, str | None]) -> dict[str, set[bytes]]:
 def test_answers_are_those_of_separate_servers(engines: dict[str, Path], variables: dict[str, str]) -> None:
     alone: dict[str, set[bytes]] = {}
     for name, engine in engines.items():
-        with serving(engine, "--threads", 2, variables=variables) as (_, url, _):
+        with serving(engine, "--threads", 2, "--no-verify", "--cache-mb", 1, variables=variables) as (_, url, log):
+            assert any("hashes of engine directories: not checked (--no-verify)" in line for line in log)
             path, request = REQUESTS[name]
-            alone[name] = {httpx.post(url + path, json=request, timeout=60).content}
+            alone[name] = {httpx.post(url + path, json=request, timeout=60).content for _ in range(2)}
+            assert re.search(r'^openbei_cache_hits_total{model=".*"} [1-9]', httpx.get(f"{url}/metrics").text, re.M)
     named = [option for name in engines for option in ("--served-model-name", f"my-{name}")]
     with serving(*engines.values(), *named, "--threads", 2, variables=variables) as (_, url, log):
         assert [line.split("model: ")[1].split(",")[0] for line in log if "model: " in line] == [
             "my-embedder", "my-reranker", "my-tagger",
         ]  # fmt: skip
+        assert any("hashes of engine directories: checked" in line for line in log)
         for names in ({name: f"my-{name}" for name in engines}, dict.fromkeys(engines)):
             assert answers(url, names) == alone
         assert httpx.get(f"{url}/health").status_code == 200

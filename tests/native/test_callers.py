@@ -63,8 +63,10 @@ def test_concurrent_callers_get_the_same_results(
         for of_batch in lengths
     ]
     alone = [engine.run(batch) for batch in batches]
-    with ThreadPoolExecutor(8) as callers:
+    engine.wake()
+    with ThreadPoolExecutor(9) as callers:
         for _ in range(3):
+            callers.submit(engine.wake)
             for got, wanted in zip(callers.map(engine.run, batches), alone, strict=True):
                 np.testing.assert_array_equal(got, wanted)
 

@@ -14,7 +14,8 @@ from openbei.errors import EmptyInputError, EngineError, EngineLostError, InputE
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics, ModelMetrics
 from openbei.serving.queue_budget import QueueLimits
-from openbei.serving.scheduler import Answer, Scheduler
+from openbei.serving.request import Answer
+from openbei.serving.scheduler import Scheduler
 from openbei.serving.speed import Speed
 
 
@@ -439,6 +440,32 @@ def test_a_failure_in_flight_touches_no_other_batch() -> None:
             await futures[1]
 
     run(test, engine, QueueLimits(max_batch_tokens=1))
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("no thread")])
+def test_an_idle_engine_is_woken_for_a_request_that_is_expected(error: Exception | None) -> None:
+    class Sleeper(GatedEngine):
+        num_calls = 0
+
+        def wake(self) -> None:
+            self.num_calls += 1
+            if error:
+                raise error
+
+    engine = Sleeper()
+
+    async def test(scheduler: Scheduler) -> None:
+        scheduler.expect()
+        await settle()
+        assert engine.num_calls == 1
+        running = scheduler.submit([sequence(1)])
+        scheduler.expect()
+        await settle()
+        engine.gate.release(1)
+        np.testing.assert_array_equal(dense(await running), [engine.vector(np.array([1]))])
+        assert engine.num_calls == 1
+
+    run(test, engine)
 
 
 def test_many_clients_of_an_engine_with_two_batches_in_flight() -> None:

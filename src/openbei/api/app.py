@@ -2,12 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from collections.abc import Sequence as Items
-from contextlib import asynccontextmanager
 
-from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openbei import __version__
@@ -20,12 +17,14 @@ from openbei.api.exchange.edge import Edge
 from openbei.api.exchange.observe import NO_MODEL, NO_ROUTE, Observer
 from openbei.api.exchange.paths import Paths
 from openbei.api.exchange.refusals import RefusedError
+from openbei.api.exchange.request_ids import RequestIds
 from openbei.api.limits import Limits
 from openbei.api.routes import candidates, served
 from openbei.api.service import Handler, Route, ServerState, Service
 from openbei.errors import ConfigError
 from openbei.serving.metrics import Metrics, RequestMetrics
 from openbei.serving.served_model import ServedModel
+from openbei.serving.tokenizer_threads import TokenizerThreads
 
 
 class Dispatch:
@@ -49,6 +48,29 @@ class Dispatch:
         await endpoint(scope, receive, send)
 
 
+class App:
+    """An ASGI application. `start` and `stop` run when the server starts, and when it has finished all requests."""
+
+    def __init__(
+        self, dispatch: Dispatch, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._dispatch = dispatch
+        self._start = start
+        self._stop = stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or run the server's lifespan. Its exceptions end the server."""
+        if scope["type"] == "http":
+            await self._dispatch(scope, receive, send)
+            return
+        await receive()
+        await self._start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
 def create_app(
     models: Items[ServedModel],
     *,
@@ -57,7 +79,7 @@ def create_app(
     edge: Edge | None = None,
     shutdown_deadline_s: float = 30.0,
 ) -> ASGIApp:
-    """Build the app; its lifespan starts the schedulers and closes them.
+    """Build the app, which starts the schedulers and closes them.
 
     Raises ConfigError if two models have the same name, or if the `default_route` of a manifest does not exist.
     """
@@ -65,17 +87,19 @@ def create_app(
     server = _server(models, metrics, limits or Limits())
     observer = Observer(metrics, logs=edge.logs_requests, tracer=edge.tracer)
 
-    @asynccontextmanager
-    async def lifespan(app: object) -> AsyncIterator[None]:
+    async def start() -> None:
+        server.tokenizer_threads.start()
         for one in models:
             one.scheduler.start()
-        yield
+
+    async def stop() -> None:
         await asyncio.gather(*(one.scheduler.close(shutdown_deadline_s) for one in models))
+        server.tokenizer_threads.close()
         if edge.tracer:
             await asyncio.to_thread(edge.tracer.close)
 
-    router = Router(default=Dispatch(server, edge, observer), redirect_slashes=False, lifespan=lifespan)
-    return _with_cors(router, edge.cors_origins) if edge.cors_origins else router
+    app = App(Dispatch(server, edge, observer), start, stop)
+    return _with_cors(app, edge.cors_origins) if edge.cors_origins else app
 
 
 def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> ServerState:
@@ -86,6 +110,8 @@ def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> Ser
         created=int(time.time()),
         metrics=metrics,
         limits=limits,
+        ids=RequestIds(),
+        tokenizer_threads=TokenizerThreads(),
         bodies=Bodies(max(limits.max_bodies_bytes, limits.max_body_bytes)),
         routes=routes,
         post_routes={route.path: route for route in routes if route.method == "POST"},
@@ -100,6 +126,7 @@ def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> Ser
             model=one.model,
             scheduler=one.scheduler,
             metrics=one.metrics,
+            cache=one.cache,
             compute_type=f"{engine.device}+{engine.backend}".encode(),
             server=server,
         )
@@ -108,6 +135,8 @@ def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> Ser
 
 def _with_cors(app: ASGIApp, origins: tuple[str, ...]) -> ASGIApp:
     """Allow requests from pages of other origins. CORS preflight requests need no key."""
+    from starlette.middleware.cors import CORSMiddleware  # imports half of starlette, so only if it is used
+
     return CORSMiddleware(
         app,
         allow_origins=origins,

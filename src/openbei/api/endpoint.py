@@ -4,13 +4,13 @@ import asyncio
 import time
 from collections.abc import Sequence as Items
 
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from openbei.api.choice import choose
 from openbei.api.exchange import compression, encoding, errors, headers
 from openbei.api.exchange.body import EMPTY, read_body
 from openbei.api.exchange.call import Call, Reply
+from openbei.api.exchange.disconnect import ClientDisconnectError
 from openbei.api.exchange.edge import Edge
 from openbei.api.exchange.observe import DROPPED, Observer, Outcome
 from openbei.api.exchange.refusals import Header
@@ -39,7 +39,7 @@ class Endpoint:
             call.close()
 
     async def _answer(self, scope: Scope, call: Call, send: Send) -> None:
-        request_id = headers.request_id(call.headers)
+        request_id = headers.request_id(call.headers, self._server.ids)
         failure = service = None
         try:
             self._edge.guard.check(call.headers.get(b"authorization"), self._route.access)
@@ -48,7 +48,7 @@ class Endpoint:
             reply = await self._route.handler(service, call, body)
             start_s = time.monotonic()
             content, sent = await self._encoded(reply, call)
-        except ClientDisconnect:
+        except ClientDisconnectError:
             self._record(scope, call, service, request_id, DROPPED, "dropped")
             return
         except Exception as error:

@@ -4,7 +4,6 @@ Limits of connections are in `connections.gate`, those of the queue in `serving.
 `serving.tokenizer`.
 """
 
-from collections import Counter
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import Literal
@@ -54,11 +53,11 @@ class Totals:
     """Counts of a whole request. The requests in an envelope add up."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
 
     def add(self, what: str, count: int) -> int:
         """Add to a count, and return it."""
-        self._counts[what] += count
+        self._counts[what] = self._counts.get(what, 0) + count
         return self._counts[what]
 
 

@@ -20,9 +20,10 @@ from openbei.api.exchange.call import Call
 from openbei.api.exchange.decisions import Decisions, check
 from openbei.api.limits import check_work
 from openbei.api.service import Service
-from openbei.batch import Output, Rows, Sequence, SparseVectors, Vectors
+from openbei.batch import Output, Sequence, Vectors
 from openbei.serving import cancellation
 from openbei.serving.library import INLINE_CHARACTERS
+from openbei.serving.reuse import Reuse
 
 T = TypeVar("T")
 
@@ -68,36 +69,54 @@ async def run(
 
     Rows are SparseVectors if the model is sparse. `check_sequences` may raise InputError before the engine runs. Raises
     InputError for a request above its limits; OverloadedError, UnavailableError and EngineError as the scheduler does;
-    ClientDisconnect and DeadlineError if the client no longer waits.
+    ClientDisconnectError and DeadlineError if the client no longer waits.
     """
-    # Validate, before anything is tokenized.
+    # Validate, before anything is tokenized. What the cache has needs no room in the queue.
     call.check_deadline()
-    service.scheduler.check_room()
+    if service.cache is None:
+        service.scheduler.check_room()
     num_inputs, num_characters = tokenization.num_inputs, tokenization.num_characters
     check_work(call.totals, service.server.limits, num_inputs=num_inputs, num_characters=num_characters)
 
-    # Tokenize.
+    # Tokenize, while the engine's threads wake up.
+    service.scheduler.expect()
     start_s = time.monotonic()
-    is_long = num_characters + tokenization.num_ids > INLINE_CHARACTERS
-    sequences = await off_loop(call, tokenization.work, is_long=is_long)
+
+    def tokenize() -> tuple[list[Sequence], Reuse]:
+        sequences = tokenization.work()
+        return sequences, Reuse(sequences, output, service.cache)
+
+    if num_characters + tokenization.num_ids > INLINE_CHARACTERS:
+        sequences, reuse = await off_loop(call, tokenize, is_long=True)
+    elif service.scheduler.is_idle:
+        sequences, reuse = tokenize()  # the engine waits for it, and a thread would have to be woken
+    else:
+        sequences, reuse = await call.result(service.server.tokenizer_threads.run(tokenize))
     call.measured.add_tokenization(sequences, num_characters, time.monotonic() - start_s)
     if check_sequences:
         check_sequences(sequences)
 
-    # Schedule.
-    answer = await call.result(service.scheduler.submit(sequences, output))
-    call.measured.queue_s += answer.queue_s
-    call.measured.inference_s += answer.inference_s
+    # Schedule what is not known yet.
+    computed = None
+    if not reuse.is_complete:
+        answer = await call.result(service.scheduler.submit(reuse.missing, output))
+        call.measured.queue_s += answer.queue_s
+        call.measured.inference_s += answer.inference_s
+        computed = answer.rows
+
+    def finish_rows() -> T:
+        result = finish(cast(Vectors, reuse.rows(computed)), sequences)
+        reuse.keep(computed)  # not before `finish` has checked that the rows are finite
+        return result
 
     # Finish.
-    rows = cast(Vectors, answer.rows)
-    return await off_loop(call, lambda: finish(rows, sequences), is_long=_num_numbers(answer.rows) > INLINE_NUMBERS)
+    return await off_loop(call, finish_rows, is_long=reuse.num_numbers(computed) > INLINE_NUMBERS)
 
 
 async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T:
     """Call a function, in a thread if it takes long (more than about a millisecond).
 
-    In a thread it is cancelled if the client disconnects (ClientDisconnect) or its deadline passes (DeadlineError).
+    In a thread it is cancelled if the client disconnects, or its deadline passes. Raises what `Call.result` raises.
     """
     if not is_long:
         return function()
@@ -107,7 +126,3 @@ async def off_loop(call: Call, function: Callable[[], T], *, is_long: bool) -> T
 def split_by_sequence(rows: Vectors, sequences: list[Sequence]) -> list[Vectors]:
     """Split rows of tokens into those of each sequence."""
     return np.split(rows, list(accumulate(sequence.num_tokens for sequence in sequences))[:-1])
-
-
-def _num_numbers(rows: Rows) -> int:
-    return (rows.values if isinstance(rows, SparseVectors) else rows).size

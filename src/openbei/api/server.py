@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import logging
 import os
 import signal
@@ -199,6 +200,7 @@ def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
 def serve(server: Server) -> None:
     """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken, or if the engine is lost."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.freeze()  # modules and models live as long as the process: garbage collections need not visit them
     server.run()
     if server.has_lost_engine:
         sys.exit(ENGINE_LOST_STATUS)

@@ -9,18 +9,21 @@ from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.errors import Dialect
 from openbei.api.exchange.keys import Access
+from openbei.api.exchange.request_ids import RequestIds
 from openbei.api.limits import Limits
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics, ModelMetrics, RequestMetrics
+from openbei.serving.result_cache import ResultCache
 from openbei.serving.scheduler import Scheduler
+from openbei.serving.tokenizer_threads import TokenizerThreads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServerState:
     """What all models of a server share. `created` is the start time in Unix seconds.
 
-    `post_routes` has the POST routes by path, `services` a service for each model by its name. `unrouted` are the
-    metrics of requests that fail before a model is chosen.
+    `ids` are for requests and answers. `post_routes` has the POST routes by path, `services` a service for each model
+    by its name. `unrouted` are the metrics of requests that fail before a model is chosen.
     """
 
     version: str
@@ -28,6 +31,8 @@ class ServerState:
     metrics: Metrics
     limits: Limits
     bodies: Bodies
+    tokenizer_threads: TokenizerThreads
+    ids: RequestIds
     routes: "tuple[Route, ...]"
     post_routes: "dict[str, Route]"
     services: "dict[str, Service]"
@@ -41,6 +46,7 @@ class Service:
     model: LoadedModel
     scheduler: Scheduler
     metrics: ModelMetrics
+    cache: ResultCache | None
     compute_type: bytes
     server: ServerState
 

@@ -89,6 +89,10 @@ class NativeEngine:
         """See `Engine`."""
         return 1
 
+    def wake(self) -> None:
+        """See `Engine`."""
+        self._encoder.wake()
+
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """See `Engine`. The batch runs when it is finished."""
         return partial(self.run, batch, output)

@@ -93,6 +93,9 @@ class ReferenceEngine:
             for name, shape in tensor_shapes(self.spec).items()
         }
 
+    def wake(self) -> None:
+        """See `openbei.batch.Engine`. There are no threads."""
+
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """See `openbei.batch.Engine`. The batch runs when it is finished."""
         return partial(self.run, batch, output)

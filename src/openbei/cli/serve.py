@@ -1,10 +1,8 @@
 """`bei serve`: the composition root of the server, which creates and connects its parts."""
 
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,6 +15,7 @@ from openbei.cli.connection_options import ConnectionArguments, connection_optio
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.from_environment import options_from_environment
 from openbei.cli.listening import check_free
+from openbei.cli.queue_options import queue_options
 from openbei.cli.request_options import request_options
 from openbei.cli.served_model import ModelArguments, model_options, require_key
 from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
@@ -29,11 +28,7 @@ from openbei.serving.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 
-QUEUE = QueueLimits()
-
-
-def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
-    return click.option(name, default=default, type=click.IntRange(1), help=text)
+MEGABYTE = 1_000_000
 
 
 @click.command
@@ -48,26 +43,19 @@ def _limit(name: str, default: int, text: str) -> Callable[[Any], Any]:
 )
 @engine_options
 @model_options
+@queue_options
 @click.option(
-    "--max-batch-tokens",
-    type=click.IntRange(1),
-    help="Maximum tokens per batch; lower for low latency under load, raise for throughput.  "
-    "[default: 512 per thread; on a GPU 16384, or 8192 for large models]",
-)
-@_limit(
-    "--max-queue-tokens", QUEUE.max_queue_tokens, "Maximum queued tokens (429 above this); raise for larger bursts."
-)
-@_limit(
-    "--max-concurrent-requests",
-    QUEUE.max_concurrent_requests,
-    "Maximum queued requests (429 above this); raise for many small requests.",
+    "--cache-mb",
+    default=0,
+    type=click.IntRange(0),
+    help="Megabytes of memory, for each model, in which the results of recent inputs are kept; set it if inputs "
+    "repeat, such as popular queries. 0 keeps none.",
 )
 @click.option(
-    "--engine-timeout-s",
-    default=QUEUE.engine_timeout_s,
-    type=click.FloatRange(0, min_open=True),
-    help="Seconds after which a batch counts as hung: the process ends with code 70, to be restarted; raise for long "
-    "texts on slow machines.",
+    "--verify/--no-verify",
+    default=True,
+    help="Check the hashes of the engine directory at every start, or only its sizes; skip the check to start large "
+    "models faster from storage that you trust.",
 )
 @request_options
 @click.option(
@@ -96,10 +84,9 @@ def command(
     port: int,
     out: Path | None,
     engine_arguments: EngineArguments,
-    max_batch_tokens: int | None,
-    max_queue_tokens: int,
-    max_concurrent_requests: int,
-    engine_timeout_s: float,
+    queue_limits: QueueLimits,
+    cache_mb: int,
+    verify: bool,
     log_level: str,
     log_format: str,
     log_to: logs.Stream,
@@ -119,14 +106,9 @@ def command(
     check_free(host, port)
     warn_if_open(host, edge.guard)
     model_arguments.check(len(target), out)
-    engine_dirs = [targets.engine_dir_of(one, environment, out) for one in target]
+    engine_dirs = [targets.engine_dir_of(one, environment, out, verify=verify) for one in target]
     require_key([engine_dir.manifest for engine_dir in engine_dirs], edge.guard)
-    queue_limits = QueueLimits(
-        max_batch_tokens=max_batch_tokens,
-        max_queue_tokens=max_queue_tokens,
-        max_concurrent_requests=max_concurrent_requests,
-        engine_timeout_s=engine_timeout_s,
-    )
+    _log.info("hashes of engine directories: %s", "checked" if verify else "not checked (--no-verify)")
     metrics = Metrics()
     with ExitStack() as stack:
         models = []
@@ -137,7 +119,7 @@ def command(
             engine, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
             model = LoadedModel(manifest, tokenizer, engine, name=name, prompts=prompts)
             models.append(stack.enter_context(model))
-        served = schedule(models, queue_limits, metrics)
+        served = schedule(models, queue_limits, metrics, cache_bytes=cache_mb * MEGABYTE)
         app = create_app(
             served, metrics=metrics, limits=limits, edge=edge, shutdown_deadline_s=connections.shutdown_timeout_s
         )

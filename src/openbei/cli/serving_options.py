@@ -35,7 +35,7 @@ OPTIONS: tuple[Option, ...] = (
     click.option(
         "--guard-health",
         is_flag=True,
-        help="Also require a key for /health, /ping and GET /; set if your probes send one.",
+        help="Also require a key for /health, /ping, /readyz, /livez and GET /; set if your probes send one.",
     ),
     click.option(
         "--open-metrics", is_flag=True, help="Do not require a key for /metrics; set if Prometheus cannot send one."

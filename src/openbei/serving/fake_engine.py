@@ -44,6 +44,9 @@ class FakeEngine:
         """See `Engine`."""
         return 1
 
+    def wake(self) -> None:
+        """See `Engine`. There are no threads."""
+
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """See `Engine`. The batch runs when it is finished."""
         return partial(self.run, batch, output)

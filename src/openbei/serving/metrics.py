@@ -6,10 +6,12 @@ gauges that only increase, and are declared as counters in the output.
 
 import re
 from collections.abc import Sequence as Items
+from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from openbei.batch import Sequence
+from openbei.serving.histograms import Histogram
 from openbei.spec import Task
 
 SECONDS = tuple(1.5e-5 * 1.5**i for i in range(35))
@@ -50,6 +52,9 @@ class Metrics:
         self.serialization_s = histogram("openbei_serialization_duration", "Response serialization, seconds", SECONDS)
         self.input_length = histogram("te_request_input_length", "Tokens of an input before truncation", TOKENS)
         self.truncated_inputs = counter("openbei_truncated_inputs", "Inputs truncated to the model's limit")
+        self.cache_hits = counter("openbei_cache_hits", "Distinct inputs of a request that were in the cache")
+        self.cache_misses = counter("openbei_cache_misses", "Distinct inputs of a request that were not in the cache")
+        self.cache_bytes = gauge("openbei_cache_bytes", "Memory of the cache, bytes")
         self.queue_size = gauge("te_queue_size", "Requests queued or running")
         self.queue_tokens = gauge("openbei_queue_tokens", "Tokens queued or running")
         self.load = gauge("openbei_load", "Estimated seconds to process the queue: queued tokens / tokens per second")
@@ -77,7 +82,7 @@ class Metrics:
 
     def histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         """Create a histogram of models; `buckets` are upper bounds."""
-        return Histogram(name, text, ["model"], buckets=buckets, registry=self.registry)
+        return Histogram(name, text, buckets, self.registry)
 
     def text(self) -> bytes:
         """All series as Prometheus reads them."""
@@ -89,40 +94,47 @@ class Metrics:
 
 
 class RequestMetrics:
-    """The metrics of the requests to one model: the series with its name. Without `task`, none of a task."""
+    """The metrics of the requests to one model: the series with its name. Without `task`, none of a task.
+
+    Counts are plain numbers, which only the event loop changes; Prometheus reads them.
+    """
 
     def __init__(self, metrics: Metrics, model: str, task: Task | None = None) -> None:
         self._request_failure, self._model = metrics.request_failure, model
-        methods = ("single", "batch")
-        self._request_count = [metrics.request_count.labels(model, method) for method in methods]
-        self._request_success = [metrics.request_success.labels(model, method) for method in methods]
-        prefixes = ["te_request", *([TASKS.get(task, PREDICT)] if task else [])]
-        self._stages = [[stage.labels(model) for stage in metrics.stages[prefix]] for prefix in prefixes]
-        self._inputs = [metrics.inputs[prefix].labels(model) for prefix in prefixes[1:]]
-        self._inputs_answered = [metrics.inputs_answered[prefix].labels(model) for prefix in prefixes[1:]]
-        self._serialization_s = metrics.serialization_s.labels(model)
+        self._num_requests = [0, 0]
+        self._num_answered = [0, 0]
+        self._num_inputs = self._num_inputs_answered = 0
+        for i, method in enumerate(("single", "batch")):
+            metrics.request_count.labels(model, method).set_function(partial(self._num_requests.__getitem__, i))
+            metrics.request_success.labels(model, method).set_function(partial(self._num_answered.__getitem__, i))
+        self._stages = [stage.of_model(model) for stage in metrics.stages["te_request"]]
+        if task:
+            prefix = TASKS.get(task, PREDICT)
+            metrics.inputs[prefix].labels(model).set_function(lambda: self._num_inputs)
+            metrics.inputs_answered[prefix].labels(model).set_function(lambda: self._num_inputs_answered)
+            for stage, observations in zip(metrics.stages[prefix], self._stages, strict=True):
+                stage.share(model, observations)
+        self._serialization_s = metrics.serialization_s.of_model(model)
         self._truncated_inputs = metrics.truncated_inputs.labels(model)
 
     def observe_request(self, num_inputs: int, num_truncated: int, failure: str | None) -> None:
         """Count a request for inference; `failure` is None after success."""
         method = num_inputs > 1
-        self._request_count[method].inc()
-        self._truncated_inputs.inc(num_truncated)
-        for inputs in self._inputs:
-            inputs.inc(num_inputs)
+        self._num_requests[method] += 1
+        self._num_inputs += num_inputs
+        if num_truncated:
+            self._truncated_inputs.inc(num_truncated)
         if failure:
             self._request_failure.labels(self._model, failure).inc()
             return
-        self._request_success[method].inc()
-        for answered in self._inputs_answered:
-            answered.inc(num_inputs)
+        self._num_answered[method] += 1
+        self._num_inputs_answered += num_inputs
 
     def observe_times(self, serialization_s: float, *stages_s: float) -> None:
         """Record the times of a successful request; `stages_s` are those of STAGES."""
         self._serialization_s.observe(serialization_s)
-        for stages in self._stages:
-            for stage, seconds in zip(stages, stages_s, strict=True):
-                stage.observe(seconds)
+        for stage, seconds in zip(self._stages, stages_s, strict=True):
+            stage.observe(seconds)
 
 
 class ModelMetrics(RequestMetrics):
@@ -130,12 +142,15 @@ class ModelMetrics(RequestMetrics):
 
     def __init__(self, metrics: Metrics, model: str, task: Task) -> None:
         super().__init__(metrics, model, task)
-        self._input_length = metrics.input_length.labels(model)
-        self._batch_size = metrics.batch_size.labels(model)
-        self._batch_tokens = metrics.batch_tokens.labels(model)
-        self._batch_fill = metrics.batch_fill.labels(model)
-        self._batch_s = metrics.batch_s.labels(model)
+        self._input_length = metrics.input_length.of_model(model)
+        self._batch_size = metrics.batch_size.of_model(model)
+        self._batch_tokens = metrics.batch_tokens.of_model(model)
+        self._batch_fill = metrics.batch_fill.of_model(model)
+        self._batch_s = metrics.batch_s.of_model(model)
         self._padding_saved = metrics.padding_saved.labels(model)
+        self.cache_hits = metrics.cache_hits.labels(model)
+        self.cache_misses = metrics.cache_misses.labels(model)
+        self.cache_bytes = metrics.cache_bytes.labels(model)
         self.queue_size = metrics.queue_size.labels(model)
         self.queue_tokens = metrics.queue_tokens.labels(model)
         self.load = metrics.load.labels(model)
@@ -151,6 +166,7 @@ class ModelMetrics(RequestMetrics):
         self._batch_tokens.observe(num_tokens)
         self._batch_fill.observe(num_tokens / max_batch_tokens)
         self._batch_s.observe(seconds)
-        self._padding_saved.inc(max(lengths) * len(lengths) - num_tokens)
+        if num_saved := max(lengths) * len(lengths) - num_tokens:
+            self._padding_saved.inc(num_saved)
         for sequence in sequences:
             self._input_length.observe(sequence.num_tokens_given)

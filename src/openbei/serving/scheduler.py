@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from openbei.batch import Engine, EngineInfo, Output, Rows, Sequence, concatenate
 from openbei.errors import (
@@ -26,8 +25,9 @@ from openbei.errors import (
     UnavailableError,
 )
 from openbei.serving.metrics import ModelMetrics
-from openbei.serving.packing import Batch, FairQueue, QueuedRequest, RequestSlice
+from openbei.serving.packing import Batch, FairQueue, RequestSlice
 from openbei.serving.queue_budget import QueueBudget, QueueLimits
+from openbei.serving.request import Answer, Request
 from openbei.serving.speed import Speed
 from openbei.serving.started_batch import StartedBatch, start_batch
 from openbei.serving.turns import Turns
@@ -36,27 +36,6 @@ log = logging.getLogger(__name__)
 
 ENGINE_STOP_S = 2.0
 """Time limit for the running batch after all requests have ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The result of a request: the rows of all sequences, in order, and the times in queue and engine, in seconds."""
-
-    rows: Rows
-    queue_s: float
-    inference_s: float
-
-
-@dataclass(slots=True, eq=False)
-class Request(QueuedRequest):
-    """A queued or running request: its finished rows, and the future of its answer."""
-
-    future: "asyncio.Future[Answer]" = field(kw_only=True)
-    arrival_s: float = field(default_factory=time.monotonic)
-    parts: list[Rows] = field(default_factory=list)
-    num_done: int = 0
-    num_tokens_left: int = 0
-    started_s: float = math.inf
 
 
 class Scheduler:
@@ -88,7 +67,10 @@ class Scheduler:
         self._is_draining = False
         self._is_stopping = False
         self._has_lost_engine = False
+        self._has_ended = False
         self._is_prefetching = False
+        self._is_expecting = False
+        self._has_queued = False
         self._next: Batch[Request] = Batch()
         self._handover = threading.Condition()
         # A daemon thread does not keep the process alive if the engine hangs.
@@ -113,12 +95,17 @@ class Scheduler:
     @property
     def is_healthy(self) -> bool:
         """Whether requests are accepted and the engine's thread is alive, though the engine may hang."""
-        return self._is_accepting and self._thread.is_alive()
+        return self._is_accepting and not self._has_ended
 
     @property
     def has_lost_engine(self) -> bool:
         """Whether the engine reported that it can run no more batches. Its thread has ended, or is about to."""
         return self._has_lost_engine
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is queued or running, so that the next one runs at once."""
+        return not self._live
 
     @property
     def is_draining(self) -> bool:
@@ -140,6 +127,14 @@ class Scheduler:
         self._loop = asyncio.get_running_loop()
         self._is_accepting = True
         self._thread.start()
+
+    def expect(self) -> None:
+        """Wake the engine's threads if they sleep, because a request is about to be submitted."""
+        if self._live or self._is_expecting:
+            return
+        with self._handover:
+            self._is_expecting = True
+            self._handover.notify()
 
     def submit(self, sequences: list[Sequence], output: Output = "pooled") -> "asyncio.Future[Answer]":
         """Queue a request and return the future of its answer, which can be cancelled.
@@ -199,8 +194,11 @@ class Scheduler:
         """Fill the batch that the engine takes next."""
         with self._handover:
             self._queue.fill(self._next)
+            self._has_queued = len(self._queue) > 0
             self._is_prefetching = False
-            self._handover.notify()
+            # An engine with one batch in flight waits for slices only; waking it for nothing would take the GIL.
+            if self._next.slices or self._engine.max_in_flight > 1:
+                self._handover.notify()
 
     def _receive(self, batch: Batch[Request], result: Rows | BaseException, started_s: float, seconds: float) -> None:
         """Process the result of a batch. The next batch is filled first."""
@@ -287,6 +285,7 @@ class Scheduler:
                     self._has_lost_engine = True
                     return
         finally:
+            self._has_ended = True
             self._on_loop(self._fail_all, UnavailableError("the engine's thread has ended"))
 
     def _take(self, *, is_idle: bool) -> Batch[Request] | None:
@@ -299,17 +298,27 @@ class Scheduler:
             with self._handover:
                 has_waited = not self._next.slices
                 self._handover.wait_for(
-                    lambda: self._next.slices or self._is_stopping or not (is_idle or self._is_prefetching)
+                    lambda: (
+                        self._next.slices
+                        or self._is_stopping
+                        or self._is_expecting
+                        or not (is_idle or self._is_prefetching)
+                    )
                 )
-                if not self._next.slices:
+                is_expecting, self._is_expecting = self._is_expecting, False
+                if not self._next.slices and not is_expecting:
                     return None
+            if is_expecting and not self._next.slices:
+                with suppress(Exception):  # the batch that follows reports it
+                    self._engine.wake()
+                continue
             if not self._turn.take(waits=False):
                 if not is_idle:
                     return None
                 has_waited = self._turn.take()
             with self._handover:
                 batch, self._next = self._next, Batch()
-                if batch.slices and is_idle and has_waited:
+                if batch.slices and is_idle and has_waited and self._has_queued:
                     self._is_prefetching = True
                     self._on_loop(self._prefetch)  # after a batch, `_receive` does this
             if batch.slices:

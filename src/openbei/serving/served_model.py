@@ -6,21 +6,28 @@ from dataclasses import dataclass, replace
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics, ModelMetrics
 from openbei.serving.queue_budget import QueueBudget, QueueLimits
+from openbei.serving.result_cache import ResultCache
 from openbei.serving.scheduler import Scheduler
 from openbei.serving.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model, and the scheduler of its engine."""
+    """A model, the scheduler of its engine, and its cache, if it has one."""
 
     model: LoadedModel
     scheduler: Scheduler
     metrics: ModelMetrics
+    cache: ResultCache | None
 
 
-def schedule(models: Items[LoadedModel], limits: QueueLimits, metrics: Metrics) -> list[ServedModel]:
-    """A scheduler for each model. They share the limits and the device; `max_num_tokens` is that of each manifest."""
+def schedule(
+    models: Items[LoadedModel], limits: QueueLimits, metrics: Metrics, *, cache_bytes: int = 0
+) -> list[ServedModel]:
+    """A scheduler for each model, and a cache of `cache_bytes` unless that is 0.
+
+    The models share the limits and the device; `max_num_tokens` is that of each manifest.
+    """
     budget = QueueBudget(limits)
     turns = Turns(min((model.engine.max_in_flight for model in models), default=1))
     served = []
@@ -28,5 +35,6 @@ def schedule(models: Items[LoadedModel], limits: QueueLimits, metrics: Metrics) 
         own_metrics = ModelMetrics(metrics, model.name, model.task)
         own_limits = replace(limits, max_num_tokens=model.manifest.max_num_tokens)
         scheduler = Scheduler(model.engine, own_limits, own_metrics, budget=budget, turns=turns)
-        served.append(ServedModel(model, scheduler, own_metrics))
+        cache = ResultCache(cache_bytes, own_metrics) if cache_bytes else None
+        served.append(ServedModel(model, scheduler, own_metrics, cache))
     return served

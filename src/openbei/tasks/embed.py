@@ -21,7 +21,7 @@ def to_embeddings(vectors: Vectors, *, normalize: bool, dimensions: int | None =
     """
     if dimensions is not None:
         vectors = vectors[:, :dimensions]
-    lengths: Vectors = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths: Vectors = np.sqrt(np.add.reduce(vectors * vectors, axis=1, keepdims=True))  # as np.linalg.norm, faster
     check_finite(lengths)
     if not normalize:
         return vectors

@@ -36,6 +36,7 @@ class _RefusalError(Exception):
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounded headers and JSON error responses."""
 
+    cycle: Exchange
     _num_unparsed = 0  # bytes since the last complete request, head or part of a body
     _num_header_bytes = 0
     _is_in_body = False
@@ -100,6 +101,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._admission.leave()
         self._is_closing = True
         self._received.clear()
+        if self._awaits_answer:
+            self.cycle.abandon()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -118,7 +121,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             return
         super().on_response_complete()
-        self._advance()
+        if len(self._received) or self.flow.is_held:
+            self._advance()
 
     def shutdown(self) -> None:
         """The server is shutting down: close, or let the current request be the last one."""
@@ -309,7 +313,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, message: str | None = None, headers: tuple[Header, ...] = ()) -> None:
         """Send an error response, then close."""
         if self._awaits_answer:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+            self.cycle.abandon()
         self._writer.write(rejection(status, message, headers))
         self.end()

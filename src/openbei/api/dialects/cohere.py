@@ -1,6 +1,5 @@
 """Cohere's embeddings in one or more types, and its reranker."""
 
-import uuid
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,6 +9,7 @@ from openbei.api.dialects.ranking import ApiVersion, BilledUnits, Meta, rank_doc
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.encoding import floats
+from openbei.api.exchange.request_ids import RequestIds
 from openbei.api.fields import Dimensions, Text, Texts, bound
 from openbei.api.limits import as_texts
 from openbei.api.operations.embedding import EncodingFormat, check_embedding, embed, written
@@ -96,7 +96,7 @@ async def embed_v2(service: Service, call: Call, body: Body) -> Reply:
     """Embeddings in the order of the texts, always normalized before they are quantized."""
     request, texts, param = await _read(body)
     vectors = await _embed(service, call, request, texts, param)
-    return Reply(_by_type(vectors, request.embedding_types or ["float"], texts, _meta(call, "2")))
+    return Reply(_by_type(service.server.ids, vectors, request.embedding_types or ["float"], texts, _meta(call, "2")))
 
 
 async def embed_v1(service: Service, call: Call, body: Body) -> Reply:
@@ -106,8 +106,10 @@ async def embed_v1(service: Service, call: Call, body: Body) -> Reply:
     vectors = await _embed(service, call, request, request.texts, "texts")
     meta = _meta(call, "1")
     if request.embedding_types is None:
-        return Reply(EmbedFloatsResponse(uuid.uuid4().hex, request.texts, [floats(row) for row in vectors], meta))
-    return Reply(_by_type(vectors, request.embedding_types, request.texts, meta))
+        return Reply(
+            EmbedFloatsResponse(service.server.ids.new(), request.texts, [floats(row) for row in vectors], meta)
+        )
+    return Reply(_by_type(service.server.ids, vectors, request.embedding_types, request.texts, meta))
 
 
 async def rerank_v2(service: Service, call: Call, body: Body) -> Reply:
@@ -147,9 +149,11 @@ def _refuse_images(body: Body) -> None:
         raise InputError("images is set; this model reads text only", param="images", hint="send texts")
 
 
-def _by_type(vectors: Vectors, types: list[EncodingFormat], texts: list[str], meta: Meta) -> EmbedByTypeResponse:
+def _by_type(
+    ids: RequestIds, vectors: Vectors, types: list[EncodingFormat], texts: list[str], meta: Meta
+) -> EmbedByTypeResponse:
     rows: dict[str, Any] = {"floats" if name == "float" else name: written(vectors, name) for name in types}
-    return EmbedByTypeResponse(uuid.uuid4().hex, EmbeddingsByType(**rows), texts, meta)
+    return EmbedByTypeResponse(ids.new(), EmbeddingsByType(**rows), texts, meta)
 
 
 def _meta(call: Call, version: str) -> Meta:

@@ -1,7 +1,6 @@
 """Ranking of documents by relevance to a query, shared by the rerankers of Jina, Cohere and vLLM."""
 
 import math
-import uuid
 from typing import Annotated, Literal
 
 import msgspec
@@ -108,7 +107,7 @@ async def rank_documents(service: Service, call: Call, body: Body, *, returns_do
     ]
     units = BilledUnits(search_units=math.ceil(len(documents) / DOCUMENTS_PER_SEARCH_UNIT))
     used = usage(call.measured.num_tokens)
-    return Reply(RerankResponse(f"rerank-{uuid.uuid4().hex}", service.model.name, used, results, Meta(units)))
+    return Reply(RerankResponse(f"rerank-{service.server.ids.new()}", service.model.name, used, results, Meta(units)))
 
 
 async def score_texts(

@@ -4,7 +4,6 @@ Jina's classifier has the same request and response.
 """
 
 import time
-import uuid
 from typing import Annotated, Literal
 
 import msgspec
@@ -145,7 +144,7 @@ async def score(service: Service, call: Call, body: Body) -> Reply:
     numbers = await _scores(service, call, request, left, right, names)
     data = [Score(index, number) for index, number in enumerate(numbers.tolist())]
     name, used = service.model.name, usage(call.measured.num_tokens)
-    return Reply(ScoreResponse(f"score-{uuid.uuid4().hex}", int(time.time()), name, data, used))
+    return Reply(ScoreResponse(f"score-{service.server.ids.new()}", int(time.time()), name, data, used))
 
 
 async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
@@ -160,7 +159,7 @@ async def classify_texts(service: Service, call: Call, body: Body) -> Reply:
     truncation = truncation_options(service, request)
     data = await classify(service, call, items, truncation, answer, activation=activation, param="input")
     name, used = service.model.name, usage(call.measured.num_tokens)
-    return Reply(ClassifyResponse(f"classify-{uuid.uuid4().hex}", int(time.time()), name, data, used))
+    return Reply(ClassifyResponse(f"classify-{service.server.ids.new()}", int(time.time()), name, data, used))
 
 
 def _texts(service: Service, value: str | list[str], param: str) -> list[str]:

@@ -7,14 +7,13 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
-from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from openbei.api.exchange.bodies import Bodies
 from openbei.api.exchange.compression import inflated
+from openbei.api.exchange.disconnect import EXTENSION, ClientDisconnectError, Disconnect
 from openbei.api.exchange.refusals import BodyTooLargeError, Header
 from openbei.api.limits import Totals
 from openbei.batch import Sequence
@@ -40,8 +39,9 @@ class Measured:
         self.tokenization_s += seconds
         self.num_characters += num_characters
         self.num_inputs += len(sequences)
-        self.num_tokens += sum(sequence.num_tokens_given for sequence in sequences)
-        self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
+        for sequence in sequences:
+            self.num_tokens += sequence.num_tokens_given
+            self.num_truncated += sequence.is_truncated
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +59,19 @@ class Reply:
 
 
 class Call:
-    """A request as a handler sees it. Every wait raises ClientDisconnect once the client has disconnected."""
+    """A request as a handler sees it. Every wait raises ClientDisconnectError once the client has disconnected."""
 
     def __init__(self, scope: Scope, receive: Receive, bodies: Bodies) -> None:
         self._scope = scope
         self._receive = receive
+        self._disconnect: Disconnect = scope["extensions"][EXTENSION]
         self._bodies = bodies
         self._num_bytes_held = 0
         self.arrival_s = time.monotonic()
         self.measured = Measured()
         self.totals = Totals()
-
-    @cached_property
-    def headers(self) -> dict[bytes, bytes]:
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         """Headers by lower-case name; the last one wins if a name is repeated."""
-        return dict(self._scope["headers"])
 
     @property
     def path(self) -> str:
@@ -81,16 +79,15 @@ class Call:
         path: str = self._scope["path"]
         return path
 
-    @cached_property
-    def deadline_s(self) -> float:
-        """The client's deadline on the monotonic clock; infinite without one.
+    def remaining_s(self) -> float:
+        """The time until the client's deadline, in seconds; infinite without one.
 
         Clients set it with `request-timeout-ms` (from arrival) or `request-deadline-ms` (Unix time).
         """
         timeout_ms, deadline_ms = self._number(b"request-timeout-ms"), self._number(b"request-deadline-ms")
-        timeout_s = math.inf if timeout_ms is None else timeout_ms / 1000
+        timeout_s = math.inf if timeout_ms is None else self.arrival_s + timeout_ms / 1000 - time.monotonic()
         until_deadline_s = math.inf if deadline_ms is None else deadline_ms / 1000 - time.time()
-        return self.arrival_s + min(timeout_s, until_deadline_s)
+        return min(timeout_s, until_deadline_s)
 
     async def body(self, max_bytes: int, max_inflated_bytes: int) -> bytes:
         """The whole body, decompressed. Raises BodyTooLargeError as soon as it exceeds `max_bytes`.
@@ -104,7 +101,7 @@ class Call:
         while not is_complete:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientDisconnect
+                raise ClientDisconnectError
             parts.append(message.get("body", b""))
             num_bytes += len(parts[-1])
             self._hold(len(parts[-1]))
@@ -129,31 +126,30 @@ class Call:
 
     def check_deadline(self) -> None:
         """Raise DeadlineError if the client's deadline has passed, before any work is done."""
-        if time.monotonic() >= self.deadline_s:
+        if self.remaining_s() <= 0:
             raise DeadlineError("the request's deadline has passed")
 
     async def result(self, future: "asyncio.Future[T]") -> T:
         """Wait for a result. Cancel it if the client disconnects; raise DeadlineError when its deadline passes."""
-        watcher = asyncio.ensure_future(self._receive())
-        watcher.add_done_callback(lambda _: future.cancel())
+        self._disconnect.watch(future)
         is_late = False
 
         def expire() -> None:
             nonlocal is_late
             is_late = future.cancel()
 
-        remaining_s = self.deadline_s - time.monotonic()
+        remaining_s = self.remaining_s()
         timer = None if remaining_s == math.inf else future.get_loop().call_later(remaining_s, expire)
         try:
             return await future
         except asyncio.CancelledError:
             if is_late:
                 raise DeadlineError("the request's deadline has passed") from None
-            if watcher.done():
-                raise ClientDisconnect from None
+            if self._disconnect.has_happened:
+                raise ClientDisconnectError from None
             raise
         finally:
-            watcher.cancel()
+            self._disconnect.forget(future)
             if timer:
                 timer.cancel()
 

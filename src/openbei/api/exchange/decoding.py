@@ -39,7 +39,7 @@ def check_size(body: bytes) -> None:
 
     The number of values is estimated by the commas and opening brackets outside of strings.
     """
-    if not _has_more(body):
+    if len(body) <= MAX_ELEMENTS or not _has_more(body):
         return
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if plain.count(b'"') > 2 * MAX_ELEMENTS or _has_more(b"".join(plain.split(b'"')[::2])):

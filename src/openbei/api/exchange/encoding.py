@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Collection
+from types import NoneType
 from typing import cast
 
 import msgspec
@@ -22,6 +23,8 @@ INLINE_NUMBERS = 8_192
 
 OBJECT_NUMBERS, TEXT_NUMBERS = 8, 0.1
 """The time to encode an object, and a character of a text, relative to a number of an array."""
+
+SCALARS = {int, float, bool, NoneType}
 
 
 class _Base64:
@@ -50,22 +53,22 @@ def is_large(answer: object) -> bool:
     while parts:
         part = parts.pop()
         inner: Collection[object] = ()
-        if isinstance(part, np.ndarray):
+        if isinstance(part, msgspec.Struct):
+            inner = [getattr(part, name) for name in part.__struct_fields__]
+        elif isinstance(part, list):
+            inner = part
+        elif isinstance(part, np.ndarray):
             num_numbers += part.size
         elif isinstance(part, _Base64):
             num_numbers += part.row.size
         elif isinstance(part, (str, bytes)):
             num_numbers += TEXT_NUMBERS * len(part)
-        elif isinstance(part, list):
-            inner = part
-        elif isinstance(part, msgspec.Struct):
-            inner = [getattr(part, name) for name in part.__struct_fields__]
         elif isinstance(part, dict):
             inner = part.values()
         num_numbers += OBJECT_NUMBERS * len(inner)
         if num_numbers > INLINE_NUMBERS:
             return True
-        parts += inner
+        parts += [item for item in inner if type(item) not in SCALARS]
     return False
 
 

@@ -1,10 +1,10 @@
 """Response headers: ids of the request, and its cost."""
 
 import re
-import uuid
 
 from openbei.api.exchange.call import Measured
 from openbei.api.exchange.refusals import Header
+from openbei.api.exchange.request_ids import RequestIds
 
 REQUEST_ID = b"x-request-id"
 BASETEN_ID = b"x-baseten-request-id"
@@ -30,9 +30,9 @@ EXPOSED = (
 _ID = re.compile(rb"[ -~]{1,128}")
 
 
-def request_id(headers: dict[bytes, bytes]) -> bytes:
+def request_id(headers: dict[bytes, bytes], ids: RequestIds) -> bytes:
     """The client's own or Baseten's, if it is printable ASCII of at most 128 characters, or a new one."""
-    return _valid_id(headers, REQUEST_ID) or _valid_id(headers, BASETEN_ID) or uuid.uuid4().hex.encode()
+    return _valid_id(headers, REQUEST_ID) or _valid_id(headers, BASETEN_ID) or ids.new().encode()
 
 
 def identity(request_id: bytes, headers: dict[bytes, bytes]) -> list[Header]:
@@ -43,8 +43,8 @@ def identity(request_id: bytes, headers: dict[bytes, bytes]) -> list[Header]:
 
 
 def _valid_id(headers: dict[bytes, bytes], name: bytes) -> bytes | None:
-    value = headers.get(name, b"")
-    return value if _ID.fullmatch(value) else None
+    value = headers.get(name)
+    return value if value and _ID.fullmatch(value) else None
 
 
 def cost(measured: Measured, total_s: float, compute_type: bytes) -> list[Header]:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import quote
 
 from openbei.api.exchange.call import Measured
@@ -20,7 +21,7 @@ DROPPED = 499
 """The status of a request whose client disconnected before the response, as in nginx."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """The outcome of a request.
 
@@ -49,13 +50,13 @@ class Observer:
     """Records requests."""
 
     def __init__(self, metrics: Metrics, *, logs: bool = False, tracer: Tracer | None = None) -> None:
-        self._http_requests = metrics.http_requests
+        self._count_http_request = cache(metrics.http_requests.labels)
         self._logs = logs
         self._tracer = tracer
 
     def record(self, outcome: Outcome, metrics: RequestMetrics, headers: dict[bytes, bytes]) -> None:
         """Record a request, in the metrics of its model; `headers` are the request's."""
-        self._http_requests.labels(outcome.route, str(outcome.status)).inc()
+        self._count_http_request(outcome.route, outcome.status).inc()
         if outcome.is_inference:
             _count(outcome, metrics)
             if self._tracer:

@@ -62,6 +62,9 @@ class CudaEngine:
         """See `Engine`."""
         return self.start(batch, output)()
 
+    def wake(self) -> None:
+        """See `Engine`. No thread sleeps."""
+
     def start(self, batch: PackedBatch, output: Output = "pooled") -> Finish:
         """See `Engine`. A batch that does not fit in memory is split.
 

@@ -1,0 +1,77 @@
+"""Latency of one short query, back to back and after idleness, and the CPU time of the event loop for it.
+
+After idleness everything is slower: threads sleep, caches are cold. GET /health shows how much of that does not depend
+on the engine.
+"""
+
+import asyncio
+import statistics
+import time
+from pathlib import Path
+
+from .client import Connection, request_bytes
+from .results import Row, report
+from .setting import Setting, server
+
+IDLE_S = 0.02
+HEALTH = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
+
+REQUESTS = ("one short query", "GET /health")
+KINDS = ("after 20 ms of idleness", "right after that", "back to back")
+
+Times = dict[str, list[float]]
+"""Milliseconds by request and kind."""
+
+
+async def _by_turns(port: int, queries: list[bytes]) -> Times:
+    """For each query: one after idleness and two back to back, then the same for GET /health."""
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    times: Times = {}
+    for query in queries:
+        for name, request in zip(REQUESTS, (query, HEALTH), strict=True):
+            await asyncio.sleep(IDLE_S)
+            for kind in KINDS:
+                start_s = time.perf_counter()
+                await connection.send(request)
+                times.setdefault(f"{name}, {kind}", []).append(1e3 * (time.perf_counter() - start_s))
+    connection.transport.close()
+    return times
+
+
+async def _send(port: int, queries: list[bytes]) -> None:
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    for query in queries:
+        await connection.send(query)
+    connection.transport.close()
+
+
+def loop_cpu_s(pid: int) -> float:
+    """CPU seconds of a process's main thread, which runs the event loop."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def run(setting: Setting) -> list[Row]:
+    """Medians of all kinds, by turns, and the CPU time of queries that are sent back to back."""
+    import uvloop
+
+    queries = [request_bytes([text]) for text in setting.corpus.short(setting.count(300))]
+    with server(setting.engine_dir().path) as (process, port):
+        uvloop.run(_send(port, queries[: len(queries) // 4]))
+        times = uvloop.run(_by_turns(port, queries))
+        start_s = loop_cpu_s(process.pid)
+        uvloop.run(_send(port, queries))
+        loop_us = 1e6 * (loop_cpu_s(process.pid) - start_s) / len(queries)
+    p50 = {kind: statistics.median(one) for kind, one in times.items()}
+    query_ms, health_ms = (p50[f"{name}, {KINDS[0]}"] - p50[f"{name}, {KINDS[-1]}"] for name in REQUESTS)
+    rows = [
+        *(Row(f"{kind}, p50, ms", p50[kind]) for kind in p50 if KINDS[1] not in kind),
+        Row(
+            "idleness of 20 ms costs a query more than GET /health, ms",
+            query_ms - health_ms,
+            limit=0.1,
+            is_at_most=True,
+        ),
+        Row("CPU time of the event loop for a short query, µs", loop_us, "{:.0f}", 60.0, is_at_most=True),
+    ]
+    report("latency", setting.about(), {"p50_ms": {kind: round(ms, 3) for kind, ms in p50.items()}}, rows)
+    return rows
