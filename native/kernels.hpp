@@ -17,8 +17,9 @@ struct bf16 {
 enum class DType { bfloat16, float32 };
 
 // How the numbers of a packed weight are stored: in the engine's dtype, or quantized, with a scale for each output.
-// nvfp4 also has a scale for each block of inputs.
-enum class WeightFormat { plain, int8, float8, nvfp4 };
+// nvfp4 also has a scale for each block of inputs, and smooth_int8 a scale for each output and group of inputs.
+// smooth_int8 weights are multiplied with inputs in 8 bits; all others are expanded to bfloat16.
+enum class WeightFormat { plain, int8, float8, nvfp4, smooth_int8 };
 
 // Every activation, by the name that a model spec uses. kernels/activation.hpp has a function of the same name.
 #define OPENBEI_ACTIVATIONS(X) X(none) X(gelu) X(gelu_tanh) X(relu) X(sigmoid) X(silu) X(tanh)
@@ -38,6 +39,9 @@ constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1)
 
 // Inputs that share a scale in nvfp4.
 inline constexpr size_t nvfp4_block = 16;
+
+// Inputs that share a scale in smooth_int8, in weights and in rows.
+inline constexpr size_t int8_group = 128;
 
 // Bytes of a panel of a quantized weight. nvfp4 holds two inputs in a byte, and panels have a multiple of 32 bytes.
 constexpr size_t quantized_panel_bytes(WeightFormat format, size_t in_features) {
@@ -61,10 +65,11 @@ struct LinearArgs {
   const void* weight = nullptr;  // all panels of the matrix
   const float* bias = nullptr;   // padded to whole panels
   WeightFormat format = WeightFormat::plain;
-  const float* scales = nullptr;          // of the outputs, padded to whole panels; null for plain weights
-  const uint8_t* block_scales = nullptr;  // nvfp4: e4m3 [num_blocks, block_scale_stride]
-  size_t num_blocks = 0, block_scale_stride = 0;
-  void* expanded = nullptr;  // memory for expanded_panels panels of a quantized weight in bfloat16
+  const float* scales = nullptr;          // of the outputs, padded to whole panels; smooth_int8: [groups, scale_stride]
+  const uint8_t* block_scales = nullptr;  // nvfp4: e4m3 [num_blocks, scale_stride]
+  size_t num_blocks = 0, scale_stride = 0;
+  const float* smoothing = nullptr;   // smooth_int8: factors of the inputs, padded with zeros to a multiple of 32
+  void* quantized_scratch = nullptr;  // for quantized weights: quantized_scratch_bytes, 64-byte aligned
   size_t rows;
   size_t in_features = 0;                 // padded to a multiple of 32
   size_t panel_begin = 0, panel_end = 0;  // the panels to compute
@@ -180,11 +185,11 @@ struct PoolArgs {
 
 struct Kernels {
   size_t activation_bytes;
-  size_t min_block_rows;                          // with fewer rows, reading a layer's weights from memory dominates
-  size_t (*product_scratch_bytes)(size_t max_k);  // a thread's scratch for products over rows of up to max_k columns
-  size_t expanded_panels;                         // panels of a quantized weight that are expanded at once
-  void (*enter)(void* product_scratch);           // on a thread, before its first kernel; 64-byte aligned
-  void (*leave)();                                // after its last kernel
+  size_t min_block_rows;                            // with fewer rows, reading a layer's weights from memory dominates
+  size_t (*product_scratch_bytes)(size_t max_k);    // a thread's scratch for products over rows of up to max_k columns
+  size_t (*quantized_scratch_bytes)(size_t max_k);  // the same for quantized weights, in addition
+  void (*enter)(void* product_scratch);             // on a thread, before its first kernel; 64-byte aligned
+  void (*leave)();                                  // after its last kernel
   void (*linear)(const LinearArgs&);
   size_t (*attention_scratch_bytes)(size_t num_tokens, size_t head_dim, size_t relative_rows);
   void (*pack_keys_values)(const AttentionArgs&);  // into scratch, for attend

@@ -41,15 +41,23 @@ class Tensors {
     if (!is_bfloat16_) throw std::invalid_argument("tensor " + name + ".weight is quantized, but dtype is float32");
     has_quantized = true;
     linear.format = quantized_format(name + ".weight");
-    const auto element = linear.format == WeightFormat::int8 ? nb::dtype<int8_t>() : nb::dtype<uint8_t>();
+    const bool is_smooth = linear.format == WeightFormat::smooth_int8;
+    const bool is_integer = is_smooth || linear.format == WeightFormat::int8;
+    const auto element = is_integer ? nb::dtype<int8_t>() : nb::dtype<uint8_t>();
     const size_t panels = outputs / panel_width;
     const size_t words = quantized_panel_bytes(linear.format, in_features) / (panel_width * 4);
     linear.weight = take(name + ".weight", element, {panels, words, panel_width, 4});
-    linear.scales = take<float>(name + ".weight.scale", {outputs});
+    linear.scale_stride = outputs;
+    if (is_smooth) {
+      const size_t groups = (in_features + int8_group - 1) / int8_group;
+      linear.scales = take<float>(name + ".weight.scale", {groups, outputs});
+      linear.smoothing = take<float>(name + ".weight.smoothing", {round_up(in_features, panel_width)});
+    } else {
+      linear.scales = take<float>(name + ".weight.scale", {outputs});
+    }
     if (linear.format == WeightFormat::nvfp4) {
       const size_t blocks = (in_features + nvfp4_block - 1) / nvfp4_block;
       linear.block_scales = take<uint8_t>(name + ".weight.block_scale", {blocks, outputs});
-      linear.block_scale_stride = outputs;
     }
     return linear;
   }
@@ -103,6 +111,7 @@ class Tensors {
   // By the element type and the scales: float8 and nvfp4 arrive as uint8.
   WeightFormat quantized_format(const std::string& name) const {
     if (has(name + ".block_scale")) return WeightFormat::nvfp4;
+    if (has(name + ".smoothing")) return WeightFormat::smooth_int8;
     nb::ndarray<nb::ro, nb::device::cpu> tensor;
     const bool is_integer = has(name) && nb::try_cast(nb::object(arrays_[name.c_str()]), tensor, false) &&
                             tensor.dtype() == nb::dtype<int8_t>();

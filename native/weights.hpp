@@ -12,9 +12,10 @@ struct LinearWeights {
   const float* bias = nullptr;   // padded to whole panels
   size_t in_features = 0, out_features = 0;
   WeightFormat format = WeightFormat::plain;
-  const float* scales = nullptr;          // of the outputs, padded to whole panels; null for plain weights
-  const uint8_t* block_scales = nullptr;  // nvfp4: e4m3 [blocks of inputs, block_scale_stride]
-  size_t block_scale_stride = 0;
+  const float* scales = nullptr;          // of the outputs, padded to whole panels; smooth_int8: [groups, scale_stride]
+  const uint8_t* block_scales = nullptr;  // nvfp4: e4m3 [blocks of inputs, scale_stride]
+  size_t scale_stride = 0;
+  const float* smoothing = nullptr;  // smooth_int8: factors of the inputs, padded with zeros to a multiple of 32
 };
 
 struct NormWeights {

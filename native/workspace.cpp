@@ -97,8 +97,8 @@ void Workspace::reserve_thread(const Model& model, const GroupLimits& limits, bo
                                      scratch_bytes(is_absorbed ? limits.longest_of_rank : 0, spec.hidden_size)));
   attention_tasks.reserve(attends ? max_attention_tasks(limits.rows, limits.sequences, spec.num_heads) : 0);
   product_scratch.reserve(limits.rows > 0 ? kernels.product_scratch_bytes(max_product_columns()) : 0);
-  const size_t expanded_bytes = kernels.expanded_panels * panel_width * max_product_columns() * sizeof(bf16);
-  expanded_panels.reserve(limits.rows > 0 && model.weights.has_quantized ? expanded_bytes : 0);
+  const bool has_quantized = limits.rows > 0 && model.weights.has_quantized;
+  quantized_scratch.reserve(has_quantized ? kernels.quantized_scratch_bytes(max_product_columns()) : 0);
   if (expert_rows.empty()) return;
   const size_t rows = limits.rows > 0 ? model.block_rows + slack_rows : 0;
   router_logits.reserve(rows);

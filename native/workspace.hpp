@@ -47,7 +47,7 @@ struct Workspace {
   RowBuffer head_float32;  // float32 outputs of the task head's steps
 
   // For this thread alone.
-  Buffer attention_scratch, product_scratch, expanded_panels;
+  Buffer attention_scratch, product_scratch, quantized_scratch;
   std::vector<AttentionTask> attention_tasks;
   RowBuffer router_logits, expert_input, expert_output;  // for a block; the logits and the output are float32
   std::vector<std::vector<ExpertRow>> expert_rows;       // for a block, by expert

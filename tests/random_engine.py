@@ -8,7 +8,7 @@ from openbei.absorbed import absorb, absorbed_from, absorbs
 from openbei.build.storage import choose_storage
 from openbei.engine_dir import EngineDir, Manifest
 from openbei.formats.format import Floats
-from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
+from openbei.quantization import NO_QUANTIZATION, QUANTIZATIONS
 from openbei.safetensors_file import Array, Shape
 from openbei.shapes import tensor_shapes
 from openbei.spec import DType, ModelSpec
@@ -18,15 +18,16 @@ def random_engine_dir(
     spec: ModelSpec, dtype: DType = "float32", seed: int = 0, quantization: str = NO_QUANTIZATION
 ) -> EngineDir:
     """Random weights, stored as in a build."""
-    rng = np.random.default_rng(seed)
+    rng, inputs_rng = np.random.default_rng(seed), np.random.default_rng(seed)
     numbers = {name: _random(name, shape, rng) for name, shape in tensor_shapes(spec).items()}
     if absorbs(spec):
         numbers["absorbed_keys.weight"] = absorb(spec, numbers[absorbed_from(spec)])
         numbers["absorbed_keys.bias"] = np.zeros(len(numbers["absorbed_keys.weight"]), np.float32)
-    storage = choose_storage(spec, dtype, "cpu", WEIGHT_ONLY.get(quantization))
+    storage = choose_storage(spec, dtype, "cpu", QUANTIZATIONS.get(quantization))
     tensors: dict[str, Array] = {}
     for name, stored in storage.items():
-        tensors |= stored.store(name, numbers[name])
+        magnitudes = np.exp(inputs_rng.normal(size=numbers[name].shape[-1])).astype(np.float32)
+        tensors |= stored.store(name, numbers[name], magnitudes)
     manifest = Manifest(
         openbei_version="0",
         model_name="random",

@@ -177,14 +177,14 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "decoder": ({"trt_llm__build__base_model": "decoder"}, "is 'decoder'.*\nhint: .*text generation"),
     "other base_model": ({"trt_llm__build__base_model": "whisper"}, "is 'whisper'; it must be encoder or encoder_bert"),
     "v2": ({"trt_llm__inference_stack": "v2"}, "inference_stack is 'v2'"),
-    "smooth_quant": (
-        {"trt_llm__build__quantization_type": "smooth_quant"},
-        "is 'smooth_quant', which is not implemented\nhint: use weights_int8",
+    "smooth_quant on a GPU": (
+        {"trt_llm__build__quantization_type": "smooth_quant", "resources": {"accelerator": "L4"}},
+        "'smooth_quant', which is for CPUs; resources.accelerator is 'L4'\nhint: remove resources.accelerator, or use",
     ),
     "int4": ({"trt_llm__build__quantization_type": "weights_int4"}, "not implemented\nhint: use fp4"),
     "quantized float32": (
         {"trt_llm__build__quantization_type": "fp8", "environment_variables": {"DTYPE": "float32"}},
-        "is 'fp8' and DTYPE is 'float32'; quantized weights are expanded to bfloat16",
+        "is 'fp8' and DTYPE is 'float32'; the other weights of a quantized engine are bfloat16",
     ),
     "unknown quantization": (
         {"trt_llm__build__quantization_type": "int3"},

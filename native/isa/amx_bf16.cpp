@@ -1,5 +1,5 @@
 // The amx_bf16 level: bfloat16 activations and products by tdpbf16ps on 32 × 32 blocks of four tiles. In float32 it is
-// the avx512 level. Everything except products uses AVX512_BF16.
+// the avx512 level. Products of 8-bit integers use AVX512_VNNI, and everything else AVX512_BF16.
 #include "../kernels/table.hpp"
 #include "vectors_avx512.hpp"
 
@@ -7,7 +7,9 @@ namespace openbei {
 
 namespace {
 
-struct AmxVectors : Avx512Vectors {};
+struct AmxVectors : Avx512Vectors {
+  using Int8Sums = DotInt8Sums<Avx512Integers<AmxVectors>>;
+};
 
 struct TileProduct {
   using Activations = bf16;

@@ -6,7 +6,9 @@ namespace openbei {
 
 namespace {
 
-struct Avx512Bf16Vectors : Avx512Vectors {};
+struct Avx512Bf16Vectors : Avx512Vectors {
+  using Int8Sums = DotInt8Sums<Avx512Integers<Avx512Bf16Vectors>>;
+};
 
 struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   using Activations = bf16;

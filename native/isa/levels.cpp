@@ -18,7 +18,9 @@ const Kernels* portable_kernels(DType);
 [[gnu::weak]] const Kernels* neon_kernels(DType);
 #if defined(__x86_64__)
 [[gnu::weak]] const Kernels* avx2_kernels(DType);
+[[gnu::weak]] const Kernels* avx2_vnni_kernels(DType);
 [[gnu::weak]] const Kernels* avx512_kernels(DType);
+[[gnu::weak]] const Kernels* avx512_vnni_kernels(DType);
 [[gnu::weak]] const Kernels* avx512_bf16_kernels(DType);
 [[gnu::weak]] const Kernels* amx_bf16_kernels(DType);
 #endif
@@ -43,6 +45,13 @@ std::string missing_avx2() {
   return {};
 }
 
+std::string missing_avx2_vnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned avx_vnni = 1u << 4;
+  if (!__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) || !(eax & avx_vnni)) return "the CPU has no AVX-VNNI";
+  return missing_avx2();
+}
+
 std::string missing_avx512() {
   for (bool supported : {__builtin_cpu_supports("avx512f") != 0, __builtin_cpu_supports("avx512bw") != 0,
                          __builtin_cpu_supports("avx512vl") != 0, __builtin_cpu_supports("avx512dq") != 0})
@@ -50,9 +59,14 @@ std::string missing_avx512() {
   return missing_avx2();
 }
 
+std::string missing_avx512_vnni() {
+  if (!__builtin_cpu_supports("avx512vnni")) return "the CPU has no AVX512_VNNI";
+  return missing_avx512();
+}
+
 std::string missing_avx512_bf16() {
   if (!__builtin_cpu_supports("avx512bf16")) return "the CPU has no AVX512_BF16";
-  return missing_avx512();
+  return missing_avx512_vnni();
 }
 
 std::string missing_amx_bf16() {
@@ -73,7 +87,9 @@ std::string missing_amx_bf16() {
 const Level table[] = {
     {"amx_bf16", amx_bf16_kernels, missing_amx_bf16},
     {"avx512_bf16", avx512_bf16_kernels, missing_avx512_bf16},
+    {"avx512_vnni", avx512_vnni_kernels, missing_avx512_vnni},
     {"avx512", avx512_kernels, missing_avx512},
+    {"avx2_vnni", avx2_vnni_kernels, missing_avx2_vnni},
     {"avx2", avx2_kernels, missing_avx2},
     {"neon", neon_kernels, missing_neon},
     {"portable", portable_kernels, nothing_missing},
@@ -84,9 +100,10 @@ const Level table[] = {
 std::string missing_x86() { return "the CPU is not x86-64"; }
 
 const Level table[] = {
-    {"amx_bf16", nullptr, missing_x86},   {"avx512_bf16", nullptr, missing_x86},
-    {"avx512", nullptr, missing_x86},     {"avx2", nullptr, missing_x86},
-    {"neon", neon_kernels, missing_neon}, {"portable", portable_kernels, nothing_missing},
+    {"amx_bf16", nullptr, missing_x86},    {"avx512_bf16", nullptr, missing_x86},
+    {"avx512_vnni", nullptr, missing_x86}, {"avx512", nullptr, missing_x86},
+    {"avx2_vnni", nullptr, missing_x86},   {"avx2", nullptr, missing_x86},
+    {"neon", neon_kernels, missing_neon},  {"portable", portable_kernels, nothing_missing},
 };
 
 #endif

@@ -4,12 +4,14 @@
 #include <immintrin.h>
 
 #include "expand_avx2.hpp"
+#include "integers_avx2.hpp"
 
 namespace openbei {
 
 struct Avx2Vectors {
   using F = __m256;
   using Expansion = Avx2Expansion<Avx2Vectors>;
+  using Int8Sums = WideInt8Sums<Avx2Integers<Avx2Vectors>>;
   static constexpr size_t width = 8;
   static constexpr int product_rows = 5;
 
@@ -20,6 +22,7 @@ struct Avx2Vectors {
     const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16));
   }
+  static F load(const int32_t* p) { return _mm256_cvtepi32_ps(load_words(p)); }
   static F load_even(const bf16* p) { return _mm256_castsi256_ps(_mm256_slli_epi32(load_words(p), 16)); }
   static F load_odd(const bf16* p) {
     return _mm256_castsi256_ps(_mm256_and_si256(load_words(p), _mm256_set1_epi32(static_cast<int>(0xffff0000))));
@@ -66,7 +69,7 @@ struct Avx2Vectors {
   }
 
  private:
-  static __m256i load_words(const bf16* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static __m256i load_words(const void* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   // floor(x), but at least -126: smaller exponents are not representable.
   static F whole(F x) { return _mm256_floor_ps(_mm256_max_ps(x, _mm256_set1_ps(-126.0f))); }
 };

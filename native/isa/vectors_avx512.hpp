@@ -4,12 +4,14 @@
 #include <immintrin.h>
 
 #include "expand_avx2.hpp"
+#include "integers_avx512.hpp"
 
 namespace openbei {
 
 struct Avx512Vectors {
   using F = __m512;
   using Expansion = Avx2Expansion<Avx512Vectors>;
+  using Int8Sums = WideInt8Sums<Avx512Integers<Avx512Vectors>>;
   static constexpr size_t width = 16;
   static constexpr int product_rows = 12;
 
@@ -20,6 +22,7 @@ struct Avx512Vectors {
     const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
   }
+  static F load(const int32_t* p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
   static F load_even(const bf16* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16)); }
   static F load_odd(const bf16* p) {
     const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));

@@ -4,12 +4,14 @@
 #include <arm_neon.h>
 
 #include "../kernels/expand.hpp"
+#include "../kernels/int8_sums.hpp"
 
 namespace openbei {
 
 struct NeonVectors {
   using F = float32x4_t;
   using Expansion = ScalarExpansion<NeonVectors>;
+  using Int8Sums = ScalarInt8Sums<NeonVectors>;
   static constexpr size_t width = 4;
   static constexpr int product_rows = 12;
 
@@ -19,6 +21,7 @@ struct NeonVectors {
   static F load(const bf16* p) {
     return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p)), 16));
   }
+  static F load(const int32_t* p) { return vcvtq_f32_s32(vld1q_s32(p)); }
   static F load_even(const bf16* p) { return vreinterpretq_f32_u32(vshlq_n_u32(load_words(p), 16)); }
   static F load_odd(const bf16* p) { return vreinterpretq_f32_u32(vandq_u32(load_words(p), vdupq_n_u32(0xffff0000))); }
   // Element i is table[i · stride + indices[i]].
@@ -28,6 +31,12 @@ struct NeonVectors {
     return load(x);
   }
   static void store(float* p, F x) { vst1q_f32(p, x); }
+  // To nearest, ties to even.
+  static void store_rounded(int8_t* p, F x) {
+    const int16x4_t words = vmovn_s32(vcvtnq_s32_f32(x));
+    const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
+    vst1_lane_s32(reinterpret_cast<int32_t*>(p), vreinterpret_s32_s8(bytes), 0);
+  }
   // An optimization barrier that keeps x in a register.
   static void keep(F& x) { asm volatile("" : "+w"(x)); }
   static F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }

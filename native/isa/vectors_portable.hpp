@@ -4,11 +4,13 @@
 #include <cstring>
 
 #include "../kernels/expand.hpp"
+#include "../kernels/int8_sums.hpp"
 
 namespace openbei {
 
 struct PortableVectors {
   using Expansion = ScalarExpansion<PortableVectors>;
+  using Int8Sums = ScalarInt8Sums<PortableVectors>;
   typedef float F __attribute__((vector_size(16)));
   typedef int32_t I __attribute__((vector_size(16)));
   static constexpr size_t width = 4;
@@ -25,6 +27,7 @@ struct PortableVectors {
   static F load(const bf16* p) {
     return as_float(I{p[0].bits << 16, p[1].bits << 16, p[2].bits << 16, p[3].bits << 16});
   }
+  static F load(const int32_t* p) { return __builtin_convertvector(load_words(p), F); }
   // Element i is p[2i].
   static F load_even(const bf16* p) { return as_float(load_words(p) << 16); }
   // Element i is p[2i + 1].
@@ -36,6 +39,11 @@ struct PortableVectors {
     return x;
   }
   static void store(float* p, F x) { std::memcpy(p, &x, sizeof x); }
+  // To nearest, ties to even; not for magnitudes above 2²².
+  static void store_rounded(int8_t* p, F x) {
+    const I words = as_int(x + set1(magic)) - as_int(set1(magic));
+    for (size_t i = 0; i < width; ++i) p[i] = static_cast<int8_t>(words[i]);
+  }
   // An optimization barrier that keeps x in a register.
 #if defined(__x86_64__)
   static void keep(F& x) { asm volatile("" : "+x"(x)); }
@@ -66,17 +74,16 @@ struct PortableVectors {
   }
 
  private:
-  static I load_words(const bf16* p) {
+  static constexpr float magic = 12582912.0f;  // 1.5 · 2²³: adding it rounds to a whole number
+
+  static I load_words(const void* p) {
     I words;
     std::memcpy(&words, p, sizeof words);
     return words;
   }
   // floor(x), but at least -126: smaller exponents are not representable. For whole numbers the result may be one too
   // low; the fraction is then 1.
-  static F whole(F x) {
-    const F magic = set1(12582912.0f);  // 1.5 · 2²³: adding it rounds to a whole number
-    return (max(x, set1(-126.0f)) - set1(0.5f) + magic) - magic;
-  }
+  static F whole(F x) { return (max(x, set1(-126.0f)) - set1(0.5f) + set1(magic)) - set1(magic); }
   static F as_float(I x) { return reinterpret_cast<F>(x); }
   static I as_int(F x) { return reinterpret_cast<I>(x); }
 };

@@ -81,6 +81,7 @@ void expand_panel(const LinearArgs& args, size_t panel, bf16* target) {
   };
   switch (args.format) {
     case WeightFormat::plain:
+    case WeightFormat::smooth_int8:
       break;
     case WeightFormat::int8:
       return each_byte(Expansion::int8);
@@ -91,7 +92,7 @@ void expand_panel(const LinearArgs& args, size_t panel, bf16* target) {
       return each_word(args.in_features / 8, [&](size_t i, size_t column) {
         if (i % 2 == 0 && column == 0 && i / 2 < args.num_blocks)  // after the last block, all weights are zero
           for (size_t c = 0; c < panel_width; ++c)
-            scales[c] = e4m3_values[args.block_scales[i / 2 * args.block_scale_stride + panel * panel_width + c]];
+            scales[c] = e4m3_values[args.block_scales[i / 2 * args.scale_stride + panel * panel_width + c]];
         bf16* first = target + 4 * i * row + 2 * column;
         Expansion::nvfp4(source, scales + column, {first, first + row, first + 2 * row, first + 3 * row});
       });

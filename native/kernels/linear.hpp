@@ -6,6 +6,7 @@
 
 #include "activation.hpp"
 #include "expand.hpp"
+#include "int8_product.hpp"
 #include "product.hpp"
 
 namespace openbei {
@@ -15,12 +16,13 @@ alignas(64) inline constexpr float ones[panel_width] = {1, 1, 1, 1, 1, 1, 1, 1, 
 
 // epilogue(value, row, column) for each vector of (x · Wᵀ) · scales + bias. A quantized W has been expanded.
 template <class V, class Product, class Epilogue>
+  requires(!is_int8_product<Product>)
 void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
   using Weight = typename Product::Weight;
   const size_t panel_stride = panel_width * args.in_features, first = args.panel_begin * panel_width;
   const bool is_plain = args.format == WeightFormat::plain;
   const void* panels =
-      is_plain ? static_cast<const Weight*>(args.weight) + args.panel_begin * panel_stride : args.expanded;
+      is_plain ? static_cast<const Weight*>(args.weight) + args.panel_begin * panel_stride : args.quantized_scratch;
   const float* scales = is_plain ? ones : args.scales + first;
   const size_t scale_step = is_plain ? 0 : 1;
   Product::run(
@@ -35,6 +37,16 @@ void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
       [=, bias = args.bias + first](typename V::F value, size_t row, size_t column) {
         epilogue(V::fma(value, V::load(scales + scale_step * column), V::load(bias + column)), row, first + column);
       });
+}
+
+// The same for a W in smooth_int8.
+template <class V, class Product, class Epilogue>
+  requires is_int8_product<Product>
+void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
+  const size_t first = args.panel_begin * panel_width;
+  Product::run(args, [=, bias = args.bias + first](typename V::F value, size_t row, size_t column) {
+    epilogue(value + V::load(bias + column), row, first + column);
+  });
 }
 
 // Arguments are taken by value, so stores cannot alias them.
@@ -84,7 +96,7 @@ void linear_add(const LinearArgs args) {
 }
 
 template <class V, class Product>
-void linear_expanded(const LinearArgs& args) {
+void linear_product(const LinearArgs& args) {
   switch (args.epilogue) {
     case Epilogue::activate:
       return linear_activate<V, Product, typename Product::Activations>(args);
@@ -99,23 +111,39 @@ void linear_expanded(const LinearArgs& args) {
   }
 }
 
-// Only bfloat16 products have quantized weights, whose panels are expanded once for all rows.
+// Expands panels of W, once for all rows, before they are multiplied.
+template <class V, class Product>
+void linear_expanded(const LinearArgs& args) {
+  auto* expanded = static_cast<bf16*>(args.quantized_scratch);
+  for (size_t begin = args.panel_begin; begin < args.panel_end; begin += Product::expanded_panels) {
+    LinearArgs part = args;
+    part.panel_begin = begin;
+    part.panel_end = std::min(args.panel_end, begin + Product::expanded_panels);
+    for (size_t panel = begin; panel < part.panel_end; ++panel)
+      expand_panel<typename V::Expansion>(args, panel, expanded + (panel - begin) * panel_width * args.in_features);
+    linear_product<V, Product>(part);
+  }
+}
+
+// Only bfloat16 products have quantized weights.
+template <class Product>
+inline constexpr bool reads_quantized = sizeof(typename Product::Weight) == sizeof(bf16);
+
 template <class V, class Product>
 void linear(const LinearArgs& args) {
-  if constexpr (sizeof(typename Product::Weight) == sizeof(bf16))
-    if (args.format != WeightFormat::plain) {
-      auto* expanded = static_cast<bf16*>(args.expanded);
-      for (size_t begin = args.panel_begin; begin < args.panel_end; begin += Product::expanded_panels) {
-        LinearArgs part = args;
-        part.panel_begin = begin;
-        part.panel_end = std::min(args.panel_end, begin + Product::expanded_panels);
-        for (size_t panel = begin; panel < part.panel_end; ++panel)
-          expand_panel<typename V::Expansion>(args, panel, expanded + (panel - begin) * panel_width * args.in_features);
-        linear_expanded<V, Product>(part);
-      }
-      return;
-    }
-  linear_expanded<V, Product>(args);
+  if constexpr (reads_quantized<Product>) {
+    if (args.format == WeightFormat::smooth_int8) return linear_product<V, Int8Product<V, Product>>(args);
+    if (args.format != WeightFormat::plain) return linear_expanded<V, Product>(args);
+  }
+  linear_product<V, Product>(args);
+}
+
+template <class V, class Product>
+size_t quantized_scratch_bytes(size_t max_k) {
+  if constexpr (reads_quantized<Product>)
+    return std::max(Product::expanded_panels * panel_width * max_k * sizeof(bf16),
+                    Int8Product<V, Product>::scratch_bytes(max_k));
+  return 0;
 }
 
 }  // namespace openbei

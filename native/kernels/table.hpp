@@ -20,7 +20,7 @@ constexpr Kernels kernel_table() {
       .activation_bytes = sizeof(Activations),
       .min_block_rows = Product::min_block_rows,
       .product_scratch_bytes = Product::scratch_bytes,
-      .expanded_panels = Product::expanded_panels,
+      .quantized_scratch_bytes = quantized_scratch_bytes<V, Product>,
       .enter = Product::enter,
       .leave = Product::leave,
       .linear = linear<V, Product>,

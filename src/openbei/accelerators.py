@@ -94,13 +94,20 @@ def accelerator_notes(
 ) -> Iterator[tuple[str, str, bool]]:
     """What a config's accelerator means: the accelerator, a note, and whether it is a warning.
 
-    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist.
+    The GPU of the machine decides what runs. Raises ConfigError for a name that does not exist, and for a
+    quantization that is for CPUs.
     """
     if not accelerator:
         return
     name, count = parse_accelerator(accelerator)
     formats = formats_of(ACCELERATORS[name])
     yield accelerator, f"supports {', '.join(formats)}" if formats else "is too old for openbei", not formats
+    if quantization == "smooth_quant":
+        raise ConfigError(
+            f"trt_llm.build.quantization_type is 'smooth_quant', which is for CPUs; resources.accelerator is "
+            f"{accelerator!r}",
+            hint="remove resources.accelerator, or use fp8",
+        )
     if quantization.startswith("fp8") and "fp8" not in formats:
         yield accelerator, f"has no units for fp8; use no_quant, or {_listed('fp8')}", True
     elif quantization.startswith("fp4") and "fp4" not in formats:

@@ -28,6 +28,7 @@ from openbei.spec import DType
 
 if TYPE_CHECKING:
     from openbei.accuracy import Texts
+    from openbei.formats.format import Floats
 
 Measure = Callable[[EngineDir, EngineDir], Accuracy]
 """Compares a quantized engine directory, the second one, with the original."""
@@ -200,6 +201,14 @@ def _measured(
     return deployment, measure
 
 
+def _calibrate(engine_dir: EngineDir) -> Mapping[str, "Floats"]:
+    """Calibrate a quantized build with some of the texts that come with openbei. Raises CheckpointError."""
+    from openbei.backends.recording import RecordingEngine
+    from openbei.calibration import calibrate
+
+    return calibrate(engine_dir, RecordingEngine(engine_dir), _read_texts(None).sample())
+
+
 def _read_texts(path: Path | None) -> "Texts":
     from openbei.accuracy import Texts
 
@@ -266,7 +275,9 @@ def _up_to_date(
     if engine_dir is None or force:
         _log.info("building %s: %s", path, reason or "requested")
         with Bar() as bar:
-            engine_dir = build(deployment, path, environment=environment, progress=bar.step, measure=measure)
+            engine_dir = build(
+                deployment, path, environment=environment, progress=bar.step, measure=measure, calibrate=_calibrate
+            )
             _compile_kernels(engine_dir, deployment, environment, bar.step)
         _log.info("%s", render_report(engine_dir.manifest))
     else:

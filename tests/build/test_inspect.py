@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,10 @@ def put_sep_token_outside_vocabulary(checkpoint: Path) -> None:
     write_json(checkpoint / "tokenizer.json", tokenizer)
 
 
+def change_config(checkpoint: Path, **changes: object) -> None:
+    update_json(checkpoint / "config.json", **changes)
+
+
 CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no modules.json": (
         lambda c: (c / "modules.json").unlink(),
@@ -220,7 +225,17 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda c: update_json(c / "config.json", auto_map={"AutoModel": "x.Y"}, architectures=["ChatGLMModel"]),
         "unsupported architecture 'ChatGLMModel'",
     ),
-    "quantized": (lambda c: update_json(c / "config.json", quantization_config={}), "quantization_config is set"),
+    "quantized": (
+        lambda c: update_json(c / "config.json", quantization_config={}),
+        "quantization_config is set: the weights are already quantized, which",
+    ),
+    **{
+        f"quantized by {method}": (
+            partial(change_config, quantization_config={"quant_method": method}),
+            f"already quantized by {method}, which is not supported\nhint: build the checkpoint that was quantized",
+        )
+        for method in ("gptq", "awq", "compressed-tensors", "fp8")
+    },
     "other task": (
         lambda c: write_json(c / "sentence_bert_config.json", {"transformer_task": "fill-mask"}),
         "is 'fill-mask'",

@@ -120,3 +120,25 @@ def test_nvfp4_by_hand() -> None:
     assert encoded.scales["scale"].tolist() == [1]
     assert encoded.scales["block_scale"].astype(np.float32).tolist() == [[448], [2]]
     assert nvfp4.decode(encoded, weights.shape).tolist() == [[448 * x for x in rounded] + [2 * x for x in rounded]]
+
+
+def test_smooth_int8_by_hand() -> None:
+    """Groups of 128 inputs have their own scales; smoothing divides weights, and is undone by decoding."""
+    weights = np.zeros((2, 130), np.float32)
+    weights[0, 0], weights[0, 129], weights[1, 1] = 127, -254, 3
+    smooth = FORMATS["smooth_int8"]
+    encoded = smooth.encode(weights)
+    assert encoded.scales["scale"].tolist() == [[1, np.float32(3) / np.float32(127)], [2, 1]]
+    assert (encoded.values[0, 0], encoded.values[0, 129], encoded.values[1, 1]) == (127, -127, 127)
+    magnitudes = np.full(130, 127, np.float32)
+    magnitudes[0] = 127 / 4
+    smoothed = smooth.encode(np.full((1, 130), 127, np.float32), magnitudes)
+    assert smoothed.scales["smoothing"][:2].tolist() == [2, 1]
+    assert smoothed.values[0, :3].tolist() == [64, 127, 127]
+    assert smooth.decode(smoothed, (1, 130))[0, :2].tolist() == [128, 127]
+
+
+def test_smoothing_of_inputs_that_calibration_did_not_see() -> None:
+    """They count as a hundredth of the largest input, so that they do not drown others when they occur."""
+    smoothing = FORMATS["smooth_int8"].encode(np.ones((1, 3), np.float32), np.array([4, 0, 1e-9], np.float32))
+    assert smoothing.scales["smoothing"].tolist() == pytest.approx([0.5, 5, 5])

@@ -36,7 +36,7 @@ class Nibbles:
     def scales(self, shape: Shape) -> Mapping[str, Part]:
         return {"scales": Part((-(-shape[1] // GROUP), shape[0]), np.dtype(np.float32))}
 
-    def encode(self, numbers: Floats) -> Encoded:
+    def encode(self, numbers: Floats, input_magnitudes: Floats | None = None) -> Encoded:
         rows, columns = numbers.shape
         groups = np.pad(numbers, [(0, 0), (0, -columns % GROUP)]).reshape(rows, -1, GROUP)
         scales = np.abs(groups).max(axis=2) / 7

@@ -76,7 +76,11 @@ ARROWS: dict[str, set[str]] = {
     "serving": {*BASE, "engine_dir", "tasks"},
     "api": {*BASE, "json_floats", "engine_dir", "tasks", "serving"},
     "progress": set(),
-    "targets": {*BASE, "artifacts", "accuracy", "engine_dir", "build", "backends", "progress"},
+    "targets": {
+        *BASE,
+        *("artifacts", "accuracy", "calibration", "engine_dir", "formats", "build", "backends", "progress"),
+    },
+    "calibration": {*BASE, "accuracy", "engine_dir", "open_model", "progress"},
     "accuracy": {*BASE, "engine_dir", "open_model", "progress", "tasks"},
     "methods": {*BASE, "engine_dir"},
     "open_model": {*BASE, "engine_dir", "tasks", "serving", "progress", "methods"},

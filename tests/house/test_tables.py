@@ -29,7 +29,7 @@ def module_names(values: Collection[object]) -> set[str]:
 
 def test_backends() -> None:
     folders = {path.parent.name for path in (PACKAGE / "backends").glob("*/__init__.py")}
-    helpers = {"threads", "positions", "activations", "validation", "batch_check", "device_choice"}
+    helpers = {"threads", "positions", "activations", "validation", "batch_check", "device_choice", "recording"}
     assert files("backends", besides=helpers) | folders == set(BACKENDS)
 
 

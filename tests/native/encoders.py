@@ -26,12 +26,16 @@ def run(encoder: _native.Encoder, batch: PackedBatch, width: int, *, skips_head:
 def check_tokens(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int]) -> None:
     batch = random_batch(lengths)
     expected = expected_tokens(engine_dir, tuple(lengths))
-    actual = run(encoder, batch, engine_dir.manifest.spec.hidden_size)
-    if engine_dir.manifest.spec.experts and engine_dir.manifest.dtype == "bfloat16":
+    manifest = engine_dir.manifest
+    actual = run(encoder, batch, manifest.spec.hidden_size)
+    is_smooth = manifest.quantization == "smooth_quant"  # small differences round some inputs to other integers
+    if manifest.spec.experts and manifest.dtype == "bfloat16":
         # Rounding sends about one token in some hundred to another expert.
-        order = np.argsort(np.square(actual - expected).sum(axis=1))[: -(-batch.num_tokens * 98 // 100)]
+        kept = 95 if is_smooth else 98
+        order = np.argsort(np.square(actual - expected).sum(axis=1))[: -(-batch.num_tokens * kept // 100)]
         actual, expected = actual[order], expected[order]
-    assert worst_cosine(actual, expected) >= {"float32": 0.99999, "bfloat16": 0.999}[engine_dir.manifest.dtype]
+    least = 0.99 if is_smooth else {"float32": 0.99999, "bfloat16": 0.999}[manifest.dtype]
+    assert worst_cosine(actual, expected) >= least
 
 
 def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[int], at_least: float) -> None:

@@ -24,7 +24,7 @@ P, N, E, F = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_float
 ACTIVATIONS = {name: value for value, name in enumerate(_native.activations)}
 POOLINGS = {name: value for value, name in enumerate(_native.poolings)}
 Epilogue = IntEnum("Epilogue", "activate activate_float32 multiply add_residual accumulate max_pool", start=0)
-WeightFormat = IntEnum("WeightFormat", "plain int8 float8 nvfp4", start=0)
+WeightFormat = IntEnum("WeightFormat", "plain int8 float8 nvfp4 smooth_int8", start=0)
 NormKind = IntEnum("NormKind", "none layer rms unit", start=0)
 NormTarget = IntEnum("NormTarget", "activations float32 accumulate add_residual", start=0)
 
@@ -43,8 +43,8 @@ class LinearArgs(ctypes.Structure):
         + fields("weight bias", P)
         + fields("format", E)
         + fields("scales block_scales", P)
-        + fields("num_blocks block_scale_stride", N)
-        + fields("expanded", P)
+        + fields("num_blocks scale_stride", N)
+        + fields("smoothing quantized_scratch", P)
         + fields("rows in_features panel_begin panel_end", N)
         + fields("epilogue activation", E)
         + fields("residual", P)
@@ -129,7 +129,7 @@ class Kernels(ctypes.Structure):
         ("activation_bytes", N),
         ("min_block_rows", N),
         ("product_scratch_bytes", ctypes.CFUNCTYPE(N, N)),
-        ("expanded_panels", N),
+        ("quantized_scratch_bytes", ctypes.CFUNCTYPE(N, N)),
         ("enter", ctypes.CFUNCTYPE(None, P)),
         ("leave", ctypes.CFUNCTYPE(None)),
         ("linear", ctypes.CFUNCTYPE(None, ctypes.POINTER(LinearArgs))),

@@ -33,7 +33,7 @@ def arrays_of(format: str, numbers: Doubles) -> tuple[dict[str, Any], Doubles]:
     fields: dict[str, Any] = {"format": WeightFormat[format], "weight": arrays["w"], "scales": arrays["w.scale"]}
     if format == "nvfp4":
         blocks = arrays["w.block_scale"]
-        fields |= {"block_scales": blocks, "num_blocks": blocks.shape[0], "block_scale_stride": blocks.shape[1]}
+        fields |= {"block_scales": blocks, "num_blocks": blocks.shape[0], "scale_stride": blocks.shape[1]}
     return fields, storage.load("w", arrays, numbers.shape).astype(np.float64)
 
 
@@ -48,7 +48,7 @@ def run(level: Level, x: Array, fields: dict[str, Any], bias: Array, num_outputs
         x=rows,
         x_stride=rows.shape[1],
         bias=padded_bias,
-        expanded=aligned(level.kernels.expanded_panels * 32 * rows.shape[1] * 2),
+        quantized_scratch=aligned(level.kernels.quantized_scratch_bytes(rows.shape[1])),
         rows=len(x),
         in_features=-(-x.shape[1] // 32) * 32,
         panel_begin=begin,
@@ -108,7 +108,7 @@ def test_every_block_scale_is_exact(level: Level) -> None:
         "scales": np.ones(64, np.float32),
         "block_scales": blocks,
         "num_blocks": len(scales),
-        "block_scale_stride": 64,
+        "scale_stride": 64,
     }
     values = numbers.view(ml_dtypes.float4_e2m1fn).astype(np.float32)
     expected = np.array([scale * value for scale, value in product(scales.astype(np.float32), values)])
@@ -123,7 +123,7 @@ def test_formats_of_the_engine() -> None:
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)
-@pytest.mark.parametrize("quantization", ["weights_int8", "fp8", "fp4", "fp4_mlp_only"])
+@pytest.mark.parametrize("quantization", ["weights_int8", "fp8", "fp4", "fp4_mlp_only", "smooth_quant"])
 @pytest.mark.parametrize("axis", ["no norm of embeddings", "gated", "causal, grouped heads", "experts", "disentangled"])
 def test_models_agree_with_reference(
     isa: str, quantization: str, axis: str, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
@@ -137,6 +137,6 @@ def test_models_agree_with_reference(
 def test_absorbed_attention(make_spec: MakeSpec, make_engine_dir: MakeEngineDir) -> None:
     """The queries and values of absorbed attention are slices of a quantized weight."""
     spec = make_spec(96, 3, 32, inner=130, head=EmbeddingHead(poolings=("cls",)))
-    for quantization in ("weights_int8", "fp8", "fp4"):
+    for quantization in ("weights_int8", "fp8", "fp4", "smooth_quant"):
         engine_dir = make_engine_dir(spec, "bfloat16", quantization=quantization)
         check_head(engine_dir, encoder_over(engine_dir, threads=2), [1, 40, 7, 90], 0.99)

@@ -6,7 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 
+from openbei.accuracy import Texts
+from openbei.backends.recording import RecordingEngine
+from openbei.build import build
+from openbei.calibration import calibrate
+from openbei.config import Environment
+from openbei.model import Model
 from openbei.spec import DType
+from tests.checkpoint import deployment
 from tests.same_embedding import Floats, unit, worst_cosine, worst_plain_cosine
 from tests.sentence_chain import encode_each
 
@@ -51,6 +58,24 @@ def test_bfloat16(checkpoint: Checkpoint, expected: Floats) -> None:
     found = checkpoint.embed(VARIED, "bfloat16")
     assert worst_plain_cosine(found, expected) >= 0.9995
     np.testing.assert_allclose(lengths(found), lengths(expected), rtol=0.01)
+
+
+@pytest.mark.parametrize("checkpoint", ["paraphrase-MiniLM-L3-v2"], indirect=True)
+def test_smooth_quant(checkpoint: Checkpoint, expected: Floats) -> None:
+    """With weights and inputs in 8 bits, calibrated as by `bei build`."""
+    given = deployment(checkpoint.folder, dtype="bfloat16", quantization="smooth_quant")
+    texts = Texts.read(None).sample()
+    built = build(
+        given,
+        checkpoint.work / "smooth_quant",
+        environment=Environment.read({}),
+        calibrate=lambda original: calibrate(original, RecordingEngine(original), texts, progress=False),
+    )
+    with Model(built.path) as model:
+        found = model.embed(VARIED, progress=False)
+    cosines = (unit(found) * unit(expected)).sum(axis=1)
+    assert cosines.mean() >= 0.999
+    assert cosines.min() >= 0.995
 
 
 @pytest.mark.parametrize("checkpoint", ["all-MiniLM-L6-v2"], indirect=True)

@@ -7,7 +7,7 @@ import msgspec
 
 from openbei.checkpoints import REFUSED_SOURCES, SOURCES
 from openbei.config import DEFAULT_MAX_NUM_TOKENS
-from openbei.quantization import OTHERS, WEIGHT_ONLY
+from openbei.quantization import OTHERS, QUANTIZATIONS
 from openbei.truss import REFUSED, WITHOUT_EFFECT, Config, Section
 from tools.reference.markdown import code, table
 
@@ -29,7 +29,7 @@ MEANING = {
     "trt_llm.build.max_num_tokens": "maximum tokens per batch, which also limits the longest text; by default "
     + ", ".join(f"{limit} for {code(name)}" for name, limit in DEFAULT_MAX_NUM_TOKENS.items()),
     "trt_llm.build.max_seq_len": "maximum tokens of a text for sequence classifiers and rerankers; no effect on others",
-    "trt_llm.build.quantization_type": "weight-only on CPUs; see [quantization](models.md#quantization)",
+    "trt_llm.build.quantization_type": "see [quantization](models.md#quantization)",
     "trt_llm.runtime.webserver_default_route": "route that also answers at `/`; by default that of the model's task",
 }
 """Key that is honoured -> its meaning. A test holds it against the schema."""
@@ -38,7 +38,7 @@ VALUES = {
     "trt_llm.inference_stack": "`v1`",
     "trt_llm.build.base_model": " or ".join(map(code, DEFAULT_MAX_NUM_TOKENS)),
     "trt_llm.build.checkpoint_repository.source": " or ".join(map(code, SOURCES)),
-    "trt_llm.build.quantization_type": ", ".join(f"`{name}`" for name in ("no_quant", *WEIGHT_ONLY)),
+    "trt_llm.build.quantization_type": ", ".join(f"`{name}`" for name in ("no_quant", *QUANTIZATIONS)),
 }
 """Key -> its values, where not all that the schema knows are honoured."""
 

@@ -46,7 +46,9 @@ SEQUENCES_OF_TERMS = 64
 
 
 READS: dict[TensorKind, frozenset[Storage]] = {
-    "weight": frozenset(Storage(format, "panels") for format in ("bfloat16", "float32", "int8", "float8", "nvfp4")),
+    "weight": frozenset(
+        Storage(format, "panels") for format in ("bfloat16", "float32", "int8", "float8", "nvfp4", "smooth_int8")
+    ),
     "table": frozenset((Storage("bfloat16", "row_major"), Storage("float32", "row_major"))),
     "bias": frozenset((Storage("float32", "panels"),)),
     "plain": frozenset((Storage("float32", "row_major"),)),

@@ -1,6 +1,6 @@
 """The reference backend: numpy, float32, slow and simple. It defines the results of every backend."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from openbei.backends.batch_check import check_batch, check_output
 from openbei.backends.positions import distance_bias, position_rows, relative_rows, rotary_tables
 from openbei.batch import EngineInfo, Finish, Int32s, Output, PackedBatch, Rows, SparseVectors, Vectors
 from openbei.engine_dir import EngineDir
+from openbei.formats.smooth_int8 import quantized_inputs
 from openbei.formats.storage import Storage
 from openbei.shapes import TensorKind, norms, step_name, tensor_shapes
 from openbei.spec import (
@@ -68,9 +69,11 @@ class ReferenceEngine:
         self.spec: ModelSpec = manifest.spec
         self.info = EngineInfo(backend="reference", device="cpu", precision="float32")
         self._norms = {name: norm for name, (norm, _) in norms(self.spec).items()}
-        self._tensors: dict[str, Vectors] = {
-            name: manifest.storage[name].load(name, engine_dir.tensors, shape)
+        self._tensors = self._decoded(engine_dir)
+        self._smoothing: dict[str, Vectors] = {
+            name: engine_dir.tensors[f"{name}.smoothing"][: shape[1]]
             for name, shape in tensor_shapes(self.spec).items()
+            if manifest.storage[name].format == "smooth_int8"
         }
 
     @property
@@ -82,6 +85,13 @@ class ReferenceEngine:
     def max_in_flight(self) -> int:
         """See `openbei.batch.Engine`."""
         return 1
+
+    def _decoded(self, engine_dir: EngineDir) -> Mapping[str, Vectors]:
+        """All tensors in float32, by engine name."""
+        return {
+            name: engine_dir.manifest.storage[name].load(name, engine_dir.tensors, shape)
+            for name, shape in tensor_shapes(self.spec).items()
+        }
 
     def wake(self) -> None:
         """See `openbei.batch.Engine`. There are no threads."""
@@ -242,7 +252,10 @@ class ReferenceEngine:
         return mixed
 
     def _linear(self, at: str, x: Vectors) -> Vectors:
-        return x @ self._tensors[f"{at}.weight"].T + self._tensors[f"{at}.bias"]
+        weight = f"{at}.weight"
+        if weight in self._smoothing:
+            x = quantized_inputs(x, self._smoothing[weight])
+        return x @ self._tensors[weight].T + self._tensors[f"{at}.bias"]
 
     def _norm(self, at: str, x: Vectors) -> Vectors:
         norm, weight = self._norms[at], self._tensors[f"{at}.weight"]

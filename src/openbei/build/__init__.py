@@ -4,6 +4,7 @@ fetch (openbei.checkpoints) -> inspect -> check -> convert -> write (openbei.eng
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from openbei.build.dtype import choose_dtype
 from openbei.build.expand import tie
 from openbei.build.inspect import Inspection, inspect_checkpoint
 from openbei.build.keys import check_keys
-from openbei.build.measured import Measure, Planned, write_measured
+from openbei.build.measured import Calibrate, Measure, Planned, write_quantized
 from openbei.build.report import render_report
 from openbei.build.staleness import content_hash, default_engine_path, why_stale
 from openbei.build.storage import choose_storage
@@ -26,9 +27,10 @@ from openbei.checkpoints import fetch_checkpoint
 from openbei.config import Decision, Deployment, Environment
 from openbei.engine_dir import EngineDir, Manifest, open_engine_dir, write_engine_dir
 from openbei.errors import ConfigError
+from openbei.formats.format import Floats
 from openbei.formats.storage import Storage
 from openbei.locations import public_url
-from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY, check_quantization, is_quantized
+from openbei.quantization import NO_QUANTIZATION, QUANTIZATIONS, check_quantization, is_quantized
 from openbei.safetensors_file import Array
 from openbei.spec import ModelSpec, SequenceHead, Task
 
@@ -54,9 +56,11 @@ def build(
     environment: Environment,
     progress: Progress = lambda step, done, total: None,
     measure: Measure | None = None,
+    calibrate: Calibrate | None = None,
 ) -> EngineDir:
-    """Build the engine directory `out` atomically, and open it. `measure` compares a quantized one with the original.
+    """Build the engine directory `out` atomically, and open it.
 
+    `measure` compares a quantized one with the original; `calibrate` is required for types that quantize inputs.
     Raises ConfigError for a config that does not match the checkpoint or the device, CheckpointError, DownloadError,
     and EngineDirError if `out` cannot be written.
     """
@@ -87,24 +91,33 @@ def build(
     modules = match_modules(inspection.module_steps, spec)
     parts = {**matched.parts, **modules}
 
-    def planned(quantization: str) -> Planned:
-        weight_only = WEIGHT_ONLY.get(quantization)
-        storage = choose_storage(spec, dtype, deployment.target, weight_only)
+    def planned(quantization: str, input_magnitudes: Mapping[str, Floats]) -> Planned:
+        storage = choose_storage(spec, dtype, deployment.target, QUANTIZATIONS.get(quantization))
         manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage, quantization)
         decisions = _decisions(deployment, inspection, manifest, matched, tokenizer.decisions)
         report = (*decisions, Decision("dtype", manifest.dtype, dtype_reason), *warnings)
-        tensors = plan_tensors(spec, parts, matched.computed, inspection.adjusted, storage)
+        tensors = plan_tensors(spec, parts, matched.computed, inspection.adjusted, storage, input_magnitudes)
         return msgspec.structs.replace(manifest, report=report), tensors
 
     def written(done: int, total: int) -> None:
         progress("write", done, total)
 
-    engine = planned(deployment.quantization)
-    if measure is None or deployment.quantization == NO_QUANTIZATION:
-        write_engine_dir(out, *engine, tokenizer.content, progress=written)
-    else:
-        write_measured(out, planned(NO_QUANTIZATION), engine, tokenizer.content, measure, written)
+    original = planned(NO_QUANTIZATION, {})
+    if deployment.quantization == NO_QUANTIZATION:
+        write_engine_dir(out, *original, tokenizer.content, progress=written)
+        return open_engine_dir(out, verify=False)
+    quantized, needed = partial(planned, deployment.quantization), _needed(calibrate, deployment.quantization)
+    write_quantized(out, original, quantized, tokenizer.content, written, calibrate=needed, measure=measure)
     return open_engine_dir(out, verify=False)
+
+
+def _needed(calibrate: Calibrate | None, quantization: str) -> Calibrate | None:
+    """`calibrate` if a quantization type needs it. Raises ValueError if it is missing then."""
+    if not QUANTIZATIONS[quantization].quantizes_inputs:
+        return None
+    if calibrate is None:
+        raise ValueError(f"{quantization} needs a function that calibrates it")
+    return calibrate
 
 
 def _manifest(
@@ -155,6 +168,10 @@ def _check_target(deployment: Deployment) -> None:
         return
     if deployment.accelerator:
         check_accelerator(deployment.accelerator, deployment.quantization)
+    if deployment.quantization == "smooth_quant":
+        raise ConfigError(
+            "quantization is 'smooth_quant', which is for CPUs", hint="use fp8, or build with --device cpu"
+        )
     if deployment.base_model == "encoder_bert" and deployment.quantization != NO_QUANTIZATION:
         raise ConfigError(
             f"quantization is {deployment.quantization!r}; on GPUs, base_model encoder_bert takes no_quant only",
@@ -222,7 +239,7 @@ def _about_max_seq_len(deployment: Deployment, spec: ModelSpec) -> tuple[Decisio
 
 def _about_quantization(manifest: Manifest) -> Iterator[Decision]:
     """The quantized weights. Raises ConfigError if there are none."""
-    if (quantization := WEIGHT_ONLY.get(manifest.quantization)) is None:
+    if (quantization := QUANTIZATIONS.get(manifest.quantization)) is None:
         return
     count = sum(is_quantized(name, quantization) for name in manifest.storage)
     if count == 0:

@@ -9,7 +9,13 @@ from openbei.errors import CheckpointError
 def architecture_of(config: Mapping[str, Any]) -> str:
     """The only entry of `architectures`. Raises CheckpointError, also for quantized weights."""
     if "quantization_config" in config:
-        raise CheckpointError("config.json: quantization_config is set; quantized checkpoints are not supported")
+        settings = config["quantization_config"]
+        method = settings.get("quant_method") if isinstance(settings, Mapping) else None
+        by = f" by {method}" if isinstance(method, str) else ""
+        raise CheckpointError(
+            f"config.json: quantization_config is set: the weights are already quantized{by}, which is not supported",
+            hint="build the checkpoint that was quantized, with --quantization for a small engine",
+        )
     match config.get("architectures"):
         case [str(architecture)]:
             return architecture

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,11 +21,13 @@ def plan_tensors(
     computed: Mapping[str, Callable[..., Floats]],
     adjusted: Mapping[str, Callable[[Floats], Floats]],
     storage: Mapping[str, Storage],
+    input_magnitudes: Mapping[str, Floats] = MappingProxyType({}),
 ) -> dict[str, LazyTensor]:
     """Every array of an engine directory with its shape and dtype, in file order; `load()` computes the values.
 
     `parts_of` has the checkpoint rows to stack for each tensor, empty for a zero tensor. For a tensor in `computed`,
     they are the arguments of its function. The result is passed through the function in `adjusted`, if there is one.
+    `input_magnitudes` has those of `Format.encode` for weights whose format needs them.
     `load()` raises CheckpointError for values that are not finite in the tensor's format.
     """
     shapes = tensor_shapes(spec) | absorbed_shapes(spec)
@@ -35,7 +38,7 @@ def plan_tensors(
     makers[f"{NAME}.weight"] = lambda: absorb(spec, makers[absorbed_from(spec)]())
     planned: dict[str, LazyTensor] = {}
     for name, stored in storage.items():
-        tensor = _Tensor(name, makers[name], stored)
+        tensor = _Tensor(name, makers[name], stored, input_magnitudes.get(name))
         for array, part in stored.parts(name, shapes[name]).items():
             planned[array] = LazyTensor(part.shape, part.dtype, partial(tensor.take, array))
     return planned
@@ -44,13 +47,15 @@ def plan_tensors(
 class _Tensor:
     """The arrays of one tensor. All are computed when the first one is taken; each can be taken once."""
 
-    def __init__(self, name: str, make: Callable[[], Floats], storage: Storage) -> None:
-        self._name, self._make, self._storage = name, make, storage
+    def __init__(
+        self, name: str, make: Callable[[], Floats], storage: Storage, input_magnitudes: Floats | None
+    ) -> None:
+        self._name, self._make, self._storage, self._input_magnitudes = name, make, storage, input_magnitudes
         self._arrays: dict[str, Array] = {}
 
     def take(self, array: str) -> Array:
         if array not in self._arrays:
-            self._arrays = self._storage.store(self._name, self._make())
+            self._arrays = self._storage.store(self._name, self._make(), self._input_magnitudes)
             if not all(np.isfinite(made).all() for made in self._arrays.values()):
                 raise CheckpointError(
                     f"the checkpoint's numbers for {self._name} are not all finite in {self._storage.format}",

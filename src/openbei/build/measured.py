@@ -1,4 +1,4 @@
-"""Writing a quantized engine directory: it is measured against the original before it takes its place."""
+"""Writing a quantized engine directory: calibrated with the original, and measured against it."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ import msgspec
 from openbei.atomic_folder import replace_folder, temporary_folder
 from openbei.config import Decision
 from openbei.engine_dir import Accuracy, EngineDir, Manifest, open_engine_dir, seal, write_engine_dir
+from openbei.formats.format import Floats
 from openbei.safetensors_file import LazyTensor
 
 LOW_COSINE = 0.99
@@ -17,33 +18,43 @@ LOW_COSINE = 0.99
 Measure = Callable[[EngineDir, EngineDir], Accuracy]
 """Compares the quantized engine directory, the second one, with the original."""
 
+Calibrate = Callable[[EngineDir], Mapping[str, Floats]]
+"""The largest magnitudes of the inputs [K] of each linear layer of an engine directory, by the name of its weight."""
+
 Planned = tuple[Manifest, Mapping[str, LazyTensor]]
 """A manifest and its tensors."""
 
 
-def write_measured(
+def write_quantized(
     out: Path,
     original: Planned,
-    quantized: Planned,
+    quantized: Callable[[Mapping[str, Floats]], Planned],
     tokenizer_json: bytes,
-    measure: Measure,
     progress: Callable[[int, int], None],
+    *,
+    calibrate: Calibrate | None,
+    measure: Measure | None,
 ) -> None:
     """Write the quantized engine directory, with its accuracy in the manifest and the report.
 
-    The original is written beside it for the time of the measurement. Raises EngineDirError, and what `measure` raises.
+    `quantized` plans it from the result of `calibrate`. The original is written beside it for as long as it is needed.
+    Raises EngineDirError, and what the functions raise.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as folder:
-        opened = []
-        for name, (manifest, tensors) in (("original", original), ("quantized", quantized)):
-            write_engine_dir(folder / name, manifest, tensors, tokenizer_json, progress=progress)
-            opened.append(open_engine_dir(folder / name, verify=False))
-        accuracy = measure(opened[0], opened[1])
+
+        def written(name: str, planned: Planned) -> EngineDir:
+            write_engine_dir(folder / name, *planned, tokenizer_json, progress=progress)
+            return open_engine_dir(folder / name, verify=False)
+
+        before = written("original", original)
+        manifest, tensors = quantized(calibrate(before) if calibrate else {})
+        after = written("quantized", (manifest, tensors))
+        if measure:
+            accuracy = measure(before, after)
+            report = (*manifest.report, _decision(accuracy, before.manifest.dtype))
+            seal(folder / "quantized", msgspec.structs.replace(manifest, accuracy=accuracy, report=report))
         shutil.rmtree(folder / "original")
-        manifest = quantized[0]
-        report = (*manifest.report, _decision(accuracy, opened[0].manifest.dtype))
-        seal(folder / "quantized", msgspec.structs.replace(manifest, accuracy=accuracy, report=report))
         replace_folder(folder / "quantized", out)
 
 

@@ -2,7 +2,7 @@
 
 from openbei.device import Device
 from openbei.formats.storage import Storage
-from openbei.quantization import WeightOnly, is_quantized
+from openbei.quantization import Quantization, is_quantized
 from openbei.shapes import kind_of, stored_shapes
 from openbei.spec import ModelSpec
 
@@ -11,7 +11,7 @@ WEIGHT_LAYOUTS: dict[Device, str] = {"cpu": "panels", "cuda": "row_major"}
 
 
 def choose_storage(
-    spec: ModelSpec, weight_format: str, target: Device, quantization: WeightOnly | None = None
+    spec: ModelSpec, weight_format: str, target: Device, quantization: Quantization | None = None
 ) -> dict[str, Storage]:
     """The storage of every tensor, in file order.
 

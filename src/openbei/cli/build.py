@@ -12,7 +12,7 @@ from openbei.config import Conversion, PoolingChoice
 from openbei.device import DeviceChoice
 from openbei.engine_dir import is_engine_dir
 from openbei.errors import ConfigError
-from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
+from openbei.quantization import NO_QUANTIZATION, QUANTIZATIONS
 
 
 @click.command
@@ -22,7 +22,7 @@ from openbei.quantization import NO_QUANTIZATION, WEIGHT_ONLY
 @click.option("--force", is_flag=True, help="Build even if the engine directory is up to date.")
 @click.option(
     "--quantization",
-    type=click.Choice([NO_QUANTIZATION, *WEIGHT_ONLY]),
+    type=click.Choice([NO_QUANTIZATION, *QUANTIZATIONS]),
     help="Quantization of the weights, as trt_llm.build.quantization_type; takes half or a quarter of the memory.  "
     "[default: that of the config]",
 )

@@ -10,6 +10,7 @@ from openbei.formats.layout import Layout
 from openbei.formats.nvfp4 import Nvfp4
 from openbei.formats.panels import Panels
 from openbei.formats.row_major import RowMajor
+from openbei.formats.smooth_int8 import SmoothInt8
 
 FORMATS: dict[str, Format] = {
     "bfloat16": Bfloat16(),
@@ -18,6 +19,7 @@ FORMATS: dict[str, Format] = {
     "int8": Int8(),
     "float8": Float8(),
     "nvfp4": Nvfp4(),
+    "smooth_int8": SmoothInt8(),
 }
 
 LAYOUTS: dict[str, Layout] = {

@@ -22,8 +22,8 @@ class Part(NamedTuple):
 class Encoded(NamedTuple):
     """A tensor in a number format: its values, and its scales by name.
 
-    The last axis of scales is the tensor's first axis, the outputs. For a weight [N, K], scales float32 [N] are one for
-    each row, and [K / 128, N] one for each row and group of 128 inputs.
+    For a weight [N, K], scales float32 [N] are one for each output, [K / 128, N] one for each output and group of 128
+    inputs, and [K] one for each input.
     """
 
     values: Array
@@ -41,8 +41,11 @@ class Format(Protocol):
         """Shape and element type of the scales by name; empty for a format without scales."""
         ...
 
-    def encode(self, numbers: Floats) -> Encoded:
-        """Encode a tensor, float32 and C-contiguous."""
+    def encode(self, numbers: Floats, input_magnitudes: Floats | None = None) -> Encoded:
+        """Encode a tensor, float32 and C-contiguous.
+
+        `input_magnitudes` float32 [K] are the largest magnitudes of a weight's inputs, for formats that depend on them.
+        """
         ...
 
     def decode(self, encoded: Encoded, shape: Shape) -> Floats:

@@ -34,7 +34,7 @@ class Nvfp4:
         blocks = Part((-(-shape[1] // BLOCK), shape[0]), Float8.dtype)
         return {"scale": Part(shape[:1], np.dtype(np.float32)), "block_scale": blocks}
 
-    def encode(self, numbers: Floats) -> Encoded:
+    def encode(self, numbers: Floats, input_magnitudes: Floats | None = None) -> Encoded:
         """See `Format`. Rounds to nearest, ties to even."""
         scales = channel_scales(numbers, LARGEST * Float8.largest)
         blocks = _blocks(numbers / scales[:, None])

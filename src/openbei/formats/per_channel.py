@@ -23,7 +23,7 @@ class PerChannel:
         """See `Format`."""
         return {"scale": Part(shape[:1], np.dtype(np.float32))}
 
-    def encode(self, numbers: Floats) -> Encoded:
+    def encode(self, numbers: Floats, input_magnitudes: Floats | None = None) -> Encoded:
         """See `Format`. Rounds to nearest, ties to even."""
         scales = channel_scales(numbers, self.largest)
         return Encoded(self.round(numbers / scales[:, None]), {"scale": scales})

@@ -30,9 +30,9 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         stored = Part(self._stored_shape(values), values.dtype)
         return {name: stored} | {one: Part(self._padded_shape(part.shape), part.dtype) for one, part in scales.items()}
 
-    def store(self, name: str, numbers: Floats) -> dict[str, Array]:
-        """The arrays of a tensor, by their names in the file. `numbers` is float32 and C-contiguous."""
-        values, scales = FORMATS[self.format].encode(numbers)
+    def store(self, name: str, numbers: Floats, input_magnitudes: Floats | None = None) -> dict[str, Array]:
+        """The arrays of a tensor, by their names in the file. The arguments are those of `Format.encode`."""
+        values, scales = FORMATS[self.format].encode(numbers, input_magnitudes)
         stored = LAYOUTS[self.layout].pack(values) if values.ndim == 2 else self._padded(values)
         return {name: stored} | {one: self._padded(array) for one, array in _named(name, scales).items()}
 
@@ -42,19 +42,21 @@ class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         values = format.values(shape).shape
         is_weight = len(values) == 2
         unpacked = LAYOUTS[self.layout].unpack(arrays[name], values) if is_weight else arrays[name][: shape[0]]
-        scales = {scale: arrays[f"{name}.{scale}"][..., : shape[0]] for scale in format.scales(shape)}
+        scales = {
+            scale: arrays[f"{name}.{scale}"][..., : part.shape[-1]] for scale, part in format.scales(shape).items()
+        }
         return format.decode(Encoded(unpacked, scales), shape)
 
     def has_zero_padding(self, name: str, arrays: Mapping[str, Array], shape: Shape) -> bool:
         """Whether the padding of all arrays of a tensor is zero, which kernels rely on."""
         format = FORMATS[self.format]
         values = format.values(shape).shape
-        vectors = list(_named(name, format.scales(shape)))
+        vectors = {one: part.shape[-1] for one, part in _named(name, format.scales(shape)).items()}
         if len(values) == 1:
-            vectors.append(name)
+            vectors[name] = shape[0]
         elif not LAYOUTS[self.layout].has_zero_padding(arrays[name], values):
             return False
-        return not any(arrays[vector][..., shape[0] :].any() for vector in vectors)
+        return not any(arrays[vector][..., size:].any() for vector, size in vectors.items())
 
     def _stored_shape(self, values: Part) -> Shape:
         is_weight = len(values.shape) == 2

@@ -23,7 +23,7 @@ class Unscaled:
         """See `Format`."""
         return {}
 
-    def encode(self, numbers: Floats) -> Encoded:
+    def encode(self, numbers: Floats, input_magnitudes: Floats | None = None) -> Encoded:
         """See `Format`."""
         return Encoded(numbers.astype(self.dtype, copy=False))
 

@@ -38,7 +38,8 @@ def quantized(spec: ModelSpec, format: str) -> EngineDir:
         for name in (f"layers.{layer}.{one}.weight" for one in linear_shapes(spec, layer)):
             numbers = storage[name].load(name, tensors, tensor_shapes(spec)[name])
             storage[name] = Storage(format, "panels")
-            tensors |= storage[name].store(name, numbers)
+            magnitudes = np.linspace(0.5, 2, numbers.shape[1], dtype=np.float32)
+            tensors |= storage[name].store(name, numbers, magnitudes)
     return EngineDir(plain.path, msgspec.structs.replace(plain.manifest, storage=storage), tensors)
 
 
@@ -109,7 +110,7 @@ def test_which_weights_stay_in_8_bit() -> None:
     assert weights.tables[0].dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("format", ["float8", "int8", "nvfp4"])
+@pytest.mark.parametrize("format", ["float8", "int8", "nvfp4", "smooth_int8"])
 @pytest.mark.parametrize("axis", ["causal, grouped heads", "experts", "buckets", "a convolution"])
 def test_expanded_weights(format: str, axis: str, caplog: pytest.LogCaptureFixture) -> None:
     """The same results on a GPU without units for the format, and a warning."""

@@ -36,7 +36,7 @@ BATCH_TOKENS = 16384
 LARGE_MODEL_BYTES = 6 << 30
 """For models with more bytes of weights, half as many tokens keep the GPU busy."""
 
-FORMATS = frozenset(("bfloat16", "float16", "float32", "float8", "int8", "nvfp4"))
+FORMATS = frozenset(("bfloat16", "float16", "float32", "float8", "int8", "nvfp4", "smooth_int8"))
 LAYOUTS = frozenset(("panels", "row_major"))
 
 _log = logging.getLogger(__name__)

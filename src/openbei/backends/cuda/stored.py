@@ -15,6 +15,7 @@ from openbei.engine_dir import EngineDir
 from openbei.formats import FORMATS
 from openbei.formats.nvfp4 import BLOCK
 from openbei.formats.panels import padded
+from openbei.formats.smooth_int8 import GROUP
 from openbei.safetensors_file import Array, Shape
 from openbei.shapes import tensor_shapes
 
@@ -60,6 +61,8 @@ class StoredTensors:
             case "nvfp4":
                 numbers = expanded(*self.nvfp4(name))[:, : self._shapes[name][1]]
                 return (numbers * self.scales(name)[:, None]).to(dtype)
+            case "smooth_int8":
+                return self._expanded_smooth_int8(name).to(dtype)
             case "int8":
                 return (self._bits(name).float() * self.scales(name)[:, None]).to(dtype)
             case "float8":
@@ -85,6 +88,13 @@ class StoredTensors:
         inputs = bits.shape[3] if bits.dim() == 4 else 1
         panels = bits.view(*bits.shape[:3], inputs).permute(0, 2, 1, 3)
         return panels.reshape(padded(rows), padded(columns))[:rows, :columns].contiguous()
+
+    def _expanded_smooth_int8(self, name: str) -> Tensor:
+        """See `openbei.formats.smooth_int8`."""
+        rows, columns = self._shapes[name]
+        scales = self._to_device(self._arrays[f"{name}.scale"])[:, :rows]
+        by_input = scales.t().repeat_interleave(GROUP, dim=1)[:, :columns]
+        return self._bits(name).float() * by_input * self._to_device(self._arrays[f"{name}.smoothing"])[:columns]
 
     def nvfp4(self, name: str) -> tuple[Tensor, Tensor]:
         """The numbers of a weight that is stored in nvfp4, uint8 [N, K / 2], and the e4m3 scales of its blocks."""
