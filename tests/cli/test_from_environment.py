@@ -126,7 +126,7 @@ def test_what_machines_put_there_does_not_count(tiny_engine_dir: EngineDir, vari
         ("OPENBEI_GUARD_HEALTH", "maybe", "OPENBEI_GUARD_HEALTH is 'maybe'"),
         ("AUTO_TRUNCATE", "maybe", "the environment variable AUTO_TRUNCATE is 'maybe'"),
         ("UDS_PATH", "/run/x", "UDS_PATH is set, but"),
-        ("DTYPE", "float64", "DTYPE is 'float64'; it must be bfloat16 or float32"),
+        ("DTYPE", "float64", "DTYPE is 'float64'; it must be bfloat16 or float16 or float32"),
         ("DEFAULT_PROMPT_NAME", "nonsense", "--default-prompt-name is 'nonsense'"),
         ("SERVED_MODEL_NAME", "a\x1bb", "control characters"),
     ],

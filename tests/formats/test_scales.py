@@ -133,7 +133,7 @@ def test_scales_are_checked_like_all_tensors(
     with pytest.raises(EngineDirError, match=r"up\.weight\.scales is none; .* requires float32 \[4, 96\]"):
         load_engine(replace(whole, tensors=without), backend="reference")
     monkeypatch.delitem(FORMATS, "nibbles")
-    with pytest.raises(EngineDirError, match=r"has the format 'nibbles'; known: bfloat16, float32"):
+    with pytest.raises(EngineDirError, match=r"has the format 'nibbles'; known: bfloat16, float16, float32"):
         load_engine(whole, backend="reference")
 
 

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -19,6 +18,7 @@ from tests.native.kernels import STRUCTURES, Level
 from tests.random_engine import random_engine_dir
 from tests.small_models import small_spec
 
+DTYPES: tuple[DType, ...] = ("bfloat16", "float32")
 SUPPORTED = [name for name, compiled, missing in _native.isa_levels() if compiled and not missing]
 
 MakeSpec = Callable[..., ModelSpec]
@@ -75,7 +75,7 @@ def levels() -> dict[str, Level]:
     """One level for each table of kernels that this CPU supports; two instruction sets may share a table."""
     found: dict[str, Level] = {}
     for isa in SUPPORTED:
-        for dtype in get_args(DType):
+        for dtype in DTYPES:
             level = Level(_native.kernels(isa, dtype), dtype)
             if level not in found.values():
                 found[f"{isa} {dtype}"] = level

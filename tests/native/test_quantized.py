@@ -119,7 +119,7 @@ def test_every_block_scale_is_exact(level: Level) -> None:
 
 
 def test_formats_of_the_engine() -> None:
-    assert {format.name for format in WeightFormat} - {"plain"} == FORMATS.keys() - {"bfloat16", "float32"}
+    assert {format.name for format in WeightFormat} - {"plain"} == FORMATS.keys() - {"bfloat16", "float16", "float32"}
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)

@@ -208,8 +208,11 @@ def serve(server: Server) -> None:
     If an engine was taken out, the process ends here: with status 70 if it was the last one.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.freeze()  # modules and models live as long as the process: garbage collections need not visit them
-    server.run()
+    gc.freeze()  # modules and models live as long as the server: garbage collections need not visit them
+    try:
+        server.run()
+    finally:
+        gc.unfreeze()
     if server.has_taken_out:
         _exit(ENGINE_LOST_STATUS if server.has_lost_engine else 0)
 

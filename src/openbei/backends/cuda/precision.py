@@ -13,7 +13,7 @@ from openbei.spec import TokenTermHead
 UNITS: dict[str, NumberFormat] = {"float8": "fp8", "nvfp4": "fp4"}
 """Number formats of weights that are not expanded where the GPU has units for them."""
 
-EXPANDED = frozenset((*UNITS, "int8", "nvfp4"))
+EXPANDED = frozenset((*UNITS, "int8", "smooth_int8"))
 """Number formats that are expanded to the type of activations elsewhere."""
 
 _log = logging.getLogger(__name__)
