@@ -86,6 +86,13 @@ def test_batches_have_the_tokens_that_an_engine_directory_allows(tmp_path: Path,
         model.embed(["w1"], batch_tokens=0)
 
 
+def test_equal_texts_are_computed_once(model: Model, engine: CountingEngine) -> None:
+    done: list[int] = []
+    found = model.embed(["w1 w2", "w3", "w1 w2", "w1 w2"], progress=done.append)
+    assert sum(engine.num_tokens) == len(ids(1, 2)) + len(ids(3, 1))
+    assert (sum(done), found.tolist()) == (4, model.embed(["w1 w2", "w3"])[[0, 1, 0, 0]].tolist())
+
+
 def test_stream_is_read_no_further_than_one_chunk_ahead(model: Model) -> None:
     num_read = 0
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from openbei.batch import Output, PackedBatch, Rows, Sequence, SparseVectors
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.metrics import Metrics, ModelMetrics
-from openbei.serving.result_cache import ARRAY_BYTES, ENTRY_BYTES, Key, ResultCache
+from openbei.serving.result_cache import ARRAY_BYTES, ENTRY_BYTES, ResultCache
+from openbei.serving.result_key import Key
 from openbei.serving.reuse import Reuse
 
 DENSE, SPARSE = FakeEngine(4), FakeEngine(4, is_sparse=True)

@@ -1,9 +1,11 @@
 """Running many inputs in this process, without a queue: for throughput, not for latency.
 
-Inputs are tokenized a chunk ahead in a thread while the engine runs: both release the GIL.
+Inputs are tokenized a chunk ahead in a thread while the engine runs: both release the GIL. Equal inputs of a chunk are
+computed once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -11,6 +13,7 @@ from typing import TypeVar
 from openbei.batch import Output, PackedBatch, Rows, Sequence
 from openbei.errors import InputError
 from openbei.serving.loaded_model import LoadedModel
+from openbei.serving.result_key import Key
 
 T = TypeVar("T")
 
@@ -67,30 +70,32 @@ def _rows(
 ) -> list[Rows]:
     engine = model.engine
     most = min(batch_tokens or BATCHES_AT_ONCE * engine.batch_tokens, model.manifest.max_num_tokens)
-    results: dict[int, Rows] = {}
-    for indices in batches(sequences, most):
-        packed = PackedBatch.pack([sequences[i] for i in indices])
+    keys = [Key.of(sequence, output) for sequence in sequences]
+    counts, distinct = Counter(keys), dict(zip(keys, sequences, strict=True))
+    results: dict[Key, Rows] = {}
+    for batch in batches(distinct, most):
+        packed = PackedBatch.pack([distinct[key] for key in batch])
         with model.lock:
             rows = engine.run(packed, output)
         start = 0
-        for index in indices:
-            stop = start + sequences[index].num_rows(output)
-            results[index] = rows[start:stop]
+        for key in batch:
+            stop = start + distinct[key].num_rows(output)
+            results[key] = rows[start:stop]
             start = stop
         if progress:
-            progress(len(indices))
-    return [results[index] for index in range(len(sequences))]
+            progress(sum(counts[key] for key in batch))
+    return [results[key] for key in keys]
 
 
-def batches(sequences: list[Sequence], max_batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of sequences for each batch: longest first, so that the sequences of a batch have similar lengths."""
-    batch: list[int] = []
+def batches(sequences: Mapping[Key, Sequence], max_batch_tokens: int) -> Iterator[list[Key]]:
+    """The sequences of each batch: longest first, so that the sequences of a batch have similar lengths."""
+    batch: list[Key] = []
     num_tokens = 0
-    for index in sorted(range(len(sequences)), key=lambda i: -sequences[i].num_tokens):
-        if batch and num_tokens + sequences[index].num_tokens > max_batch_tokens:
+    for key in sorted(sequences, key=lambda key: -sequences[key].num_tokens):
+        if batch and num_tokens + sequences[key].num_tokens > max_batch_tokens:
             yield batch
             batch, num_tokens = [], 0
-        batch.append(index)
-        num_tokens += sequences[index].num_tokens
+        batch.append(key)
+        num_tokens += sequences[key].num_tokens
     if batch:
         yield batch

@@ -3,29 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from threading import Lock
-from typing import NamedTuple
 
-from openbei.batch import Output, Rows, Sequence, SparseVectors
+from openbei.batch import Rows, SparseVectors
 from openbei.serving.metrics import ModelMetrics
+from openbei.serving.result_key import Key
 
 ENTRY_BYTES, ARRAY_BYTES = 320, 140
 """Memory of an entry besides the contents of its arrays: that of the key and its slot in the table, and per array."""
-
-
-class Key(NamedTuple):
-    """All that a sequence's rows depend on. Two sequences with the same key have the same rows."""
-
-    token_ids: bytes
-    type_ids: bytes | None
-    num_excluded: int
-    output: Output
-
-    @classmethod
-    def of(cls, sequence: Sequence, output: Output) -> "Key":
-        """The key of a sequence."""
-        types = sequence.type_ids
-        type_ids = None if types is None else types.tobytes()
-        return cls(sequence.token_ids.tobytes(), type_ids, sequence.num_excluded, output)
 
 
 class ResultCache:

@@ -1,7 +1,8 @@
 """Reuse of rows: equal sequences of a request are computed once, and those in the cache not at all."""
 
 from openbei.batch import Output, Rows, Sequence, concatenate
-from openbei.serving.result_cache import Key, ResultCache, num_numbers
+from openbei.serving.result_cache import ResultCache, num_numbers
+from openbei.serving.result_key import Key
 
 
 class Reuse:
