@@ -158,7 +158,7 @@ def test_the_batches_of_a_lost_engine_run_on_another(caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.WARNING):
         metrics = run(test, lost, other)
-    assert "fake on cuda:0, float32 is taken out; 1 of 2 engines go on" in caplog.text
+    assert "fake on cuda:0, float32 is out of service; 1 of 2 engines remain" in caplog.text
     assert "an illegal memory access" in caplog.text
     assert value(metrics, "openbei_engines") == 1
     assert value(metrics, "openbei_retried_batches_total") in (1, 2)
