@@ -82,7 +82,7 @@ class Replica(Generic[R]):
         self._thread.join(timeout_s)
 
     def done(self, batch: Batch[R]) -> bool:
-        """Remove a finished batch from the unfinished ones. Returns whether its result counts: not if out of service."""
+        """Remove a finished batch. Returns whether its result counts: not if the replica is out of service."""
         with self._lock:
             if self._is_out:
                 return False

@@ -2,7 +2,8 @@
 
 Only the event loop accesses the queue and the requests; each engine has a thread (`openbei.serving.replica`). They
 share one prefetched batch (`openbei.serving.handover`), which the loop fills until an engine takes it. Some engines
-have several batches in flight. An engine that is lost or hangs is taken out of service, and its batches run on another one.
+have several batches in flight. An engine that is lost or hangs is taken out of service, and another one runs its
+batches.
 Models take turns (`openbei.serving.turns`) and share the queue's limits. The packing policy is in
 `openbei.serving.packing`.
 """
@@ -144,7 +145,7 @@ class Scheduler:
             replica.start()
 
     def take_out_hung(self) -> None:
-        """Take engines that hang out of service, except the last one. Must be called on the event loop, about once a second."""
+        """Take engines that hang out of service, except the last one. Must be called regularly, on the event loop."""
         for replica in filter(self._hangs, self._working):
             if self.num_working > 1:
                 timeout_s = self._limits.engine_timeout_s

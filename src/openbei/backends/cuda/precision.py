@@ -39,8 +39,8 @@ def precision_of(manifest: Manifest, capability: Capability) -> Precision:
 def activation_type(manifest: Manifest, capability: Capability) -> torch.dtype:
     """The element type of activations and weights.
 
-    It is that of the stored weights, or float16 on a GPU without bfloat16. Engine directories for CPUs never store float16;
-    theirs run in float16 if the model is post-norm: it normalizes every sum, so its activations are small.
+    It is that of the stored weights, or float16 on a GPU without bfloat16. Engine directories for CPUs never store
+    float16; their models run in float16 if they are post-norm: those normalize every sum, so activations are small.
     """
     stored = manifest.dtype.split(", ")
     if "float32" in stored or isinstance(manifest.spec.head, TokenTermHead):
