@@ -45,7 +45,7 @@ def test_every_accelerator(number_format: NumberFormat) -> None:
                     "RTX_PRO_6000",
                     True,
                 ),
-                ("`bei serve` runs batches on 2 GPUs if it reads this config", False),
+                ("`bei serve` with this config runs on 2 GPUs", False),
             ],
         ),
         ("V100", "no_quant", [("is too old for openbei", True)]),
