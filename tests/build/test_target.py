@@ -112,7 +112,10 @@ def refusal(tmp_path: Path, **changes: Any) -> Deployment:
     [
         ({"accelerator": "A100"}, "A100 has no units for fp8\nhint: use no_quant on A100, or L4"),
         ({"accelerator": "V100", "quantization": "no_quant"}, "V100; its compute capability 7.0 is below 7.5"),
-        ({"base_model": "encoder_bert"}, "base_model encoder_bert takes no_quant only(.|\n)*build with --device cpu"),
+        (
+            {"base_model": "encoder_bert"},
+            "base_model encoder_bert supports only no_quant(.|\n)*build with --device cpu",
+        ),
     ],
 )
 def test_refusals(changes: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ def test_the_device_option(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: p
     assert note.is_warning
     assert (note.decision, note.reason) == (
         "not measured",
-        "it needs the GPU: no NVIDIA driver: libcuda.so.1 is not installed",
+        "measuring needs a GPU: no NVIDIA driver: libcuda.so.1 is not installed",
     )
     again = targets.engine_dir_of(config, environment, device="cuda")
     assert again.path == built.path

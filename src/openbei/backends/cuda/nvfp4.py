@@ -36,8 +36,8 @@ class Rows4(NamedTuple):
 def tiled(block_scales: Tensor) -> Tensor:
     """Scales e4m3 [R, K / 16] in the order of the matrix units, e4m3 [padded R · padded K / 16].
 
-    A tile has 512 numbers: that of row r and block b is at 16 · (r mod 32) + 4 · (r div 32) + b. Tiles are in the order
-    of rows, then of blocks, and padded with zeros.
+    A tile has 512 numbers; that of its row r and block b is at 16 · (r mod 32) + 4 · (r div 32) + b. Tiles are in the
+    order of rows, then of blocks. The last ones are padded with zeros.
     """
     num_rows, num_blocks = block_scales.shape
     bits = block_scales.view(torch.uint8)
