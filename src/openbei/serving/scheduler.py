@@ -227,7 +227,7 @@ class Scheduler:
     def _receive(self, replica: Replica[Request], result: Result[Request]) -> None:
         """Process the result of a batch. The next batch is filled first."""
         batch, rows, started_s, seconds = result
-        if isinstance(rows, EngineLostError):
+        if isinstance(rows, EngineLostError) and not replica.is_out:
             self._take_out(replica, rows)
         elif not replica.done(batch):
             self._prefetch()
