@@ -119,7 +119,7 @@ def refusal(tmp_path: Path, **changes: Any) -> Deployment:
     ],
 )
 def test_refusals(changes: dict[str, str], message: str, tmp_path: Path) -> None:
-    """Nothing is read: they come first. A build for a CPU is not refused for the GPU that the config names."""
+    """Before the checkpoint is read. A build for a CPU is not refused because of the GPU that the config names."""
     with pytest.raises(ConfigError, match=message):
         build(refusal(tmp_path, **changes), tmp_path / "engine", environment=Environment.read({}))
     with pytest.raises(CheckpointError):
@@ -137,7 +137,7 @@ trt_llm:
 
 
 def test_the_device_option(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build for a GPU needs none; its accuracy is measured where there is one, and else the report says so."""
+    """A build for GPUs needs none. If there is one, its accuracy is measured; otherwise the report says why not."""
     (tmp_path / "config.yaml").write_text(CONFIG.format(repo=tiny_checkpoint))
     config = str(tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml").accelerator == "H100:2"
