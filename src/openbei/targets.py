@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 def read_environment(*targets: str) -> Environment:
     """The environment of this process, which overrides the variables of configs among the targets.
 
-    `num_gpus` is the largest number of GPUs that one of them asks for. Raises ConfigError, also if two configs have
+    `num_gpus` is the largest number of GPUs that one of them names. Raises ConfigError, also if two configs have
     different values for a variable.
     """
     merged: dict[str, str] = {}

@@ -89,7 +89,7 @@ def load_engines(
         )
     _check_readable(engine_dir, name, module)
     if choice.missing:
-        _log.warning("resources.accelerator asks for %d GPUs: %s", num_gpus, choice.missing)
+        _log.warning("resources.accelerator names %d GPUs: %s", num_gpus, choice.missing)
     own: list[dict[str, Any]] = [{"index": gpu.index, "kernel_cache": kernel_cache} for gpu in choice.gpus] or [{}]
     each = [options_set | one for one in own]
     if len(each[:max_engines]) < len(each):
