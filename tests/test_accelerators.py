@@ -80,7 +80,7 @@ def test_an_accelerator_that_nobody_documents() -> None:
 
 def test_bfloat16_on_a_gpu_without_it() -> None:
     [_, note] = accelerator_notes("T4", "no_quant", "bfloat16")
-    assert note[1].startswith("has no units for bfloat16: it computes in float16; or use L4, A10G, A100,")
+    assert note[1].startswith("has no units for bfloat16, so it computes in float16; for bfloat16, use L4, A10G, A100,")
     assert len(list(accelerator_notes("L4", "no_quant", "bfloat16"))) == 1
 
 
