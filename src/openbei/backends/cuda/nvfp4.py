@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from openbei.formats.nvfp4 import BLOCK
-
-LARGEST, LARGEST_SCALE = 6.0, 448.0
-"""The largest numbers of e2m1 and of e4m3."""
+from openbei.formats.float8 import Float8
+from openbei.formats.nvfp4 import BLOCK, LARGEST
 
 NUMBERS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """The numbers of e2m1, by their bits without the sign."""
@@ -56,7 +54,7 @@ def untiled(block_scales: Tensor, num_rows: int, num_blocks: int) -> Tensor:
 def quantize(x: Tensor) -> Rows4:
     """Rows [R, K], where K is a multiple of 16. Rounds to nearest, ties to even."""
     blocks = x.float().unflatten(1, (-1, BLOCK))
-    scales = x.float().abs().amax(dim=1, keepdim=True) / (LARGEST * LARGEST_SCALE)
+    scales = x.float().abs().amax(dim=1, keepdim=True) / (LARGEST * Float8.largest)
     largest = blocks.abs().amax(dim=2)
     block_scales = (largest / (scales * LARGEST)).nan_to_num(0.0).to(torch.float8_e4m3fn)
     numbers = (blocks / (block_scales.float() * scales)[:, :, None]).nan_to_num(0.0, 0.0, 0.0).flatten(1)
