@@ -38,7 +38,7 @@ def run(run: Run) -> Result:
         result: Result = {"engine": log}
         for name, (num_words, num_texts, num_connections, count) in LOADS.items():
             count = 4 if run.is_tiny else count
-            requests = [request_bytes([words(i, num_words)] * num_texts) for i in range(count)]
+            requests = [request_bytes([words(i + j, num_words) for j in range(num_texts)]) for i in range(count)]
             send_all(port, requests[: max(count // 10, 1)], num_connections)
             start = time.perf_counter()
             latencies = send_all(port, requests, num_connections)
