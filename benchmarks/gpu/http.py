@@ -1,4 +1,4 @@
-"""Step 8: the server over HTTP with texts of 5 and 500 tokens, also with the client of BEI's published figures."""
+"""Step 8: the server over HTTP with texts of 5 and 500 tokens, and with the client used for BEI's published figures."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ from .run import Result, Run, attempt
 from .shapes import spec_of
 
 PERFORMANCE_CLIENT = {"5 tokens": (3, 20_000), "500 tokens": (498, 4_000)}
-"""Words of a text, and texts: the load of BEI's published figures, with its own client."""
+"""Words of a text and number of texts, as for BEI's published figures, which its own client measured."""
 
 LOADS = {"5 tokens": (3, 1, 256, 20_000), "500 tokens": (498, 1, 64, 4_000), "500 tokens, 16 texts": (498, 16, 16, 500)}
 """Words of a text, texts of a request, connections, requests."""
@@ -38,7 +38,7 @@ def run(run: Run) -> Result:
         result: Result = {"engine": log}
         for name, (num_words, num_texts, num_connections, count) in LOADS.items():
             count = 4 if run.is_tiny else count
-            requests = [request_bytes([words(i, num_words)] * num_texts) for i in range(count)]
+            requests = [request_bytes([words(i + j, num_words) for j in range(num_texts)]) for i in range(count)]
             send_all(port, requests[: max(count // 10, 1)], num_connections)
             start = time.perf_counter()
             latencies = send_all(port, requests, num_connections)
@@ -56,7 +56,7 @@ def run(run: Run) -> Result:
 
 
 def _performance_client(run: Run, port: int, num_words: int, count: int) -> Result:
-    """Texts per second, with the client's own default of texts in a request and with 16."""
+    """Texts per second, with the client's default number of texts per request and with 16."""
     if find_spec("baseten_performance_client") is None:
         return {"skipped": "not installed: baseten-performance-client"}
     from baseten_performance_client import PerformanceClient, RequestProcessingPreference

@@ -15,7 +15,7 @@ TEXTS_PER_BATCH = 32
 
 
 def model_of(run: Run, spec: ModelSpec) -> Any:  # noqa: ANN401
-    """The model of transformers, in 16 bits: float16 for BERT, as our engine."""
+    """The model of transformers, in 16 bits: float16 for BERT, like our engine."""
     from transformers.models.bert.modeling_bert import BertConfig, BertModel
     from transformers.models.qwen3.modeling_qwen3 import Qwen3Config, Qwen3Model
 
@@ -40,7 +40,7 @@ def model_of(run: Run, spec: ModelSpec) -> Any:  # noqa: ANN401
 
 
 def seconds_of_transformers(run: Run, spec: ModelSpec, model: Any, lengths: list[int], seconds: float) -> float:  # noqa: ANN401
-    """Seconds for texts of these lengths; those of similar lengths are padded together, if lengths differ."""
+    """Seconds for texts of these lengths. If lengths differ, texts of similar lengths are padded together."""
     lengths = sorted(lengths)
     size = TEXTS_PER_BATCH if lengths[0] < lengths[-1] else len(lengths)
     inputs = [_padded(run, spec, lengths[i : i + size]) for i in range(0, len(lengths), size)]

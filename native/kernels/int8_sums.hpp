@@ -1,5 +1,5 @@
 // Sums of products of 8-bit integers: some rows of x times two vectors of columns, over one group of inputs. They are
-// exact on every level, because no intermediate result leaves its type. A level has one of these classes as
+// exact on every level, because no intermediate result overflows. A level has one of these classes as
 // V::Int8Sums.
 //
 // Rows and panels hold integers from -127 to 127; a panel has four adjacent inputs of a column in 32 bits. `Element` is

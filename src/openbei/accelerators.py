@@ -74,7 +74,7 @@ def parse_accelerator(accelerator: str) -> tuple[str, int]:
 
 
 def check_accelerator(accelerator: str, quantization: str) -> None:
-    """Raise ConfigError for a GPU that is too old, or an fp8 build for one without fp8. fp4 is expanded instead."""
+    """Raise ConfigError for a GPU that is too old, and for fp8 on a GPU without fp8. fp4 is expanded where needed."""
     name, _ = parse_accelerator(accelerator)
     formats = formats_of(ACCELERATORS[name])
     if not formats:
@@ -114,9 +114,13 @@ def accelerator_notes(
         better = f"use {'fp8' if 'fp8' in formats else 'no_quant'} on it, or {_listed('fp4')}"
         yield accelerator, f"has no units for fp4: weights are expanded to 16 bits; {better}", True
     if dtype == "bfloat16" and formats and "bfloat16" not in formats:
-        yield accelerator, f"has no units for bfloat16: it computes in float16; or use {_listed('bfloat16')}", True
+        yield (
+            accelerator,
+            f"has no units for bfloat16, so it computes in float16; for bfloat16, use {_listed('bfloat16')}",
+            True,
+        )
     if count > 1:
-        yield accelerator, f"`bei serve` runs batches on {count} GPUs if it reads this config", False
+        yield accelerator, f"`bei serve` with this config runs on {count} GPUs", False
 
 
 def _listed(number_format: NumberFormat) -> str:

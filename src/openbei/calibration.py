@@ -1,4 +1,4 @@
-"""Calibration: how large the inputs of each linear layer of a model are, on a few texts."""
+"""Calibration: the magnitudes of the inputs of a model's linear layers, on a few texts."""
 
 from collections.abc import Mapping
 from typing import Protocol

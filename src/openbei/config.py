@@ -91,7 +91,7 @@ def load_variables(path: Path) -> dict[str, str]:
 
 
 def load_num_gpus(path: Path) -> int:
-    """The number of GPUs that a config.yaml asks for. Raises ConfigError."""
+    """The number of GPUs that a config.yaml names. Raises ConfigError."""
     config, _ = read_config(read_yaml(path))
     return parse_accelerator(config.resources.accelerator)[1] if config.resources.accelerator else 1
 
@@ -230,7 +230,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """All environment variables that openbei reads; None if unset or empty.
 
     `options` has the variables for options of `bei serve`, by option, except keys and passwords. `num_gpus` is the
-    number of GPUs that a config asks for.
+    number of GPUs that a config names.
     """
 
     device: DeviceChoice | None

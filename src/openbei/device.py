@@ -9,7 +9,7 @@ Device = Literal["cpu", "cuda"]
 DeviceChoice = str
 """A value of the device options: auto (the fastest one that a backend supports), cpu, cuda, cuda:N or cuda:N,M,….
 
-cuda is the first GPU, or as many as a config asks for; N and M are the numbers of GPUs.
+cuda is the first GPU, or as many GPUs as a config names; N and M are indices of GPUs, counted from 0.
 """
 
 DEVICE_CHOICES = "auto|cpu|cuda|cuda:N[,N]"
@@ -18,8 +18,8 @@ DEVICE_CHOICES = "auto|cpu|cuda|cuda:N[,N]"
 
 def device_choice(text: str) -> DeviceChoice:
     """Check a device option. Raises ValueError, whose message says what it must be."""
-    indices = gpu_indices(text) if re.fullmatch(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?", text) else (0, 0)
-    if len(set(indices)) < len(indices):
+    is_valid = re.fullmatch(r"auto|cpu|cuda(:\d{1,3}(,\d{1,3})*)?", text)
+    if not is_valid or len(set(gpu_indices(text))) < len(gpu_indices(text)):
         raise ValueError("auto, cpu, cuda, or cuda: and the numbers of different GPUs, such as cuda:0,1")
     return text
 

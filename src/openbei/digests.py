@@ -33,6 +33,6 @@ def file_digests(path: Path) -> tuple[str, ...]:
             with whole[start : start + CHUNK_BYTES] as chunk:
                 return blake3(chunk).hexdigest()
 
-        # A thread for each chunk, rather than several for one, so that no thread waits for others.
+        # Each chunk is hashed by one thread, so that no thread waits for others.
         with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as threads:
             return tuple(threads.map(chunk_digest, starts))

@@ -7,7 +7,7 @@ from openbei.errors import OpenbeiError
 
 
 class PanicsAs(ContextDecorator):
-    """The context manager of `panics_as`. It is entered for every request, and a generator would take longer."""
+    """The context manager of `panics_as`. A class: every request enters it, and a generator would be slower."""
 
     def __init__(self, kind: type[OpenbeiError], what: str) -> None:
         self._kind = kind

@@ -1,7 +1,7 @@
 """Quantization types of Truss configs: the number format of quantized weights, and the linear layers that use it.
 
-On CPUs, smooth_quant multiplies integers: the inputs of a layer are quantized, too. All other types only quantize
-weights: they are expanded to bfloat16, and activations keep their precision.
+On CPUs, smooth_quant multiplies integers: the inputs of layers are quantized too. All other types quantize only
+weights, which are expanded to bfloat16; activations keep their precision.
 """
 
 import re
@@ -16,8 +16,8 @@ NO_QUANTIZATION = "no_quant"
 class Quantization:
     """The format of the weights of all linear layers of the transformer, or only of those in its MLPs.
 
-    With `quantizes_inputs`, it depends on how large the inputs of layers are, and builds calibrate it. `note` says
-    which part of the type has no effect here, and why.
+    With `quantizes_inputs`, the inputs of these layers are quantized too, and builds are calibrated. `note` says which
+    part of the type has no effect here, and why.
     """
 
     format: str

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 def read_environment(*targets: str) -> Environment:
     """The environment of this process, which overrides the variables of configs among the targets.
 
-    `num_gpus` is the largest number of GPUs that one of them asks for. Raises ConfigError, also if two configs have
+    `num_gpus` is the largest number of GPUs that one of them names. Raises ConfigError, also if two configs have
     different values for a variable.
     """
     merged: dict[str, str] = {}
@@ -82,8 +82,8 @@ def engine_dir_of(
 ) -> EngineDir:
     """Open the engine directory of a TARGET. Builds it if it is missing or stale, or if `force`.
 
-    `verify` checks the hashes of a directory that is not built now; without it, only sizes are checked.
-    It is built for `device`, or else the environment's, by default this machine's; an explicit one need not be here.
+    `verify` checks the hashes of a directory that was built before; without it, only sizes are checked.
+    It is built for `device`, by default the environment's or else this machine's; this machine need not have it.
     `overrides` are fields of the deployment that override the config's, unless None. The accuracy of a quantized build
     is measured on `texts`, one per line, or else on texts that come with openbei; the build fails below `min_cosine`.
     Raises what building and opening raise.
@@ -107,7 +107,7 @@ def engine_dir_of(
 
 
 def preload(environment: Environment, *, device: DeviceChoice | None = None, backend: str | None = None) -> None:
-    """Start to import what loading an engine needs, while its directory is opened. Arguments as for `load`."""
+    """Start importing what loading an engine needs, while its directory is opened. Arguments as for `load`."""
     from openbei import backends
 
     backends.preload(device or environment.device or "auto", backend or environment.backend)
@@ -135,7 +135,7 @@ def load_all(
     isa: str | None = None,
     threads: int | None = None,
 ) -> tuple[Engine, ...]:
-    """Load an engine for each GPU of the device option or the config, or else one. See `load`."""
+    """Load an engine for each GPU of the device option or the config; without GPUs, one engine. See `load`."""
     return _load(engine_dir, environment, device, backend, isa, threads, num_gpus=environment.num_gpus)
 
 
@@ -175,16 +175,16 @@ def _measured(
 ) -> tuple[Deployment, Measure | None]:
     """The deployment of a quantized build, and a function that measures its accuracy on the target.
 
-    Without a GPU, the accuracy of a build for GPUs is not measured, and a note says so. The texts that come with
-    openbei are only read by a build, not at every start. Raises InputError for other texts, and BackendError if
-    `min_cosine` cannot be checked.
+    Without a GPU, the accuracy of a build for GPUs is not measured, and a note says so; with `min_cosine`, the function
+    raises BackendError instead. The texts that come with openbei are only read by a build, not at every start. Raises
+    InputError if other texts cannot be used.
     """
     from openbei.backends.device_choice import choose_device
 
     own_texts = _read_texts(texts) if texts else None
     device = deployment.target if device_of(environment.device or "auto") != deployment.target else environment.device
     if deployment.target == "cuda" and min_cosine is None and (problem := choose_device("auto")).device == "cpu":
-        note = Decision("accuracy", "not measured", f"it needs the GPU: {problem.reason}", is_warning=True)
+        note = Decision("accuracy", "not measured", f"measuring needs a GPU: {problem.reason}", is_warning=True)
         return msgspec.structs.replace(deployment, notes=(*deployment.notes, note)), None
 
     def measure(original: EngineDir, quantized: EngineDir) -> Accuracy:
@@ -288,7 +288,7 @@ def _up_to_date(
 def _compile_kernels(
     engine_dir: EngineDir, deployment: Deployment, environment: Environment, progress: Callable[[str, int, int], None]
 ) -> None:
-    """Compile the kernels of a build for GPUs, or log why they are compiled at the first start."""
+    """Compile the kernels of a build for GPUs, or log why that is left to the first start."""
     if engine_dir.manifest.target != "cuda":
         return
     from openbei.backends import compile_kernels
@@ -297,7 +297,7 @@ def _compile_kernels(
         engine_dir, deployment.accelerator, environment.kernel_cache, partial(progress, "compile")
     )
     if missing:
-        _log.info("kernels are compiled at the first start: %s", missing)
+        _log.info("kernels will be compiled at the first start: %s", missing)
 
 
 def _usable(

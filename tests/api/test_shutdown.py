@@ -302,7 +302,7 @@ def test_the_last_lost_engine_ends_the_process(process: Process) -> None:
     """At once, without draining, and with a status that supervisors see. The batch ran on both of two engines."""
     answer = httpx.post(f"{process.url}/v1/embeddings", json={"input": "a text"}, timeout=20)
     assert answer.status_code in (500, 503)
-    process.await_line("is taken out; 1 of 2 engines go on")
-    process.await_line("is taken out; 0 of 2 engines go on")
+    process.await_line("is out of service; 1 of 2 engines remain")
+    process.await_line("is out of service; 0 of 2 engines remain")
     process.await_line("no engine is left that can run batches")
     assert process.popen.wait(20) == 70

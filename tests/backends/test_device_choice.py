@@ -138,7 +138,7 @@ def test_an_engine_for_each_gpu(caplog: pytest.LogCaptureFixture) -> None:
     [second] = backends.load_engines(random_engine_dir(small_spec()), device="cuda:1")
     assert second.info.index == 1
     assert len(backends.load_engines(random_engine_dir(small_spec()), num_gpus=3)) == 2
-    assert "resources.accelerator asks for 3 GPUs: there is no GPU 2" in caplog.text
+    assert "resources.accelerator names 3 GPUs: there is no GPU 2" in caplog.text
 
 
 @pytest.mark.usefixtures("found")

@@ -232,7 +232,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     **{
         f"quantized by {method}": (
             partial(change_config, quantization_config={"quant_method": method}),
-            f"already quantized by {method}, which is not supported\nhint: build the checkpoint that was quantized",
+            f"already quantized by {method}, which is not supported\nhint: build the original checkpoint",
         )
         for method in ("gptq", "awq", "compressed-tensors", "fp8")
     },

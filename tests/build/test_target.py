@@ -112,11 +112,14 @@ def refusal(tmp_path: Path, **changes: Any) -> Deployment:
     [
         ({"accelerator": "A100"}, "A100 has no units for fp8\nhint: use no_quant on A100, or L4"),
         ({"accelerator": "V100", "quantization": "no_quant"}, "V100; its compute capability 7.0 is below 7.5"),
-        ({"base_model": "encoder_bert"}, "base_model encoder_bert takes no_quant only(.|\n)*build with --device cpu"),
+        (
+            {"base_model": "encoder_bert"},
+            "base_model encoder_bert supports only no_quant(.|\n)*build with --device cpu",
+        ),
     ],
 )
 def test_refusals(changes: dict[str, str], message: str, tmp_path: Path) -> None:
-    """Nothing is read: they come first. A build for a CPU is not refused for the GPU that the config names."""
+    """Before the checkpoint is read. A build for a CPU is not refused because of the GPU that the config names."""
     with pytest.raises(ConfigError, match=message):
         build(refusal(tmp_path, **changes), tmp_path / "engine", environment=Environment.read({}))
     with pytest.raises(CheckpointError):
@@ -134,7 +137,7 @@ trt_llm:
 
 
 def test_the_device_option(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build for a GPU needs none; its accuracy is measured where there is one, and else the report says so."""
+    """A build for GPUs needs none. If there is one, its accuracy is measured; otherwise the report says why not."""
     (tmp_path / "config.yaml").write_text(CONFIG.format(repo=tiny_checkpoint))
     config = str(tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml").accelerator == "H100:2"
@@ -145,7 +148,7 @@ def test_the_device_option(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: p
     assert note.is_warning
     assert (note.decision, note.reason) == (
         "not measured",
-        "it needs the GPU: no NVIDIA driver: libcuda.so.1 is not installed",
+        "measuring needs a GPU: no NVIDIA driver: libcuda.so.1 is not installed",
     )
     again = targets.engine_dir_of(config, environment, device="cuda")
     assert again.path == built.path

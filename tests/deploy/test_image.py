@@ -1,4 +1,4 @@
-"""The Dockerfile: the health check works, the server is no root, nothing it copies is missing; `make image` runs it."""
+"""The Dockerfile: health check, user and copied files. `make image` builds and runs it."""
 
 import json
 import os

@@ -138,5 +138,6 @@ def test_connections_to_the_server_stay_open(client: httpx.Client, monkeypatch: 
     assert len(opened) <= 1
 
 
-def test_metrics_are_not_public(client: httpx.Client) -> None:
-    assert client.get("/metrics").status_code == 404
+@pytest.mark.parametrize("path", ["/metrics", "/sync/metrics", "/production/sync/metrics?a=b", "/%6detrics"])
+def test_metrics_are_not_public(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 404

@@ -1,6 +1,6 @@
 """A rolling restart under load: servers behind a TCP balancer restart one after the other, and no request fails.
 
-RESTART_REQUESTS is how many requests are sent at least; `make soak` sends 20,000.
+RESTART_REQUESTS is the minimum number of requests; `make soak` sends 20,000.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Server:
 
 
 class Balancer:
-    """Gives each connection to the next server that was ready when it was last probed. It repeats nothing."""
+    """Gives each connection to the next server that was ready when it was last probed. It retries nothing."""
 
     def __init__(self, servers: list[Server]) -> None:
         self._turns = itertools.count()

@@ -1,4 +1,4 @@
-"""Several engines of a model: who runs a batch, and what a lost engine or one that hangs leaves to the others."""
+"""Several engines of a model: they share batches, and run those of an engine that is lost or hangs."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ LIMITS = QueueLimits(max_batch_tokens=8, engine_timeout_s=0.2)
 class Gpu(FakeEngine):
     """One of several devices, with up to two batches in flight, which it runs one after the other.
 
-    It starts none while `gate` is closed, and is lost at a batch with `poison` or once it is told so.
+    No batch runs while `gate` is closed. A batch with `poison` makes the device fail, as does setting `is_lost`.
     """
 
     max_in_flight = 2
@@ -63,7 +63,7 @@ class Gpu(FakeEngine):
 
 
 def run(test: Callable[[Scheduler], Awaitable[None]], *engines: Gpu) -> Metrics:
-    """Run a test against a started scheduler; in the end nothing may be left in it."""
+    """Run a test with a started scheduler. At the end its queue must be empty."""
     metrics = Metrics()
 
     async def main() -> None:
@@ -158,7 +158,7 @@ def test_the_batches_of_a_lost_engine_run_on_another(caplog: pytest.LogCaptureFi
 
     with caplog.at_level(logging.WARNING):
         metrics = run(test, lost, other)
-    assert "fake on cuda:0, float32 is taken out; 1 of 2 engines go on" in caplog.text
+    assert "fake on cuda:0, float32 is out of service; 1 of 2 engines remain" in caplog.text
     assert "an illegal memory access" in caplog.text
     assert value(metrics, "openbei_engines") == 1
     assert value(metrics, "openbei_retried_batches_total") in (1, 2)
@@ -187,7 +187,7 @@ def test_a_cancelled_request_does_not_run_again() -> None:
 
 
 def test_a_batch_runs_again_only_once() -> None:
-    """A batch that breaks every GPU takes two, and fails; the third goes on."""
+    """A batch that makes every GPU fail disables two and fails; the third continues."""
     engines = [Gpu(i, poison=666) for i in range(3)]
 
     async def test(scheduler: Scheduler) -> None:
@@ -234,7 +234,7 @@ def test_a_failure_that_leaves_the_engine_usable_is_not_retried() -> None:
 
 
 def test_an_engine_that_hangs() -> None:
-    """Its batches run on the other; when it answers after all, nothing comes of it."""
+    """Its batches run on the other one. Results that it returns later are ignored."""
     hanging, other = Gpu(0), Gpu(1)
 
     async def test(scheduler: Scheduler) -> None:

@@ -17,7 +17,7 @@ MEANING = {
     "environment_variables": "options of `bei serve` and of the build, by the names in the "
     "[environment reference](cli.md#environment-variables)",
     "resources.accelerator": "the GPU, such as `H100`, or several: `H100:2`; checked and reported. [The GPU](gpus.md) "
-    "that is there decides what runs",
+    "of the machine decides what runs",
     "trt_llm.inference_stack": "the inference stack of encoder models",
     "trt_llm.build.base_model": "required. `encoder` for models with causal attention, `encoder_bert` for all others",
     "trt_llm.build.checkpoint_repository.source": "where the checkpoint is: [sources](sources.md)",

@@ -5,7 +5,7 @@ from openbei.secrets import CLOUD_PREFIXES, PREFIX
 from tools.reference.markdown import code, table
 
 BUILD = {
-    "dtype": "data type of the weights: `bfloat16` or `float32`",
+    "dtype": "data type of the weights: `bfloat16`, `float16` (stored as `bfloat16` for CPUs) or `float32`",
     "quantization": "as `trt_llm.build.quantization_type`, which it overrides",
     "convert": "`lm-head`, as `bei build --convert`",
     "answer_tokens": "as `bei build --answer-tokens`",

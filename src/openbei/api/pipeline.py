@@ -71,7 +71,7 @@ async def run(
     InputError for a request above its limits; OverloadedError, UnavailableError and EngineError as the scheduler does;
     ClientDisconnectError and DeadlineError if the client no longer waits.
     """
-    # Validate, before anything is tokenized. What the cache has needs no room in the queue.
+    # Validate, before anything is tokenized. Results from the cache need no room in the queue.
     call.check_deadline()
     if service.cache is None:
         service.scheduler.check_room()
@@ -96,7 +96,7 @@ async def run(
     if check_sequences:
         check_sequences(sequences)
 
-    # Schedule what is not known yet.
+    # Schedule what must be computed.
     computed = None
     if not reuse.is_complete:
         answer = await call.result(service.scheduler.submit(reuse.missing, output))

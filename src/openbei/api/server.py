@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _end_if_hung(self) -> None:
-        """Take out engines that hang. End the process if it is the last: the thread of an engine cannot be stopped."""
+        """Take engines that hang out of service. If all hang, end the process: an engine's thread cannot be stopped."""
         for scheduler in self._schedulers:
             scheduler.take_out_hung()
         if hung := [scheduler for scheduler in self._schedulers if scheduler.is_hung]:
@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
 
     @property
     def has_taken_out(self) -> bool:
-        """Whether an engine was taken out."""
+        """Whether an engine was taken out of service."""
         return any(scheduler.has_taken_out for scheduler in self._schedulers)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -205,10 +205,10 @@ def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
 def serve(server: Server) -> None:
     """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken.
 
-    If an engine was taken out, the process ends here: with status 70 if it was the last one.
+    If an engine was taken out of service, the process ends here: with status 70 if it was the last one, else 0.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.freeze()  # modules and models live as long as the server: garbage collections need not visit them
+    gc.freeze()  # modules and models live as long as the server, so garbage collections need not visit them
     try:
         server.run()
     finally:

@@ -48,7 +48,7 @@ class _Backend(Protocol):
 
 
 def load_engine(engine_dir: EngineDir, **options: Any) -> Engine:  # noqa: ANN401
-    """Load an engine directory into one engine. See `load_engines`; of several GPUs, the first one is used."""
+    """Load an engine directory into one engine. See `load_engines`; only the first of several GPUs is used."""
     return load_engines(engine_dir, max_engines=1, **options)[0]
 
 
@@ -66,7 +66,7 @@ def load_engines(
     """Load an engine directory into a backend, by default the fastest one of the device. Logs the choice.
 
     There is an engine for each GPU of the device option, or else for each of the first `num_gpus`, up to `max_engines`.
-    Kernels for GPUs are kept in the folder `kernel_cache`. `options` are those of the backend, such as `isa` and
+    `kernel_cache` is the folder of compiled GPU kernels. `options` are those of the backend, such as `isa` and
     `threads` of the native backend; None means the default.
     `defaults` are options that apply only to backends that have them; others log a warning.
 
@@ -89,7 +89,7 @@ def load_engines(
         )
     _check_readable(engine_dir, name, module)
     if choice.missing:
-        _log.warning("resources.accelerator asks for %d GPUs: %s", num_gpus, choice.missing)
+        _log.warning("resources.accelerator names %d GPUs: %s", num_gpus, choice.missing)
     own: list[dict[str, Any]] = [{"index": gpu.index, "kernel_cache": kernel_cache} for gpu in choice.gpus] or [{}]
     each = [options_set | one for one in own]
     if len(each[:max_engines]) < len(each):
@@ -107,7 +107,7 @@ def load_engines(
 
 
 def preload(device: DeviceChoice, backend: str | None) -> None:
-    """Start to import torch if a GPU will be used. It takes seconds, in which the engine directory is verified."""
+    """Start importing torch if a GPU will be used. It takes seconds, while the engine directory is verified."""
     with suppress(BackendError):  # loading raises it
         if backend in (None, "cuda") and choose_device(device).device == "cuda":
             Thread(target=_import, args=(BACKENDS["cuda"][1],), name="import", daemon=True).start()
@@ -121,9 +121,9 @@ def _import(module: str) -> None:
 def compile_kernels(
     engine_dir: EngineDir, accelerator: str | None, folder: Path, progress: Callable[[int, int], None]
 ) -> str:
-    """Compile the kernels of an engine directory for a config's accelerator, or else for the GPU that is here.
+    """Compile the kernels of an engine directory for a config's accelerator, or else for this machine's GPU.
 
-    Returns an empty text, or what is missing to do so.
+    Returns an empty string, or why nothing was compiled.
     """
     if missing := [module for module in EXTRA if not is_installed(module)]:
         return f"the extra cuda is not installed: no {' and no '.join(missing)}"

@@ -14,7 +14,7 @@ EXTRA = ("torch", "triton")
 
 
 class Choice(NamedTuple):
-    """A device, its GPUs, and the reason. `missing` says which GPUs were asked for and are not used."""
+    """A device, its GPUs, and the reason. `missing` says why fewer GPUs are used than the config names."""
 
     device: Device
     gpus: tuple[Gpu, ...]
@@ -41,10 +41,10 @@ def choose_device(
     find: Callable[[], Gpus] = find_gpus,
     installed: Callable[[str], bool] = is_installed,
 ) -> Choice:
-    """The device of a device option. `num_gpus` is the number of GPUs if the option does not number them.
+    """The device of a device option. `num_gpus` is the number of GPUs for an option without indices.
 
-    Raises BackendError if the option names a GPU that cannot be used, or cuda and there are too few GPUs. With auto,
-    those that can be used suffice.
+    Raises BackendError if the option names a GPU that cannot be used, or if it is cuda and there are fewer usable GPUs.
+    auto uses those that there are.
     """
     if choice == "cpu":
         return Choice("cpu", (), "requested")
@@ -78,7 +78,7 @@ def _names(gpus: list[Gpu]) -> Iterator[str]:
 
 
 def _checked(found: Gpus, index: int, installed: Callable[[str], bool]) -> Gpu | _Problem:
-    """A GPU that can be used, or what prevents it."""
+    """A GPU, or why it cannot be used."""
     if not found.gpus:
         return _Problem(found.missing, "use --device cpu")
     if index >= len(found.gpus):

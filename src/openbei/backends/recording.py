@@ -1,4 +1,4 @@
-"""The reference backend for calibration: it records how large the inputs of linear layers are."""
+"""A reference backend for calibration, which records the magnitudes of the inputs of linear layers."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,7 +11,7 @@ from openbei.shapes import tensor_shapes
 
 
 class RecordingEngine(ReferenceEngine):
-    """`magnitudes` are the largest ones of the inputs of each linear layer, float32 [K], by the name of its weight."""
+    """`magnitudes` has the largest magnitude of each input of each linear layer: float32 [K], by the weight's name."""
 
     def __init__(self, engine_dir: EngineDir) -> None:
         super().__init__(engine_dir)

@@ -106,13 +106,14 @@ def build(
     if deployment.quantization == NO_QUANTIZATION:
         write_engine_dir(out, *original, tokenizer.content, progress=written)
         return open_engine_dir(out, verify=False)
-    quantized, needed = partial(planned, deployment.quantization), _needed(calibrate, deployment.quantization)
-    write_quantized(out, original, quantized, tokenizer.content, written, calibrate=needed, measure=measure)
+    quantized = partial(planned, deployment.quantization)
+    calibrate = _required(calibrate, deployment.quantization)
+    write_quantized(out, original, quantized, tokenizer.content, written, calibrate=calibrate, measure=measure)
     return open_engine_dir(out, verify=False)
 
 
-def _needed(calibrate: Calibrate | None, quantization: str) -> Calibrate | None:
-    """`calibrate` if a quantization type needs it. Raises ValueError if it is missing then."""
+def _required(calibrate: Calibrate | None, quantization: str) -> Calibrate | None:
+    """`calibrate` if a quantization type requires it, or None. Raises ValueError if it is required and missing."""
     if not QUANTIZATIONS[quantization].quantizes_inputs:
         return None
     if calibrate is None:
@@ -163,7 +164,7 @@ def _manifest(
 
 
 def _check_target(deployment: Deployment) -> None:
-    """Raise ConfigError for a build for GPUs that BEI refuses, too, or whose GPU has no units for the number format."""
+    """Raise ConfigError for a build for GPUs that BEI also refuses, or whose GPU does not support the number format."""
     if deployment.target != "cuda":
         return
     if deployment.accelerator:
@@ -174,7 +175,7 @@ def _check_target(deployment: Deployment) -> None:
         )
     if deployment.base_model == "encoder_bert" and deployment.quantization != NO_QUANTIZATION:
         raise ConfigError(
-            f"quantization is {deployment.quantization!r}; on GPUs, base_model encoder_bert takes no_quant only",
+            f"quantization is {deployment.quantization!r}; on GPUs, base_model encoder_bert supports only no_quant",
             hint="use no_quant, or build with --device cpu",
         )
 

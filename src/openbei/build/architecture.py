@@ -14,7 +14,7 @@ def architecture_of(config: Mapping[str, Any]) -> str:
         by = f" by {method}" if isinstance(method, str) else ""
         raise CheckpointError(
             f"config.json: quantization_config is set: the weights are already quantized{by}, which is not supported",
-            hint="build the checkpoint that was quantized, with --quantization for a small engine",
+            hint="build the original checkpoint; --quantization makes a small engine of it",
         )
     match config.get("architectures"):
         case [str(architecture)]:

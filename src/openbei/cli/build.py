@@ -18,7 +18,7 @@ from openbei.quantization import NO_QUANTIZATION, QUANTIZATIONS
 @click.command
 @click.argument("config")
 @click.option("--out", type=click.Path(path_type=Path), help="Engine directory to write.  [default: one in the cache]")
-@device_option("Device to build for; a build for GPUs needs none here.  [default: auto, a GPU if it can be used]")
+@device_option("Device to build for; building for GPUs does not require one.  [default: auto, a GPU if it can be used]")
 @click.option("--force", is_flag=True, help="Build even if the engine directory is up to date.")
 @click.option(
     "--quantization",

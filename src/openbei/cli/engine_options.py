@@ -35,8 +35,8 @@ def device_option(text: str) -> Option:
 
 OPTIONS: tuple[Option, ...] = (
     device_option(
-        "Device to run on; cuda:N is one of several GPUs, and with cuda:0,1 `bei serve` runs on both. cuda needs "
-        "the extra `cuda`.  [default: auto, a GPU if it can be used]"
+        "Device to run on; cuda:1 is the second GPU, and `bei serve` can use several: cuda:0,1. GPUs need the extra "
+        "`cuda`.  [default: auto, a GPU if it can be used]"
     ),
     click.option(
         "--backend",

@@ -30,8 +30,8 @@ OPTIONS: tuple[Option, ...] = (
         "--engine-timeout-s",
         default=DEFAULTS.engine_timeout_s,
         type=click.FloatRange(0, min_open=True),
-        help="Seconds after which a batch counts as hung: the process ends with code 70, to be restarted; raise for "
-        "long texts on slow machines.",
+        help="Seconds after which a batch counts as hung: the process ends with code 70, to be restarted, unless "
+        "another GPU is left; raise for long texts on slow machines.",
     ),
 )
 

@@ -48,14 +48,14 @@ MEGABYTE = 1_000_000
     "--cache-mb",
     default=0,
     type=click.IntRange(0),
-    help="Megabytes of memory, for each model, in which the results of recent inputs are kept; set it if inputs "
-    "repeat, such as popular queries. 0 keeps none.",
+    help="Size of each model's cache of results in megabytes; set it if inputs repeat, such as popular queries. "
+    "0 disables the cache.",
 )
 @click.option(
     "--verify/--no-verify",
     default=True,
-    help="Check the hashes of the engine directory at every start, or only its sizes; skip the check to start large "
-    "models faster from storage that you trust.",
+    help="Verify the hashes of an engine directory's files at every start, or only their sizes; skip the hashes to "
+    "start large models faster from storage that you trust.",
 )
 @request_options
 @click.option(

@@ -1,8 +1,8 @@
-"""smooth_int8: integers from -127 to 127 that are multiplied with 8-bit integers (W8A8).
+"""smooth_int8: integers from -127 to 127 that are multiplied by 8-bit inputs (W8A8).
 
-A linear layer whose weight has this format also quantizes its inputs. Each output has a float32 scale for each group of
-128 inputs, and each row of inputs has one for each group. `smoothing` is SmoothQuant's (arXiv:2211.10438): a factor for
-each input, by which inputs are multiplied before they are quantized, and weights divided.
+A linear layer whose weight has this format also quantizes its inputs. There is a float32 scale for each output and
+group of 128 inputs, and one for each row of inputs and group. `smoothing` is that of SmoothQuant (arXiv:2211.10438): a
+factor for each input. Before both are quantized, inputs are multiplied by it and weights are divided by it.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ GROUP = 128
 LARGEST = np.float32(127)
 
 NEGLIGIBLE = np.float32(1e-30)
-"""A group of inputs with no larger magnitude is zero: the reciprocals of smaller scales overflow."""
+"""A group of inputs with no magnitude above this is zero: the reciprocals of smaller scales overflow."""
 
 FLOOR = np.float32(0.01)
-"""The smallest magnitude that smoothing assumes, over the largest one."""
+"""The smallest magnitude that smoothing assumes, relative to the largest one."""
 
 
 class SmoothInt8:
@@ -60,7 +60,7 @@ class SmoothInt8:
 
 
 def quantized_inputs(x: Floats, smoothing: Floats) -> Floats:
-    """Inputs [rows, K] as a layer sees them after they are smoothed and quantized."""
+    """Inputs [rows, K] with the errors of quantization: smoothed, quantized, and converted back."""
     groups = _groups(x * smoothing)
     largest = np.abs(groups).max(axis=2, keepdims=True)
     reciprocals = np.where(largest > NEGLIGIBLE, LARGEST / np.maximum(largest, NEGLIGIBLE), np.float32(0))
@@ -70,9 +70,9 @@ def quantized_inputs(x: Floats, smoothing: Floats) -> Floats:
 
 
 def _smoothing(numbers: Floats, input_magnitudes: Floats | None) -> Floats:
-    """The factors of the inputs of a weight [N, K], float32 [K]: 1 without the largest magnitudes of inputs [K].
+    """The smoothing factors of a weight [N, K], float32 [K]; all 1 if the magnitudes of the inputs are not known.
 
-    An input and its weights get the geometric mean of their magnitudes.
+    They give an input and its weights the same magnitude, the geometric mean of both.
     """
     if input_magnitudes is None:
         return np.ones(numbers.shape[1], np.float32)

@@ -1,4 +1,4 @@
-"""The batches that wait for an engine: the event loop fills one, and the engines' threads take it."""
+"""The batches that wait for an engine. The event loop fills the next one, and the threads of the engines take it."""
 
 import threading
 from collections import deque
@@ -10,16 +10,16 @@ from openbei.serving.turns import Turn
 
 
 class Handover(Generic[R]):
-    """One prefetched batch, and before it the batches of lost engines. All engines of a model share it.
+    """One prefetched batch, and the batches of lost engines, which are taken first. All engines of a model share it.
 
-    Threads of engines call `request_fill`, which lets the event loop call `fill`.
+    Threads of engines call `request_fill`, which makes the event loop call `fill`.
     """
 
     def __init__(self, request_fill: Callable[[], None]) -> None:
         self._request_fill = request_fill
         self._next: Batch[R] = Batch()
         self._retries: deque[Batch[R]] = deque()
-        self._num_idle = self._num_busy = 0  # engines that wait
+        self._num_idle = self._num_busy = 0  # idle and busy engines that wait
         self._has_queued = False
         self._is_filling = False
         self._is_expecting = False
@@ -32,24 +32,24 @@ class Handover(Generic[R]):
             queue.fill(self._next)
             self._has_queued = len(queue) > 0
             self._is_filling = False
-            # An idle engine waits for a batch only; waking it for nothing would take the GIL.
+            # Idle engines wait for a batch; waking them without one would take the GIL for nothing.
             if self._has_batch or self._num_busy:
                 self._changed.notify_all()
 
     def expect_fill(self) -> None:
-        """Let engines wait for a `fill` that is under way."""
+        """Announce that `fill` is about to be called, so that busy engines wait for it."""
         with self._changed:
             self._is_filling = True
 
     def expect_batch(self) -> None:
-        """Let an idle engine wake its threads, because a batch is about to be filled."""
+        """Announce a batch after a pause, so that an idle engine wakes its threads."""
         with self._changed:
             if self._num_idle and not self._is_expecting:
                 self._is_expecting = True
                 self._changed.notify()
 
     def retry(self, batch: Batch[R]) -> None:
-        """Put back a batch, which is taken before all others."""
+        """Put back a batch. It is taken before all others."""
         with self._changed:
             self._retries.append(batch)
             self._changed.notify_all()
@@ -61,16 +61,17 @@ class Handover(Generic[R]):
                 batch.discard(request)
 
     def stop(self) -> None:
-        """Let `take` return None once no batch is left."""
+        """Make `take` return None once no batch is left."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
 
     def take(self, turn: Turn, wake: Callable[[], None], *, is_idle: bool) -> Batch[R] | None:
-        """The next batch, when it is the turn of the engine's model; or None. `wake` wakes the engine's threads.
+        """The next batch, or None. `wake` wakes the engine's threads.
 
-        An idle engine waits for both until `stop`. A busy one only waits for a fill under way, and leaves the batch to
-        an idle engine. While an engine waits for its turn, the batch is filled further.
+        An idle engine waits for a batch and for its model's turn, until `stop`. A busy one waits only for a fill that
+        was announced, and leaves the batch to an idle engine if there is one. While an engine waits for its turn, the
+        batch is filled further.
         """
         while True:
             with self._changed:
@@ -95,7 +96,7 @@ class Handover(Generic[R]):
             turn.give_back(0)  # its requests were cancelled, or another engine took it
 
     def _wait(self, *, is_idle: bool) -> bool:
-        """Wait for something to do; whether it is to wake the engine's threads."""
+        """Wait for a batch, the stop or an announcement. Returns whether to wake the engine's threads."""
         self._num_idle += is_idle
         self._num_busy += not is_idle
         if is_idle:

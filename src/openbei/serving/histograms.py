@@ -1,6 +1,7 @@
 """Histograms for Prometheus that only the event loop updates.
 
-Those of prometheus_client lock every counter and search the buckets linearly, which takes a tenth of a short request.
+Those of prometheus_client lock every counter and search the buckets linearly, which takes a tenth of the time of a
+short request.
 """
 
 import math
@@ -46,7 +47,7 @@ class Histogram(Collector):
         return self._by_model.setdefault(model, Observations(self._bounds))
 
     def share(self, model: str, observations: Observations) -> None:
-        """Show observations of another histogram, with the same bounds, under this one's name, too."""
+        """Also show another histogram's observations, which have the same bounds, under this one's name."""
         self._by_model[model] = observations
 
     def describe(self) -> Iterator[HistogramMetricFamily]:

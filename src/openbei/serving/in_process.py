@@ -88,7 +88,7 @@ def _rows(
 
 
 def batches(sequences: Mapping[Key, Sequence], max_batch_tokens: int) -> Iterator[list[Key]]:
-    """The sequences of each batch: longest first, so that the sequences of a batch have similar lengths."""
+    """The keys of each batch: the longest sequences first, so that a batch has sequences of similar lengths."""
     batch: list[Key] = []
     num_tokens = 0
     for key in sorted(sequences, key=lambda key: -sequences[key].num_tokens):

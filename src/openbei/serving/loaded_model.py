@@ -17,7 +17,7 @@ M = TypeVar("M", bound="LoadedModel")
 class LoadedModel:
     """A model, opened once and closed once. `name` and `prompts` are by default the manifest's.
 
-    There is an engine for each of several GPUs, and else one. A context manager. If several threads may call the
+    There is one engine, or one for each of several GPUs. A context manager. If several threads may call the
     engine, they must hold `lock`.
     """
 

@@ -65,7 +65,7 @@ class RequestSlice(Generic[R]):
 
 @dataclass(slots=True)
 class Batch(Generic[R]):
-    """Slices of requests, in packing order. All have the same output. `is_retry`: an engine was lost that ran it."""
+    """Slices of requests, in packing order. All have the same output. `is_retry`: the engine that ran it was lost."""
 
     slices: list[RequestSlice[R]] = field(default_factory=list)
     num_tokens: int = 0

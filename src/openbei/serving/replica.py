@@ -17,7 +17,7 @@ from openbei.serving.turns import Turn
 
 
 class Result(NamedTuple, Generic[R]):
-    """The rows of a batch or the exception, when the batch started, and the seconds that the engine took for it."""
+    """A batch, its rows or the exception, when it started, and the seconds that the engine took for it."""
 
     batch: Batch[R]
     rows: Rows | BaseException
@@ -26,9 +26,10 @@ class Result(NamedTuple, Generic[R]):
 
 
 class Replica(Generic[R]):
-    """Only its thread calls the engine. A replica that is taken out starts no more batches.
+    """An engine and its thread, which alone calls the engine.
 
-    The thread calls `receive` with each result, and `ended` at its end.
+    The thread calls `receive` with each result, and `ended` before it ends. A replica that was taken out of service
+    starts no more batches.
     """
 
     def __init__(
@@ -44,10 +45,10 @@ class Replica(Generic[R]):
         self._receive, self._ended = receive, ended
         self._batches: list[Batch[R]] = []  # started, and their results not yet processed
         self._is_out = self._is_running = False
-        self._lock = threading.Lock()  # of these two
+        self._lock = threading.Lock()  # guards _batches and _is_out
         self._batch_start_s = math.inf
         self._in_flight: deque[StartedBatch[R]] = deque()
-        # Freeing memory of a lost GPU may end the process, so what refers to it is kept.
+        # Freeing the memory of a lost GPU may end the process, so references to it are kept.
         self._lost: tuple[StartedBatch[R], BaseException] | None = None
         # A daemon thread does not keep the process alive if the engine hangs.
         self._thread = threading.Thread(target=self._run, name=f"engine {engine.info.place}", daemon=True)
@@ -59,7 +60,7 @@ class Replica(Generic[R]):
 
     @property
     def is_out(self) -> bool:
-        """Whether it was taken out."""
+        """Whether it was taken out of service."""
         return self._is_out
 
     @property
@@ -81,7 +82,7 @@ class Replica(Generic[R]):
         self._thread.join(timeout_s)
 
     def done(self, batch: Batch[R]) -> bool:
-        """Whether the result of a batch counts: it does not if the replica was taken out before."""
+        """Remove a finished batch. Returns whether its result counts: not if the replica is out of service."""
         with self._lock:
             if self._is_out:
                 return False
@@ -89,14 +90,14 @@ class Replica(Generic[R]):
             return True
 
     def take_out(self) -> list[Batch[R]]:
-        """Start no more batches: the unfinished ones, whose results no longer count."""
+        """Start no more batches. Returns the unfinished ones, whose results no longer count."""
         with self._lock:
             self._is_out = True
             batches, self._batches = self._batches, []
             return batches
 
     def _begin(self, batch: Batch[R]) -> bool:
-        """Add a batch to the unfinished ones, or hand it back if the replica was taken out."""
+        """Add a batch to the unfinished ones, or hand it back if the replica was taken out of service."""
         with self._lock:
             if not self._is_out:
                 self._batches.append(batch)
@@ -105,7 +106,7 @@ class Replica(Generic[R]):
         return False
 
     def _run(self) -> None:
-        """Run batches until the scheduler stops or the replica is taken out."""
+        """Run batches until the scheduler stops or the replica is taken out of service."""
         end_s = -math.inf
         try:
             while not self._is_out:

@@ -9,7 +9,7 @@ from openbei.serving.metrics import ModelMetrics
 from openbei.serving.result_key import Key
 
 ENTRY_BYTES, ARRAY_BYTES = 320, 140
-"""Memory of an entry besides the contents of its arrays: that of the key and its slot in the table, and per array."""
+"""Overhead of an entry, which has a key and a slot in the table, and of each of its arrays, in bytes."""
 
 
 class ResultCache:

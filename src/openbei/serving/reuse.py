@@ -6,9 +6,9 @@ from openbei.serving.result_key import Key
 
 
 class Reuse:
-    """The sequences of a request: those that must be computed, and the rows of the others.
+    """The sequences of a request that must be computed, and the rows of the others.
 
-    `missing` are the sequences to compute, without repetitions. The others are found in `cache`, which may be None.
+    `missing` are the sequences to compute, without repetitions. Rows of others come from `cache`, which may be None.
     """
 
     def __init__(self, sequences: list[Sequence], output: Output, cache: ResultCache | None) -> None:

@@ -2,7 +2,8 @@
 
 Only the event loop accesses the queue and the requests; each engine has a thread (`openbei.serving.replica`). They
 share one prefetched batch (`openbei.serving.handover`), which the loop fills until an engine takes it. Some engines
-have several batches in flight. An engine that is lost or hangs is taken out, and its batches run again on another one.
+have several batches in flight. An engine that is lost or hangs is taken out of service, and another one runs its
+batches.
 Models take turns (`openbei.serving.turns`) and share the queue's limits. The packing policy is in
 `openbei.serving.packing`.
 """
@@ -43,7 +44,7 @@ ENGINE_STOP_S = 2.0
 class Scheduler:
     """Runs the sequences of several requests to one model in shared batches. `start` must be called on the event loop.
 
-    `engines` have the same weights, each on a device of its own; `turns` has the device of each. `budget` and `turns`
+    `engines` have the same weights, each on its own device; `turns` has an entry for each device. `budget` and `turns`
     are shared with the schedulers of other models.
     """
 
@@ -75,7 +76,7 @@ class Scheduler:
                 each.join(),
                 self._handover,
                 receive=lambda *result: self._on_loop(self._receive, *result),
-                ended=lambda replica: self._on_loop(self._replace_ended, replica),
+                ended=lambda replica: self._on_loop(self._take_out_ended, replica),
             )
             for engine, each in zip(engines, turns or [Turns(one.max_in_flight) for one in engines], strict=True)
         ]
@@ -88,12 +89,12 @@ class Scheduler:
 
     @property
     def engine_infos(self) -> list[EngineInfo]:
-        """The descriptions of all engines, also of those that were taken out."""
+        """The descriptions of all engines, including those out of service."""
         return [replica.info for replica in self._replicas]
 
     @property
     def num_working(self) -> int:
-        """The number of engines that were not taken out."""
+        """The number of engines in service."""
         return len(self._working)
 
     @property
@@ -123,12 +124,12 @@ class Scheduler:
 
     @property
     def is_hung(self) -> bool:
-        """Whether the last engine hangs: it has been running a batch for longer than `engine_timeout_s`."""
+        """Whether every engine in service hangs: each has been running a batch for longer than `engine_timeout_s`."""
         return bool(self._working) and all(map(self._hangs, self._working))
 
     @property
     def has_taken_out(self) -> bool:
-        """Whether an engine was taken out. Its thread may still run, and its memory must not be freed."""
+        """Whether an engine was taken out of service. Its thread may still run, and its memory must not be freed."""
         return any(replica.is_out for replica in self._replicas)
 
     @property
@@ -144,7 +145,7 @@ class Scheduler:
             replica.start()
 
     def take_out_hung(self) -> None:
-        """Take out engines that hang, except the last one. Must be called on the event loop, about once a second."""
+        """Take engines that hang out of service, except the last one. Must be called regularly, on the event loop."""
         for replica in filter(self._hangs, self._working):
             if self.num_working > 1:
                 timeout_s = self._limits.engine_timeout_s
@@ -226,7 +227,7 @@ class Scheduler:
     def _receive(self, replica: Replica[Request], result: Result[Request]) -> None:
         """Process the result of a batch. The next batch is filled first."""
         batch, rows, started_s, seconds = result
-        if isinstance(rows, EngineLostError):
+        if isinstance(rows, EngineLostError) and not replica.is_out:
             self._take_out(replica, rows)
         elif not replica.done(batch):
             self._prefetch()
@@ -245,17 +246,17 @@ class Scheduler:
                 self._scatter(part, rows[row : row + num_rows], started_s)
                 row += num_rows
 
-    def _replace_ended(self, replica: Replica[Request]) -> None:
-        """Take out an engine whose thread has ended before the scheduler stops."""
+    def _take_out_ended(self, replica: Replica[Request]) -> None:
+        """Take an engine out of service if its thread ended before the scheduler stopped."""
         if not self._is_stopping:
             self._take_out(replica, EngineLostError("the engine's thread has ended"))
 
     def _take_out(self, replica: Replica[Request], error: EngineLostError) -> None:
-        """Give an engine no more batches. Those that it did not finish run once again, on another engine."""
+        """Give an engine no more batches. Those that it did not finish run once more, on another engine."""
         if replica.is_out:
             return
         batches = replica.take_out()
-        log.error("%s is taken out; %d of %d engines go on", replica.info, self.num_working, len(self._replicas))
+        log.error("%s is out of service; %d of %d engines remain", replica.info, self.num_working, len(self._replicas))
         for batch in batches:
             if self.num_working and not batch.is_retry:
                 self._retry(batch, error)
@@ -279,7 +280,7 @@ class Scheduler:
         self._fail([part.request for part in batch.slices], error)
 
     def _scatter(self, part: RequestSlice[Request], rows: Rows, started_s: float) -> None:
-        """Add rows to a request. With several engines, batches may finish in another order than they started."""
+        """Add rows to a request. With several engines, batches may not finish in the order in which they started."""
         request = part.request
         if request.future.done():  # cancelled or failed; `_end` may not have been called yet
             return

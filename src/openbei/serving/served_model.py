@@ -13,7 +13,7 @@ from openbei.serving.turns import Turns
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model, the scheduler of its engine, and its cache, if it has one."""
+    """A model, the scheduler of its engines, its metrics, and its cache if it has one."""
 
     model: LoadedModel
     scheduler: Scheduler

@@ -1,6 +1,6 @@
-"""Threads that tokenize short texts while a batch runs, so that the event loop does not.
+"""Threads that tokenize short texts while a batch runs, to relieve the event loop.
 
-Each takes all the work that waits, up to a limit: the busier the server is, the fewer times a thread is woken per text.
+Each takes its share of the waiting texts, up to a limit, so that a busy server wakes threads less often per text.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ T = TypeVar("T")
 Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
 
 MAX_THREADS = 4
-"""Threads spend a third of their time in Python, which only one of them can run at a time."""
+"""Threads spend a third of their time in Python, which only one thread can run at a time."""
 
 MAX_JOBS = 16
-"""Jobs whose results are delivered together, about half a millisecond of work."""
+"""Maximum jobs whose results are delivered together, about half a millisecond of work."""
 
 
 class TokenizerThreads:
@@ -44,7 +44,7 @@ class TokenizerThreads:
         return future
 
     def close(self) -> None:
-        """End the threads after the functions that wait."""
+        """End the threads once they have called the functions that wait."""
         for _ in self.threads:
             self._jobs.put(None)
 

@@ -57,7 +57,7 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 class Exchange(RequestResponseCycle):
-    """A cycle that writes a response at once: the app sends its head with content-length, then its whole body.
+    """A cycle that writes head and body together. The app sends a head with content-length, then the whole body.
 
     Closes the connection if the response starts before the whole body of the request has arrived.
     """
@@ -79,7 +79,7 @@ class Exchange(RequestResponseCycle):
         """The client will not read the response."""
         self.disconnected = True
         self.message_event.set()
-        self._disconnect.happen()
+        self._disconnect.set()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send a part of the response."""

@@ -145,7 +145,7 @@ class Call:
         except asyncio.CancelledError:
             if is_late:
                 raise DeadlineError("the request's deadline has passed") from None
-            if self._disconnect.has_happened:
+            if self._disconnect.is_set:
                 raise ClientDisconnectError from None
             raise
         finally:

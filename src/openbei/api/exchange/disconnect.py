@@ -12,26 +12,26 @@ class ClientDisconnectError(Exception):
 
 
 class Disconnect:
-    """Whether the client has disconnected. Cancels the results that are awaited then.
+    """Whether the client has disconnected. Cancels the futures that its request awaits.
 
-    A task that reads from the connection meanwhile, as in other ASGI applications, would take longer than the rest of
-    the wait.
+    Other ASGI applications start a task that reads from the connection, which would take longer than the rest of the
+    wait.
     """
 
     def __init__(self) -> None:
-        self.has_happened = False
+        self.is_set = False
         self._awaited: set[asyncio.Future[Any]] = set()
 
-    def happen(self) -> None:
+    def set(self) -> None:
         """The client has disconnected."""
-        self.has_happened = True
+        self.is_set = True
         for future in [*self._awaited]:
             future.cancel()
 
     def watch(self, future: "asyncio.Future[Any]") -> None:
         """Cancel a future when the client disconnects, or now if it has."""
         self._awaited.add(future)
-        if self.has_happened:
+        if self.is_set:
             future.cancel()
 
     def forget(self, future: "asyncio.Future[Any]") -> None:

@@ -50,13 +50,13 @@ class Observer:
     """Records requests."""
 
     def __init__(self, metrics: Metrics, *, logs: bool = False, tracer: Tracer | None = None) -> None:
-        self._count_http_request = cache(metrics.http_requests.labels)
+        self._http_requests = cache(metrics.http_requests.labels)
         self._logs = logs
         self._tracer = tracer
 
     def record(self, outcome: Outcome, metrics: RequestMetrics, headers: dict[bytes, bytes]) -> None:
         """Record a request, in the metrics of its model; `headers` are the request's."""
-        self._count_http_request(outcome.route, outcome.status).inc()
+        self._http_requests(outcome.route, outcome.status).inc()
         if outcome.is_inference:
             _count(outcome, metrics)
             if self._tracer:

@@ -4,14 +4,14 @@ import os
 from collections.abc import Iterator
 
 ID_BYTES, BLOCK_BYTES = 16, 4096
-"""The size of an id, and how many bytes are read from the system's random numbers at a time.
+"""The bytes of an id, and the random bytes that are read at a time.
 
-Each read releases the GIL, and waiting for it again takes longer than everything else about an id.
+Each read releases the GIL, and waiting for the GIL afterwards takes longer than everything else about an id.
 """
 
 
 class RequestIds:
-    """Random ids of 32 hex digits. Not for threads."""
+    """Random ids of 32 hex digits. Not thread-safe."""
 
     def __init__(self) -> None:
         self._ids = _random_ids()

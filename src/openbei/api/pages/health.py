@@ -1,4 +1,4 @@
-"""Probes. /health: 200 if all models answer; /readyz: if requests are welcome; /livez: unless a restart is needed.
+"""Probes. /health: 200 if all models answer; /readyz: unless shutting down; /livez: unless a restart is needed.
 
 If there are several engines, because there are several GPUs, the header `x-engines` says how many of them work.
 """

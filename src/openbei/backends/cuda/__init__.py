@@ -56,7 +56,7 @@ def reads(kind: TensorKind, storage: Storage) -> bool:
 
 
 def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
-    """The engine on a GPU, which has run a batch of one token, so that its kernels are compiled.
+    """The engine on a GPU. It has run a batch of one token, so its kernels are compiled.
 
     Raises BackendError if torch cannot use the GPU, if weights and a batch do not fit in its free memory, or if the
     batch fails.
@@ -72,7 +72,7 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
         from openbei.backends.cuda.kernel_cache import use_folder
 
         use_folder(options.kernel_cache)
-    with torch.cuda.device(device):  # whose stream is used
+    with torch.cuda.device(device):  # uploads use the current device's stream
         engine = load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
     warm_up(engine, engine_dir.manifest.spec)
     return engine
@@ -91,7 +91,7 @@ def warm_up(engine: Engine, spec: ModelSpec) -> None:
 def compile_kernels(
     engine_dir: EngineDir, capability: Capability, folder: Path, progress: Callable[[int, int], None]
 ) -> None:
-    """Compile the kernels of a model for a GPU that need not be here, into a folder of the user."""
+    """Compile the kernels of a model into a folder of the user. The machine need not have such a GPU."""
     from openbei.backends.cuda import kernel_cache
 
     kernel_cache.use_folder(folder)

@@ -1,8 +1,8 @@
-"""Compiled kernels: the folder that has them, and compilation for a GPU that need not be here.
+"""The folder of compiled kernels, and compilation for a GPU that this machine need not have.
 
-Triton keeps each kernel under a key of its source, the types and alignment of its arguments, its constants, the version
-of Triton and the compute capability. Kernels are machine code that runs unchecked, so the folder must be the user's
-own; an engine directory, which may come from a bucket, has none.
+Triton stores each kernel under a key made of its source, the types and alignment of its arguments, its constants, the
+version of Triton and the compute capability. Kernels are machine code that runs unchecked, so the folder must be the
+user's own. An engine directory contains none, because it may come from a bucket.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,13 +28,13 @@ from openbei.safetensors_file import Array
 from openbei.spec import TokenHead
 
 NUM_TOKENS = (16, 100, 600, 2000, 32768)
-"""Sizes of batches for which matrix products have different tiles; see `openbei.backends.cuda.kernels.gemm.BLOCKS`."""
+"""Tokens of batches whose matrix products use different tiles; see `openbei.backends.cuda.kernels.gemm.BLOCKS`."""
 
 WARP_SIZE = 32
 
 
 def use_folder(folder: Path) -> None:
-    """Keep compiled kernels in a folder of the user, which is created if it does not exist."""
+    """Store compiled kernels in a folder of the user, which is created if it does not exist."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     knobs.cache.dir = str(folder)
 
@@ -46,9 +46,9 @@ def compile_kernels(
     sizes: Sequence[int] = NUM_TOKENS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Compile the kernels of a model that are not in the folder yet; models in float32 have none.
+    """Compile the kernels of a model that are not in the folder yet. Models in float32 have none.
 
-    The program runs on tensors without memory, whose kernels are compiled and not launched.
+    The program runs on meta tensors, which have no memory: kernels are compiled but not launched.
     """
     manifest = engine_dir.manifest
     precision = precision_of(manifest, capability)
@@ -80,7 +80,7 @@ def _batch(num_tokens: int) -> PackedBatch:
 
 
 class _Card:
-    """What Triton reads from a driver to compile."""
+    """Replaces Triton's driver: what Triton needs to know of a card to compile for it."""
 
     def __init__(self, capability: Capability) -> None:
         self._architecture = 10 * capability.major + capability.minor

@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection
 
 from openbei.absorbed import reads_one_row
-from openbei.backends.cuda.stored import stays
+from openbei.backends.cuda.stored import is_kept
 from openbei.engine_dir import Manifest
 from openbei.shapes import tensor_shapes
 from openbei.spec import Disentangled, GatedMLP, ModelSpec, TermHead
@@ -16,16 +16,16 @@ SLACK = 1.25
 
 
 BYTES = {"float8": 1.0, "nvfp4": 9 / 16}
-"""Bytes of an element in formats that are kept; in nvfp4, with its share of the scale of a block of 16."""
+"""Bytes of an element in formats that are kept. In nvfp4 they include a sixteenth of the scale of its block."""
 
 
 def weight_bytes(manifest: Manifest, element_bytes: int, kept: Collection[str] = ()) -> int:
-    """Bytes of all weights, as if all that are expanded had the element type of activations; few have another type."""
+    """Bytes of all weights. Those that are expanded count as if all had the element type of activations; few do not."""
     total = 0.0
     for name, shape in tensor_shapes(manifest.spec).items():
         number_format = manifest.storage[name].format
-        is_kept = stays(name, number_format, shape, kept)
-        total += math.prod(shape) * (BYTES[number_format] if is_kept else element_bytes)
+        is_expanded = not is_kept(name, number_format, shape, kept)
+        total += math.prod(shape) * (element_bytes if is_expanded else BYTES[number_format])
     return int(total)
 
 

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from openbei.formats.nvfp4 import BLOCK
-
-LARGEST, LARGEST_SCALE = 6.0, 448.0
-"""The largest numbers of e2m1 and of e4m3."""
+from openbei.formats.float8 import Float8
+from openbei.formats.nvfp4 import BLOCK, LARGEST
 
 NUMBERS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """The numbers of e2m1, by their bits without the sign."""
@@ -36,8 +34,8 @@ class Rows4(NamedTuple):
 def tiled(block_scales: Tensor) -> Tensor:
     """Scales e4m3 [R, K / 16] in the order of the matrix units, e4m3 [padded R · padded K / 16].
 
-    A tile has 512 numbers: that of row r and block b is at 16 · (r mod 32) + 4 · (r div 32) + b. Tiles are in the order
-    of rows, then of blocks, and padded with zeros.
+    A tile has 512 numbers; that of its row r and block b is at 16 · (r mod 32) + 4 · (r div 32) + b. Tiles are in the
+    order of rows, then of blocks. The last ones are padded with zeros.
     """
     num_rows, num_blocks = block_scales.shape
     bits = block_scales.view(torch.uint8)
@@ -56,7 +54,7 @@ def untiled(block_scales: Tensor, num_rows: int, num_blocks: int) -> Tensor:
 def quantize(x: Tensor) -> Rows4:
     """Rows [R, K], where K is a multiple of 16. Rounds to nearest, ties to even."""
     blocks = x.float().unflatten(1, (-1, BLOCK))
-    scales = x.float().abs().amax(dim=1, keepdim=True) / (LARGEST * LARGEST_SCALE)
+    scales = x.float().abs().amax(dim=1, keepdim=True) / (LARGEST * Float8.largest)
     largest = blocks.abs().amax(dim=2)
     block_scales = (largest / (scales * LARGEST)).nan_to_num(0.0).to(torch.float8_e4m3fn)
     numbers = (blocks / (block_scales.float() * scales)[:, :, None]).nan_to_num(0.0, 0.0, 0.0).flatten(1)

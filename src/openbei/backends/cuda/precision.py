@@ -1,4 +1,4 @@
-"""The element types of a model on a GPU: of activations, and of weights."""
+"""The element types of a model's activations and weights on a GPU."""
 
 import logging
 from typing import NamedTuple
@@ -11,10 +11,10 @@ from openbei.gpus import Capability
 from openbei.spec import TokenTermHead
 
 UNITS: dict[str, NumberFormat] = {"float8": "fp8", "nvfp4": "fp4"}
-"""Number formats of weights that are not expanded where the GPU has units for them."""
+"""Quantized number format of weights → format of the matrix units that multiply it without expansion."""
 
 EXPANDED = frozenset((*UNITS, "int8", "smooth_int8"))
-"""Number formats that are expanded to the type of activations elsewhere."""
+"""Quantized number formats. They are expanded to the type of activations, unless the GPU has units for them."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ def precision_of(manifest: Manifest, capability: Capability) -> Precision:
 def activation_type(manifest: Manifest, capability: Capability) -> torch.dtype:
     """The element type of activations and weights.
 
-    It is that of the weights, or float16 on a GPU without bfloat16. Directories for CPUs always have bfloat16; for
-    those it is float16 in post-norm models, which normalize every sum, so that their activations are small.
+    It is that of the stored weights, or float16 on a GPU without bfloat16. Engine directories for CPUs never store
+    float16; their models run in float16 if they are post-norm: those normalize every sum, so activations are small.
     """
     stored = manifest.dtype.split(", ")
     if "float32" in stored or isinstance(manifest.spec.head, TokenTermHead):

@@ -1,6 +1,6 @@
 """The tensors of an engine directory on a device: unpacked there, and expanded from any number format.
 
-Weights in float8 and nvfp4 may also stay in it, for the matrix units of newer GPUs.
+Weights in float8 and nvfp4 may also stay in their format, for the matrix units of newer GPUs.
 """
 
 import re
@@ -25,10 +25,10 @@ ToDevice = Callable[[Array], Tensor]
 _MLP = re.compile(r"layers\.\d+\.mlp\.(gate|up|down)\.weight")
 
 
-def stays(name: str, number_format: str, shape: Shape, kept: Collection[str]) -> bool:
-    """Whether a layer's weight stays in one of the formats `kept`: only with sizes that its matrix products take.
+def is_kept(name: str, number_format: str, shape: Shape, kept: Collection[str]) -> bool:
+    """Whether a layer's weight stays in its format, one of `kept`. Matrix products must support its sizes.
 
-    In nvfp4, only MLPs do, which have most of the weights and operations.
+    In nvfp4, only weights of MLPs are kept, because MLPs have most of the weights and operations.
     """
     if number_format not in kept:
         return False

@@ -24,7 +24,7 @@ from openbei.backends.cuda.ops import (
     NormWeights,
     RotaryTables,
 )
-from openbei.backends.cuda.stored import StoredTensors, ToDevice, stays
+from openbei.backends.cuda.stored import StoredTensors, ToDevice, is_kept
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.engine_dir import EngineDir
 from openbei.shapes import head_shapes, norms, step_name, tensor_shapes
@@ -183,7 +183,7 @@ class _Loader:
         if self._tensors[f"{name}.bias"].any():
             bias = self._stored.expanded(f"{name}.bias", dtype or self._dtype)
         number_format = self._storage[weight].format
-        if not (dtype or expands) and stays(weight, number_format, self._shapes[weight], self._kept):
+        if not (dtype or expands) and is_kept(weight, number_format, self._shapes[weight], self._kept):
             if number_format == "nvfp4":
                 values, blocks = self._stored.nvfp4(weight)
                 return LinearWeights(values, bias, self._stored.scales(weight), tiled(blocks))
@@ -251,7 +251,7 @@ def _concatenated(first: LinearWeights, second: LinearWeights) -> LinearWeights:
 
 
 def _joined(first: Tensor, second: Tensor) -> Tensor:
-    """Both, one after the other; torch concatenates no float8."""
+    """Concatenate two tensors. 8-bit ones are viewed as integers, because torch does not concatenate float8."""
     bits = torch.uint8 if first.itemsize == 1 else first.dtype
     return torch.cat([first.view(bits), second.view(bits)]).view(first.dtype)
 

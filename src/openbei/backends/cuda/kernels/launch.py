@@ -15,7 +15,7 @@ def launch(
     """Launch a kernel with `num_programs` on each axis of its grid, on the current stream.
 
     `options` are its constants, and num_stages. Fused multiply-add is on, whatever the default of the Triton version.
-    If `out`, the first argument, has no memory, the kernel is compiled and not launched.
+    If `out`, the first argument, is a meta tensor, the kernel is compiled but not launched.
     """
     options |= {"num_warps": num_warps, "enable_fp_fusion": True}
     if out.is_meta:

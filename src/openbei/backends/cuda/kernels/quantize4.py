@@ -14,10 +14,11 @@ from openbei.backends.cuda.kernels.launch import launch
 from openbei.backends.cuda.kernels.quantize import row_block
 from openbei.backends.cuda.nvfp4 import TILE_BLOCKS, TILE_ROWS, Rows4
 from openbei.backends.cuda.ops import LinearWeights
-from openbei.formats.nvfp4 import BLOCK
+from openbei.formats.float8 import Float8
+from openbei.formats.nvfp4 import BLOCK, LARGEST
 
-_LARGEST = tl.constexpr(6.0)
-_LARGEST_SCALE = tl.constexpr(448.0)
+_LARGEST = tl.constexpr(LARGEST)
+_LARGEST_SCALE = tl.constexpr(Float8.largest)
 _COLUMNS = 1024
 
 
