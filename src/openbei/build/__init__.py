@@ -106,8 +106,7 @@ def build(
     if deployment.quantization == NO_QUANTIZATION:
         write_engine_dir(out, *original, tokenizer.content, progress=written)
         return open_engine_dir(out, verify=False)
-    quantized = partial(planned, deployment.quantization)
-    calibrate = _required(calibrate, deployment.quantization)
+    quantized, calibrate = partial(planned, deployment.quantization), _required(calibrate, deployment.quantization)
     write_quantized(out, original, quantized, tokenizer.content, written, calibrate=calibrate, measure=measure)
     return open_engine_dir(out, verify=False)
 

@@ -45,7 +45,7 @@ def start(folder: Path) -> None:
     run = JITFunction.run
     JITFunction.run = lambda self, *args, warmup, **options: run(self, *args, warmup=True, **options)
     cuda._ops = lambda device, dtype: TritonOps(dtype)
-    with kernel_cache._compiling_for(H100):
+    with kernel_cache.compiling_for(H100):
         engine_dir = random_engine_dir(small_spec(64, 4, 16), "bfloat16")
         engine = cuda.load_on(engine_dir, torch.device("cpu"), free_bytes=1 << 30, capability=H100)
         for output in ("pooled", "tokens"):

@@ -55,7 +55,7 @@ def compile_kernels(
     if precision.dtype == torch.float32:
         return
     outputs: tuple[Output, ...] = ("labels",) if isinstance(manifest.spec.head, TokenHead) else ("pooled", "tokens")
-    with torch.inference_mode(), _compiling_for(capability):
+    with torch.inference_mode(), compiling_for(capability):
         ops = TritonOps(precision.dtype)
         weights = load_weights(engine_dir, precision.dtype, _without_memory, kept=precision.kept)
         program = Program(manifest.spec, weights, ops, precision.dtype)
@@ -99,7 +99,8 @@ class _Card:
 
 
 @contextmanager
-def _compiling_for(capability: Capability) -> Iterator[None]:
+def compiling_for(capability: Capability) -> Iterator[None]:
+    """Compile for a card while the context is active."""
     before = driver._active  # `reset_active` needs a GPU
     driver.set_active(_Card(capability))
     try:

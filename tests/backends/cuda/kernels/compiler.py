@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import triton
-from triton.backends.compiler import GPUTarget
-from triton.runtime.driver import driver
 from triton.runtime.jit import JITFunction
+
+from openbei.backends.cuda.kernel_cache import compiling_for
+from openbei.gpus import Capability
 
 CAPABILITIES = (80, 89, 90, 100)
 """A100, L4, H100 and H200, B200."""
@@ -41,22 +42,6 @@ class Compiled:
     ptx: str
 
 
-class _Card:
-    """What Triton reads from a driver to compile."""
-
-    def __init__(self, capability: int) -> None:
-        self._capability = capability
-
-    def get_current_device(self) -> int:
-        return self._capability
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget("cuda", self._capability, 32)
-
-
 @contextmanager
 def compiling(capability: int) -> Iterator[list[Compiled]]:
     """Launches compile their kernels, which are appended to the list, and run nothing."""
@@ -67,9 +52,8 @@ def compiling(capability: int) -> Iterator[list[Compiled]]:
         kernel = run(self, *args, grid=grid, warmup=True, **options)
         compiled.append(_resources(kernel))
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, compiling_for(Capability(*divmod(capability, 10))):
         patch.setattr(JITFunction, "run", compile_only)
-        patch.setattr(driver, "_active", _Card(capability))
         yield compiled
 
 

@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("triton")
 
 from openbei.backends.cuda import nvfp4
-from openbei.backends.cuda.kernel_cache import _compiling_for
+from openbei.backends.cuda.kernel_cache import compiling_for
 from openbei.backends.cuda.kernels import quantize4
 from openbei.backends.cuda.ops import LinearWeights
 from openbei.gpus import Capability
@@ -49,7 +49,7 @@ def test_rescale(interpret: Interpret, has_bias: bool) -> None:
 
 def test_a_linear_layer_on_blackwell() -> None:
     """Its kernels compile, and torch accepts the types and shapes of the product."""
-    with _compiling_for(Capability(10, 0)):
+    with compiling_for(Capability(10, 0)):
         x = torch.empty(200, 256, dtype=torch.bfloat16, device="meta")
         weights = LinearWeights(
             torch.empty(384, 128, dtype=torch.uint8, device="meta"),
