@@ -9,7 +9,7 @@ import torch
 
 from openbei import targets
 from openbei.backends import cuda, load_engine
-from openbei.build import build
+from openbei.build import build, why_stale
 from openbei.config import Deployment, Environment, load_config
 from openbei.engine_dir import EngineDir, open_engine_dir
 from openbei.errors import BackendError, CheckpointError, ConfigError
@@ -160,3 +160,16 @@ def test_the_device_option(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: p
     assert on_cpu.path != built.path
     by_variable = Environment.read({"OPENBEI_CACHE": str(tmp_path / "cache"), "OPENBEI_DEVICE": "cuda:0,1"})
     assert targets.engine_dir_of(config, by_variable).path == built.path
+
+
+def test_another_gpu_makes_a_build_for_gpus_stale(
+    tiny_checkpoint: Path, tmp_path: Path, environment: Environment
+) -> None:
+    def reason(target: str, built_for: str | None, now: str | None) -> str | None:
+        for_one, for_other = (deployment(tiny_checkpoint, target=target, accelerator=gpu) for gpu in (built_for, now))
+        built = build(for_one, tmp_path / "engine", environment=environment)
+        return why_stale(built, for_other, environment)
+
+    assert reason("cuda", "H100", "A100") == "the config has changed"
+    assert reason("cuda", "H100", "H100:2") is None
+    assert reason("cpu", "H100", "A100:2") is None

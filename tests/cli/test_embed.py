@@ -194,7 +194,12 @@ def test_an_interrupted_run_says_what_is_kept(
     command = [*BEI, *slowly, *(() if way == "stdin" else ("--input", str(many)))]
     command += () if way == "stdout" else ("--output", str(output))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, env=variables, **pipes) as process:
+
+    # Shells let processes in the background ignore SIGINT, and their children inherit that.
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, env=variables, preexec_fn=heed, **pipes) as process:
         assert process.stdin
         assert process.stdout
         partial, num_bytes = output.with_name("vectors.npy.partial"), 0 if way == "stdin" else 300 * CHUNK_TEXTS

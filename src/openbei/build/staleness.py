@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from openbei.accelerators import parse_accelerator
 from openbei.checkpoints import fetch_checkpoint, fingerprint
 from openbei.config import Deployment, Environment
 from openbei.engine_dir import EngineDir
@@ -46,5 +47,9 @@ def _config_hash(deployment: Deployment) -> str:
     repository = msgspec.structs.replace(
         deployment.repository, repo=public_url(deployment.repository.repo), runtime_secret_name=""
     )
-    decided = msgspec.structs.replace(deployment, repository=repository, accelerator=None, notes=())
+    # A build for CPUs does not depend on the accelerator, and none depends on the number of GPUs.
+    gpu = (
+        parse_accelerator(deployment.accelerator)[0] if deployment.accelerator and deployment.target == "cuda" else None
+    )
+    decided = msgspec.structs.replace(deployment, repository=repository, accelerator=gpu, notes=())
     return hashlib.sha256(msgspec.json.encode(decided)).hexdigest()[:32]
