@@ -13,7 +13,7 @@ from typing import TypeVar
 from openbei.batch import Output, PackedBatch, Rows, Sequence
 from openbei.errors import InputError
 from openbei.serving.loaded_model import LoadedModel
-from openbei.serving.result_key import Key
+from openbei.serving.result_key import Key, rows_by_key
 
 T = TypeVar("T")
 
@@ -74,14 +74,11 @@ def _rows(
     counts, distinct = Counter(keys), dict(zip(keys, sequences, strict=True))
     results: dict[Key, Rows] = {}
     for batch in batches(distinct, most):
-        packed = PackedBatch.pack([distinct[key] for key in batch])
+        part = {key: distinct[key] for key in batch}
+        packed = PackedBatch.pack(part.values())
         with model.lock:
             rows = engine.run(packed, output)
-        start = 0
-        for key in batch:
-            stop = start + distinct[key].num_rows(output)
-            results[key] = rows[start:stop]
-            start = stop
+        results |= rows_by_key(part, rows)
         if progress:
             progress(sum(counts[key] for key in batch))
     return [results[key] for key in keys]

@@ -2,7 +2,7 @@
 
 from openbei.batch import Output, Rows, Sequence, concatenate
 from openbei.serving.result_cache import ResultCache, num_numbers
-from openbei.serving.result_key import Key
+from openbei.serving.result_key import Key, rows_by_key
 
 
 class Reuse:
@@ -16,7 +16,7 @@ class Reuse:
         self._output = output
         self._cache = cache
         self._keys: list[Key] = []
-        self._missing_keys: list[Key] = []
+        self._missing: dict[Key, Sequence] = {}
         self._found: dict[Key, Rows] = {}
         if cache or len(sequences) > 1:
             self._look_up(sequences)
@@ -25,8 +25,8 @@ class Reuse:
         self._keys = [Key.of(sequence, self._output) for sequence in sequences]
         distinct = dict(zip(self._keys, sequences, strict=True))
         self._found = self._cache.find(distinct) if self._cache else {}
-        self._missing_keys = [key for key in distinct if key not in self._found]
-        self.missing = [distinct[key] for key in self._missing_keys]
+        self._missing = {key: sequence for key, sequence in distinct.items() if key not in self._found}
+        self.missing = list(self._missing.values())
 
     @property
     def is_complete(self) -> bool:
@@ -54,11 +54,4 @@ class Reuse:
             self._cache.add(self._by_key(computed))
 
     def _by_key(self, computed: Rows | None) -> dict[Key, Rows]:
-        if computed is None:
-            return {}
-        rows, start = {}, 0
-        for key, sequence in zip(self._missing_keys, self.missing, strict=True):
-            stop = start + sequence.num_rows(self._output)
-            rows[key] = computed[start:stop]
-            start = stop
-        return rows
+        return {} if computed is None else rows_by_key(self._missing, computed)
