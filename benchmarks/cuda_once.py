@@ -33,7 +33,10 @@ import sys
 import time
 from pathlib import Path
 
-STEPS = ("environment", "ceilings", "cpu", "correctness", "models", "latency", "kernels", "http", "start")
+STEPS = (
+    *("environment", "ceilings", "cpu", "correctness", "models", "latency", "http", "start"),
+    *("profile", "tune", "kernels"),
+)
 """Modules of benchmarks.gpu, the most important first."""
 
 FILE = "cuda_once.json"
