@@ -43,10 +43,7 @@ POISON_BYTES = 256 << 20
 
 def run(run: Run) -> Result:
     """The worst cosine of each model, and those that are below what is expected."""
-    names = list(AXES)[:4] if run.is_tiny else list(AXES)
-    heads = list(HEADS)[:4] if run.is_tiny else list(HEADS)
-    specs = {f"axis: {name}": small_spec(96, 6, 16, 128, **AXES[name]) for name in names}
-    specs |= {f"head: {name}": small_spec(64, 2, 32, 96, head=HEADS[name]) for name in heads}
+    specs = models(run)
     cosines = {name: attempt(lambda spec=spec: _worst(run, spec)) for name, spec in specs.items()}
     failed = {
         name: cosine
@@ -59,6 +56,13 @@ def run(run: Run) -> Result:
         for axis in QUANTIZED_AXES[: 1 if run.is_tiny else None]
     }
     return {"models": len(cosines), "failed": failed, "worst_cosines": cosines, "quantized": quantized}
+
+
+def models(run: Run) -> dict[str, ModelSpec]:
+    """A model for each axis and for each head."""
+    count = 4 if run.is_tiny else None
+    specs = {f"axis: {name}": small_spec(96, 6, 16, 128, **AXES[name]) for name in list(AXES)[:count]}
+    return specs | {f"head: {name}": small_spec(64, 2, 32, 96, head=HEADS[name]) for name in list(HEADS)[:count]}
 
 
 def _least(spec: ModelSpec) -> float:
