@@ -8,17 +8,22 @@ import pytest
 
 from openbei.errors import InputError
 from openbei.load.client import run
-from openbei.load.generator import LoadResult, capacity, poisson_arrivals, run_open_loop
+from openbei.load.generator import LoadResult, Schedule, capacity, run_open_loop
 
 from .loopback import Answer, loopback
 
 REQUEST = b"POST /v1/embeddings HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def measure(answer: Answer, arrivals: "np.ndarray", **options: float) -> LoadResult:
+def even(end: float, count: int, warmup: float = 0.0) -> Schedule:
+    """Requests at equal intervals."""
+    return Schedule(np.arange(count) * end / count, end, warmup)
+
+
+def measure(answer: Answer, schedule: Schedule, timeout: float = 30.0) -> LoadResult:
     async def main() -> LoadResult:
         async with loopback(answer) as (_, server):
-            return await run_open_loop(server, itertools.repeat(REQUEST), arrivals, **options)  # type: ignore[arg-type]
+            return await run_open_loop(server, itertools.repeat(REQUEST), schedule, timeout=timeout)
 
     return run(main())
 
@@ -27,17 +32,20 @@ def result_of(latencies: "np.ndarray", lag: float = 0.0, cpu: float = 0.0) -> Lo
     return LoadResult(offered_rate=1, achieved_rate=1, latencies=latencies, outcomes={}, lag=lag, cpu=cpu, num_waits=0)
 
 
-def test_poisson_arrivals() -> None:
-    """The gaps have the mean and standard deviation of an exponential distribution."""
-    times = poisson_arrivals(200.0, 100.0, seed=3)
+def test_poisson_schedule() -> None:
+    """The gaps have the mean and standard deviation of an exponential distribution, and the rate is exact."""
+    schedule = Schedule.poisson(200.0, 90.0, warmup=10.0, seed=3)
+    times = schedule.arrivals
     gaps = np.diff(times)
-    assert 0 < times[0] < times[-1] < 100
-    assert np.all(gaps > 0)
-    assert len(times) == pytest.approx(20_000, rel=0.03)
-    assert gaps.mean() == pytest.approx(1 / 200, rel=0.03)
+    assert 0 <= times[0] < times[-1] <= schedule.end == 100.0
+    assert np.all(gaps >= 0)
+    assert (times < 10).sum() == 2_000
+    assert (times >= 10).sum() == 18_000
+    assert gaps.mean() == pytest.approx(1 / 200, rel=0.01)
     assert gaps.std() == pytest.approx(1 / 200, rel=0.05)
-    assert np.array_equal(times, poisson_arrivals(200.0, 100.0, seed=3))
-    assert not np.array_equal(times[:50], poisson_arrivals(200.0, 100.0, seed=4)[:50])
+    assert np.array_equal(times, Schedule.poisson(200.0, 90.0, warmup=10.0, seed=3).arrivals)
+    assert not np.array_equal(times, Schedule.poisson(200.0, 90.0, warmup=10.0, seed=4).arrivals)
+    assert len(Schedule.poisson(0.001, 1.0, seed=1).arrivals) == 1
 
 
 def test_service_time() -> None:
@@ -45,7 +53,7 @@ def test_service_time() -> None:
 
     async def main() -> tuple[LoadResult, int]:
         async with loopback(lambda _: (0.05, 200)) as (handler, server):
-            result = await run_open_loop(server, itertools.repeat(REQUEST), np.linspace(0.0, 0.2, 40))
+            result = await run_open_loop(server, itertools.repeat(REQUEST), even(0.2, 40))
             return result, handler.max_running
 
     result, max_running = run(main())
@@ -68,10 +76,10 @@ def test_a_stall_delays_every_request_of_its_time() -> None:
 
     async def main(max_connections: int) -> LoadResult:
         async with loopback() as (handler, server):
-            arrivals = np.linspace(0.0, 0.59, 60)
+            schedule = even(0.6, 60)
             handler.stall(0.2, 0.3)
             requests = itertools.repeat(REQUEST)
-            return await run_open_loop(server, requests, arrivals, max_connections=max_connections)
+            return await run_open_loop(server, requests, schedule, max_connections=max_connections)
 
     for max_connections in (100, 1):
         result = run(main(max_connections))
@@ -85,7 +93,7 @@ def test_a_stall_delays_every_request_of_its_time() -> None:
 def test_outcomes() -> None:
     """By status; a closed connection and a timeout are errors. Only successes and timeouts have a latency."""
     answers = [(0.0, 200), (0.0, 429), (0.0, 0), (5.0, 200), (0.0, 503), (0.0, 201)]
-    result = measure(lambda index: answers[index], np.linspace(0.0, 0.3, 6), timeout=0.4)
+    result = measure(lambda index: answers[index], even(0.3, 6), timeout=0.4)
     assert result.outcomes == {"200": 1, "429": 1, "ConnectionResetError": 1, "timeout": 1, "503": 1, "201": 1}
     assert result.num_errors == 4
     assert len(result.latencies) == 3
@@ -98,7 +106,7 @@ def test_refused() -> None:
     async def main() -> LoadResult:
         async with loopback() as (_, server):
             pass
-        return await run_open_loop(server, itertools.repeat(REQUEST), np.array([0.0, 0.01]))
+        return await run_open_loop(server, itertools.repeat(REQUEST), even(0.02, 2))
 
     result = run(main())
     assert result.outcomes == {"ConnectionRefusedError": 2}
@@ -108,11 +116,9 @@ def test_refused() -> None:
 
 def test_warmup_is_not_counted() -> None:
     """The first request, whose answer is late and an error, is sent in the warm-up."""
-    result = measure(lambda index: (0.1, 500) if index == 0 else (0.0, 200), np.linspace(0.0, 0.2, 21), warmup=0.095)
-    assert result.outcomes == {"200": 11}
-    assert result.offered_rate == pytest.approx(11 / 0.105)
-    with pytest.raises(InputError, match="no request is due"):
-        measure(lambda _: (0.0, 200), np.array([0.01]), warmup=1.0)
+    result = measure(lambda index: (0.1, 500) if index == 0 else (0.0, 200), even(0.2, 20, warmup=0.1))
+    assert result.outcomes == {"200": 10}
+    assert result.offered_rate == pytest.approx(100)
 
 
 def test_percentiles() -> None:
@@ -145,7 +151,7 @@ def test_lag_of_the_client_is_measured() -> None:
 
     async def main() -> LoadResult:
         async with loopback() as (_, server):
-            return await run_open_loop(server, blocking(), np.linspace(0.0, 0.2, 41))
+            return await run_open_loop(server, blocking(), even(0.2, 40))
 
     result = run(main())
     assert result.lag > 0.08

@@ -8,7 +8,7 @@ import pytest
 
 from openbei.errors import InputError
 from openbei.load.client import run
-from openbei.load.generator import LoadResult, run_open_loop
+from openbei.load.generator import LoadResult, Schedule, run_open_loop
 from openbei.load.server import parse_server
 from openbei.secrets import Secret
 
@@ -66,7 +66,9 @@ def test_what_a_server_receives() -> None:
     async def main() -> tuple[LoadResult, Loopback]:
         async with loopback() as (handler, server):
             target = parse_server(f"http://127.0.0.1:{server.port}", model="é", key=Secret("k"))
-            result = await run_open_loop(target, target.requests(["ü", "b"], 1), np.linspace(0.0, 0.1, 3))
+            result = await run_open_loop(
+                target, target.requests(["ü", "b"], 1), Schedule(np.array([0.0, 0.05, 0.1]), 0.2)
+            )
             return result, handler
 
     result, handler = run(main())

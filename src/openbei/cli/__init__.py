@@ -18,6 +18,7 @@ COMMANDS = {
     "embed": "embed",
     "info": "info",
     "bench": "bench",
+    "compare": "compare",
 }
 """Command → module of this package that defines it as `command`."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from openbei.load.client import run
-from openbei.load.generator import LoadResult, capacity, is_success, poisson_arrivals, run_open_loop
+from openbei.load.generator import LoadResult, Schedule, capacity, is_success, run_open_loop
 from openbei.load.server import Server
 from openbei.report.page import Section, Table
 from openbei.report.svg import Chart, Line
@@ -63,12 +63,11 @@ def measure(servers: Sequence[Server], plan: Plan, log: Callable[[str], None]) -
         for i, server in enumerate(servers):
             rate = rates[i][step]
             log(f"{server.label}: {rate:.3g} requests/s for {plan.seconds:g} s")
-            arrivals = poisson_arrivals(rate, plan.warmup + plan.seconds, seed=step)
+            schedule = Schedule.poisson(rate, plan.seconds, warmup=plan.warmup, seed=step)
             loop = run_open_loop(
                 server,
                 requests[i],
-                arrivals,
-                warmup=plan.warmup,
+                schedule,
                 timeout=plan.timeout,
                 max_connections=plan.max_connections,
             )
@@ -153,7 +152,7 @@ def _latency_chart(title: str, lines: list[Line]) -> Chart:
         description=f"From the lowest to the highest rate: {'; '.join(ends)}. The table has all values.",
         x_label="offered rate, requests per second",
         y_label="latency, ms",
-        lines=lines,
+        lines=[line for line in lines if line.points],
         is_log_y=True,
     )
 
@@ -168,5 +167,5 @@ def _rate_chart(curves: Sequence[Curve], texts_per_request: int) -> Chart:
         description=f"Successful requests per second: {'; '.join(most)}. The table has all values.",
         x_label=f"offered rate, requests per second ({texts} each)",
         y_label="achieved rate, requests per second",
-        lines=[*lines, Line("offered", [(0.0, 0.0), (highest, highest)], is_dashed=True)],
+        lines=[*lines, Line("offered", [(0.0, 0.0), (highest, highest)], is_reference=True)],
     )

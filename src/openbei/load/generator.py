@@ -27,12 +27,26 @@ MAX_CPU = 0.9
 """The same for the client's CPU time, as a share of one core."""
 
 
-def poisson_arrivals(rate: float, seconds: float, seed: int) -> Seconds:
-    """Times from 0 to `seconds` of independent arrivals, `rate` per second on average, in ascending order."""
-    mean = rate * seconds
-    gaps = np.random.default_rng(seed).exponential(1 / rate, int(mean + 8 * np.sqrt(mean) + 20))
-    times = np.cumsum(gaps)
-    return times[times < seconds]
+@dataclass(frozen=True)
+class Schedule:
+    """Times at which requests are due, in ascending order; those before `warmup` are not counted."""
+
+    arrivals: Seconds
+    end: float
+    warmup: float = 0.0
+
+    @classmethod
+    def poisson(cls, rate: float, seconds: float, *, warmup: float = 0.0, seed: int) -> "Schedule":
+        """Independent arrivals, as from many clients: `rate` per second for `seconds` after the warm-up.
+
+        A Poisson process with a given number of arrivals is that number of uniform times. The number is given, so that
+        the rate is exact also in a short test.
+        """
+        rng = np.random.default_rng(seed)
+        before, counted = round(rate * warmup), max(round(rate * seconds), 1)
+        end = warmup + seconds
+        times = np.concatenate([rng.uniform(0, warmup, before), rng.uniform(warmup, end, counted)])
+        return cls(np.sort(times), end, warmup)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,19 +94,18 @@ def is_success(outcome: str) -> bool:
 async def run_open_loop(
     server: Server,
     requests: Iterator[bytes],
-    arrivals: Seconds,
+    schedule: Schedule,
     *,
-    warmup: float = 0.0,
     timeout: float = 30.0,
     max_connections: int = 256,
 ) -> LoadResult:
-    """Send a request at each time of `arrivals`, and wait for all responses. Those before `warmup` are not counted.
+    """Send a request at each time of a schedule, and wait for all responses.
 
     A request has failed if it is not answered within `timeout` of its scheduled time.
     """
     client, loop = Client(server, max_connections), asyncio.get_running_loop()
-    prepared = [next(requests) for _ in arrivals]
-    records = _Records(arrivals)
+    prepared = [next(requests) for _ in schedule.arrivals]
+    records = _Records(schedule)
 
     async def send(index: int, due: float) -> None:
         records.lags[index] = loop.time() - due
@@ -109,36 +122,36 @@ async def run_open_loop(
 
     cpu_start, start = time.process_time(), loop.time()
     tasks: list[asyncio.Task[None]] = []
-    for index, arrival in enumerate(arrivals.tolist()):
+    for index, arrival in enumerate(schedule.arrivals.tolist()):
         due = start + arrival
         await asyncio.sleep(max(due - loop.time(), 0))
         tasks.append(loop.create_task(send(index, due)))
     await asyncio.gather(*tasks)
     cpu = (time.process_time() - cpu_start) / max(loop.time() - start, 1e-9)
     client.close()
-    return records.result(warmup, cpu, client.num_waits)
+    return records.result(cpu, client.num_waits)
 
 
 class _Records:
     """What happened to each request of a schedule. Times are in seconds from the scheduled one."""
 
-    def __init__(self, arrivals: Seconds) -> None:
-        self.arrivals = arrivals
-        self.lags, self.latencies = np.zeros(len(arrivals)), np.zeros(len(arrivals))
-        self.outcomes = [TIMED_OUT] * len(arrivals)
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        num_requests = len(schedule.arrivals)
+        self.lags, self.latencies = np.zeros(num_requests), np.zeros(num_requests)
+        self.outcomes = [TIMED_OUT] * num_requests
 
-    def result(self, warmup: float, cpu: float, num_waits: int) -> LoadResult:
-        """The result of the requests after the warm-up. Raises InputError if there is none."""
-        counted = np.flatnonzero(self.arrivals >= warmup)
-        if not counted.size:
-            raise InputError("no request is due in the time of the measurement", hint="raise the time or the rate")
+    def result(self, cpu: float, num_waits: int) -> LoadResult:
+        """The result of the requests after the warm-up, of which there must be one."""
+        schedule = self._schedule
+        counted = np.flatnonzero(schedule.arrivals >= schedule.warmup)
         outcomes = Counter(self.outcomes[i] for i in counted)
         successful = np.array([i for i in counted if is_success(self.outcomes[i])], int)
         timed_out = np.array([i for i in counted if self.outcomes[i] == TIMED_OUT], int)
-        arrivals = self.arrivals[counted]
+        last = max(schedule.end, float((schedule.arrivals + self.latencies)[counted].max()))
         return LoadResult(
-            offered_rate=len(counted) / float(arrivals[-1] - warmup),
-            achieved_rate=len(successful) / float((arrivals + self.latencies[counted]).max() - warmup),
+            offered_rate=len(counted) / (schedule.end - schedule.warmup),
+            achieved_rate=len(successful) / (last - schedule.warmup),
             latencies=np.sort(self.latencies[np.concatenate([successful, timed_out])]),
             outcomes=dict(outcomes.most_common()),
             lag=float(np.percentile(self.lags[counted], 99)),

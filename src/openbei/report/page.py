@@ -16,7 +16,6 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:va
 dd{margin:0;overflow-wrap:anywhere}
 figure{margin:1rem 0}.scroll{overflow-x:auto}svg{display:block;width:100%;min-width:34rem;height:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
-caption{text-align:left;color:var(--mid);padding:.3rem 0}
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}thead th{vertical-align:bottom;color:var(--mid);font-weight:600}
 tbody th{font-weight:400}p{max-width:45rem}
@@ -105,8 +104,8 @@ def _table(section: Section) -> str:
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
         for row in section.table.rows
     )
-    caption = f"<caption>{escape(section.heading)}: the numbers</caption>"
+    label = f'aria-label="{escape(section.heading)}"'
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(section.heading)}">'
-        f"<table>{caption}<thead><tr>{columns}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" {label}>'
+        f"<table {label}><thead><tr>{columns}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
     )

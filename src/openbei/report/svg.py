@@ -9,7 +9,7 @@ from openbei.report.scale import Scale, short_number
 
 WIDTH, HEIGHT = 760, 400
 LEFT, RIGHT, BOTTOM = 76, 24, 56
-CHARACTER = 7.2
+CHARACTER = 6.7
 """Width of a character of the legend; a little more than the average one."""
 
 LEGEND_ROW = 22
@@ -37,9 +37,10 @@ MARKERS = (
 STYLE = (
     ".chart{--fg:#1f2937;--mid:#4b5563;--grid:#d8dde4;--bg:#fff;font:13px system-ui,sans-serif}"
     ".chart text{fill:var(--fg)}.chart .tick{fill:var(--mid);font-variant-numeric:tabular-nums}"
-    ".chart .grid{stroke:var(--grid);stroke-width:1}.chart .axis{stroke:var(--mid);stroke-width:1}"
+    ".chart .grid{stroke:var(--grid);stroke-width:1}.chart .axis{stroke:var(--mid);stroke-width:1;fill:none}"
     ".chart .bg{fill:var(--bg)}"
     ".chart polyline{fill:none;stroke:var(--c);stroke-width:2;stroke-linejoin:round}"
+    ".chart .reference polyline{stroke:var(--mid);stroke-width:1.5;stroke-dasharray:5 4}"
     ".chart .mark{fill:var(--c);stroke:var(--bg);stroke-width:1}"
     + "".join(f".chart .s{i}{{--c:{light}}}" for i, (light, _) in enumerate(COLORS))
     + "@media (prefers-color-scheme:dark){.chart{--fg:#e5e7eb;--mid:#a7b0bd;--grid:#364152;--bg:#111827}"
@@ -52,11 +53,11 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Line:
-    """A named line through points (x, y)."""
+    """A named line through points (x, y). A reference is drawn dashed, without points."""
 
     name: str
     points: list[Point]
-    is_dashed: bool = False
+    is_reference: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +108,8 @@ def _legend(lines: list[Line]) -> tuple[list[str], float]:
             left, row = float(LEFT), row + 1
         middle = 16 + LEGEND_ROW * row
         parts.append(
-            f'<g class="{_style(i)}"><polyline points="{left:.1f},{middle} {left + 22:.1f},{middle}"{_dashes(line)}/>'
-            f"{_mark(i, left + 11, middle)}"
+            f'<g class="{_style(line, i)}"><polyline points="{left:.1f},{middle} {left + 22:.1f},{middle}"/>'
+            f"{'' if line.is_reference else _mark(i, left + 11, middle)}"
             f'<text x="{left + 28:.1f}" y="{middle + 4.5}">{escape(line.name)}</text></g>'
         )
         left += width
@@ -134,22 +135,18 @@ def _axes(chart: Chart, x: Scale, y: Scale, top: float) -> Iterator[str]:
 
 def _line(chart: Chart, line: Line, index: int, x: Scale, y: Scale) -> Iterator[str]:
     points = _visible(chart, line)
-    yield f'<g class="{_style(index)}">'
+    yield f'<g class="{_style(line, index)}">'
     if points:
         path = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
-        yield f'<polyline points="{path}"{_dashes(line)}/>'
-    for a, b in points:
+        yield f'<polyline points="{path}"/>'
+    for a, b in () if line.is_reference else points:
         label = escape(f"{line.name}: {short_number(b)} at {short_number(a)}")
         yield _mark(index, x(a), y(b), f"<title>{label}</title>")
     yield "</g>"
 
 
-def _style(index: int) -> str:
-    return f"s{index % len(COLORS)}"
-
-
-def _dashes(line: Line) -> str:
-    return ' stroke-dasharray="5 4"' if line.is_dashed else ""
+def _style(line: Line, index: int) -> str:
+    return "reference" if line.is_reference else f"s{index % len(COLORS)}"
 
 
 def _mark(index: int, x: float, y: float, inner: str = "") -> str:
