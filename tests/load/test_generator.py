@@ -121,17 +121,18 @@ def test_warmup_is_not_counted() -> None:
     assert result.offered_rate == pytest.approx(100)
 
 
-def test_percentiles() -> None:
-    """As numpy's, for a rank that exists; the 99.9th takes 1,000 requests."""
-    latencies = np.sort(np.random.default_rng(1).lognormal(size=1000))
-    result = result_of(latencies)
+@pytest.mark.parametrize("count", [100, 997, 1000, 1001, 5000])
+def test_percentiles(count: int) -> None:
+    """As numpy's, with ranks that its floating-point errors do not move; None if the rank would be the last one."""
+    latencies = np.sort(np.random.default_rng(count).lognormal(size=count))
     for percent in (50, 90, 99, 99.9):
-        expected = np.percentile(latencies, percent, method="inverted_cdf")
-        assert result.percentile(percent) == expected
-        assert np.mean(latencies <= expected) >= percent / 100
-    fewer = result_of(latencies[:999])
-    assert fewer.percentile(99.9) is None
-    assert fewer.percentile(99) is not None
+        found = result_of(latencies).percentile(percent)
+        exact = np.percentile(latencies, percent - 1e-9, method="inverted_cdf")
+        assert found == (exact if exact < latencies[-1] else None)
+    assert (result_of(latencies).percentile(99.9) is None) == (count < 1000)
+    assert result_of(latencies).percentile(99) is not None
+    assert result_of(latencies[:99]).percentile(99) is None
+    assert result_of(latencies[:0]).percentile(50) is None
 
 
 @pytest.mark.parametrize(("lag", "cpu", "is_limited"), [(0.0, 0.1, False), (0.02, 0.1, True), (0.0, 0.95, True)])

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openbei.report.scale import MAX_TICKS, Scale, short_number
@@ -32,6 +32,7 @@ def test_ticks(values: list[float], is_log: bool, ticks: list[float]) -> None:
     assert scale.ticks() == pytest.approx(ticks)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.floats(1e-6, 1e12), min_size=1, max_size=5), st.booleans())
 def test_ticks_enclose_the_values(values: list[float], is_log: bool) -> None:
     scale = Scale.around(values, 0.0, 1.0, is_log=is_log)

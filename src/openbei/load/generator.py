@@ -1,6 +1,7 @@
 """The load generator: sends requests at scheduled times, and measures latency from those times."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -70,9 +71,9 @@ class LoadResult:
 
     def percentile(self, percent: float) -> float | None:
         """The smallest latency that at least `percent` of the requests do not exceed; None with too few requests."""
-        if round(len(self.latencies) * (100 - percent), 6) < 100:
-            return None
-        return float(np.percentile(self.latencies, percent, method="inverted_cdf"))
+        num_requests = len(self.latencies)
+        rank = math.ceil(round(num_requests * percent / 100, 6))
+        return None if rank == num_requests else float(self.latencies[rank - 1])
 
     @property
     def num_errors(self) -> int:

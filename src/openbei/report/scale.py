@@ -25,8 +25,7 @@ class Scale:
             step = _step(high)
             return cls(0.0, math.ceil(high / step - 1e-9) * step, start, end)
         low, high = min(positive, default=1.0), max(positive, default=1.0)
-        low, high = _round_down(low), -_round_down(-high) if high > low else low * 2
-        return cls(low, max(high, low * 2), start, end, True)
+        return cls(_round_down(low), -_round_down(-max(high, low * 1.5)), start, end, True)
 
     def __call__(self, value: float) -> float:
         """The position of a value, which must be positive on a logarithmic scale."""
