@@ -34,7 +34,7 @@ def test_one_server() -> None:
         assert line.points == [(10.0, pytest.approx(expected)), (1000.0, pytest.approx(expected))]
     assert [line.points for line in rate.lines] == [[(10.0, 5.0), (1000.0, 500.0)], [(0.0, 0.0), (1000.0, 1000.0)]]
     assert "2 texts each" in rate.x_label
-    assert "not the bottleneck" in one.paragraphs[-1]
+    assert "fast enough at all rates" in one.paragraphs[-1]
     assert "all were in use: a at 1,000.0/s (5)" in one.paragraphs[-1]
 
 
@@ -47,4 +47,4 @@ def test_several_servers() -> None:
     assert [line.name for line in rate.lines] == ["a", "b", "offered"]
     assert several.table.rows[1][3 : 3 + len(PERCENTILES)] == ["–"] * 4
     assert several.table.rows[1][8] == "500.00 (!)"
-    assert "marked (!): b at 20.0/s." in several.paragraphs[-1]
+    assert "short of CPU time: b at 20.0/s." in several.paragraphs[-1]

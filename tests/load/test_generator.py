@@ -9,6 +9,7 @@ import pytest
 from openbei.errors import InputError
 from openbei.load.client import run
 from openbei.load.generator import LoadResult, Schedule, capacity, run_open_loop
+from openbei.load.server import Server
 
 from .loopback import Answer, loopback
 
@@ -114,6 +115,36 @@ def test_refused() -> None:
     assert result.achieved_rate == 0
 
 
+@pytest.mark.parametrize(
+    ("response", "outcome"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "200"),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}", "200"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", "200"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "ConnectionResetError"),
+        (b"SSH-2.0-OpenSSH\r\n", "ConnectionError"),
+    ],
+)
+def test_responses(response: bytes, outcome: str) -> None:
+    """In chunks, without keep-alive, cut short, or not HTTP."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(response)
+            if outcome == "ConnectionResetError":
+                break
+        writer.close()
+
+    async def main() -> LoadResult:
+        listening = await asyncio.start_server(handle, "127.0.0.1", 0)
+        async with listening:
+            host, port = listening.sockets[0].getsockname()
+            server = Server(label="s", host=host, port=port, path="/embed")
+            return await run_open_loop(server, itertools.repeat(REQUEST), even(0.03, 3))
+
+    assert run(main()).outcomes == {outcome: 3}
+
+
 def test_warmup_is_not_counted() -> None:
     """The first request, whose answer is late and an error, is sent in the warm-up."""
     result = measure(lambda index: (0.1, 500) if index == 0 else (0.0, 200), even(0.2, 20, warmup=0.1))
@@ -169,3 +200,13 @@ def test_capacity() -> None:
     assert 20 < run(main(200)) <= 200
     with pytest.raises(InputError, match="answered /v1/embeddings with status 404"):
         run(main(404))
+
+
+def test_capacity_of_a_server_that_closes_connections() -> None:
+    """Some requests are lost; the others count."""
+
+    async def main() -> float:
+        async with loopback(lambda index: (0.0, 0 if index % 5 == 4 else 200)) as (_, server):
+            return await capacity(server, itertools.repeat(REQUEST), seconds=0.1, num_connections=2)
+
+    assert run(main()) > 0

@@ -49,10 +49,10 @@ def body(given: str, texts_per_request: int = 2) -> dict[str, object]:
 
 def test_bodies() -> None:
     assert body("http://h") == {"model": "m", "input": ["0 x", "0 y"], "encoding_format": "base64"}
-    assert body("http://h/embed") == {"inputs": ["0 x", "0 y"]}
-    assert body("http://h/rerank") == {"query": "0 x", "texts": ["0 x", "0 y"]}
+    assert body("http://h/embed") == {"inputs": ["0 x", "0 y"], "truncate": True}
+    assert body("http://h/rerank") == {"query": "0 x", "texts": ["0 x", "0 y"], "truncate": True}
     assert body("http://h/v1/rerank") == {"model": "m", "query": "0 x", "documents": ["0 x", "0 y"]}
-    assert body("http://h/predict") == {"inputs": [["0 x"], ["0 y"]]}
+    assert body("http://h/predict") == {"inputs": [["0 x"], ["0 y"]], "truncate": True}
 
 
 def test_no_two_requests_are_equal() -> None:

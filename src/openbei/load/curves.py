@@ -118,9 +118,9 @@ def _about_client(curves: Sequence[Curve]) -> str:
     waits = [f"{place} ({result.num_waits:,})" for place, result in places if result.num_waits]
     text = "The client's own lag, from the scheduled time to its start on a request, is part of the latencies. "
     if limited:
-        text += f"The client was itself the bottleneck, marked (!): {'; '.join(limited)}. Use a machine of its own. "
+        text += f"At the rates marked (!), the client was too slow or short of CPU time: {'; '.join(limited)}. "
     else:
-        text += "The client was not the bottleneck at any rate. "
+        text += "The client was fast enough at all rates. "
     if waits:
         text += f"Requests waited for a connection, because all were in use: {'; '.join(waits)}. "
     return text + "A dash means too few requests for this percentile."

@@ -164,7 +164,7 @@ class _Records:
 async def capacity(server: Server, requests: Iterator[bytes], *, seconds: float, num_connections: int) -> float:
     """Successful responses per second when each connection sends its next request after the response to the last one.
 
-    Raises OSError if the server cannot be reached, and InputError if no request succeeds.
+    Raises OSError if the first request cannot be sent, and InputError if no request succeeds.
     """
     client, loop = Client(server, num_connections), asyncio.get_running_loop()
     start = loop.time()
@@ -172,7 +172,12 @@ async def capacity(server: Server, requests: Iterator[bytes], *, seconds: float,
 
     async def work() -> None:
         while loop.time() < start + seconds:
-            outcomes[str(await client.send(next(requests)))] += 1
+            try:
+                outcomes[str(await client.send(next(requests)))] += 1
+            except OSError as error:
+                if not outcomes:
+                    raise
+                outcomes[type(error).__name__] += 1
 
     try:
         await asyncio.wait_for(asyncio.gather(*(work() for _ in range(num_connections))), seconds + GRACE_S)

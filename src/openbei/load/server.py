@@ -17,11 +17,11 @@ Body = Callable[[str, Sequence[str]], dict[str, Any]]
 
 BODIES: dict[str, Body] = {
     "/embeddings": lambda model, texts: {"model": model, "input": texts, "encoding_format": "base64"},
-    "/embed": lambda model, texts: {"inputs": texts},
+    "/embed": lambda model, texts: {"inputs": texts, "truncate": True},
     "/v1/rerank": lambda model, texts: {"model": model, "query": texts[0], "documents": texts},
     "/v2/rerank": lambda model, texts: {"model": model, "query": texts[0], "documents": texts},
-    "/rerank": lambda model, texts: {"query": texts[0], "texts": texts},
-    "/predict": lambda model, texts: {"inputs": [[text] for text in texts]},
+    "/rerank": lambda model, texts: {"query": texts[0], "texts": texts, "truncate": True},
+    "/predict": lambda model, texts: {"inputs": [[text] for text in texts], "truncate": True},
 }
 """End of the path → body: OpenAI, TEI, Cohere. The first one that matches applies."""
 

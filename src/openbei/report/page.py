@@ -14,7 +14,7 @@ body{font:16px/1.5 system-ui,sans-serif}
 h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.2rem;margin:2.5rem 0 .5rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:var(--mid)}
 dd{margin:0;overflow-wrap:anywhere}
-figure{margin:1rem 0}.scroll{overflow-x:auto}svg{display:block;width:100%;min-width:34rem;height:auto}
+figure{margin:1rem 0}.scroll{overflow-x:auto}svg{display:block;width:100%;min-width:42rem;height:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}thead th{vertical-align:bottom;color:var(--mid);font-weight:600}
@@ -90,7 +90,8 @@ def file_name(title: str) -> str:
 
 def _section(section: Section) -> str:
     figures = (
-        f'<figure><figcaption><b>{escape(chart.title)}</b></figcaption><div class="scroll">{draw(chart)}</div></figure>'
+        f'<figure><figcaption><b>{escape(chart.title)}</b></figcaption><div class="scroll" tabindex="0">'
+        f"{draw(chart)}</div></figure>"
         for chart in section.charts
     )
     paragraphs = (f"<p>{escape(text)}</p>" for text in section.paragraphs)
