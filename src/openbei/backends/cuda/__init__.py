@@ -22,13 +22,13 @@ from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.stored import ToDevice
 from openbei.backends.cuda.transfer import WeightUpload
 from openbei.backends.cuda.weights import load_weights
-from openbei.batch import Engine, EngineInfo, PackedBatch
+from openbei.batch import Engine, EngineInfo, PackedBatch, head_output
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.formats.storage import Storage
 from openbei.gpus import Capability
 from openbei.shapes import TensorKind
-from openbei.spec import ModelSpec, TokenHead
+from openbei.spec import ModelSpec
 
 BATCH_TOKENS = 16384
 """Tokens of a batch for full throughput: enough to keep the GPU busy, few enough for short waits."""
@@ -83,7 +83,7 @@ def warm_up(engine: Engine, spec: ModelSpec) -> None:
     batch = PackedBatch(np.zeros(1, np.int32), np.array([0, 1], np.int32))
     try:
         for _ in range(2):
-            engine.run(batch, "labels" if isinstance(spec.head, TokenHead) else "pooled")
+            engine.run(batch, head_output(spec.head))
     except EngineError as error:
         raise BackendError(f"the GPU cannot run the model: {error.message}", hint="use --device cpu") from error
 
