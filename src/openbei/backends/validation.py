@@ -107,6 +107,13 @@ def _manifest_limits(manifest: Manifest, num_tensors: int) -> Limits:
         yield "max_terms", manifest.max_terms, 1, MOST
     if manifest.unk_token_id is not None:
         yield "unk_token_id", manifest.unk_token_id, 0, spec.vocab_size - 1
+    if late := manifest.late_interaction:
+        longest, last_id = manifest.max_sequence_tokens, spec.vocab_size - 1
+        yield "late_interaction.query_length", late.query_length, 1, longest
+        yield "late_interaction.document_length", late.document_length, 1, longest
+        yield "late_interaction.expanded_length", late.expanded_length, 0, late.query_length
+        for token_id in (late.query_marker, late.document_marker, late.expansion_id):
+            yield "a token id of late_interaction", token_id or 0, 0, last_id
     if manifest.labels:
         yield "the number of labels", len(manifest.labels), spec.output_width, spec.output_width
 

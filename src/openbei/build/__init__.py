@@ -42,6 +42,7 @@ ROUTES: dict[Task, tuple[str, ...]] = {
     "classifier": ("/predict",),
     "token_classifier": ("/predict_tokens",),
     "sparse": ("/embed_sparse",),
+    "late_interaction": ("/embed_all", "/rerank"),
 }
 """Task -> possible default routes. The first one is used unless webserver_default_route is set."""
 
@@ -142,6 +143,7 @@ def _manifest(
         similarity=inspection.similarity,
         prompts=inspection.prompts,
         text_template=inspection.text_template,
+        late_interaction=inspection.late_interaction,
         score_template=inspection.pairs.template,
         has_unsupported_template=inspection.pairs.is_unsupported,
         max_terms=inspection.max_terms,
