@@ -20,8 +20,8 @@ from openbei.build.modules import (
     SENTENCE_CONFIG,
     Chain,
     ModuleStep,
-    NormalizeConfig,
     TokenDenseConfig,
+    TokenNormalizeConfig,
     dense_step,
 )
 from openbei.build.sentence_config import SentenceConfig, sentence_config_file
@@ -186,8 +186,7 @@ def module_steps(settings: LateSettings, chain: Chain, hidden_size: int) -> Iter
             width = step.step.out_features if isinstance(step.step, Dense) else width
             yield step
         elif module.kind == "Normalize":
-            if read_json(path, NormalizeConfig).module_input_name != "token_embeddings":
-                raise CheckpointError(f"{path}: module_input_name must be 'token_embeddings', as in the other modules")
+            read_json(path, TokenNormalizeConfig)
             yield ModuleStep(UnitNorm(), module.folder, {})
     if not any(module.kind == MASK for module in chain.after):  # PyLate and Stanford's ColBERT always normalize
         yield ModuleStep(UnitNorm(), chain.root, {})

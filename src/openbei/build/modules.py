@@ -110,8 +110,15 @@ class LayerNormConfig(msgspec.Struct, frozen=True):
 class NormalizeConfig(msgspec.Struct, frozen=True):
     """config.json of a Normalize, which is optional."""
 
-    module_input_name: Literal["sentence_embedding", "token_embeddings"] = "sentence_embedding"
-    module_output_name: Literal["sentence_embedding", "token_embeddings"] | None = None
+    module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
+    module_output_name: Literal["sentence_embedding"] | None = None
+
+
+class TokenNormalizeConfig(msgspec.Struct, frozen=True):
+    """config.json of a Normalize of the rows of tokens."""
+
+    module_input_name: Literal["token_embeddings"]
+    module_output_name: Literal["token_embeddings"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ TRANSFORMER = Keys(
     read=split_keys(
         "config_args config_kwargs do_lower_case max_seq_length modality_config model_args model_kwargs "
         "module_output_name processing_kwargs processor_kwargs tokenizer_args tokenizer_name_or_path transformer_task "
-        "document_length query_length"
+        "document_length query_expansion query_length"
     ),
     without_effect=reason_by_key({"batches are never padded": "unpad_inputs"}),
     nested={

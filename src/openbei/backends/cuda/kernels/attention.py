@@ -244,6 +244,15 @@ def _range_of(bounds: tl.tensor, sequence: tl.tensor) -> tuple[tl.tensor, tl.ten
 
 
 @triton.jit
+def _keys_of(cu_seqlens: tl.tensor, num_keys: tl.tensor, sequence: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
+    """The first row of a sequence, and the number of its keys."""
+    start, length = _range_of(cu_seqlens, sequence)
+    if num_keys is not None:
+        length = tl.load(num_keys + sequence)
+    return start, length
+
+
+@triton.jit
 def _attention_kernel(
     out: tl.tensor,
     q: tl.tensor,
@@ -275,9 +284,7 @@ def _attention_kernel(
     sequence = tl.load(tiles + 2 * tile)
     if sequence < 0:
         return
-    start, length = _range_of(cu_seqlens, sequence)
-    if num_keys is not None:
-        length = tl.load(num_keys + sequence)
+    start, length = _keys_of(cu_seqlens, num_keys, sequence)
     first_query, num_queries = _range_of(cu_queries, sequence)
     first = tl.load(tiles + 2 * tile + 1) * TILE_QUERIES
     end = min(first + TILE_QUERIES, num_queries)
@@ -304,7 +311,5 @@ def _attention_kernel(
     mixed, total, _ = state
     mask = is_query[:, None] & (columns < HEAD_DIM)[None, :]
     out += first_query * out_stride + head * HEAD_DIM
-    if num_keys is not None:
-        total = tl.where(total == 0.0, 1.0, total)  # of a query without keys
-    mixed /= total[:, None]
+    mixed /= tl.where(total == 0.0, 1.0, total)[:, None]  # 0: a query without keys
     tl.store(out + places[:, None] * out_stride + columns[None, :], mixed.to(out.dtype.element_ty), mask=mask)
