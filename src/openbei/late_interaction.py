@@ -6,8 +6,8 @@ import msgspec
 class LateInteraction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Queries have at most `query_length` tokens, documents at most `document_length`.
 
-    `query_marker` and `document_marker` are ids that follow the first token; None is no marker. Queries with fewer than
-    `expanded_length` tokens are filled up with `expansion_id`. Document tokens in `skipped_ids` have no vector.
+    `query_marker` and `document_marker` are ids that follow the first token; None is no marker. Shorter queries are
+    expanded to `expanded_length` tokens with `expansion_id`. Document tokens in `skipped_ids` have no vector.
     """
 
     query_length: int

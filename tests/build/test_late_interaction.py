@@ -25,7 +25,7 @@ Save = Callable[[Path, Path], Path]
 LAYOUTS: dict[str, Save] = {
     "PyLate": save_pylate,
     "PyLate, attended to": lambda folder, json: save_pylate(folder, json, attend_to_expansion_tokens=True),
-    "PyLate, not filled up": lambda folder, json: save_pylate(folder, json, do_query_expansion=False),
+    "PyLate, not expanded": lambda folder, json: save_pylate(folder, json, do_query_expansion=False),
     "PyLate, ModernBERT": lambda folder, json: save_pylate(
         folder, json, "ModernBertModel", query_length=32, local_attention=8, global_attn_every_n_layers=2
     ),
@@ -36,7 +36,7 @@ LAYOUTS: dict[str, Save] = {
     "MultiVectorEncoder": lambda folder, json: save_multi_vector(
         folder, json, skipped=[".", ","], query_expansion={"strategy": "min", "length": 16}, query_length=25
     ),
-    "MultiVectorEncoder, not filled up": lambda folder, json: save_multi_vector(
+    "MultiVectorEncoder, not expanded": lambda folder, json: save_multi_vector(
         folder, json, skipped=[], document_length=30
     ),
 }
@@ -89,7 +89,7 @@ def test_the_report(pylate: tuple[Path, EngineDir]) -> None:
     report = {decision.subject: (decision.decision, decision.reason) for decision in manifest.report}
     source = "config_sentence_transformers.json"
     assert report["vectors of tokens"] == (f"dense to {DIMENSIONS}; normalized", source)
-    assert report["queries"] == ("16 tokens, filled up to 16 with token 4, not attended to", source)
+    assert report["queries"] == ("16 tokens, expanded to 16 with token 4, not attended to", source)
     assert report["documents"] == ("40 tokens; 4 words of the vocabulary have no vector", source)
     assert report["markers"] == ("[Q] and [D]", source)
     assert report["max_sequence_tokens"] == ("40", f"the longest length of {source}")
@@ -140,7 +140,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "unknown marker": (settings(query_prefix="[QUERY] "), r"the marker '\[QUERY\] ' is not a token of the tokenizer"),
     "no mask token": (
         lambda folder: update_json(folder / "tokenizer_config.json", mask_token=None, sep_token=None),
-        "filled up with mask_token or eos_token, but the tokenizer has none",
+        "expanded with mask_token or eos_token, but the tokenizer has none",
     ),
     "padding on the left": (
         lambda folder: update_json(folder / "tokenizer_config.json", padding_side="left"),

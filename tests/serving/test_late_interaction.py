@@ -1,4 +1,4 @@
-"""How queries and documents become sequences: markers, filling up, and truncation from either side."""
+"""How queries and documents become sequences: markers, expansion, and truncation from either side."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ from openbei.serving.truncation import Direction
 
 from ..small_tokenizer import CLS, NUM_SPECIAL, SEP, VOCAB_SIZE, ids, words, write_tokenizer
 
-QUERY, DOCUMENT, FILL = 700, 701, 702
+QUERY, DOCUMENT, MASK = 700, 701, 702
 LATE = LateInteraction(
     query_length=6,
     document_length=8,
     query_marker=QUERY,
     document_marker=DOCUMENT,
-    expansion_id=FILL,
+    expansion_id=MASK,
     expanded_length=5,
 )
 
@@ -43,14 +43,14 @@ def encode(
     return list(sequence.token_ids.tolist())
 
 
-def test_short_queries_are_filled_up(tokenizer: Tokenizer) -> None:
-    assert encode(tokenizer, "", is_query=True) == [CLS, QUERY, SEP, FILL, FILL]
-    assert encode(tokenizer, "w1", is_query=True) == [CLS, QUERY, NUM_SPECIAL + 1, SEP, FILL]
+def test_short_queries_are_expanded(tokenizer: Tokenizer) -> None:
+    assert encode(tokenizer, "", is_query=True) == [CLS, QUERY, SEP, MASK, MASK]
+    assert encode(tokenizer, "w1", is_query=True) == [CLS, QUERY, NUM_SPECIAL + 1, SEP, MASK]
     assert encode(tokenizer, words(1, 3), is_query=True) == [CLS, QUERY, *ids(1, 3)[1:]]
 
 
 @pytest.mark.parametrize(("direction", "first"), [("right", 1), ("left", 16)])
-def test_long_texts_are_cut_on_a_side(direction: Direction, first: int, tokenizer: Tokenizer) -> None:
+def test_long_texts_are_truncated_on_a_side(direction: Direction, first: int, tokenizer: Tokenizer) -> None:
     found = encode(tokenizer, words(1, 18), is_query=True, direction=direction)
     assert found == [CLS, QUERY, *ids(first, 3)[1:]]
     found = encode(tokenizer, words(1, 18), is_query=False, direction=direction)
@@ -64,7 +64,7 @@ def test_a_request_asks_for_fewer_tokens(tokenizer: Tokenizer) -> None:
         encode(tokenizer, "w1", is_query=True, max_tokens=1)
 
 
-def test_without_markers_and_filling_up(tokenizer: Tokenizer) -> None:
+def test_without_markers_and_expansion(tokenizer: Tokenizer) -> None:
     plain = LateInteraction(query_length=4, document_length=8)
     assert encode(tokenizer, words(1, 9), is_query=True, late=plain) == ids(1, 2)
     assert encode(tokenizer, "", is_query=False, late=plain) == [CLS, SEP]

@@ -218,9 +218,12 @@ def _decisions(inspection: Inspection, size_decisions: Iterable[Decision]) -> It
     if model.kind == "sequence_labels":
         yield from predict_decisions(files.folder, files.config, model.labels, inspection.pairs, model.activation)
     if files.late and inspection.late_interaction:
-        yield from late_decisions(files.late, inspection.late_interaction, spec.head.steps)
+        yield from late_decisions(files.late, inspection.late_interaction, spec.head.steps, inspection.similarity)
     yield from vector_decisions(
-        inspection.max_terms, inspection.double_log, inspection.dimensions, files.settings.similarity_fn_name
+        inspection.max_terms,
+        inspection.double_log,
+        inspection.dimensions,
+        None if files.late else files.settings.similarity_fn_name,
     )
     yield from size_decisions
     yield from prompt_decisions(inspection.prompts, spec, inspection.pairs)
@@ -253,7 +256,7 @@ def _module_steps(files: Files, hidden_size: int) -> tuple[ModuleStep, ...]:
 
 
 def _with_unattended(model: Model, settings: LateSettings | None, late: LateInteraction | None) -> Model:
-    """The model; its head knows the tokens that queries are filled up with, unless they are attended to."""
+    """The model; its head knows the tokens that queries are expanded with, unless they are attended to."""
     if not (settings and late and settings.expansion) or settings.expansion.attend:
         return model
     head = msgspec.structs.replace(model.spec.head, unattended_id=late.expansion_id)

@@ -68,7 +68,7 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 
 class Expansion(msgspec.Struct, frozen=True):
-    """Queries are filled up to `length` tokens; `token` None is the mask token. With `fixed`, they are also cut there.
+    """Queries are expanded to `length` tokens; `token` None is the mask token. With `fixed`, longer ones are truncated.
 
     `attend` says whether the other tokens attend to the added ones. It is `query_expansion` of sentence-transformers.
     """
@@ -202,7 +202,7 @@ def resolve(
         raise CheckpointError(f"{sentence.name}: chat templates are not supported for late interaction")
     if expansion and not expansion.attend and (isinstance(spec.attention.bias, Disentangled) or spec.convolution):
         raise CheckpointError(
-            f"{settings.source}: queries are filled up with tokens that are not attended to; {spec.family} does not "
+            f"{settings.source}: queries are expanded with tokens that are not attended to; {spec.family} does not "
             "support it"
         )
     _check_special_tokens(settings, loaded)
@@ -220,17 +220,17 @@ def resolve(
 
 
 def _expansion_id(settings: LateSettings, loaded: LoadedTokenizer) -> int | None:
-    """The id of the token that queries are filled up with: of the settings, or the mask token, or else EOS."""
+    """The id of the token that queries are expanded with: of the settings, or the mask token, or else EOS."""
     if settings.expansion is None:
         return None
     if loaded.settings.get("padding_side", str, "right") != "right":
-        raise CheckpointError("tokenizer_config.json: padding_side is 'left'; queries are only filled up on the right")
+        raise CheckpointError("tokenizer_config.json: padding_side is 'left'; queries are only expanded on the right")
     given = settings.expansion.token
     named = (_named_id(loaded, name) for name in ("mask_token", "eos_token"))
     found = loaded.tokenizer.token_to_id(given) if given else next((one for one in named if one is not None), None)
     if found is None:
         what = repr(given) if given else "mask_token or eos_token"
-        raise CheckpointError(f"{settings.source}: queries are filled up with {what}, but the tokenizer has none")
+        raise CheckpointError(f"{settings.source}: queries are expanded with {what}, but the tokenizer has none")
     return int(found)
 
 
@@ -257,23 +257,26 @@ def _check_special_tokens(settings: LateSettings, loaded: LoadedTokenizer) -> No
     if (settings.query_marker or settings.document_marker) and is_special[:2] != [1, 0]:
         raise CheckpointError("tokenizer.json: a text must have one special token before it, which a marker can follow")
     if settings.expansion and not settings.expansion.attend and not is_special[-1]:
-        raise CheckpointError("tokenizer.json: a query that is filled up must end with a special token")
+        raise CheckpointError("tokenizer.json: a query that is expanded must end with a special token")
 
 
-def late_decisions(settings: LateSettings, late: LateInteraction, steps: tuple[Step, ...]) -> Iterator[Decision]:
+def late_decisions(
+    settings: LateSettings, late: LateInteraction, steps: tuple[Step, ...], similarity: str
+) -> Iterator[Decision]:
     """Lines of the build report."""
     dense = " and ".join(f"dense to {step.out_features}" for step in steps if isinstance(step, Dense))
     ends = "normalized" if any(isinstance(step, UnitNorm) for step in steps) else "not normalized"
     yield Decision("vectors of tokens", f"{dense}; {ends}" if dense else ends, settings.source)
     queries = f"{late.query_length} tokens"
     if expansion := settings.expansion:
-        filled = "attended to" if expansion.attend else "not attended to"
-        queries += f", filled up to {late.expanded_length} with token {late.expansion_id}, {filled}"
+        attended = "attended to" if expansion.attend else "not attended to"
+        queries += f", expanded to {late.expanded_length} with token {late.expansion_id}, {attended}"
     markers = f"{settings.query_marker.strip() or 'none'} and {settings.document_marker.strip() or 'none'}"
     yield Decision("queries", queries, settings.source)
     documents = f"{late.document_length} tokens; {len(late.skipped_ids)} words of the vocabulary have no vector"
     yield Decision("documents", documents, settings.source)
     yield Decision("markers", markers, settings.source)
+    yield Decision("scores", similarity, f"similarity_fn_name of {SENTENCE_CONFIG}, or the default")
 
 
 def projected(spec: ModelSpec, steps: tuple[ModuleStep, ...], settings: LateSettings) -> ModelSpec:

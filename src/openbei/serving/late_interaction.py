@@ -31,7 +31,7 @@ def encode_side(
     prompt: str,
     param: str,
 ) -> list[Sequence]:
-    """A sequence for each query or document: marked, and a query filled up. Raises InputError."""
+    """A sequence for each query or document, with its marker; queries are expanded. Raises InputError."""
     marker = late.query_marker if is_query else late.document_marker
     limit = limited(late, truncation["max_tokens"], is_query=is_query)
     room = limit - (marker is not None)
@@ -47,7 +47,7 @@ def encode_side(
     )
     if marker is not None:
         sequences = [_marked(sequence, marker) for sequence in sequences]
-    return [_filled(sequence, late) for sequence in sequences] if is_query else sequences
+    return [_expanded(sequence, late) for sequence in sequences] if is_query else sequences
 
 
 def limited(late: LateInteraction, max_tokens: int | None, *, is_query: bool) -> int:
@@ -61,7 +61,7 @@ def _marked(sequence: Sequence, marker: int) -> Sequence:
     return replace(sequence, token_ids=token_ids, num_tokens_given=sequence.num_tokens_given + 1)
 
 
-def _filled(sequence: Sequence, late: LateInteraction) -> Sequence:
+def _expanded(sequence: Sequence, late: LateInteraction) -> Sequence:
     missing = late.expanded_length - sequence.num_tokens
     if late.expansion_id is None or missing <= 0:
         return sequence

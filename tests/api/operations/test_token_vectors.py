@@ -19,13 +19,13 @@ from openbei.spec import TokenEmbeddingHead, UnitNorm
 from ...small_tokenizer import CLS, NUM_SPECIAL, SEP, ids, words
 from ..conftest import Served, serving, small_manifest
 
-QUERY, DOCUMENT, FILL, SKIPPED = (NUM_SPECIAL + word for word in (900, 901, 902, 7))
+QUERY, DOCUMENT, MASK, SKIPPED = (NUM_SPECIAL + word for word in (900, 901, 902, 7))
 LATE = LateInteraction(
     query_length=8,
     document_length=12,
     query_marker=QUERY,
     document_marker=DOCUMENT,
-    expansion_id=FILL,
+    expansion_id=MASK,
     expanded_length=8,
     skipped_ids=(SKIPPED,),
 )
@@ -42,7 +42,7 @@ def late(tokenizer_path: Path) -> Iterator[Served]:
 
 def query_ids(first: int, count: int) -> list[int]:
     start = [CLS, QUERY, *ids(first, count)[1:-1]][:7]
-    return [*start, SEP, *[FILL] * (8 - len(start) - 1)]
+    return [*start, SEP, *[MASK] * (8 - len(start) - 1)]
 
 
 def document_ids(text: str) -> list[int]:
@@ -60,13 +60,13 @@ def max_sims(served: Served, query: list[int], texts: list[str]) -> list[float]:
     return [float((given @ rows(served, document_ids(text)).T).max(axis=1).sum()) for text in texts]
 
 
-def test_queries_are_marked_cut_and_filled_up(late: Served) -> None:
+def test_queries_are_marked_truncated_and_expanded(late: Served) -> None:
     answer = late.post("/embed_all", inputs=["w1 w2", words(1, 20)], input_type="query")
     for matrix, token_ids in zip(answer, [query_ids(1, 2), query_ids(1, 20)], strict=True):
         np.testing.assert_allclose(matrix, rows(late, token_ids), atol=1e-6)
 
 
-def test_documents_are_marked_and_cut_and_lose_skipped_tokens(late: Served) -> None:
+def test_documents_are_marked_and_truncated_and_lose_skipped_tokens(late: Served) -> None:
     given = [text for text in TEXTS if text]
     for request in ({}, {"input_type": "document"}):
         for matrix, text in zip(late.post("/embed_all", inputs=given, **request), given, strict=True):
@@ -74,11 +74,11 @@ def test_documents_are_marked_and_cut_and_lose_skipped_tokens(late: Served) -> N
 
 
 def test_token_ids_are_used_as_they_are(late: Served) -> None:
-    given = [CLS, QUERY, 9, SKIPPED, SEP, FILL]
+    given = [CLS, QUERY, 9, SKIPPED, SEP, MASK]
     [matrix] = late.post("/embed_all", inputs=given, input_type="query")
     np.testing.assert_allclose(matrix, rows(late, given), atol=1e-6)
     [matrix] = late.post("/embed_all", inputs=given)
-    np.testing.assert_allclose(matrix, rows(late, [CLS, QUERY, 9, SEP, FILL]), atol=1e-6)
+    np.testing.assert_allclose(matrix, rows(late, [CLS, QUERY, 9, SEP, MASK]), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_multi_vector_as_jinas_clients_ask(late: Served) -> None:
     request = {"input": ["w1", "w2 w3"], "model": "jina-colbert-v2", "embedding_type": "float", "input_type": "query"}
     answer = late.post("/v1/multi-vector", **request)
     assert [(part["object"], part["index"]) for part in answer["data"]] == [("embeddings", 0), ("embeddings", 1)]
-    assert answer["usage"] == {"prompt_tokens": 4 + 5, "total_tokens": 4 + 5}  # without those that fill up
+    assert answer["usage"] == {"prompt_tokens": 4 + 5, "total_tokens": 4 + 5}  # without the expansion
     np.testing.assert_allclose(answer["data"][1]["embeddings"], rows(late, query_ids(2, 2)), atol=1e-6)
     [part] = late.post("/v1/multi-vector", input="w1", dimensions=4)["data"]
     cut = rows(late, document_ids("w1"))[:, :4]
