@@ -146,7 +146,12 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda folder: update_json(folder / "tokenizer_config.json", padding_side="left"),
         "padding_side is 'left'",
     ),
-    "a residual": (lambda folder: update_json(folder / "1_Dense/config.json", use_residual=True), "use_residual"),
+    "a residual": (
+        lambda folder: update_json(
+            folder / "1_Dense/config.json", use_residual=True, activation_function="torch.nn.Tanh"
+        ),
+        "use_residual is true; it is supported only without an activation",
+    ),
     "another activation": (
         lambda folder: update_json(folder / "1_Dense/config.json", activation_function="torch.nn.Mish"),
         "activation_function",
@@ -204,6 +209,9 @@ def test_stanfords_projection_has_another_size(tmp_path: Path, tokenizer_json: P
     folder = save_stanford(tmp_path / "checkpoint", tokenizer_json, dim=32)
     with pytest.raises(CheckpointError, match=r"linear.weight has the shape \[24, 64\]; config.json says \[32, 64\]"):
         build_engine(folder, tmp_path / "engine")
+    write_json(folder / "artifact.metadata", {"query_token_id": None, "similarity": None})  # like none at all
+    with pytest.raises(CheckpointError, match=r"the marker '\[unused0\]' is not a token"):
+        inspect_checkpoint(folder, None)
     write_json(folder / "artifact.metadata", {"similarity": "l2"})
     with pytest.raises(CheckpointError, match="similarity"):
         inspect_checkpoint(folder, None)

@@ -90,14 +90,14 @@ def build(
     spec, tensors = tie(tensors, model.family, spec, files.config)
     matched = match_tensors(tensors, model.family, model.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
-    parts = {**matched.parts, **modules}
+    parts, computed = {**matched.parts, **modules.parts}, {**matched.computed, **modules.computed}
 
     def planned(quantization: str, input_magnitudes: Mapping[str, Floats]) -> Planned:
         storage = choose_storage(spec, dtype, deployment.target, QUANTIZATIONS.get(quantization))
         manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage, quantization)
         decisions = _decisions(deployment, inspection, manifest, matched, tokenizer.decisions)
         report = (*decisions, Decision("dtype", manifest.dtype, dtype_reason), *warnings)
-        tensors = plan_tensors(spec, parts, matched.computed, inspection.adjusted, storage, input_magnitudes)
+        tensors = plan_tensors(spec, parts, computed, inspection.adjusted, storage, input_magnitudes)
         return msgspec.structs.replace(manifest, report=report), tensors
 
     def written(done: int, total: int) -> None:

@@ -146,7 +146,11 @@ def _pylate(folder: Path) -> LateSettings:
 
 
 def _stanford(folder: Path) -> LateSettings:
-    metadata = read_optional(folder / METADATA, _Metadata)
+    given = read_optional(folder / METADATA, dict[str, Any])
+    try:
+        metadata = msgspec.convert({key: value for key, value in given.items() if value is not None}, _Metadata)
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"{folder / METADATA}: {error}") from error
     return LateSettings(
         source=METADATA,
         query_length=metadata.query_maxlen,

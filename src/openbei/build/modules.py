@@ -90,7 +90,7 @@ class DenseConfig(msgspec.Struct, frozen=True):
     activation_function: str = "torch.nn.Tanh"
     module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
     module_output_name: Literal["sentence_embedding"] | None = None
-    use_residual: Literal[False] = False
+    use_residual: bool = False
 
 
 class TokenDenseConfig(DenseConfig, frozen=True):
@@ -123,11 +123,15 @@ class TokenNormalizeConfig(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ModuleStep:
-    """A step of the head, with the module's folder and its tensors: checkpoint name -> engine name."""
+    """A step of the head, with the module's folder and its tensors: checkpoint name -> engine name.
+
+    If it `adds_input`, its input is added to its output.
+    """
 
     step: Step
     folder: Path
     tensors: dict[str, str]
+    adds_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,13 @@ def dense_step(module: Module, dense: DenseConfig, width: int) -> ModuleStep:
     _check_width(path, "in_features", dense.in_features, width)
     tensors = {"linear.weight": "weight"} | ({"linear.bias": "bias"} if dense.bias else {})
     activation = _activation(path, dense.activation_function)
-    return ModuleStep(Dense(out_features=dense.out_features, activation=activation), module.folder, tensors)
+    if dense.use_residual and activation:
+        raise CheckpointError(f"{path}: use_residual is true; it is supported only without an activation")
+    if dense.use_residual and dense.in_features != dense.out_features:
+        tensors["residual.weight"] = "weight"
+    return ModuleStep(
+        Dense(out_features=dense.out_features, activation=activation), module.folder, tensors, dense.use_residual
+    )
 
 
 def read_chain(folder: Path, route: str | None = None, pooling: PoolingChoice | None = None) -> Chain:
