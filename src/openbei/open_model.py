@@ -240,11 +240,14 @@ class OpenModel(LoadedModel):
 
         scores = [np.empty(0, np.float32)]
         output: Output = "vectors" if late else "pooled"
-        for sequences, rows in self._run("score", pairs, encode, output, batch_tokens=batch_tokens, progress=progress):
-            if late:
-                scores.append(chunks.popleft().scores(cast(list[Vectors], rows), sequences))
-            else:
-                scores.append(relevance(_dense(rows), template, is_raw))
+        shown = False if late else progress  # a pair of late interaction is not one sequence
+        with watch("score", pairs, progress if late else False) as advance:
+            for sequences, rows in self._run("score", pairs, encode, output, batch_tokens=batch_tokens, progress=shown):
+                if late:
+                    scores.append(chunks.popleft().scores(cast(list[Vectors], rows), sequences))
+                    advance(len(scores[-1]))
+                else:
+                    scores.append(relevance(_dense(rows), template, is_raw))
         return np.concatenate(scores)
 
     def classify(

@@ -14,7 +14,7 @@ from openbei.build.keys import check_keys
 from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError, InputError, WrongTaskError
 from openbei.open_model import OpenModel
-from tests.checkpoint import build_engine, train_bpe_tokenizer, update_json, write_json
+from tests.checkpoint import build_engine, train_bpe_tokenizer, update_json, write_chain, write_json
 from tests.late_interaction import DIMENSIONS, PYLATE, expected, save_multi_vector, save_pylate, save_stanford
 from tests.prose import WORDS, texts
 
@@ -105,7 +105,9 @@ def test_queries_and_documents_in_one_batch(pylate: tuple[Path, EngineDir]) -> N
     together = model.score([(TEXTS[0], text) for text in TEXTS])
     alone = [model.score([(TEXTS[0], text)])[0] for text in TEXTS]
     np.testing.assert_array_equal(together, alone)
-    ranked = model.rerank(TEXTS[0], TEXTS, top_n=2)
+    done: list[int] = []
+    ranked = model.rerank(TEXTS[0], TEXTS, top_n=2, progress=done.append)
+    assert sum(done) == len(TEXTS)
     assert [one.index for one in ranked] == np.argsort(-together, kind="stable")[:2].tolist()
 
 
@@ -136,6 +138,11 @@ def settings(**changes: Any) -> Callable[[Path], None]:
     return lambda folder: update_json(folder / "config_sentence_transformers.json", **changes)
 
 
+def only_mask(folder: Path, **config: Any) -> None:
+    write_chain(folder, [("", "Transformer"), ("1_Mask", "MultiVectorMask")])
+    write_json(folder / "1_Mask/config.json", config)
+
+
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "unknown marker": (settings(query_prefix="[QUERY] "), r"the marker '\[QUERY\] ' is not a token of the tokenizer"),
     "no mask token": (
@@ -162,6 +169,8 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "another width": (lambda folder: update_json(folder / "1_Dense/config.json", in_features=63), "in_features is 63"),
     "no length": (settings(query_length=0), "query_length"),
+    "no steps": (only_mask, "modules.json has neither Dense nor Normalize"),
+    "other tasks": (lambda folder: only_mask(folder, skiplist_tasks=["query"]), "skiplist_tasks"),
 }
 
 

@@ -60,7 +60,7 @@ def test_long_texts_are_truncated_on_a_side(direction: Direction, first: int, to
 def test_a_request_asks_for_fewer_tokens(tokenizer: Tokenizer) -> None:
     assert encode(tokenizer, words(1, 18), is_query=False, max_tokens=4) == [CLS, DOCUMENT, NUM_SPECIAL + 1, SEP]
     assert len(encode(tokenizer, words(1, 18), is_query=False, max_tokens=100)) == 8
-    with pytest.raises(InputError, match="a text of 1 tokens has no room beside the marker"):
+    with pytest.raises(InputError, match="truncate_prompt_tokens is 1, which is the marker's"):
         encode(tokenizer, "w1", is_query=True, max_tokens=1)
 
 

@@ -284,7 +284,12 @@ def late_decisions(
 
 
 def projected(spec: ModelSpec, steps: tuple[ModuleStep, ...], settings: LateSettings) -> ModelSpec:
-    """The spec of a model with vectors of tokens; a projection among the checkpoint's tensors has no bias."""
+    """The spec of a model with vectors of tokens; a projection among the checkpoint's tensors has no bias.
+
+    Raises CheckpointError without any step.
+    """
+    if not steps:
+        raise CheckpointError("modules.json has neither Dense nor Normalize; vectors of tokens need one of them")
     head = msgspec.structs.replace(spec.head, steps=tuple(module.step for module in steps))
     unbiased: dict[str, Any] = {}
     if settings.dimensions is not None:

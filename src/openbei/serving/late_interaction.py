@@ -33,10 +33,10 @@ def encode_side(
 ) -> list[Sequence]:
     """A sequence for each query or document, with its marker; queries are expanded. Raises InputError."""
     marker = late.query_marker if is_query else late.document_marker
-    limit = limited(late, truncation["max_tokens"], is_query=is_query)
-    room = limit - (marker is not None)
+    length = late.query_length if is_query else late.document_length
+    room = min(truncation["max_tokens"] or length, length) - (marker is not None)
     if room < 1:
-        raise InputError(f"a text of {limit} tokens has no room beside the marker", param="truncate_prompt_tokens")
+        raise InputError("truncate_prompt_tokens is 1, which is the marker's", param="truncate_prompt_tokens")
     sequences = tokenizer.encode(
         texts,
         prompt=prompt,
@@ -48,12 +48,6 @@ def encode_side(
     if marker is not None:
         sequences = [_marked(sequence, marker) for sequence in sequences]
     return [_expanded(sequence, late) for sequence in sequences] if is_query else sequences
-
-
-def limited(late: LateInteraction, max_tokens: int | None, *, is_query: bool) -> int:
-    """The limit of the tokens of a query or document, of which a request may ask for fewer."""
-    length = late.query_length if is_query else late.document_length
-    return min(max_tokens or length, length)
 
 
 def _marked(sequence: Sequence, marker: int) -> Sequence:

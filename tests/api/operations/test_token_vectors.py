@@ -142,7 +142,7 @@ def test_refuses(late: Served, served: Served, monkeypatch: pytest.MonkeyPatch) 
         late, "/rerank", query=words(1, 9), texts=["w1"], truncate=False
     )
     assert "embed_dtype is 'int8', which needs base64" in refused(late, "/embed_all", inputs="w1", embed_dtype="int8")
-    assert "has no room beside the marker" in refused(late, "/embed_all", inputs="w1", truncate_prompt_tokens=1)
+    assert "truncate_prompt_tokens is 1" in refused(late, "/embed_all", inputs="w1", truncate_prompt_tokens=1)
     assert "input_type" in refused(late, "/embed_all", inputs="w1", input_type="passage")
     assert "use /v1/multi-vector" in refused(late, "/embed_all", inputs="w1", dimensions=4)
     assert "has no place for an instruction" in refused(late, "/rerank", query="w1", texts=["w1"], instruction="w2")
