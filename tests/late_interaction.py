@@ -64,12 +64,14 @@ def save_pylate(folder: Path, tokenizer_json: Path, architecture: str = "BertMod
     return folder
 
 
-def save_stanford(folder: Path, tokenizer_json: Path, **metadata: Any) -> Path:
+def save_stanford(
+    folder: Path, tokenizer_json: Path, architecture: str = "BertModel", prefix: str = "bert", **metadata: Any
+) -> Path:
     """The layout of Stanford's ColBERT: the architecture HF_ColBERT, with the projection among its tensors."""
     from safetensors.numpy import load_file, save_file
 
-    save_base(folder, tokenizer_json, ("[Q]", "[D]"), "BertModel")
-    tensors = {f"bert.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_base(folder, tokenizer_json, ("[Q]", "[D]"), architecture)
+    tensors = {f"{prefix}.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
     save_file({**tensors, "linear.weight": projection()}, folder / "model.safetensors", {"format": "pt"})
     update_json(folder / "config.json", architectures=["HF_ColBERT"])
     write_json(folder / "artifact.metadata", METADATA | metadata)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from openbei.backends import load_engine
 from openbei.build.inspect import inspect_checkpoint
@@ -15,7 +16,17 @@ from openbei.engine_dir import EngineDir
 from openbei.errors import CheckpointError, InputError, WrongTaskError
 from openbei.open_model import OpenModel
 from tests.checkpoint import build_engine, train_bpe_tokenizer, update_json, write_chain, write_json
-from tests.late_interaction import DIMENSIONS, PYLATE, expected, save_multi_vector, save_pylate, save_stanford
+from tests.families.parity import transformers_model
+from tests.late_interaction import (
+    DIMENSIONS,
+    PYLATE,
+    expected,
+    projection,
+    save_base,
+    save_multi_vector,
+    save_pylate,
+    save_stanford,
+)
 from tests.prose import WORDS, texts
 
 TEXTS = [*texts(3, longest=400), "a", "Who, what? Where!", ",."]
@@ -212,6 +223,29 @@ def test_other_models_in_stanfords_layout(
     update_json(folder / "config.json", **config)
     with pytest.raises(CheckpointError, match=message):
         inspect_checkpoint(folder, None)
+
+
+def test_jina_colbert(tmp_path: Path, tokenizer_json: Path) -> None:
+    """Its own code is not run; transformers has the same model by another name."""
+    architecture = "JinaEmbeddingsV3Model"
+    hidden_states = transformers_model(save_base(tmp_path / "base", tokenizer_json, ("[Q]", "[D]"), architecture))
+    folder = save_stanford(tmp_path / "checkpoint", tokenizer_json, architecture, "roberta", attend_to_mask_tokens=True)
+    code = {"AutoModel": "jinaai/xlm-roberta-flash-implementation--modeling_xlm_roberta.XLMRobertaModel"}
+    update_json(folder / "config.json", auto_map=code, rotary_emb_base=20000.0, model_type="xlm-roberta")
+    model = open_model(build_engine(folder, tmp_path / "engine"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    first, *rest = tokenizer.encode("Who, what").ids
+    query = [first, tokenizer.token_to_id("[Q]"), *rest]
+    query += [tokenizer.token_to_id("[MASK]")] * (16 - len(query))
+    document = [first, tokenizer.token_to_id("[D]"), *rest]
+    vectors = [hidden_states(ids) @ projection().T for ids in (query, document)]
+    vectors = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in vectors]
+    [found] = model.token_embeddings(["Who, what"], is_query=True)
+    np.testing.assert_allclose(found, vectors[0], atol=1e-5)
+    [found] = model.token_embeddings(["Who, what"])
+    comma = tokenizer.token_to_id(",")
+    np.testing.assert_allclose(found, vectors[1][np.array(document) != comma], atol=1e-5)
 
 
 def test_stanfords_projection_has_another_size(tmp_path: Path, tokenizer_json: Path) -> None:

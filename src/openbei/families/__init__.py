@@ -41,6 +41,7 @@ FAMILIES: dict[str, str] = {
     "NomicBert": "openbei.families.nomic_bert",
     "JinaBert": "openbei.families.jina_bert",
     "JinaCodeBert": "openbei.families.jina_code",
+    "JinaEmbeddingsV3": "openbei.families.jina_xlm_roberta",
     "Gte": "openbei.families.gte",
     "New": "openbei.families.gte",
     "EuroBert": "openbei.families.eurobert",
@@ -84,6 +85,12 @@ COLBERT_BASES = {
     "modernbert": "ModernBertModel",
 }
 """`model_type` of an HF_ColBERT -> the other architecture."""
+
+COLBERT_CODE = {
+    "jina-bert-implementation": "JinaBertModel",
+    "xlm-roberta-flash-implementation": "JinaEmbeddingsV3Model",
+}
+"""Code repository of an HF_ColBERT -> the other architecture."""
 
 PROJECTION = {"linear": "head.0.dense"}
 """Checkpoint tensor of the projection -> engine tensor."""
@@ -141,7 +148,7 @@ def find_family(
         code = f" with code of {config['auto_map']}" if config.get("auto_map") else ""
         raise CheckpointError(
             f"config.json: {COLBERT} of the model_type {config.get('model_type')!r}{code} is not supported; supported "
-            f"are {', '.join(COLBERT_BASES)}, without code"
+            f"are {', '.join(COLBERT_BASES)} without code, and the code of {' and '.join(COLBERT_CODE)}"
         )
     raise CheckpointError(
         f"config.json: unsupported architecture {architecture!r}; supported are {', '.join(FAMILIES)}, "
@@ -158,9 +165,11 @@ def architecture_prefix(architecture: str, config: Mapping[str, object] = Mappin
 
 def _resolve_architecture(architecture: str, config: Mapping[str, object]) -> str:
     """The architecture's name after RENAMED_BY_REPOSITORY, or that of an HF_ColBERT's other architecture."""
-    if architecture == COLBERT and not config.get("auto_map"):
-        return COLBERT_BASES.get(str(config.get("model_type")), architecture)
     code = f"{config.get('auto_map')} {config.get('_name_or_path')}"
+    if architecture == COLBERT:
+        if not config.get("auto_map"):
+            return COLBERT_BASES.get(str(config.get("model_type")), architecture)
+        return next((base for repository, base in COLBERT_CODE.items() if repository in code), architecture)
     for repository, (prefix, renamed) in RENAMED_BY_REPOSITORY.items():
         if repository in code and architecture.startswith(prefix):
             return renamed + architecture.removeprefix(prefix)
