@@ -46,7 +46,7 @@ def parse(config: Mapping[str, object], head: Head) -> ModelSpec:
     """Convert a config.json. Raises CheckpointError."""
     check_fixed(config, "jina_xlm_roberta", FIXED)
     spec = bert.parse(_as_bert(config), head, family="jina_xlm_roberta")
-    if "auto_map" in config:  # Jina's repository
+    if {"auto_map", "rotary_emb_base"} & config.keys():  # Jina's repository
         config = {**config, "rope_theta": config.get("rotary_emb_base", 10_000.0)}
     rotary_embedding = rotary(config, spec.attention.head_dim, theta=20_000.0)
     return msgspec.structs.replace(
