@@ -12,6 +12,7 @@ from openbei.errors import InputError
 from openbei.methods import EmbeddedChunk, Ranked, require
 from openbei.progress import Watch, watch
 from openbei.serving.in_process import CHUNK_SIZE, run_chunks
+from openbei.serving.late_interaction import Relevance, encode_side, side_prompt
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.task_inputs import Pairs, check_instruction, encode_items, encode_relevance
 from openbei.serving.tokenizer import Tokenizer
@@ -19,6 +20,7 @@ from openbei.serving.truncation import TruncationOptions
 from openbei.tasks.classify import Label, apply_activation, sorted_labels
 from openbei.tasks.embed import check_dimensions, to_embeddings
 from openbei.tasks.finite import check_finite
+from openbei.tasks.late_interaction import token_vectors
 from openbei.tasks.rerank import relevance
 from openbei.tasks.sparse import terms
 from openbei.tasks.tokens import Entity, Strategy, TokenizedText, entities
@@ -131,19 +133,29 @@ class OpenModel(LoadedModel):
         self,
         texts: Iterable[str],
         *,
+        is_query: bool = False,
         prompt: str | None = None,
         prompt_name: str | None = None,
         truncate: bool = True,
         batch_tokens: int | None = None,
         progress: Watch = None,
     ) -> list[Vectors]:
-        """The last layer's rows for the tokens of each text, float32 [tokens, hidden_size], special tokens included."""
+        """The vectors of the tokens of each text, float32 [tokens, D].
+
+        Of an embedding model, these are the last layer's rows, special tokens included. Of a late-interaction model,
+        they are the vectors of queries if `is_query`, else of documents.
+        """
         require(self.manifest, "token_embeddings")
-        encode = self._encoder(prompt, prompt_name, truncate)
+        late = self.manifest.late_interaction
+        if is_query and late is None:
+            raise InputError("is_query is true; this model has the same vectors for all texts", param="is_query")
+        encode = self._encoder(prompt, prompt_name, truncate, is_query=is_query)
+        output: Output = "vectors" if late else "tokens"
         result: list[Vectors] = []
-        for _, rows in self._run("embed", texts, encode, "tokens", batch_tokens=batch_tokens, progress=progress):
-            check_finite(_dense(rows))
-            result += cast(list[Vectors], rows)
+        for sequences, rows in self._run("embed", texts, encode, output, batch_tokens=batch_tokens, progress=progress):
+            for sequence, part in zip(sequences, cast(list[Vectors], rows), strict=True):
+                check_finite(part)
+                result.append(token_vectors(part, sequence, late, is_query=is_query) if late else part)
         return result
 
     def sparse(
@@ -209,22 +221,33 @@ class OpenModel(LoadedModel):
     ) -> Vectors:
         """The relevance of a text to a query for each pair, float32 [n]: a probability, or a logit with `raw_scores`.
 
-        `instruction` replaces that of the model's score template.
+        Of a late-interaction model, it is MaxSim. `instruction` replaces that of the model's score template.
         """
         require(self.manifest, "score")
         check_instruction(self.manifest, instruction)
-        template, prompt = self.manifest.score_template, self.prompts.find(None)
+        template, prompt, late = self.manifest.score_template, self.prompts.find(None), self.manifest.late_interaction
         is_raw = raw_scores or self.manifest.activation == "none"
+        chunks: deque[Relevance] = deque()
 
         def encode(chunk: Pairs) -> list[Sequence]:
             options = _options(truncate)
+            if late:
+                chunks.append(Relevance(self.manifest, late, chunk))
+                return chunks[-1].encode(self.tokenizer, self.prompts, options, param="pairs")
             return encode_relevance(
                 self.tokenizer, template, chunk, options, prompt=prompt, instruction=instruction, param="pairs"
             )
 
         scores = [np.empty(0, np.float32)]
-        for _, rows in self._run("score", pairs, encode, batch_tokens=batch_tokens, progress=progress):
-            scores.append(relevance(_dense(rows), template, is_raw))
+        output: Output = "vectors" if late else "pooled"
+        shown = False if late else progress  # a pair of late interaction is not one sequence
+        with watch("score", pairs, progress if late else False) as advance:
+            for sequences, rows in self._run("score", pairs, encode, output, batch_tokens=batch_tokens, progress=shown):
+                if late:
+                    scores.append(chunks.popleft().scores(cast(list[Vectors], rows), sequences))
+                    advance(len(scores[-1]))
+                else:
+                    scores.append(relevance(_dense(rows), template, is_raw))
         return np.concatenate(scores)
 
     def classify(
@@ -277,12 +300,19 @@ class OpenModel(LoadedModel):
         return result
 
     def _encoder(
-        self, prompt: str | None, prompt_name: str | None, truncate: bool
+        self, prompt: str | None, prompt_name: str | None, truncate: bool, *, is_query: bool = False
     ) -> Callable[[list[str]], list[Sequence]]:
         """A function that tokenizes texts with a prompt. Raises InputError."""
         if prompt is not None and prompt_name is not None:
             raise InputError("prompt and prompt_name are set; each selects a prompt", param="prompt", hint="pass one")
+        late, tokenizer = self.manifest.late_interaction, self.tokenizer
+        if late and prompt is None and prompt_name is None:
+            prompt = side_prompt(self.prompts, is_query=is_query)
         prefix = self.prompts.find(prompt_name) if prompt is None else prompt
+        if late:
+            return lambda chunk: encode_side(
+                tokenizer, late, chunk, _options(truncate), is_query=is_query, prompt=prefix, param="texts"
+            )
         return lambda chunk: self.tokenizer.encode(chunk, prompt=prefix, param="texts", **_options(truncate))
 
     def _run(
