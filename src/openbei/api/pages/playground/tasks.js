@@ -1,0 +1,12 @@
+// The table of tasks: each is a tab if a model fits it.
+//
+// A task has: `id`, `title`, `about` (a sentence), `fits(model)` for a model of /info, `fields` of its form,
+// `request(values, model)` -> {path, body}, and `show(answer, values, context)` -> the elements of its result.
+
+import { classes } from "./classes.js";
+import { entities } from "./entities.js";
+import { ranking } from "./ranking.js";
+import { similarity } from "./similarity.js";
+import { terms } from "./terms.js";
+
+export const TASKS = [similarity, ranking, classes, entities, terms];
