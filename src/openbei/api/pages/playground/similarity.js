@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 import { heatMap } from "./heatmap.js";
 import { isEmbedding } from "./models.js";
 
-const MAX_TEXTS = 100; // a heat map of more is unreadable
+const MAX_TEXTS = 50; // a heat map of more is unreadable
 const NEAREST = 10;
 
 export const similarity = {
