@@ -24,8 +24,9 @@ TASKS = ("embedding", "reranker", "classifier", "token_classifier", "sparse")
 OpenPage = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
+    """A browser for each file: as long as Playwright runs, its event loop keeps other tests from running theirs."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:

@@ -115,7 +115,7 @@ def test_a_lost_connection(page: "Page") -> None:
     page.unroute("**/v1/embeddings")
 
 
-def test_nothing_of_a_text_a_label_or_a_name_is_markup(tokenizer_path: Path, open_page: OpenPage) -> None:
+def test_nothing_of_a_text_a_label_or_a_name_is_markup(tokenizer_path: Path, browser: "Browser") -> None:
     attack = """w1 "><img src=x onerror="window.hacked = 1"><script>window.hacked = 1</script>"""
     labels = tuple(f"{i}{attack}" for i in range(5))
     models = [
@@ -124,8 +124,7 @@ def test_nothing_of_a_text_a_label_or_a_name_is_markup(tokenizer_path: Path, ope
         model_of("tagger", "token_classifier", tokenizer_path, labels=labels),
         model_of(f"classifier {attack}", "classifier", tokenizer_path, labels=labels[:3]),
     ]
-    with serving_all(models) as served:
-        page = open_page(served.url)
+    with serving_all(models) as served, watched(browser, served.url) as page:
         page.get_by_role("tab", name="Similarity").wait_for()
         assert page.locator("option").first.text_content() == f"embedder {attack}"
         panel = run(page, "Similarity", f"{attack}\n{attack} w2")

@@ -146,8 +146,11 @@ def test_code_of_embeddings_is_for_the_openai_client(page: "Page") -> None:
 
 
 def test_tabs_are_those_of_the_models(page: "Page") -> None:
+    """Models for the same task are in a list, in which rerankers come before embedding models."""
     tabs = page.get_by_role("tab").all_inner_texts()
     assert tabs == ["Similarity", "Ranking", "Classes", "Entities", "Terms", "Load"]
+    page.get_by_role("tab", name="Ranking").click()
+    assert page.get_by_role("tabpanel").get_by_role("option").all_inner_texts() == ["reranker", "embedding"]
 
 
 def test_one_model_behind_a_path_prefix(start: Start, open_page: OpenPage) -> None:

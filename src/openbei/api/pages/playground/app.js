@@ -27,6 +27,7 @@ function show(models) {
   const tabs = TASKS.flatMap((task) => {
     const fitting = models.filter(task.fits);
     if (fitting.length === 0) return [];
+    if (task.prefers) fitting.sort((a, b) => task.prefers(b) - task.prefers(a));
     return [{ id: task.id, title: task.title, content: createPanel(task, fitting, models.length > 1) }];
   });
   const load = createLoad(models);

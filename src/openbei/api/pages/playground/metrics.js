@@ -58,8 +58,8 @@ function bucketsOf(samples) {
 
 /** What happened in `seconds` between two readings. Percentiles and fill are null if nothing happened. */
 export function between(before, now, seconds) {
-  const rate = (name) => (now[name] - before[name]) / seconds;
-  const batches = now.batches - before.batches;
+  const rate = (name) => increase(before[name], now[name]) / seconds;
+  const batches = increase(before.batches, now.batches);
   const percentile = (share) => percentileOf(before.durations, now.durations, share);
   return {
     succeeded: rate("succeeded"),
@@ -67,16 +67,22 @@ export function between(before, now, seconds) {
     p50: percentile(0.5),
     p95: percentile(0.95),
     p99: percentile(0.99),
-    fill: batches > 0 ? (now.fill - before.fill) / batches : null,
+    fill: batches > 0 ? increase(before.fill, now.fill) / batches : null,
     tokens: rate("tokens"),
     queue: now.queue,
     queueTokens: now.queueTokens,
   };
 }
 
+/** How much a counter grew. It began again at 0 if the server was restarted. */
+function increase(before, now) {
+  return now < before ? now : now - before;
+}
+
 /** The percentile in seconds, interpolated within its bucket as Prometheus does. */
 function percentileOf(before, now, share) {
-  const buckets = [...now].sort(([a], [b]) => a - b).map(([bound, count]) => [bound, count - (before.get(bound) ?? 0)]);
+  const bounds = [...now.keys()].sort((a, b) => a - b);
+  const buckets = bounds.map((bound) => [bound, increase(before.get(bound) ?? 0, now.get(bound))]);
   const total = buckets.at(-1)?.[1] ?? 0;
   if (total <= 0) return null;
   const wanted = share * total;

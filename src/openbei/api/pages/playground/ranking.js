@@ -9,6 +9,7 @@ export const ranking = {
   title: "Ranking",
   about: "Sorts documents by their relevance to a query: the score of a reranker, or the cosine of embeddings.",
   fits: (model) => isReranker(model) || isEmbedding(model),
+  prefers: isReranker,
   fields: [
     { name: "query", label: "Query", kind: "line", example: "What is the capital of France?" },
     {

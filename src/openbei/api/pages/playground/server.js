@@ -60,10 +60,10 @@ async function messageOf(response) {
   const text = await response.text();
   try {
     const body = JSON.parse(text);
-    return body.error?.message ?? body.error ?? body.message ?? text;
-  } catch {
-    return text.slice(0, 500);
-  }
+    const message = body.error?.message ?? body.error ?? body.message;
+    if (typeof message === "string") return message;
+  } catch { /* not JSON */ }
+  return text.slice(0, 500);
 }
 
 function retryAfterOf(response) {
