@@ -149,7 +149,7 @@ API_ARROWS: dict[str, set[str]] = {
     "shared_paths": {"default_route", "dialects", "exchange", "operations", "service"},
     "routes": {"default_route", "dialects", "operations", "pages", "service", "shared_paths"},
     "endpoint": {"choice", "exchange", "service"},
-    "app": {"endpoint", "exchange", "limits", "routes", "service"},
+    "app": {"endpoint", "exchange", "limits", "pages", "routes", "service"},
     "server": {"connections"},
 }
 """Inside of the API a request goes from the last lines up."""
