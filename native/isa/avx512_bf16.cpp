@@ -14,6 +14,7 @@ struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   using Activations = bf16;
   using Weight = bf16;
   using V = Avx512Bf16Vectors;
+  using Int8 = Int8Product<V, DotProduct>;
   static constexpr bool precise = false;
   static constexpr int strip_rows = 12;
   static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // bytes of a panel per iteration of `strip`

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 
+#include "int8_rows.hpp"
 #include "int8_sums.hpp"
 
 namespace openbei {
@@ -14,11 +16,12 @@ template <class V, class Plain>
 class Int8Product {
  public:
   using Activations = typename Plain::Activations;
-  static constexpr bool precise = Plain::precise;
+  static constexpr bool precise = Plain::precise, quantizes_rows = true;
   using F = typename V::F;
 
   static size_t scratch_bytes(size_t max_k) {
-    return block_rows * (row_stride(max_k) * sizeof(Element) + num_groups(max_k) * (sizeof(float) + sizeof(int32_t)));
+    return block_rows *
+           (row_stride(max_k) * sizeof(Element) + num_int8_groups(max_k) * (sizeof(float) + sizeof(int32_t)));
   }
 
   // epilogue(value, row, column) for each vector of x · Wᵀ. Columns are counted from args.panel_begin.
@@ -42,9 +45,6 @@ class Int8Product {
   using Element = typename Sums::Element;
   static constexpr size_t block_rows = 128;  // fit in the second-level cache, with the panels
 
-  // A group with no larger magnitude is zero: reciprocals of smaller numbers overflow.
-  static constexpr float negligible = 1e-30f, largest_integer = 127.0f;
-
   // Rows of x, quantized. `first_sums` are those of Sums.
   struct Block {
     size_t rows, stride, groups;
@@ -53,44 +53,26 @@ class Int8Product {
     int32_t* first_sums;  // [rows, groups]
   };
 
-  static size_t num_groups(size_t k) { return (k + int8_group - 1) / int8_group; }
   // Not a multiple of 4 KiB, which would map all rows to the same few cache sets.
   static size_t row_stride(size_t k) { return k + 64 / sizeof(Element); }
 
   // Rows [first, first + rows) of x.
   static Block quantize(const LinearArgs& args, size_t first, size_t rows) {
-    const size_t stride = row_stride(args.in_features), groups = num_groups(args.in_features);
+    const size_t stride = row_stride(args.in_features), groups = num_int8_groups(args.in_features);
     auto* values = static_cast<Element*>(args.quantized_scratch);
     auto* scales = reinterpret_cast<float*>(values + block_rows * stride);
     const Block block{rows, stride, groups, values, scales, reinterpret_cast<int32_t*>(scales + block_rows * groups)};
-    const auto* x = static_cast<const Activations*>(args.x) + first * args.x_stride;
-    for (size_t row = 0; row < rows; ++row)
-      for (size_t group = 0; group < groups; ++group) {
-        const size_t begin = group * int8_group, end = std::min(begin + int8_group, args.in_features);
-        Element* target = values + row * stride + begin;
-        scales[row * groups + group] =
-            quantize_group(x + row * args.x_stride + begin, args.smoothing + begin, end - begin, target);
-        if constexpr (Sums::offset != 0) {
-          int32_t sum = 0;
-          for (size_t i = 0; i < end - begin; ++i) sum += target[i];
-          block.first_sums[row * groups + group] = -Sums::offset * sum;
+    Int8Rows<V, Sums>::template quantize<Activations>(args, first, rows, scales, [&](size_t row, size_t group) {
+      return values + row * stride + group * int8_group;
+    });
+    if constexpr (Sums::offset != 0)
+      for (size_t row = 0; row < rows; ++row)
+        for (size_t group = 0; group < groups; ++group) {
+          const Element* begin = values + row * stride + group * int8_group;
+          const size_t inputs = std::min(int8_group, args.in_features - group * int8_group);
+          block.first_sums[row * groups + group] = -Sums::offset * std::accumulate(begin, begin + inputs, 0);
         }
-      }
     return block;
-  }
-
-  // Fills target[n] with the integers of x · smoothing, and returns their scale.
-  static float quantize_group(const Activations* x, const float* smoothing, size_t n, Element* target) {
-    F magnitudes = V::zero();
-    for (size_t i = 0; i < n; i += V::width) {
-      const F smoothed = V::load(x + i) * V::load(smoothing + i);
-      magnitudes = V::max(magnitudes, V::max(smoothed, V::zero() - smoothed));
-    }
-    const float largest = V::largest(magnitudes);
-    const F reciprocal = V::set1(largest > negligible ? largest_integer / largest : 0.0f);
-    for (size_t i = 0; i < n; i += V::width)
-      Sums::store_rounded(target + i, V::load(x + i) * V::load(smoothing + i) * reciprocal);
-    return largest / largest_integer;
   }
 
   // sums [M, 2 · V::width] = rows of x times the columns that begin at `column`
@@ -121,10 +103,5 @@ class Int8Product {
     }
   }
 };
-
-template <class>
-inline constexpr bool is_int8_product = false;
-template <class V, class Plain>
-inline constexpr bool is_int8_product<Int8Product<V, Plain>> = true;
 
 }  // namespace openbei

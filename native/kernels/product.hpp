@@ -58,6 +58,10 @@ struct StripRows {
   }
 };
 
+// The product of smooth_int8 weights that belongs to a vector type's product of plain weights.
+template <class V, class Plain>
+class Int8Product;
+
 // The parts of a product's interface that only matter if it keeps state in the thread.
 template <class V>
 struct StatelessProduct {
@@ -72,6 +76,7 @@ template <class V, class WeightType>
 struct VectorProduct : StatelessProduct<V> {
   using Activations = float;
   using Weight = WeightType;
+  using Int8 = Int8Product<V, VectorProduct>;
   static constexpr bool precise = true;
   static constexpr int strip_rows = V::product_rows;
   static constexpr size_t min_block_rows = 64;  // float32 activations take twice as much of the cache
