@@ -27,16 +27,19 @@ class Int8Product {
   // epilogue(value, row, column) for each vector of x · Wᵀ. Columns are counted from args.panel_begin.
   template <class Epilogue>
   static void run(const LinearArgs& args, Epilogue&& epilogue) {
-    const size_t columns = (args.panel_end - args.panel_begin) * panel_width;
+    const size_t first_column = args.panel_begin * panel_width, end_column = args.panel_end * panel_width;
     for (size_t first = 0; first < args.rows; first += block_rows) {
       const Block block = quantize(args, first, std::min(block_rows, args.rows - first));
-      for (size_t column = 0; column < columns; column += 2 * V::width)
+      for (size_t column = first_column; column < end_column; column += 2 * V::width) {
+        Int8Factors<Element> strip = factors(args, block, column);
         for_each_strip<V, Sums::strip_rows>(
             block.rows,
-            [&](auto strip_rows, size_t row, float* sums) {
-              strip(strip_rows, args, block, row, args.panel_begin * panel_width + column, sums);
+            [&](auto strip_rows, size_t, float* sums) {
+              Sums::template multiply<V>(strip_rows, strip, sums);
+              strip.advance(strip_rows.size());
             },
-            [&](F value, size_t row, size_t c) { epilogue(value, first + row, column + c); });
+            [&](F value, size_t row, size_t c) { epilogue(value, first + row, column - first_column + c); });
+      }
     }
   }
 
@@ -51,6 +54,12 @@ class Int8Product {
     Element* values;      // [rows, stride]
     float* scales;        // [rows, groups]
     int32_t* first_sums;  // [rows, groups]
+
+    // Each strip prefetches its share of the columns that are next: so many steps of four inputs in each group.
+    size_t prefetched_steps() const {
+      const size_t num_strips = (rows + Sums::strip_rows - 1) / Sums::strip_rows;
+      return (int8_group / 4 + num_strips - 1) / num_strips;
+    }
   };
 
   // Not a multiple of 4 KiB, which would map all rows to the same few cache sets.
@@ -75,32 +84,23 @@ class Int8Product {
     return block;
   }
 
-  // sums [M, 2 · V::width] = rows of x times the columns that begin at `column`
-  template <int... m>
-  static void strip(std::integer_sequence<int, m...> strip_rows, const LinearArgs& args, const Block& block, size_t row,
-                    size_t column, float* sums) {
-    constexpr size_t columns = 2 * V::width;
-    alignas(64) int32_t products[sizeof...(m) * columns];
-    const int8_t* panel = static_cast<const int8_t*>(args.weight) +
-                          column / panel_width * quantized_panel_bytes(args.format, args.in_features) +
-                          column % panel_width * 4;
-    std::fill_n(sums, sizeof...(m) * columns, 0.0f);
-    for (size_t group = 0; group < block.groups; ++group) {
-      const size_t begin = group * int8_group, inputs = std::min(int8_group, args.in_features - begin);
-      const size_t at = row * block.groups + group;
-      Sums::multiply(strip_rows, block.values + row * block.stride + begin, block.stride, block.first_sums + at,
-                     block.groups, panel + begin * panel_width, inputs, products);
-      const float* scales = args.scales + group * args.scale_stride + column;
-      const F left_scale = V::load(scales), right_scale = V::load(scales + V::width);
-      const auto add = [&](size_t i, F scale) {
-        V::store(sums + i, V::fma(V::load(products + i), scale, V::load(sums + i)));
-      };
-      for (size_t i = 0; i < sizeof...(m); ++i) {
-        const F scale = V::set1(block.scales[at + i * block.groups]);
-        add(i * columns, left_scale * scale);
-        add(i * columns + V::width, right_scale * scale);
-      }
-    }
+  // The factors of the first rows, and of the columns that begin at `column`.
+  static Int8Factors<Element> factors(const LinearArgs& args, const Block& block, size_t column) {
+    const auto columns_from = [&](size_t first) {
+      return static_cast<const int8_t*>(args.weight) +
+             first / panel_width * quantized_panel_bytes(args.format, args.in_features) + first % panel_width * 4;
+    };
+    return {.x = block.values,
+            .x_stride = block.stride,
+            .inputs = args.in_features,
+            .row_scales = block.scales,
+            .first_sums = block.first_sums,
+            .groups = block.groups,
+            .panel = columns_from(column),
+            .column_scales = args.scales + column,
+            .scale_stride = args.scale_stride,
+            .prefetched = columns_from(column + 2 * V::width),
+            .prefetched_steps = block.prefetched_steps()};
   }
 };
 
