@@ -1,0 +1,136 @@
+"""What each task computes for the rows of a file: its operation, and the columns of its results.
+
+The functions raise WrongTaskError for a model without the task, and InputError for options that it does not have.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openbei.batch import Rows, Sequence, Vectors
+from openbei.bulk.part import Part
+from openbei.bulk.results import Labels, Lists, Scores, Types, Values
+from openbei.bulk.results import Vectors as VectorColumn
+from openbei.methods import require
+from openbei.serving import operations
+from openbei.serving.loaded_model import LoadedModel
+from openbei.serving.operations import Operation
+from openbei.tasks.precision import Precision, quantize
+from openbei.tasks.tokens import Entity, Strategy
+
+VectorPrecision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
+"""The number format of vectors; the formats of integers and bits are those of the HTTP API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An operation on rows.
+
+    `inputs` makes its inputs of the texts of the rows, one list for each column; `columns` makes columns, with the
+    types `types`, of its results.
+    """
+
+    name: str
+    operation: Operation[Any, Any]
+    types: Types
+    columns: Callable[[Any], dict[str, Values]]
+    inputs: Callable[[list[list[str]]], list[Any]] = lambda texts: texts[0]
+
+    def encode(self, part: Part) -> list[Sequence]:
+        """The sequences of a part. Raises InputError."""
+        return self.operation.encode(self.inputs(part.texts)) if part.positions else []
+
+    def results(self, rows: list[Rows]) -> dict[str, Values]:
+        """The columns of the engine's rows for a part."""
+        return self.columns(self.operation.finish(rows))
+
+
+def embed(
+    model: LoadedModel, *, prompt: str, dimensions: int | None, precision: VectorPrecision, truncate: bool
+) -> Task:
+    """The column `embedding`."""
+    require(model.manifest, "embed")
+    operation = operations.embed(model, prompt=prompt, dimensions=dimensions, normalize=None, truncate=truncate)
+    width = dimensions or model.manifest.dimensions or model.manifest.spec.output_width
+    sample = in_precision(np.zeros((1, width), np.float32), precision)
+    types: Types = {"embedding": VectorColumn(sample.shape[1], str(sample.dtype))}
+    return Task("embed", operation, types, lambda vectors: {"embedding": in_precision(vectors, precision)})
+
+
+def in_precision(vectors: Vectors, precision: VectorPrecision) -> NDArray[Any]:
+    """Vectors float32 [n, D] in another precision. Raises InputError for bits of a D that 8 does not divide."""
+    if precision == "float16":
+        return vectors.astype(np.float16)
+    quantized: Precision = "float" if precision == "float32" else precision
+    return quantize(vectors, quantized)
+
+
+def rerank(model: LoadedModel, *, query: str | None, instruction: str | None, raw_scores: bool, truncate: bool) -> Task:
+    """The column `score`: the relevance to `query`, or to the first of two columns of texts."""
+    require(model.manifest, "score")
+    operation = operations.score(model, instruction=instruction, raw_scores=raw_scores, truncate=truncate)
+
+    def pairs(texts: list[list[str]]) -> list[tuple[str, str]]:
+        return [(query, text) for text in texts[0]] if query is not None else [*zip(*texts, strict=True)]
+
+    return Task("score", operation, {"score": Scores()}, lambda scores: {"score": scores}, pairs)
+
+
+def classify(model: LoadedModel, *, all_labels: bool, raw_scores: bool, truncate: bool) -> Task:
+    """The columns `label` and `score`; with `all_labels` also `scores`, those of all labels in the model's order."""
+    require(model.manifest, "classify")
+    operation = operations.classify(model, raw_scores=raw_scores, truncate=truncate)
+    labels = model.manifest.labels
+    types: Types = {"label": Labels(), "score": Scores()}
+    if all_labels:
+        types["scores"] = Lists((("label", "str"), ("score", "float32")))
+
+    def columns(scores: Vectors) -> dict[str, Values]:
+        best = scores.argmax(axis=1)
+        found: dict[str, Values] = {
+            "label": [labels[i] for i in best],
+            "score": scores[np.arange(len(scores)), best],
+        }
+        if all_labels:
+            found["scores"] = [
+                [{"label": label, "score": score} for label, score in zip(labels, row, strict=True)]
+                for row in scores.tolist()
+            ]
+        return found
+
+    return Task("classify", operation, types, columns)
+
+
+MEMBERS = (("text", "str"), ("label", "str"), ("score", "float32"), ("start", "int32"), ("end", "int32"))
+"""The members of an entity. `start` and `end` (exclusive) are code points of the text."""
+
+
+def find_entities(model: LoadedModel, *, aggregation: Strategy, truncate: bool) -> Task:
+    """The column `entities`: a list for each row."""
+    require(model.manifest, "entities")
+    operation = operations.find_entities(model, aggregation=aggregation, raw_scores=False, truncate=truncate)
+    types: Types = {"entities": Lists(MEMBERS)}
+    return Task("classify", operation, types, lambda rows: {"entities": [[_record(e) for e in row] for row in rows]})
+
+
+def _record(entity: Entity) -> dict[str, object]:
+    values = (entity.token, entity.label, entity.score, entity.start, entity.end)
+    return dict(zip((name for name, _ in MEMBERS), values, strict=True))
+
+
+def sparse(model: LoadedModel, *, prompt: str, truncate: bool) -> Task:
+    """The columns `indices`, token ids in ascending order, and `values`, their weights."""
+    require(model.manifest, "sparse")
+    operation = operations.sparse(model, prompt=prompt, truncate=truncate)
+    types: Types = {"indices": Lists("int32"), "values": Lists("float32")}
+
+    def columns(rows: list[list[tuple[int, float]]]) -> dict[str, Values]:
+        return {
+            "indices": [[index for index, _ in row] for row in rows],
+            "values": [[value for _, value in row] for row in rows],
+        }
+
+    return Task("embed", operation, types, columns)
