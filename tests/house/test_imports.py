@@ -85,7 +85,7 @@ ARROWS: dict[str, set[str]] = {
     "methods": {*BASE, "engine_dir"},
     "open_model": {*BASE, "engine_dir", "tasks", "serving", "progress", "methods"},
     "model": {*BASE, "open_model", "targets"},
-    "bulk": {*BASE, "digests", "engine_dir", "json_floats", "methods", "tasks", "serving"},
+    "bulk": {*BASE, "api", "digests", "engine_dir", "json_floats", "methods", "tasks", "serving"},
     "cli": {
         *BASE,
         "yaml_file",

@@ -43,4 +43,4 @@ def _value(value: object, kind: Kind) -> object:
         return value
     if kind == "json":
         return None if value == b"null" else bytes(value).decode()
-    return msgspec.json.decode(value)
+    return msgspec.json.decode(value, type=float | None) if kind == "float64" else msgspec.json.decode(value)

@@ -68,6 +68,8 @@ class Source(Protocol):
 
 def text_columns(name: str, names: Items[str], reading: Reading) -> list[str]:
     """The columns with texts, of all that a table has. Raises InputError for unknown names."""
+    if repeated := sorted({column for column in names if names.count(column) > 1}):
+        raise InputError(f"{name} has several columns {repeated[0]!r}", hint="rename them")
     wanted = reading.columns or (("text",) if len(names) != 1 else (names[0],))
     for column in (*wanted, *(reading.keep or ())):
         if column not in names:

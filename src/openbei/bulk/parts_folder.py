@@ -63,12 +63,14 @@ def parts_folder(path: Path, output: Output, state: State | None, *, resume: boo
             _begin(folder, state)
         with (folder / "complete").open("wb") as file:
             output.begin(file)
-            num_parts = 0
-            while (part := folder / f"{num_parts:08}").exists():
-                output.add(part)
-                num_parts += 1
-            yield PartsFolder(folder, output, num_parts)
-            output.end()
+            try:
+                num_parts = 0
+                while (part := folder / f"{num_parts:08}").exists():
+                    output.add(part)
+                    num_parts += 1
+                yield PartsFolder(folder, output, num_parts)
+            finally:
+                output.end()
             file.flush()
             os.fsync(file.fileno())
         (folder / "complete").replace(path)

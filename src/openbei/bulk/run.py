@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from openbei.batch import Rows, Sequence
 from openbei.bulk.part import Part, Source
-from openbei.bulk.results import Values, empty
+from openbei.bulk.results import Values
 from openbei.bulk.tasks import Task
 from openbei.errors import InputError
 from openbei.serving.in_process import run_chunks
@@ -61,13 +61,12 @@ def run(
             raise _located(error, source, part) from error
 
     def finish(part: Part, rows: list[Rows]) -> None:
-        results = task.results(rows) if rows else {name: empty(kind) for name, kind in task.types.items()}
-        write(part, results)
+        write(part, task.results(part, rows))
 
     unwritten: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "writer") as writer:
         parts = source.parts(first)
-        for part, sequences, rows in run_chunks(model, parts, encode, task.operation.output, progress=progress):
+        for part, sequences, rows in run_chunks(model, parts, encode, task.output, progress=progress):
             totals.add(sequences)
             unwritten.append(writer.submit(finish, part, rows))
             while len(unwritten) > MAX_UNWRITTEN_PARTS or (unwritten and unwritten[0].done()):

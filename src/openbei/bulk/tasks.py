@@ -5,14 +5,14 @@ The functions raise WrongTaskError for a model without the task, and InputError 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openbei.batch import Rows, Sequence, Vectors
+from openbei.batch import Output, Rows, Sequence, Vectors
 from openbei.bulk.part import Part
-from openbei.bulk.results import Labels, Lists, Scores, Types, Values
+from openbei.bulk.results import Labels, Lists, Scores, Types, Values, empty
 from openbei.bulk.results import Vectors as VectorColumn
 from openbei.methods import require
 from openbei.serving import operations
@@ -25,9 +25,31 @@ VectorPrecision = Literal["float32", "float16", "int8", "uint8", "binary", "ubin
 """The number format of vectors; the formats of integers and bits are those of the HTTP API."""
 
 
+class Task(Protocol):
+    """What is computed for the rows of parts, by the engine's `output`. `types` are the columns of the results."""
+
+    @property
+    def name(self) -> str:
+        """The step of the progress bar."""
+
+    @property
+    def output(self) -> Output:
+        """The output of the engine."""
+
+    @property
+    def types(self) -> Types:
+        """The columns of the results."""
+
+    def encode(self, part: Part) -> list[Sequence]:
+        """The sequences of a part. Raises InputError."""
+
+    def results(self, part: Part, rows: list[Rows]) -> dict[str, Values]:
+        """The columns of the engine's rows for the sequences of a part."""
+
+
 @dataclass(frozen=True, slots=True)
-class Task:
-    """An operation on rows.
+class OperationTask:
+    """A task that is an operation on texts.
 
     `inputs` makes its inputs of the texts of the rows, one list for each column; `columns` makes columns, with the
     types `types`, of its results.
@@ -39,12 +61,19 @@ class Task:
     columns: Callable[[Any], dict[str, Values]]
     inputs: Callable[[list[list[str]]], list[Any]] = lambda texts: texts[0]
 
+    @property
+    def output(self) -> Output:
+        """See Task."""
+        return self.operation.output
+
     def encode(self, part: Part) -> list[Sequence]:
-        """The sequences of a part. Raises InputError."""
+        """See Task."""
         return self.operation.encode(self.inputs(part.texts)) if part.positions else []
 
-    def results(self, rows: list[Rows]) -> dict[str, Values]:
-        """The columns of the engine's rows for a part."""
+    def results(self, part: Part, rows: list[Rows]) -> dict[str, Values]:
+        """See Task."""
+        if not rows:
+            return {name: empty(kind) for name, kind in self.types.items()}
         return self.columns(self.operation.finish(rows))
 
 
@@ -57,7 +86,7 @@ def embed(
     width = dimensions or model.manifest.dimensions or model.manifest.spec.output_width
     sample = in_precision(np.zeros((1, width), np.float32), precision)
     types: Types = {"embedding": VectorColumn(sample.shape[1], str(sample.dtype))}
-    return Task("embed", operation, types, lambda vectors: {"embedding": in_precision(vectors, precision)})
+    return OperationTask("embed", operation, types, lambda vectors: {"embedding": in_precision(vectors, precision)})
 
 
 def in_precision(vectors: Vectors, precision: VectorPrecision) -> NDArray[Any]:
@@ -76,7 +105,7 @@ def rerank(model: LoadedModel, *, query: str | None, instruction: str | None, ra
     def pairs(texts: list[list[str]]) -> list[tuple[str, str]]:
         return [(query, text) for text in texts[0]] if query is not None else [*zip(*texts, strict=True)]
 
-    return Task("score", operation, {"score": Scores()}, lambda scores: {"score": scores}, pairs)
+    return OperationTask("score", operation, {"score": Scores()}, lambda scores: {"score": scores}, pairs)
 
 
 def classify(model: LoadedModel, *, all_labels: bool, raw_scores: bool, truncate: bool) -> Task:
@@ -101,7 +130,7 @@ def classify(model: LoadedModel, *, all_labels: bool, raw_scores: bool, truncate
             ]
         return found
 
-    return Task("classify", operation, types, columns)
+    return OperationTask("classify", operation, types, columns)
 
 
 MEMBERS = (("text", "str"), ("label", "str"), ("score", "float32"), ("start", "int32"), ("end", "int32"))
@@ -113,7 +142,9 @@ def find_entities(model: LoadedModel, *, aggregation: Strategy, truncate: bool) 
     require(model.manifest, "entities")
     operation = operations.find_entities(model, aggregation=aggregation, raw_scores=False, truncate=truncate)
     types: Types = {"entities": Lists(MEMBERS)}
-    return Task("classify", operation, types, lambda rows: {"entities": [[_record(e) for e in row] for row in rows]})
+    return OperationTask(
+        "classify", operation, types, lambda rows: {"entities": [[_record(e) for e in row] for row in rows]}
+    )
 
 
 def _record(entity: Entity) -> dict[str, object]:
@@ -133,4 +164,4 @@ def sparse(model: LoadedModel, *, prompt: str, truncate: bool) -> Task:
             "values": [[value for _, value in row] for row in rows],
         }
 
-    return Task("embed", operation, types, columns)
+    return OperationTask("embed", operation, types, columns)

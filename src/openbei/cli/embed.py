@@ -5,8 +5,9 @@ from typing import get_args
 import click
 
 from openbei.bulk import tasks
+from openbei.bulk.inputs import OPENAI_BATCH
 from openbei.cli.engine_options import EngineArguments, engine_options
-from openbei.cli.file_options import BLANK, FileArguments, file_options, run_files
+from openbei.cli.file_options import BLANK, FileArguments, file_options, run_files, run_with
 from openbei.cli.logs import log_to_stderr
 
 
@@ -37,9 +38,28 @@ def command(
     input and the column `embedding`.
     """
     log_to_stderr("warning")
+    if files.input_format == OPENAI_BATCH:
+        if dimensions or prompt_name or precision != "float32":
+            raise click.UsageError("requests of a batch choose dimensions, precision and prompt themselves")
+        _embed_batch(files, engine_arguments)
+        return
     source = files.open()
     with engine_arguments.open(files.target) as model:
         prompt = model.prompts.find(prompt_name)
         task = tasks.embed(model, prompt=prompt, dimensions=dimensions, precision=precision, truncate=files.truncate)
         options = {"dimensions": dimensions, "precision": precision, "prompt": prompt}
         run_files(model, task, source, files, options)
+
+
+def _embed_batch(files: FileArguments, engine_arguments: EngineArguments) -> None:
+    """Answer the requests of an OpenAI batch file."""
+    from openbei.bulk import openai_batch
+
+    if files.source is None or files.column or files.keep is not None:
+        raise click.UsageError("--input-format openai-batch needs --input, and has no --column and --keep")
+    if files.destination is not None and files.destination.suffix not in (".jsonl", ".ndjson"):
+        raise click.UsageError("the responses to a batch are JSON lines; give --output a name that ends in .jsonl")
+    source = openai_batch.Batch(files.source)
+    with engine_arguments.open(files.target) as model:
+        task = openai_batch.Task(model, truncate=files.truncate)
+        run_with(model, task, source, openai_batch.Lines(source.name, source.columns, task.types), files, {})

@@ -47,8 +47,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     click.option(
         "--input-format",
-        type=click.Choice(inputs.NAMES),
-        help="Format of the input.  [default: by the file's suffix; text from standard input]",
+        type=click.Choice([*inputs.NAMES, inputs.OPENAI_BATCH]),
+        help="Format of the input; openai-batch, for embeddings only, has requests for /v1/embeddings.  "
+        "[default: by the file's suffix; text from standard input]",
     ),
     click.option("--column", help="Column or JSON field with the texts.  [default: text, or the only column]"),
     click.option(
@@ -122,12 +123,17 @@ def file_options(command: Command) -> Command:
 
 def run_files(model: Model, task: Task, source: Source, files: FileArguments, options: Mapping[str, object]) -> None:
     """Run a task over the input and write its results; `options` are those that change them."""
-    kept = source.columns
+    format_ = JsonLines if files.destination is None else output_for(files.destination)
+    run_with(model, task, source, format_(source.name, source.columns, task.types), files, options)
+
+
+def run_with(
+    model: Model, task: Task, source: Source, output: Output, files: FileArguments, options: Mapping[str, object]
+) -> None:
+    """`run_files`, with a format of the output."""
     if files.destination is None:
-        output: Output = JsonLines(source.name, kept, task.types)
         _Run(model, task, source).to_stdout(output)
         return
-    output = output_for(files.destination)(source.name, kept, task.types)
     digest = source.digest()
     given = asdict(replace(files, source=None, destination=None, resume=True, target=""))
     suffixes = [path.suffix for path in (files.source, files.destination) if path]
@@ -166,7 +172,7 @@ class _Run:
             with parts_folder(path, output, state, resume=resume) as folder:
                 num_kept = folder.num_parts
                 if num_kept:
-                    click.echo(f"resuming after {num_kept * PART_ROWS:,} rows", err=True)
+                    click.echo(f"resuming after {num_kept} parts", err=True)
                 try:
                     self._run(folder.append, num_kept)
                 finally:
@@ -176,13 +182,14 @@ class _Run:
                 hint = "a run with --input FILE can be resumed; standard input cannot be read again"
                 _interrupted("nothing is kept", hint)
             _interrupted(
-                f"{num_kept * PART_ROWS:,} rows are kept in {folder_of(path)}",
+                f"{num_kept} parts are kept in {folder_of(path)}",
                 "the same command resumes after them; --no-resume starts again",
             )
         self._summarize()
 
     def _run(self, write: Callable[[Part, Mapping[str, Values]], None], first: int) -> None:
-        num_done, total = first * PART_ROWS, self.source.num_rows()
+        total = self.source.num_rows()
+        num_done = min(first * PART_ROWS, total or 0)
         rate, logged = Rate(num_done), time.monotonic()
         with Bar() as bar:
 

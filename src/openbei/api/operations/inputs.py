@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from openbei.api.limits import Limits, as_texts, check_texts
 from openbei.api.pipeline import Tokenization
-from openbei.api.service import Service
+from openbei.api.service import Context, Service
 from openbei.batch import Sequence
 from openbei.errors import InputError
 from openbei.serving.truncation import TruncationOptions
@@ -26,7 +26,7 @@ def named_prompt(service: Service, name: str | None) -> Prompt | None:
 
 
 def tokenize_texts(
-    service: Service, texts: list[str], truncation: TruncationOptions, *, prompt: str = "", param: str
+    service: Context, texts: list[str], truncation: TruncationOptions, *, prompt: str = "", param: str
 ) -> Tokenization:
     """A sequence for each text."""
     return Tokenization(
@@ -37,7 +37,7 @@ def tokenize_texts(
 
 
 def tokenize_inputs(
-    service: Service, inputs: Inputs, truncation: TruncationOptions, *, prompt: Prompt | None, param: str
+    service: Context, inputs: Inputs, truncation: TruncationOptions, *, prompt: Prompt | None, param: str
 ) -> Tokenization:
     """A sequence for each text, with a prompt in front (the default one without `prompt`), or for each list of ids.
 

@@ -28,7 +28,10 @@ BINARY = frozenset({".xlsx", ".xls", ".npy", ".npz", ".pdf", ".docx", ".zip", ".
 """Suffixes of files that cannot be read."""
 
 NAMES = ("text", "jsonl", "json", "csv", "tsv", "parquet", "arrow")
-"""The formats."""
+"""The formats of all commands."""
+
+OPENAI_BATCH = "openai-batch"
+"""A format of `bei embed`; see `bulk.openai_batch`."""
 
 RECORDS: dict[str, Callable[[str, Reading], Format]] = {
     "text": lines.Lines,
@@ -46,6 +49,8 @@ def from_file(path: Path, reading: Reading, format_name: str | None = None) -> S
         format_name = FORMATS.get(path.suffix.lower(), "text")
         if path.suffix.lower() in BINARY:
             raise InputError(f"{path} is not text", hint=f"--input reads {', '.join(NAMES)}")
+    if format_name not in NAMES:
+        raise InputError(f"{format_name} is a format of `bei embed`")
     if format_name in ("parquet", "arrow"):
         return arrow_file.ArrowFile(path, format_name, reading)
     with path.open("rb") as file:

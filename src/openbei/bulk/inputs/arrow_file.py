@@ -77,7 +77,10 @@ class ArrowFile:
         ]
         kept = table.select(self._schema.names)
         if len(used) < table.num_rows:
-            columns, kept = [[column[i] for i in used] for column in columns], kept.take(used)
+            columns, kept = (
+                [[column[i] for i in used] for column in columns],
+                kept.take(self._pa.array(used, self._pa.int64())),
+            )
         return Part([position + index for index in used], columns, kept)
 
     def _text_values(self, column: Any, name: str, position: int) -> list[str]:  # noqa: ANN401

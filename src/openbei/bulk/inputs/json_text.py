@@ -37,8 +37,8 @@ class Lines:
         for index, line in enumerate(file or ()):
             yield self._object(index, without_bom(line) if index == 0 else line)
 
-    def _object(self, index: int, content: bytes | msgspec.Raw) -> Members:
-        if isinstance(content, bytes) and not content.strip():
+    def _object(self, index: int, content: bytes) -> Members:
+        if not content.strip():
             return {column: msgspec.Raw(b"null") for column in self.text_columns()}
         try:
             return self._decode(content)
@@ -48,9 +48,10 @@ class Lines:
     def _text(self, index: int, members: Members, column: str) -> str | None:
         if column not in members:
             names = ", ".join(members) or "none"
+            is_batch = {"custom_id", "body"} <= members.keys()
             raise InputError(
                 f"{self._name}, {self.row_name} {index + 1}: there is no field {column!r}; the fields are {names}",
-                hint="choose one with --column",
+                hint="use --input-format openai-batch" if is_batch else "choose one with --column",
             )
         try:
             return msgspec.json.decode(members[column], type=str | None)
@@ -101,7 +102,7 @@ class Array(Lines):
             if bytes(element)[:1] == b'"':
                 yield {"index": msgspec.Raw(b"%d" % index), "text": element}
             else:
-                yield self._object(index, element)
+                yield self._object(index, msgspec.json.format(bytes(element), indent=-1))  # may have line breaks
 
     def count(self, file: BinaryIO | None) -> int | None:
         """See Format."""

@@ -52,8 +52,6 @@ class Csv:
 
         try:
             names = next(rows, [])
-            if repeated := {name for name in names if names.count(name) > 1}:
-                raise InputError(f"{self._name} has several columns {sorted(repeated)[0]!r}", hint="rename them")
             yield names, cells()
         except (csv.Error, UnicodeDecodeError) as error:
             what = f"{self._name}, line {rows.line_num + 1}: {error}"

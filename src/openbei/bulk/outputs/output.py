@@ -29,7 +29,7 @@ class Output(Protocol):
         """Add the file of a part to the output file."""
 
     def end(self) -> None:
-        """Complete the output file, without closing it."""
+        """Complete the output file, without closing it. Also called if a run fails."""
 
 
 class Concatenated:
