@@ -1,47 +1,14 @@
-"""The command in this process, and a small model of each task."""
+"""A small model of each task."""
 
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from openbei import Model
-from openbei.cli import main
 from openbei.engine_dir import EngineDir
 
 from ..checkpoint import build_engine, save_model, write_chain, write_json
-
-
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Invoke = Callable[..., Done]
-
-
-@pytest.fixture
-def invoke(tmp_path: Path) -> Iterator[Invoke]:
-    """Run a command in this process; standard input is empty unless given."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run(*arguments: object, stdin: str | bytes = "") -> Done:
-        environment = {"XDG_CACHE_HOME": str(tmp_path / "caches"), "HF_HUB_OFFLINE": "1"}
-        result = CliRunner(env=environment).invoke(main, [*map(str, arguments)], input=stdin)
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Done(result.exit_code, result.stdout, result.stderr)
-
-    yield run
-    root.handlers, root.level = handlers, level
 
 
 @pytest.fixture(scope="package")

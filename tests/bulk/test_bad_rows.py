@@ -8,7 +8,7 @@ import pytest
 
 from openbei.bulk.part import PART_ROWS
 
-from .conftest import Invoke
+from ..invoke import Invoke
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

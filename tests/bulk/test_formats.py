@@ -13,7 +13,7 @@ from openbei import Model
 from openbei.bulk.part import PART_ROWS
 from openbei.tasks.precision import quantize
 
-from .conftest import Invoke
+from ..invoke import Invoke
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

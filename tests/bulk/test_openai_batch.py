@@ -11,7 +11,7 @@ import pytest
 from openbei import Model
 from openbei.bulk import openai_batch
 
-from .conftest import Invoke
+from ..invoke import Invoke
 
 BATCH = ("--input-format", "openai-batch")
 

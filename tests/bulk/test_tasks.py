@@ -9,7 +9,7 @@ import pytest
 
 from openbei import Model
 
-from .conftest import Invoke
+from ..invoke import Invoke
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
