@@ -89,7 +89,10 @@ def test_results_that_do_not_fit_a_format(invoke: Invoke, engine_dir: Path, tmp_
     given = ("--input", tmp_path / "in.jsonl")
     done = invoke("embed", engine_dir, *given, "--output", tmp_path / "out.jsonl")
     assert "has a column 'embedding' already" in done.stderr
-    assert invoke("embed", engine_dir, *given, "--keep", "text", "--output", tmp_path / "out.jsonl").returncode == 0
+    assert "hint: name the results otherwise with --prefix, or omit this column with --keep" in done.stderr
+    for options in (("--keep", "text"), ("--prefix", "new_")):
+        assert invoke("embed", engine_dir, *given, *options, "--output", tmp_path / "out.jsonl").returncode == 0
+    assert [*json.loads((tmp_path / "out.jsonl").read_text())] == ["text", "embedding", "new_embedding"]
     assert "has no known format" in invoke("embed", engine_dir, "a", "--output", tmp_path / "out.xlsx").stderr
     stdin = invoke("embed", engine_dir, "--input-format", "jsonl", "--output", tmp_path / "out.parquet", stdin="{}")
     assert "the columns of standard input are not known before it is read" in stdin.stderr

@@ -164,6 +164,37 @@ def test_rich_types_survive(invoke: Invoke, engine_dir: Path, tmp_path: Path) ->
     assert [json.loads(line)["when"] for line in done.stdout.splitlines()] == ["2026-01-02T00:00:00", None]
 
 
+@pytest.mark.parametrize("source", [".parquet", ".jsonl", ".csv"])
+def test_no_columns_are_kept(source: str, invoke: Invoke, engine_dir: Path, tmp_path: Path, expected: Any) -> None:
+    given = write(tmp_path / f"in{source}")
+    for output in (".parquet", ".arrow", ".jsonl", ".csv"):
+        path = tmp_path / f"out{output}"
+        done = invoke("embed", engine_dir, "--input", given, "--keep", "", "--output", path)
+        assert done.returncode == 0, done.stderr
+        rows = read(path)
+        assert {*rows[0]} == {"embedding"}
+        np.testing.assert_array_equal(np.array([row["embedding"] for row in rows], np.float32), expected)
+
+
+def test_types_that_json_does_not_have(invoke: Invoke, engine_dir: Path, tmp_path: Path) -> None:
+    columns = {
+        "text": ["a"],
+        "ns": pa.array([1], pa.timestamp("ns")),
+        "month": pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
+        "decimal": pa.array(["1.50"]).cast(pa.decimal128(5, 2)),
+        "bytes": [b"\xff"],
+        "nan": [float("nan")],
+    }
+    with pa.ipc.new_file(tmp_path / "in.arrow", pa.table(columns).schema) as writer:
+        writer.write_table(pa.table(columns))
+    for name in ("out.jsonl", "out.csv"):
+        done = invoke("embed", engine_dir, "--input", tmp_path / "in.arrow", "--output", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    [row] = read(tmp_path / "out.jsonl")
+    assert (row["ns"][:10], row["decimal"], row["bytes"], row["nan"]) == ("1970-01-01", "1.50", "/w==", None)
+    assert row["month"]
+
+
 def test_types_of_json_fields(invoke: Invoke, engine_dir: Path, tmp_path: Path) -> None:
     """A field has one type, found by reading the whole file; values of several types become JSON."""
     lines = [

@@ -4,7 +4,7 @@ The functions raise WrongTaskError for a model without the task, and InputError 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -77,9 +77,18 @@ class OperationTask:
         return self.columns(self.operation.finish(rows))
 
 
+def prefixed(task: OperationTask, prefix: str) -> OperationTask:
+    """The task with a prefix before the names of its columns."""
+    return replace(
+        task,
+        types={prefix + name: kind for name, kind in task.types.items()},
+        columns=lambda results: {prefix + name: values for name, values in task.columns(results).items()},
+    )
+
+
 def embed(
     model: LoadedModel, *, prompt: str, dimensions: int | None, precision: VectorPrecision, truncate: bool
-) -> Task:
+) -> OperationTask:
     """The column `embedding`."""
     require(model.manifest, "embed")
     operation = operations.embed(model, prompt=prompt, dimensions=dimensions, normalize=None, truncate=truncate)
@@ -97,7 +106,9 @@ def in_precision(vectors: Vectors, precision: VectorPrecision) -> NDArray[Any]:
     return quantize(vectors, quantized)
 
 
-def rerank(model: LoadedModel, *, query: str | None, instruction: str | None, raw_scores: bool, truncate: bool) -> Task:
+def rerank(
+    model: LoadedModel, *, query: str | None, instruction: str | None, raw_scores: bool, truncate: bool
+) -> OperationTask:
     """The column `score`: the relevance to `query`, or to the first of two columns of texts."""
     require(model.manifest, "score")
     operation = operations.score(model, instruction=instruction, raw_scores=raw_scores, truncate=truncate)
@@ -108,7 +119,7 @@ def rerank(model: LoadedModel, *, query: str | None, instruction: str | None, ra
     return OperationTask("score", operation, {"score": Scores()}, lambda scores: {"score": scores}, pairs)
 
 
-def classify(model: LoadedModel, *, all_labels: bool, raw_scores: bool, truncate: bool) -> Task:
+def classify(model: LoadedModel, *, all_labels: bool, raw_scores: bool, truncate: bool) -> OperationTask:
     """The columns `label` and `score`; with `all_labels` also `scores`, those of all labels in the model's order."""
     require(model.manifest, "classify")
     operation = operations.classify(model, raw_scores=raw_scores, truncate=truncate)
@@ -137,7 +148,7 @@ MEMBERS = (("text", "str"), ("label", "str"), ("score", "float32"), ("start", "i
 """The members of an entity. `start` and `end` (exclusive) are code points of the text."""
 
 
-def find_entities(model: LoadedModel, *, aggregation: Strategy, truncate: bool) -> Task:
+def find_entities(model: LoadedModel, *, aggregation: Strategy, truncate: bool) -> OperationTask:
     """The column `entities`: a list for each row."""
     require(model.manifest, "entities")
     operation = operations.find_entities(model, aggregation=aggregation, raw_scores=False, truncate=truncate)
@@ -152,7 +163,7 @@ def _record(entity: Entity) -> dict[str, object]:
     return dict(zip((name for name, _ in MEMBERS), values, strict=True))
 
 
-def sparse(model: LoadedModel, *, prompt: str, truncate: bool) -> Task:
+def sparse(model: LoadedModel, *, prompt: str, truncate: bool) -> OperationTask:
     """The columns `indices`, token ids in ascending order, and `values`, their weights."""
     require(model.manifest, "sparse")
     operation = operations.sparse(model, prompt=prompt, truncate=truncate)

@@ -18,7 +18,7 @@ from openbei.bulk.part import PART_ROWS, Blank, Part, Reading, Source
 from openbei.bulk.parts_folder import State, folder_of, parts_folder
 from openbei.bulk.results import Values
 from openbei.bulk.run import Totals, run
-from openbei.bulk.tasks import Task
+from openbei.bulk.tasks import OperationTask, Task, prefixed
 from openbei.cli.option_groups import Command, Option, add_grouped
 from openbei.model import Model
 from openbei.progress import Bar, Rate
@@ -57,6 +57,7 @@ OPTIONS: tuple[Option, ...] = (
         callback=_names,
         help="Columns to copy to the output, separated by commas; '' for none.  [default: all]",
     ),
+    click.option("--prefix", default="", help="Prefix of the names of the columns with results.  [default: none]"),
     click.option(
         "--output",
         "destination",
@@ -90,6 +91,7 @@ class FileArguments:
     input_format: str | None
     column: str | None
     keep: tuple[str, ...] | None
+    prefix: str
     destination: Path | None
     resume: bool
     truncate: bool
@@ -121,8 +123,11 @@ def file_options(command: Command) -> Command:
     return add_grouped(command, OPTIONS, "files", FileArguments)
 
 
-def run_files(model: Model, task: Task, source: Source, files: FileArguments, options: Mapping[str, object]) -> None:
+def run_files(
+    model: Model, task: OperationTask, source: Source, files: FileArguments, options: Mapping[str, object]
+) -> None:
     """Run a task over the input and write its results; `options` are those that change them."""
+    task = prefixed(task, files.prefix)
     format_ = JsonLines if files.destination is None else output_for(files.destination)
     run_with(model, task, source, format_(source.name, source.columns, task.types), files, options)
 

@@ -57,7 +57,7 @@ def records_of(part: Part) -> list[dict[str, Any]]:
     if isinstance(part.kept, list):
         return part.kept
     try:
-        records: list[dict[str, Any]] = part.kept.to_pylist()
+        records: list[dict[str, Any]] = part.kept.to_pylist() if part.kept.num_columns else [{} for _ in part.positions]
         return records
     except UnicodeDecodeError as error:
         first, last = part.positions[0] + 1, part.positions[-1] + 1
@@ -72,5 +72,5 @@ def check_names(name: str, kept: Mapping[str, object] | list[str], types: Types)
         if column in types:
             raise InputError(
                 f"{name} has a column {column!r} already, which is the name of the result",
-                hint="choose the columns to copy with --keep, without this one",
+                hint="name the results otherwise with --prefix, or omit this column with --keep",
             )

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from openbei.bulk.outputs.json_lines import ENCODER
 from openbei.bulk.outputs.output import Concatenated, check_names, records_of
 from openbei.bulk.part import Columns, Part
 from openbei.bulk.results import Types, Values, as_json
@@ -46,7 +47,7 @@ class Tsv(Csv):
 
 def _cell(value: object) -> str:
     """A value as text: empty for null, JSON for what is not a string."""
-    encoded = msgspec.json.encode(value)
+    encoded = ENCODER.encode(value)
     if encoded[:1] == b'"':
         return msgspec.json.decode(encoded, type=str)
     return "" if encoded == b"null" else encoded.decode()

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from openbei import Model
+from openbei.engine_dir import EngineDir
 
+from ..checkpoint import build_engine, save_model, write_chain, write_json
 from ..invoke import Invoke
 
 pa = pytest.importorskip("pyarrow")
@@ -16,6 +18,25 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 TEXTS = ["one text", "another, longer text", "", "a third"]
 QUERIES = ["one", "two", "one", "two"]
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> dict[str, Path]:
+    """An engine directory for each task."""
+    folder = tmp_path_factory.mktemp("bulk")
+    labels = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
+    moods = {"id2label": {0: "glad", 1: "sad", 2: "angry"}, "label2id": {"glad": 0, "sad": 1, "angry": 2}}
+    sequence = "BertForSequenceClassification"
+    sparse = save_model(folder / "sparse", tokenizer_json, "BertForMaskedLM")
+    write_chain(sparse, [("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling")])
+    write_json(sparse / "1_SpladePooling/config.json", {"pooling_strategy": "max"})
+    checkpoints = {
+        "reranker": save_model(folder / "reranker", tokenizer_json, sequence, num_labels=1),
+        "classifier": save_model(folder / "classifier", tokenizer_json, sequence, **moods),
+        "tagger": save_model(folder / "tagger", tokenizer_json, "BertForTokenClassification", **labels),
+        "sparse": sparse,
+    }
+    return {name: build_engine(path, folder / f"{name}-engine").path for name, path in checkpoints.items()}
 
 
 @pytest.fixture
@@ -97,7 +118,9 @@ def test_sparse(invoke: Invoke, engines: dict[str, Path], given: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["embed", "rerank", "classify", "entities", "sparse"])
-def test_a_wrong_task_is_named(command: str, invoke: Invoke, engines: dict[str, Path], engine_dir: Path) -> None:
-    engine = engines["reranker"] if command == "embed" else engine_dir
+def test_a_wrong_task_is_named(
+    command: str, invoke: Invoke, engines: dict[str, Path], tiny_engine_dir: EngineDir
+) -> None:
+    engine = engines["reranker"] if command == "embed" else tiny_engine_dir.path
     done = invoke(command, engine, *(("--query", "a") if command == "rerank" else ()), "a text")
     assert (done.returncode, "it does not support" in done.stderr) == (1, True)
