@@ -53,6 +53,14 @@ def test_columns_are_checked(invoke: Invoke, engine_dir: Path, tmp_path: Path) -
     assert f"{given} has several columns 'text'" in invoke("embed", engine_dir, "--input", given).stderr
 
 
+def test_a_field_that_no_line_has(invoke: Invoke, engine_dir: Path, tmp_path: Path) -> None:
+    given = tmp_path / "in.jsonl"
+    given.write_text('{"text": "a"}\n{"text": "b", "id": 1}\n')
+    assert invoke("embed", engine_dir, "--input", given, "--keep", "id").returncode == 0
+    done = invoke("embed", engine_dir, "--input", given, "--keep", "di")
+    assert f"no line of {given} has a field 'di'; the fields are text, id" in done.stderr
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
 def test_truncated_files(suffix: str, invoke: Invoke, engine_dir: Path, tmp_path: Path) -> None:
     given = tmp_path / f"in{suffix}"

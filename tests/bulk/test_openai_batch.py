@@ -92,4 +92,6 @@ def test_lines_that_are_no_requests(invoke: Invoke, engine_dir: Path, tmp_path: 
     assert invoke("embed", engine_dir, *BATCH, "--input", given, "--dimensions", "8").returncode == 2
     assert invoke("embed", engine_dir, *BATCH, "--input", given, "--output", tmp_path / "a.npy").returncode == 2
     assert invoke("embed", engine_dir, *BATCH).returncode == 2
+    for option in ("--keep=a", "--column=a", "--prefix=a", "--blank=skip"):
+        assert invoke("embed", engine_dir, *BATCH, "--input", given, option).returncode == 2
     assert invoke("sparse", engine_dir, *BATCH, "--input", given).returncode == 1

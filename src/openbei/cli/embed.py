@@ -55,8 +55,10 @@ def _embed_batch(files: FileArguments, engine_arguments: EngineArguments) -> Non
     """Answer the requests of an OpenAI batch file."""
     from openbei.bulk import openai_batch
 
-    if files.source is None or files.column or files.keep is not None:
-        raise click.UsageError("--input-format openai-batch needs --input, and has no --column and --keep")
+    if files.source is None:
+        raise click.UsageError("--input-format openai-batch needs --input")
+    if files.column or files.keep is not None or files.prefix or files.blank != "fail":
+        raise click.UsageError("a batch has no columns and no blank rows; omit --column, --keep, --prefix and --blank")
     if files.destination is not None and files.destination.suffix not in (".jsonl", ".ndjson"):
         raise click.UsageError("the responses to a batch are JSON lines; give --output a name that ends in .jsonl")
     source = openai_batch.Batch(files.source)

@@ -128,6 +128,8 @@ def run_files(
 ) -> None:
     """Run a task over the input and write its results; `options` are those that change them."""
     task = prefixed(task, files.prefix)
+    if files.keep and files.source:
+        source.columns()  # raises InputError for a column that does not exist
     format_ = JsonLines if files.destination is None else output_for(files.destination)
     run_with(model, task, source, format_(source.name, source.columns, task.types), files, options)
 

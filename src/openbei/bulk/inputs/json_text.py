@@ -81,9 +81,13 @@ class Lines:
         found: dict[str, Kind | None] = {}
         for members in objects:
             for name, value in members.items():
-                if self._reading.keeps(name):
-                    found[name] = _common_kind(found.get(name), _kind(bytes(value)))
-        return {name: kind or "json" for name, kind in found.items()}
+                found[name] = _common_kind(found.get(name), _kind(bytes(value)))
+        for name in self._reading.keep or ():
+            if found and name not in found:
+                names = ", ".join(found)
+                what = f"no {self.row_name} of {self._name} has a field {name!r}; the fields are {names}"
+                raise InputError(what, hint="choose fields with --keep")
+        return {name: kind or "json" for name, kind in found.items() if self._reading.keeps(name)}
 
 
 class Array(Lines):
