@@ -93,6 +93,7 @@ ARROWS: dict[str, set[str]] = {
     "methods": {*BASE, "engine_dir"},
     "open_model": {*BASE, "engine_dir", "tasks", "serving", "progress", "methods"},
     "model": {*BASE, "open_model", "targets"},
+    "bulk": {*BASE, "api", "digests", "engine_dir", "json_floats", "methods", "tasks", "serving"},
     "cli": {
         *BASE,
         "yaml_file",
@@ -102,6 +103,8 @@ ARROWS: dict[str, set[str]] = {
         "build",
         "serving",
         "api",
+        "bulk",
+        "tasks",
         "progress",
         "targets",
         "methods",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from openbei.api.limits import Limits, as_texts, check_texts
 from openbei.api.pipeline import Tokenization
-from openbei.api.service import Service
+from openbei.api.service import Context, Service
 from openbei.batch import Sequence
 from openbei.errors import InputError
 from openbei.serving.late_interaction import encode_side, side_prompt
@@ -27,7 +27,7 @@ def named_prompt(service: Service, name: str | None) -> Prompt | None:
 
 
 def tokenize_texts(
-    service: Service,
+    service: Context,
     texts: list[str],
     truncation: TruncationOptions,
     *,
@@ -51,7 +51,7 @@ def tokenize_texts(
 
 
 def tokenize_inputs(
-    service: Service,
+    service: Context,
     inputs: Inputs,
     truncation: TruncationOptions,
     *,
@@ -79,7 +79,7 @@ def tokenize_inputs(
     return Tokenization(work=work, num_inputs=len(lists), num_ids=sum(map(len, lists.values())))
 
 
-def _default_prompt(service: Service, *, is_query: bool) -> str:
+def _default_prompt(service: Context, *, is_query: bool) -> str:
     prompts = service.model.prompts
     return side_prompt(prompts, is_query=is_query) if service.model.manifest.late_interaction else prompts.find(None)
 
