@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from openbei.late_interaction import LateInteraction
+
 from ...conftest import Served, serving_all
 from ...test_several_models import model_of
 
@@ -75,8 +77,11 @@ def open_page(browser: "Browser") -> Iterator[OpenPage]:
 
 @pytest.fixture(scope="module")
 def all_tasks(browser: "Browser", tokenizer_path: Path) -> Iterator[Served]:
-    """A server with a model for each task, named as its task."""
-    with serving_all([model_of(task, task, tokenizer_path) for task in TASKS]) as served:
+    """A server with a model for each task, named as its task or `colbert`."""
+    models = [model_of(task, task, tokenizer_path) for task in TASKS]
+    late = LateInteraction(query_length=8, document_length=16)
+    models.append(model_of("colbert", "late_interaction", tokenizer_path, labels=(), late_interaction=late))
+    with serving_all(models) as served:
         yield served
 
 

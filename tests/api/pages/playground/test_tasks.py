@@ -56,7 +56,7 @@ def test_one_text_has_no_pairs(page: "Page") -> None:
     assert run(page, "Similarity", "w1").get_by_text("Enter two texts or more").is_visible()
 
 
-@pytest.mark.parametrize("model", ["reranker", "embedding"])
+@pytest.mark.parametrize("model", ["reranker", "colbert", "embedding"])
 def test_ranking(model: str, all_tasks: Served, page: "Page") -> None:
     query, documents = "w1", ["w2", "w3 w4", "w5", "w6 w7"]
     panel = run(page, "Ranking", query, "\n".join(documents), model=model)
@@ -150,7 +150,7 @@ def test_tabs_are_those_of_the_models(page: "Page") -> None:
     tabs = page.get_by_role("tab").all_inner_texts()
     assert tabs == ["Similarity", "Ranking", "Classes", "Entities", "Terms", "Load"]
     page.get_by_role("tab", name="Ranking").click()
-    assert page.get_by_role("tabpanel").get_by_role("option").all_inner_texts() == ["reranker", "embedding"]
+    assert page.get_by_role("tabpanel").get_by_role("option").all_inner_texts() == ["reranker", "colbert", "embedding"]
 
 
 def test_one_model_behind_a_path_prefix(start: Start, open_page: OpenPage) -> None:

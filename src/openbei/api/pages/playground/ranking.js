@@ -1,4 +1,4 @@
-// Ranking: documents sorted by their scores for a query, by a reranker, or by the cosine of an embedding model.
+// Ranking: documents sorted by their scores for a query, of a reranker, late interaction, or an embedding model.
 
 import { bars } from "./bars.js";
 import { element } from "./dom.js";
@@ -7,7 +7,7 @@ import { isEmbedding, isReranker } from "./models.js";
 export const ranking = {
   id: "ranking",
   title: "Ranking",
-  about: "Sorts documents by their relevance to a query: the score of a reranker, or the cosine of embeddings.",
+  about: "Sorts documents by their relevance to a query: the score of a reranker, late interaction, or the cosine of embeddings.",
   fits: (model) => isReranker(model) || isEmbedding(model),
   prefers: isReranker,
   fields: [
