@@ -124,5 +124,6 @@ SCORES: dict[Task, Callable[[Any, Texts], Scores]] = {
     "embedding": _by_embeddings,
     "sparse": _by_terms,
     "reranker": _by_relevance,
+    "late_interaction": _by_relevance,
 }
 """Task → the scores that its models rank documents by."""

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from openbei import __version__
-from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence
+from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence, head_output
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.info import cpu_name
 from openbei.cli.load_options import LoadArguments, load_options
@@ -20,6 +20,7 @@ from openbei.flops import flops_of
 from openbei.model import Model
 from openbei.report.page import Report, Section
 from openbei.report.sweep import section, sweep
+from openbei.spec import ModelSpec
 
 LENGTHS = {"short": 17, "mixed": 90, "long": 512}
 """Mean number of tokens; mixed is 10 to 300."""
@@ -84,7 +85,7 @@ def _print_speeds(model: Model, seconds: float, batch_tokens: int) -> None:
     click.echo(f"{model.name} on {cpu_name()}: {engine.info}")
     for name in LENGTHS:
         lengths = sequence_lengths(name, batch_tokens, manifest)
-        speed = tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds)
+        speed = tokens_per_s(engine, lengths, manifest.spec, seconds)
         flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
         share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak and flops else ""
         click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
@@ -92,9 +93,8 @@ def _print_speeds(model: Model, seconds: float, batch_tokens: int) -> None:
 
 def _sweep(model: Model, seconds: float, batch_tokens: int) -> Section:
     """Throughput by batch size and text length."""
-    vocab_size = model.manifest.spec.vocab_size
     speeds = sweep(
-        lambda lengths: tokens_per_s(model.engine, lengths, vocab_size, seconds / 8),
+        lambda lengths: tokens_per_s(model.engine, lengths, model.manifest.spec, seconds / 8),
         batch_tokens=batch_tokens,
         max_tokens=model.manifest.max_sequence_tokens,
     )
@@ -115,15 +115,15 @@ def sequence_lengths(name: str, batch_tokens: int, manifest: Manifest) -> list[i
     return [min(n, manifest.max_sequence_tokens) for n in spread]
 
 
-def tokens_per_s(engine: Engine, lengths: list[int], vocab_size: int, seconds: float) -> float:
+def tokens_per_s(engine: Engine, lengths: list[int], spec: ModelSpec, seconds: float) -> float:
     """Median throughput of runs that take `seconds` in total, after a warm-up run."""
-    rng = np.random.default_rng(1)
-    batch = PackedBatch.pack(Sequence(rng.integers(vocab_size, size=n, dtype=np.int32), n) for n in lengths)
-    engine.run(batch)
+    rng, output = np.random.default_rng(1), head_output(spec.head)
+    batch = PackedBatch.pack(Sequence(rng.integers(spec.vocab_size, size=n, dtype=np.int32), n) for n in lengths)
+    engine.run(batch, output)
     times: list[float] = []
     while sum(times) < seconds:
         start = time.perf_counter()
-        engine.run(batch)
+        engine.run(batch, output)
         times.append(time.perf_counter() - start)
     return batch.num_tokens / float(np.median(times))
 

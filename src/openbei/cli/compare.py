@@ -91,7 +91,7 @@ def _measure(target: str, model: Model, texts: Texts, seconds: float, start_byte
     speeds = {}
     for name in LENGTHS:
         lengths = sequence_lengths(name, BATCH_TOKENS, model.manifest)
-        speed = tokens_per_s(model.engine, lengths, model.manifest.spec.vocab_size, seconds)
+        speed = tokens_per_s(model.engine, lengths, model.manifest.spec, seconds)
         speeds[name] = (sum(lengths) / len(lengths), speed)
     peak = _memory("VmHWM")
     weights = sum(record.bytes for name, record in model.manifest.files.items() if name.endswith(".safetensors"))
