@@ -13,6 +13,7 @@ from openbei.methods import EmbeddedChunk, Ranked, require
 from openbei.progress import Watch, watch
 from openbei.serving import operations
 from openbei.serving.in_process import CHUNK_SIZE, chunked, run_chunks
+from openbei.serving.late_interaction import side_prompt
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.operations import Operation
 from openbei.serving.tokenizer import Tokenizer
@@ -133,13 +134,20 @@ class OpenModel(LoadedModel):
         *,
         prompt: str | None = None,
         prompt_name: str | None = None,
+        is_query: bool = False,
         truncate: bool = True,
         batch_tokens: int | None = None,
         progress: Watch = None,
     ) -> list[Vectors]:
-        """The last layer's rows for the tokens of each text, float32 [tokens, hidden_size], special tokens included."""
+        """The vectors of the tokens of each text, float32 [tokens, D].
+
+        Of an embedding model, these are the last layer's rows, special tokens included. Of a late-interaction model,
+        they are the vectors of queries if `is_query`, else of documents.
+        """
         require(self.manifest, "token_embeddings")
-        operation = operations.token_embeddings(self, prompt=self._prompt(prompt, prompt_name), truncate=truncate)
+        operation = operations.token_embeddings(
+            self, prompt=self._prompt(prompt, prompt_name, is_query=is_query), truncate=truncate, is_query=is_query
+        )
         return self._all("embed", texts, operation, batch_tokens, progress)
 
     def sparse(
@@ -199,7 +207,7 @@ class OpenModel(LoadedModel):
     ) -> Vectors:
         """The relevance of a text to a query for each pair, float32 [n]: a probability, or a logit with `raw_scores`.
 
-        `instruction` replaces that of the model's score template.
+        Of a late-interaction model, it is MaxSim. `instruction` replaces that of the model's score template.
         """
         require(self.manifest, "score")
         operation = operations.score(self, instruction=instruction, raw_scores=raw_scores, truncate=truncate)
@@ -236,10 +244,12 @@ class OpenModel(LoadedModel):
         operation = operations.find_entities(self, aggregation=aggregation, raw_scores=raw_scores, truncate=truncate)
         return self._all("classify", texts, operation, batch_tokens, progress)
 
-    def _prompt(self, prompt: str | None, prompt_name: str | None) -> str:
-        """The prompt that was passed, by itself or by its name. Raises InputError."""
+    def _prompt(self, prompt: str | None, prompt_name: str | None, *, is_query: bool = False) -> str:
+        """The prompt that was passed, by itself or by its name, or else the default one. Raises InputError."""
         if prompt is not None and prompt_name is not None:
             raise InputError("prompt and prompt_name are set; each selects a prompt", param="prompt", hint="pass one")
+        if self.manifest.late_interaction and prompt is None and prompt_name is None:
+            return side_prompt(self.prompts, is_query=is_query)
         return self.prompts.find(prompt_name) if prompt is None else prompt
 
     def _all(
@@ -268,10 +278,18 @@ class OpenModel(LoadedModel):
         chunks = chunked(_not_one_text(items, "texts"), chunk_size)
         with watch(step, items, progress) as advance:
             ran = run_chunks(
-                self, chunks, operation.encode, operation.output, batch_tokens=batch_tokens, progress=advance
+                self,
+                chunks,
+                operation.encode,
+                operation.output,
+                batch_tokens=batch_tokens,
+                progress=advance if operation.has_sequence_each else None,
             )
-            for _, sequences, rows in ran:
-                yield sequences, operation.finish(rows)
+            for chunk, sequences, rows in ran:
+                results = operation.finish(rows)
+                if not operation.has_sequence_each:
+                    advance(len(chunk))
+                yield sequences, results
 
 
 def _not_one_text(items: Iterable[T], param: str) -> Iterable[T]:

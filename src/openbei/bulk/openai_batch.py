@@ -124,6 +124,7 @@ class Task:
 
     name = "embed"
     output: Output = "pooled"
+    has_sequence_each = False
 
     def __init__(self, model: LoadedModel, *, truncate: bool) -> None:
         require(model.manifest, "embed")
