@@ -21,7 +21,8 @@ the machine, where torch, its Triton and numpy are installed:
         baseten-performance-client
     .bench/venv/bin/python -m benchmarks.cuda_once --out "$OUT"
 
-The wheel of openbei has the CPU engine compiled. Without it, or without a peer, the steps that need them say so.
+`python -m benchmarks.gpu.compile` compiles the kernels in advance, on a machine without a GPU. The wheel of openbei has
+the CPU engine compiled. Without it, or without a peer, the steps that need them say so.
 `--tiny` uses small shapes and takes no time for measurements: with `--device cpu` it tests the script itself.
 """
 
@@ -33,7 +34,10 @@ import sys
 import time
 from pathlib import Path
 
-STEPS = ("environment", "ceilings", "cpu", "correctness", "models", "latency", "kernels", "http", "start")
+STEPS = (
+    *("environment", "ceilings", "cpu", "correctness", "models", "latency", "http", "start"),
+    *("profile", "tune", "kernels"),
+)
 """Modules of benchmarks.gpu, the most important first."""
 
 FILE = "cuda_once.json"

@@ -3,7 +3,8 @@
 import statistics
 
 from openbei.backends import load_engine
-from openbei.cli.bench import LENGTHS, flops_of, peak_flops, sequence_lengths, tokens_per_s
+from openbei.cli.bench import LENGTHS, peak_flops, sequence_lengths, tokens_per_s
+from openbei.flops import flops_of
 
 from .results import Row, report
 from .setting import Setting

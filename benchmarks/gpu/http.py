@@ -1,4 +1,4 @@
-"""Step 8: the server over HTTP with texts of 5 and 500 tokens, and with the client used for BEI's published figures."""
+"""Step 7: the server over HTTP with texts of 5 and 500 tokens, and with the client used for BEI's published figures."""
 
 import re
 import subprocess

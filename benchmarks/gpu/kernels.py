@@ -1,4 +1,4 @@
-"""Step 7: attention and matrix products with an activation, in the variants that the backend could use."""
+"""Step 11: attention and matrix products with an activation, in the variants that the backend could use."""
 
 from collections.abc import Callable
 
@@ -24,27 +24,26 @@ def run(run: Run) -> Result:
     for name in names_of(run):
         spec = spec_of(name, run)
         for length in (64,) if run.is_tiny else (64, 512):
-            result[f"attention, {name}, {length}"] = _measured(run, _attention(run, spec, length))
+            result[f"attention, {name}, {length}"] = _measured(run, attention_variants(run, spec, length))
         if spec.placement == "post":
             result[f"up, {name}"] = _measured(run, _up(run, spec))
     return result
 
 
 def _measured(run: Run, variants: dict[str, Callable[[], object]]) -> Result:
-    return {
-        name: attempt(lambda call=call: 1e3 * run.seconds_per_call(call, SECONDS)) for name, call in variants.items()
-    }
+    return {name: attempt(lambda call=call: 1e3 * run.device_seconds(call, SECONDS)) for name, call in variants.items()}
 
 
 def _ops(run: Run, dtype: torch.dtype) -> Ops:
-    if not run.is_cuda:
+    if run.device.type == "cpu":
         return TorchOps(dtype)
     from openbei.backends.cuda.ops_triton import TritonOps
 
     return TritonOps(dtype)
 
 
-def _attention(run: Run, spec: ModelSpec, length: int) -> dict[str, Callable[[], object]]:
+def attention_variants(run: Run, spec: ModelSpec, length: int) -> dict[str, Callable[[], object]]:
+    """Calls of attention over 16384 tokens in sequences of a length: our kernel, and those of torch."""
     dtype = torch.float16 if spec.placement == "post" else torch.bfloat16
     count = 2 if run.is_tiny else 16384 // length
     attention, ops = spec.attention, _ops(run, dtype)

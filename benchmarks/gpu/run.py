@@ -11,6 +11,9 @@ from openbei.gpus import Capability
 Result = dict[str, object]
 """What a step reports: JSON."""
 
+CALLS = 10
+"""Calls in a graph, to measure their time on the device."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -58,6 +61,18 @@ class Run:
             function()
         self.synchronize()
         return (time.perf_counter() - start) / count
+
+    def device_seconds(self, function: Callable[[], object], seconds: float) -> float:
+        """Mean time of calls on the device, without the host's time to launch them. They must not wait for it."""
+        if not self.is_cuda:
+            return self.seconds_per_call(function, seconds)
+        function()
+        self.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(CALLS):
+                function()
+        return self.seconds_per_call(graph.replay, seconds) / CALLS
 
 
 def attempt(function: Callable[[], object]) -> object:

@@ -11,8 +11,8 @@ from openbei.absorbed import reads_one_row
 from openbei.backends.cuda import load_on
 from openbei.backends.cuda.engine import CudaEngine
 from openbei.build.storage import choose_storage
-from openbei.cli.bench import flops_of
 from openbei.engine_dir import EngineDir, Manifest
+from openbei.flops import flops_of, visible_pairs
 from openbei.formats.storage import Storage
 from openbei.safetensors_file import Array
 from openbei.shapes import linear_shapes, tensor_shapes
@@ -154,7 +154,9 @@ def executed_flops(spec: ModelSpec, num_tokens: int) -> int:
     total = flops_of(spec, num_tokens)
     if not reads_one_row(spec):
         return total
-    shapes = linear_shapes(spec, spec.num_layers - 1)
+    last = spec.num_layers - 1
+    shapes = linear_shapes(spec, last)
     per_row = sum(rows * columns for name, (rows, columns) in shapes.items() if name != "attention.qkv")
-    per_row += spec.query_size * spec.hidden_size + 2 * num_tokens * spec.query_size
-    return total - 2 * (num_tokens - 1) * per_row
+    skipped = (num_tokens - 1) * (per_row + spec.query_size * spec.hidden_size)
+    skipped_pairs = visible_pairs(spec, last, num_tokens) - num_tokens
+    return total - 2 * skipped - 4 * spec.query_size * skipped_pairs

@@ -1,4 +1,4 @@
-"""Step 9: how long it takes to import torch, to load a model, and to its first answer."""
+"""Step 8: how long it takes to import torch, to load a model, and to its first answer."""
 
 import subprocess
 import sys

@@ -22,7 +22,7 @@ from openbei.config import (
 )
 from openbei.device import Device, DeviceChoice, device_of
 from openbei.engine_dir import Accuracy, EngineDir, Manifest, is_engine_dir, open_engine_dir
-from openbei.errors import ConfigError, EngineDirError
+from openbei.errors import BackendError, ConfigError, EngineDirError
 from openbei.quantization import NO_QUANTIZATION
 from openbei.spec import DType
 
@@ -96,11 +96,13 @@ def engine_dir_of(
         engine_dir = open_engine_dir(artifact, verify=verify)
     else:
         deployment = _deployment(target, environment, overrides)
-        built_for = _device(device or environment.device or "auto", backend or environment.backend)
+        chosen = device or environment.device or "auto"
+        built_for = _device(chosen, backend or environment.backend)
         deployment = msgspec.structs.replace(deployment, target=built_for)
         measure = None
         if deployment.quantization != NO_QUANTIZATION:
-            deployment, measure = _measured(deployment, environment, texts, min_cosine)
+            measured_on = chosen if device_of(chosen) == built_for else built_for
+            deployment, measure = _measured(deployment, environment, measured_on, texts, min_cosine)
         engine_dir = _up_to_date(deployment, environment, out, force=force, verify=verify, measure=measure)
     _warn_if_truncated(engine_dir.manifest)
     return engine_dir
@@ -171,20 +173,27 @@ def _device(device: DeviceChoice, backend: str | None) -> Device:
 
 
 def _measured(
-    deployment: Deployment, environment: Environment, texts: Path | None, min_cosine: float | None
+    deployment: Deployment,
+    environment: Environment,
+    device: DeviceChoice,
+    texts: Path | None,
+    min_cosine: float | None,
 ) -> tuple[Deployment, Measure | None]:
-    """The deployment of a quantized build, and a function that measures its accuracy on the target.
+    """The deployment of a quantized build, and a function that measures its accuracy on a device.
 
-    Without a GPU, the accuracy of a build for GPUs is not measured, and a note says so; with `min_cosine`, the function
-    raises BackendError instead. The texts that come with openbei are only read by a build, not at every start. Raises
-    InputError if other texts cannot be used.
+    Without the GPU, the accuracy of a build for GPUs is not measured, and a note says so; with `min_cosine`, that is a
+    BackendError. The texts that come with openbei are only read by a build, not at every start. Raises InputError if
+    other texts cannot be used.
     """
     from openbei.backends.device_choice import choose_device
 
     own_texts = _read_texts(texts) if texts else None
-    device = deployment.target if device_of(environment.device or "auto") != deployment.target else environment.device
-    if deployment.target == "cuda" and min_cosine is None and (problem := choose_device("auto")).device == "cpu":
-        note = Decision("accuracy", "not measured", f"measuring needs a GPU: {problem.reason}", is_warning=True)
+    try:
+        choose_device(device)
+    except BackendError as error:
+        if min_cosine is not None:
+            raise
+        note = Decision("accuracy", "not measured", f"measuring needs a GPU: {error.message}", is_warning=True)
         return msgspec.structs.replace(deployment, notes=(*deployment.notes, note)), None
 
     def measure(original: EngineDir, quantized: EngineDir) -> Accuracy:

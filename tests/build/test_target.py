@@ -1,5 +1,6 @@
 """Builds for CPUs and for GPUs: what differs, what is refused, and which device reads which."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 
 from openbei import targets
 from openbei.backends import cuda, load_engine
+from openbei.batch import Engine
 from openbei.build import build, why_stale
 from openbei.config import Deployment, Environment, load_config
-from openbei.engine_dir import EngineDir, open_engine_dir
+from openbei.engine_dir import Accuracy, EngineDir, open_engine_dir
 from openbei.errors import BackendError, CheckpointError, ConfigError
 from openbei.gpus import Capability
 from tests.checkpoint import build_engine, deployment, save_model
@@ -148,18 +150,42 @@ def test_the_device_option(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: p
     assert note.is_warning
     assert (note.decision, note.reason) == (
         "not measured",
-        "measuring needs a GPU: no NVIDIA driver: libcuda.so.1 is not installed",
+        "measuring needs a GPU: --device cuda is not available: no NVIDIA driver: libcuda.so.1 is not installed",
     )
     again = targets.engine_dir_of(config, environment, device="cuda")
     assert again.path == built.path
     with pytest.raises(BackendError, match="--device cuda is not available"):
         targets.engine_dir_of(config, environment, tmp_path / "other", device="cuda", min_cosine=0.9)
+    assert not (tmp_path / "other").exists()
     monkeypatch.setattr(targets, "_measured", lambda deployment, *rest: (deployment, None))
     on_cpu = targets.engine_dir_of(config, environment)
     assert on_cpu.manifest.target == "cpu"
     assert on_cpu.path != built.path
     by_variable = Environment.read({"OPENBEI_CACHE": str(tmp_path / "cache"), "OPENBEI_DEVICE": "cuda:0,1"})
     assert targets.engine_dir_of(config, by_variable).path == built.path
+
+
+def test_accuracy_is_measured_on_the_gpu_that_is_named(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG.format(repo=tiny_checkpoint))
+    devices: list[object] = []
+
+    def measure(original: EngineDir, quantized: EngineDir, *, load: Callable[..., Engine], **rest: object) -> Accuracy:
+        load(original)
+        return Accuracy(num_documents=1, num_queries=1, figures={})
+
+    def load_engines(engine_dir: EngineDir, *, device: object, **rest: object) -> tuple[None]:
+        devices.append(device)
+        return (None,)
+
+    monkeypatch.setattr("openbei.backends.device_choice.choose_device", lambda device: None)
+    monkeypatch.setattr("openbei.accuracy.measure", measure)
+    monkeypatch.setattr("openbei.backends.load_engines", load_engines)
+    environment = Environment.read({"OPENBEI_CACHE": str(tmp_path / "cache"), "OPENBEI_DEVICE": "cuda:0"})
+    targets.engine_dir_of(str(tmp_path / "config.yaml"), environment, device="cuda:1")
+    targets.engine_dir_of(str(tmp_path / "config.yaml"), environment, force=True)
+    assert devices == ["cuda:1", "cuda:0"]
 
 
 def test_another_gpu_makes_a_build_for_gpus_stale(

@@ -4,15 +4,13 @@ import time
 
 import click
 import numpy as np
-from msgspec.structs import replace
 
 from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.info import cpu_name
 from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import Manifest
-from openbei.shapes import linear_shapes
-from openbei.spec import ModelSpec
+from openbei.flops import flops_of
 
 LENGTHS = {"short": 17, "mixed": 90, "long": 512}
 """Mean number of tokens; mixed is 10 to 300."""
@@ -76,15 +74,6 @@ def tokens_per_s(engine: Engine, lengths: list[int], vocab_size: int, seconds: f
         engine.run(batch)
         times.append(time.perf_counter() - start)
     return batch.num_tokens / float(np.median(times))
-
-
-def flops_of(spec: ModelSpec, num_tokens: int) -> int:
-    """Floating-point operations of the matrix products for one sequence, including attention."""
-    if spec.experts:  # each token uses top_k of them
-        spec = replace(spec, experts=replace(spec.experts, count=spec.experts.top_k))
-    shapes = [shape for layer in range(spec.num_layers) for shape in linear_shapes(spec, layer).values()]
-    attention = 2 * spec.num_layers * num_tokens * spec.query_size
-    return 2 * num_tokens * (sum(rows * columns for rows, columns in shapes) + attention)
 
 
 def peak_flops(info: EngineInfo, seconds: float) -> float | None:

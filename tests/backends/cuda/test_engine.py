@@ -117,7 +117,7 @@ class Faulty(TorchOps):
 def faulty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[CudaEngine, Faulty]]:
     def make(error: RuntimeError, most_tokens: int) -> tuple[CudaEngine, Faulty]:
         ops = Faulty(error, most_tokens)
-        monkeypatch.setattr(cuda, "_ops", lambda device, dtype: ops)
+        monkeypatch.setattr(cuda, "_ops", lambda device, dtype, capability: ops)
         monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
         return load(random_engine_dir(small_spec(head=EmbeddingHead(poolings=("mean",))))), ops
 
@@ -161,13 +161,13 @@ def test_a_failed_kernel(faulty: Callable[..., tuple[CudaEngine, Faulty]], monke
 @pytest.mark.parametrize("head", ["mean", "token labels", "terms"])
 def test_warming_up(head: str) -> None:
     engine_dir = random_engine_dir(small_spec(head=HEADS[head]))
-    cuda.warm_up(load(engine_dir), engine_dir.manifest.spec)
+    cuda.warm_up(load(engine_dir))
 
 
 def test_a_gpu_that_fails_at_the_start(faulty: Callable[..., tuple[CudaEngine, Faulty]]) -> None:
     engine, _ = faulty(torch.AcceleratorError("CUDA error: no kernel image is available"), 0)
     with pytest.raises(BackendError, match=r"the GPU cannot run the model: .*no kernel image(.|\n)*use --device cpu"):
-        cuda.warm_up(engine, small_spec())
+        cuda.warm_up(engine)
 
 
 def test_memory_that_does_not_suffice(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbei.backends.cuda.tiles import SIZES, Bucket, attention_tiles, bucket_for
+from openbei.backends.cuda.graphs import max_graph_tokens
+from openbei.backends.cuda.tiles import SIZES, attention_tiles, bucket_for
+from tests.small_models import small_spec
 
 lengths_of = st.lists(st.integers(1, 700), min_size=1, max_size=40)
 blocks = st.sampled_from([1, 16, 64, 128])
@@ -43,16 +45,25 @@ def test_a_bucket_holds_its_batch_with_little_padding(lengths: list[int], block:
     num_tokens, counts = sum(lengths), np.array(lengths, np.int32)
     bucket = bucket_for(num_tokens, len(lengths))
     if bucket is None:
-        assert num_tokens > SIZES[-1] or len(lengths) > Bucket(SIZES[-1]).num_sequences
+        assert num_tokens > SIZES[-1] or 8 * len(lengths) > SIZES[-1]
         return
     assert bucket.num_tokens >= num_tokens
     assert bucket.num_sequences >= len(lengths)
     assert bucket.num_tiles(block) >= len(attention_tiles(counts, counts, block, is_causal=False))
-    has_room = 8 * len(lengths) <= num_tokens
-    assert not has_room or bucket.num_tokens <= max(16, 2 * num_tokens)
+    if 8 * len(lengths) <= num_tokens:
+        assert bucket.num_tokens < num_tokens + max(16, num_tokens // 8 + 1)
+        assert bucket.num_sequences <= max(4 * len(lengths), bucket.num_tokens // 128)
 
 
 def test_sizes() -> None:
     assert (SIZES[0], SIZES[-1]) == (16, 16384)
-    assert all(larger <= 2 * smaller for smaller, larger in pairwise(SIZES))
-    assert all(2 * larger <= 3 * smaller for smaller, larger in pairwise(SIZES[1:]))
+    assert list(SIZES) == sorted(set(SIZES))
+    assert all(size % 16 == 0 for size in SIZES)
+    assert all(larger - smaller <= max(16, smaller // 8) for smaller, larger in pairwise(SIZES))
+
+
+def test_the_largest_graph() -> None:
+    """Of a model like MiniLM, and of one with 8 billion weights: layers of 1.8 and 193 million."""
+    small, large = small_spec(384, 12, 32, 1536), small_spec(4096, 32, 128, 19000)
+    assert max_graph_tokens(small) == 16384
+    assert 1024 <= max_graph_tokens(large) <= 1536

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from openbei.backends.cuda import memory
 from openbei.backends.cuda.engine import CudaEngine
-from openbei.backends.cuda.graphs import Graphs
+from openbei.backends.cuda.graphs import Graphs, max_graph_tokens
 from openbei.backends.cuda.ops import Ops
 from openbei.backends.cuda.ops_torch import TorchOps
 from openbei.backends.cuda.precision import Precision, precision_of, warn_of_expansion
@@ -22,13 +21,12 @@ from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.stored import ToDevice
 from openbei.backends.cuda.transfer import WeightUpload
 from openbei.backends.cuda.weights import load_weights
-from openbei.batch import Engine, EngineInfo, PackedBatch
+from openbei.batch import EngineInfo
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError
 from openbei.formats.storage import Storage
 from openbei.gpus import Capability
 from openbei.shapes import TensorKind
-from openbei.spec import ModelSpec, TokenHead
 
 BATCH_TOKENS = 16384
 """Tokens of a batch for full throughput: enough to keep the GPU busy, few enough for short waits."""
@@ -56,7 +54,7 @@ def reads(kind: TensorKind, storage: Storage) -> bool:
 
 
 def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
-    """The engine on a GPU. It has run a batch of one token, so its kernels are compiled.
+    """The engine on a GPU. It has run batches, so kernels are compiled, and the memory of graphs is allocated.
 
     Raises BackendError if torch cannot use the GPU, if weights and a batch do not fit in its free memory, or if the
     batch fails.
@@ -74,16 +72,14 @@ def load(engine_dir: EngineDir, options: Options) -> CudaEngine:
         use_folder(options.kernel_cache)
     with torch.cuda.device(device):  # uploads use the current device's stream
         engine = load_on(engine_dir, device, free_bytes=free_bytes, capability=capability)
-    warm_up(engine, engine_dir.manifest.spec)
+    warm_up(engine)
     return engine
 
 
-def warm_up(engine: Engine, spec: ModelSpec) -> None:
-    """Run a batch of one token without and with a CUDA graph. Raises BackendError if it fails."""
-    batch = PackedBatch(np.zeros(1, np.int32), np.array([0, 1], np.int32))
+def warm_up(engine: CudaEngine) -> None:
+    """Run its first batches. Raises BackendError if they fail."""
     try:
-        for _ in range(2):
-            engine.run(batch, "labels" if isinstance(spec.head, TokenHead) else "pooled")
+        engine.warm_up()
     except EngineError as error:
         raise BackendError(f"the GPU cannot run the model: {error.message}", hint="use --device cpu") from error
 
@@ -115,15 +111,16 @@ def load_on(
     precision = precision_of(manifest, capability)
     warn_of_expansion(manifest, precision)
     dtype = precision.dtype
-    batch_tokens = _fitting_batch(engine_dir, precision, device, free_bytes)
+    is_captured = device.type == "cuda" and dtype != torch.float32
+    graph_tokens = max_graph_tokens(spec) if is_captured else 0
+    batch_tokens = _fitting_batch(engine_dir, precision, device, free_bytes, graph_tokens)
     try:
         with torch.inference_mode():
             weights = load_weights(engine_dir, dtype, to_device or WeightUpload(device), kept=precision.kept)
     except torch.OutOfMemoryError as error:
         raise BackendError(f"the weights do not fit on {device}: {error}", hint="use another GPU") from error
-    ops = _ops(device, dtype)
+    ops = _ops(device, dtype, capability)
     program = Program(spec, weights, ops, dtype)
-    is_captured = device.type == "cuda" and dtype != torch.float32
     return CudaEngine(
         spec,
         program,
@@ -136,13 +133,13 @@ def load_on(
     )
 
 
-def _ops(device: torch.device, dtype: torch.dtype) -> Ops:
+def _ops(device: torch.device, dtype: torch.dtype, capability: Capability) -> Ops:
     """Triton kernels for 16-bit numbers on a GPU; plain torch for everything else."""
     if device.type != "cuda" or dtype == torch.float32:
         return TorchOps(dtype)
     from openbei.backends.cuda.ops_triton import TritonOps
 
-    return TritonOps(dtype)
+    return TritonOps(dtype, capability)
 
 
 def _name(device: torch.device) -> str:
@@ -164,22 +161,28 @@ def _check_torch() -> None:
         ) from error
 
 
-def _fitting_batch(engine_dir: EngineDir, precision: Precision, device: torch.device, free_bytes: int) -> int:
-    """Tokens of a batch that fits in memory beside the weights. Raises BackendError if the longest text does not."""
+def _fitting_batch(
+    engine_dir: EngineDir, precision: Precision, device: torch.device, free_bytes: int, graph_tokens: int
+) -> int:
+    """Tokens of a batch that fits in memory beside the weights. Raises BackendError if the longest text does not.
+
+    Graphs have memory of their own for up to `graph_tokens` tokens.
+    """
     manifest = engine_dir.manifest
     spec, element_bytes = manifest.spec, precision.dtype.itemsize
     weights = memory.weight_bytes(manifest, element_bytes, precision.kept)
-    per_token = memory.token_bytes(spec, element_bytes)
+    per_token = max(memory.token_bytes(spec, element_bytes), 1)
     for_full_speed = BATCH_TOKENS if weights < LARGE_MODEL_BYTES else BATCH_TOKENS // 2
     longest = min(manifest.max_sequence_tokens, manifest.max_num_tokens)
-    needed = weights + per_token * longest + memory.sequence_bytes(spec)
+    needed = weights + per_token * (longest + min(longest, graph_tokens)) + memory.sequence_bytes(spec)
     if needed > free_bytes:
         raise BackendError(
             f"{manifest.model_name} needs {_gib(needed)} of GPU memory: {_gib(weights)} for weights and "
             f"{_gib(needed - weights)} for a text of {longest} tokens; {_gib(free_bytes)} are free on {device}",
             hint="lower max_num_tokens" if weights < free_bytes else "use a GPU with more memory, or --device cpu",
         )
-    fitting = (free_bytes - weights) // max(per_token, 1)
+    places = (free_bytes - weights) // per_token
+    fitting = max(places // 2, places - graph_tokens)
     if fitting < for_full_speed:
         _log.warning("batches are limited to %d tokens: %s of GPU memory are free", fitting, _gib(free_bytes))
     return max(min(for_full_speed, fitting), 1)

@@ -26,7 +26,7 @@ from openbei.batch import (
     concatenate,
 )
 from openbei.errors import EngineError, EngineLostError
-from openbei.spec import ModelSpec, TermHead, TokenTermHead
+from openbei.spec import ModelSpec, TermHead, TokenHead, TokenTermHead
 
 MAX_TERMS = 1 << 26
 """The maximum size of the dense array of term weights of a run, in elements."""
@@ -57,6 +57,24 @@ class CudaEngine:
         self.info, self.batch_tokens = info, batch_tokens
         self._spec, self._program, self._block, self._graphs = spec, program, ops.query_block, graphs
         self._max_sequence_tokens, self._device = max_sequence_tokens, device
+
+    @property
+    def graph_tokens(self) -> int:
+        """The most tokens of a batch that runs as a CUDA graph."""
+        return min(self._graphs.max_tokens, self.batch_tokens) if self._graphs else 0
+
+    def warm_up(self) -> None:
+        """Compile kernels, and capture graphs of the largest batch, whose memory all others reuse, and of one token.
+
+        Raises EngineError if a batch fails.
+        """
+        for num_tokens in (self.graph_tokens, 1):
+            bounds = np.append(np.arange(0, num_tokens, self._max_sequence_tokens), num_tokens).astype(np.int32)
+            for _ in range(2 * bool(num_tokens)):  # the second is captured
+                self.run(
+                    PackedBatch(np.zeros(num_tokens, np.int32), bounds),
+                    "labels" if isinstance(self._spec.head, TokenHead) else "pooled",
+                )
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `Engine`."""

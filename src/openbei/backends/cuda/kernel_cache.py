@@ -56,7 +56,7 @@ def compile_kernels(
         return
     outputs: tuple[Output, ...] = ("labels",) if isinstance(manifest.spec.head, TokenHead) else ("pooled", "tokens")
     with torch.inference_mode(), compiling_for(capability):
-        ops = TritonOps(precision.dtype)
+        ops = TritonOps(precision.dtype, capability)
         weights = load_weights(engine_dir, precision.dtype, _without_memory, kept=precision.kept)
         program = Program(manifest.spec, weights, ops, precision.dtype)
         for done, num_tokens in enumerate(sizes):

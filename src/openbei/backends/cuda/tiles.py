@@ -6,11 +6,14 @@ import numpy as np
 
 from openbei.batch import Int32s
 
-SIZES = tuple(sorted({*(2**i for i in range(4, 15)), *(3 * 2**i for i in range(4, 13))}))
-"""Tokens of padded batches: two sizes per power of two from 16 to 16384, so at most a third is padding above 32."""
+STEPS = 8
+"""Sizes of padded batches per power of two, so that at most an eighth of a batch is padding."""
 
-TOKENS_PER_SEQUENCE = 8
-"""A padded batch has room for one sequence per this many tokens."""
+SIZES = (16, 32, 48, *range(64, 128, 16), *((STEPS + i) << j for j in range(4, 11) for i in range(STEPS)), 16384)
+"""Tokens of padded batches, from 16 to 16384: multiples of 16, and of an eighth of a power of two."""
+
+TOKENS_PER_SEQUENCE = (128, 32, 8)
+"""A padded batch has room for one sequence per this many tokens. Room for sequences that are not there costs time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +21,7 @@ class Bucket:
     """The size of a padded batch: one CUDA graph runs all batches that it holds."""
 
     num_tokens: int
-
-    @property
-    def num_sequences(self) -> int:
-        """The maximum number of sequences."""
-        return max(self.num_tokens // TOKENS_PER_SEQUENCE, 1)
+    num_sequences: int
 
     def num_tiles(self, block: int) -> int:
         """The maximum number of tiles with `block` queries each."""
@@ -31,8 +30,11 @@ class Bucket:
 
 def bucket_for(num_tokens: int, num_sequences: int) -> Bucket | None:
     """The smallest bucket that holds a batch, or None."""
-    buckets = (Bucket(size) for size in SIZES)
-    return next((b for b in buckets if b.num_tokens >= num_tokens and b.num_sequences >= num_sequences), None)
+    most = TOKENS_PER_SEQUENCE[-1]
+    size = next((size for size in SIZES if size >= num_tokens and size // most >= num_sequences), None)
+    if size is None:
+        return None
+    return next(Bucket(size, size // each) for each in TOKENS_PER_SEQUENCE if size // each >= num_sequences)
 
 
 def attention_tiles(num_queries: Int32s, num_keys: Int32s, block: int, *, is_causal: bool) -> Int32s:

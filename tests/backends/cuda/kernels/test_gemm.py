@@ -1,6 +1,5 @@
 """Linear layers with bias and activation, interpreted."""
 
-from types import SimpleNamespace
 from typing import get_args
 from unittest.mock import patch
 
@@ -25,31 +24,28 @@ def check_linear(
     shape: tuple[int, int, int],
     activation: Activation | None,
     has_bias: bool,
-    schedule: gemm.Schedule,
 ) -> None:
-    """`shape` is rows, columns and depth. The persistent schedule has fewer programs than tiles."""
+    """`shape` is rows, columns and depth."""
     num_rows, num_columns, depth = shape
     x = numbers(num_rows, depth + 3, dtype=dtype)[:, :depth]
     bias = numbers(num_columns, dtype=dtype, seed=2) if has_bias else None
     weights = LinearWeights(numbers(num_columns, depth, dtype=dtype, seed=1), bias)
     exact = x.double() @ weights.weight.double().T
     exact = exact + bias.double() if bias is not None else exact
-    card = SimpleNamespace(multi_processor_count=5)
-    with patch.object(gemm, "blocks_for", lambda _: BLOCKS), patch("torch.cuda.get_device_properties", lambda _: card):
-        result = gemm.linear(x, weights, activation, schedule=schedule)
+    with patch.object(gemm, "blocks_for", lambda _: BLOCKS):
+        result = gemm.linear(x, weights, activation)
     assert_near(result, EXACT[activation](exact) if activation else exact, dtype, depth)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("schedule", get_args(gemm.Schedule))
 @pytest.mark.parametrize("shape", [(1, 16, 16), (33, 40, 50), (160, 17, 16)])
-def test_shapes(interpret: Interpret, dtype: torch.dtype, schedule: gemm.Schedule, shape: tuple[int, int, int]) -> None:
-    interpret(check_linear, dtype, shape, "gelu", True, schedule)
+def test_shapes(interpret: Interpret, dtype: torch.dtype, shape: tuple[int, int, int]) -> None:
+    interpret(check_linear, dtype, shape, "gelu", True)
 
 
 @pytest.mark.parametrize("activation", [None, *get_args(Activation)])
 def test_activations(interpret: Interpret, activation: Activation | None) -> None:
-    interpret(check_linear, torch.float16, (17, 15, 48), activation, False, "plain")
+    interpret(check_linear, torch.float16, (17, 15, 48), activation, False)
 
 
 def test_rows_have_blocks() -> None:

@@ -40,9 +40,9 @@ class Blocks(NamedTuple):
 def blocks_for(query_block: int, head_dim: int) -> Blocks:
     """The sizes for blocks of queries, chosen so that few or no registers are spilled on any supported card."""
     num_warps = 8 if query_block > 64 or head_dim > 128 else 4
-    if head_dim > 128:
+    if head_dim > 64:
         return Blocks(keys=32, num_warps=num_warps, num_stages=2)
-    return Blocks(keys=64, num_warps=num_warps, num_stages=3 if head_dim <= 64 else 2)
+    return Blocks(keys=64, num_warps=num_warps, num_stages=3)
 
 
 def attend(
