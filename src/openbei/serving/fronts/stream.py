@@ -60,6 +60,7 @@ class FrameStream(asyncio.Protocol):
         self._splitter, self._receive, self._lost = splitter, receive, lost
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
+        self._is_lost = False
         self._transport: asyncio.Transport | None = None
 
     async def connect(self, connection: socket.socket) -> None:
@@ -67,7 +68,9 @@ class FrameStream(asyncio.Protocol):
         await self._loop.create_unix_connection(lambda: self, sock=connection)
 
     def send(self, frame: bytes) -> None:
-        """Send a frame at the end of this iteration of the loop."""
+        """Send a frame at the end of this iteration of the loop. Has no effect after the end of the connection."""
+        if self._is_lost:
+            return
         if not self._frames:
             self._loop.call_soon(self._flush)
         self._frames.append(frame)
@@ -98,4 +101,6 @@ class FrameStream(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end of the connection."""
+        self._is_lost = True
+        self._frames = []
         self._lost()
