@@ -294,3 +294,13 @@ def test_a_front_without_an_engine_process() -> None:
     theirs.close()
     with pytest.raises(EngineConnectionError):
         EngineConnection(ours).models()
+
+
+def test_a_request_that_is_too_large_for_a_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server, first: Front, second: Front) -> None:
+        monkeypatch.setattr("openbei.serving.fronts.scheduler.MAX_REQUEST_BYTES", 100)
+        with pytest.raises(InputError, match="30 tokens"):
+            first.scheduler.submit([sequence(*range(30))])
+        await first.answer_is_right(1)
+
+    run(test)

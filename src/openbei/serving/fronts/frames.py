@@ -32,8 +32,8 @@ HEADER = struct.Struct("=QIHH")
 
 ALIGNMENT = 8
 
-MAX_REQUEST_BYTES = 1 << 28
-"""Limit of a frame from a front: 67 million token ids."""
+MAX_REQUEST_BYTES = 1 << 30
+"""Limit of a frame from a front: 268 million token ids."""
 
 MAX_ANSWER_BYTES = 1 << 33
 """Limit of a frame from the engine process."""

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from openbei.batch import EngineInfo, Output, Sequence
-from openbei.errors import OpenbeiError, OverloadedError, UnavailableError
+from openbei.errors import InputError, OpenbeiError, OverloadedError, UnavailableError
 from openbei.serving.fronts.exposition import merged
 from openbei.serving.fronts.frames import (
     MAX_ANSWER_BYTES,
+    MAX_REQUEST_BYTES,
     SEPARATOR,
     Frame,
     Kind,
@@ -111,12 +112,19 @@ class EngineConnection:
     def submit(
         self, scheduler: "RemoteScheduler", model: int, sequences: list[Sequence], output: Output
     ) -> "asyncio.Future[Answer]":
-        """Send a request. The future raises what the engine process answers, or UnavailableError."""
+        """Send a request. The future raises what the engine process answers, or UnavailableError.
+
+        Raises InputError for a request whose frame is too large.
+        """
         request_id = self._new_id()
+        content = frame(Kind.SUBMIT, *encode_sequences(sequences, output), id=request_id, model=model)
+        if len(content) > MAX_REQUEST_BYTES:
+            num_tokens = sum(sequence.num_tokens for sequence in sequences)
+            raise InputError(f"the request has {num_tokens} tokens, which is too many", hint="send fewer texts")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = future, scheduler
         future.add_done_callback(partial(self._done, request_id))
-        self._send(frame(Kind.SUBMIT, *encode_sequences(sequences, output), id=request_id, model=model))
+        self._send(content)
         return future
 
     def expect(self, model: int) -> None:

@@ -40,8 +40,11 @@ class Control:
 
     def receive(self) -> socket.socket | None:
         """The socket of a new front, or None if the supervisor has ended. Waits for either."""
-        data, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
-        return socket.socket(fileno=descriptors[0]) if data else None
+        with suppress(ConnectionError):  # it has ended without reading what was sent
+            data, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
+            if data:
+                return socket.socket(fileno=descriptors[0])
+        return None
 
     def report_ready(self) -> None:
         """All fronts listen."""
@@ -76,14 +79,17 @@ class Supervisor:
         self._end_fronts()
         return self._status
 
-    def _start_front(self) -> None:
+    def _start_front(self) -> int:
+        """Start a front, and return its process id."""
         front_end, engine_end = socket.socketpair()
         started_s = time.monotonic()
-        self._fronts[self._fork(lambda: self._run_front(front_end), self._control, engine_end)] = started_s
+        process = self._fork(lambda: self._run_front(front_end), self._control, engine_end)
+        self._fronts[process] = started_s
         front_end.close()
         with suppress(ConnectionError):  # the engine process has ended
             socket.send_fds(self._control, [b"f"], [engine_end.fileno()])
         engine_end.close()
+        return process
 
     def _fork(self, run: Callable[[], None], *others: socket.socket) -> int:
         """Start a process. It closes `others`, the sockets of other processes."""
@@ -124,7 +130,7 @@ class Supervisor:
 
     def _stop_engine(self) -> None:
         """Let the engine process end if no front is left."""
-        if not self._fronts:
+        if not self._fronts and self._status is None:
             os.kill(self._engine, signal.SIGTERM)
 
     def _ended(self, process: int, status: int) -> None:
@@ -134,13 +140,18 @@ class Supervisor:
             if not self._is_stopping:
                 log.critical("the engine process has ended (%d); the server stops", status)
         elif started_s := self._fronts.pop(process, None):
-            if self._is_stopping:
-                self._stop_engine()
-            elif status > 0 and not self._has_started():
-                self._fail(status)
-            else:
-                log.error("front process %d has ended (%d); another one starts", process, status)
-                self._restarts_s.append(max(started_s + RESTART_S, time.monotonic()))
+            self._front_ended(process, status, started_s)
+
+    def _front_ended(self, process: int, status: int, started_s: float) -> None:
+        if self._status is not None:  # because the engine process has ended
+            return
+        if self._is_stopping:
+            self._stop_engine()
+        elif status > 0 and not self._has_started():
+            self._fail(status)
+        else:
+            log.error("front process %d has ended (%d)", process, status)
+            self._restarts_s.append(max(started_s + RESTART_S, time.monotonic()))
 
     def _exit_status(self, status: int) -> int:
         if status > 0 or (status == 0 and self._is_stopping):
@@ -163,7 +174,7 @@ class Supervisor:
         now_s = time.monotonic()
         while self._status is None and self._restarts_s and min(self._restarts_s) <= now_s:
             self._restarts_s.remove(min(self._restarts_s))
-            self._start_front()
+            log.info("front process %d starts", self._start_front())
 
     def _end_fronts(self) -> None:
         """Wait for the fronts, which end because the engine process has ended."""
