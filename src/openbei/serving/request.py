@@ -3,15 +3,14 @@
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from openbei.batch import Rows
 from openbei.errors import EngineError, OpenbeiError, UnavailableError
 from openbei.serving.packing import QueuedRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The result of a request: the rows of all sequences, in order, and the times in queue and engine, in seconds."""
 
     rows: Rows

@@ -178,7 +178,7 @@ class Scheduler:
         return self._push(sequences, output, answer)
 
     def _push(self, sequences: list[Sequence], output: Output, answer: PendingAnswer) -> Request:
-        num_tokens = sum(sequence.num_tokens for sequence in sequences)
+        num_tokens = sum([len(sequence.token_ids) for sequence in sequences])
         request = Request(sequences, output, answer=answer, num_tokens_left=num_tokens)
         self._live.add(request)
         self._share.num_requests += 1
@@ -245,7 +245,7 @@ class Scheduler:
         if not sequences:
             raise EmptyInputError("the request has no inputs")
         limits = self._limits
-        longest = max(sequence.num_tokens for sequence in sequences)
+        longest = max([len(sequence.token_ids) for sequence in sequences])
         if longest > limits.max_num_tokens:
             limit = limits.max_num_tokens
             raise InputError(f"an input has {longest} tokens; the limit of a batch is {limit}", param="input")

@@ -82,7 +82,7 @@ class FrameStream(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._transport and self._frames:
-            self._transport.writelines(self._frames)
+            self._transport.write(b"".join(self._frames))
             self._frames = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
