@@ -12,7 +12,7 @@ NATIVE := $(shell find native -name '*.cpp' -o -name '*.hpp')
 FETCH = @$(BIN)/python -m tests.published.fetch
 
 DOWNLOADS_demo := 80 MB of packages
-DOWNLOADS_test := 600 MB of packages, or some GB if pip finds torch with CUDA only
+DOWNLOADS_test := 650 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_kernels := 900 MB of packages
 DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_check := 120 MB of packages

@@ -2,7 +2,7 @@
 
 python -m benchmarks [--write] [--scale 0.01] [--shape bert-base]
                      [parity levels throughput models published tasks http latency tokenization wire startup memory
-                      roofline]
+                      roofline bulk]
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 from openbei.cli.info import cpu_name
 
 from . import (
+    bulk,
     latency,
     levels,
     memory,
@@ -46,6 +47,7 @@ BENCHMARKS = {
     "startup": startup.run,
     "memory": memory.run,
     "roofline": roofline.run,
+    "bulk": bulk.run,
 }
 
 

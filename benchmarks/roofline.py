@@ -27,7 +27,7 @@ def run(setting: Setting) -> list[Row]:
             peak = peak_flops(engine.info, seconds)
             assert peak, "only the native engine reports its peak"
             peaks.append(peak)
-            shares.append(tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds) * flops_a_token / peak)
+            shares.append(tokens_per_s(engine, lengths, manifest.spec, seconds) * flops_a_token / peak)
         rows.append(Row(f"share of the matrix peak, {name}", statistics.median(shares), "{:.0%}"))
     report("roofline", setting.about(), {"peak_tflops": statistics.median(peaks) / 1e12}, rows)
     return rows

@@ -57,6 +57,7 @@ void attend_absorbed(const Model& model, const AbsorbedWeights& weights, const T
                              .context = absorbed.data,
                              .context_stride = absorbed.stride,
                              .num_tokens = group.length(i),
+                             .num_keys = group.length(i),
                              .query_begin = 0,
                              .query_end = heads,
                              .head_dim = spec.hidden_size,

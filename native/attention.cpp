@@ -97,6 +97,7 @@ void attend(const Model& model, const LayerWeights& layer, const TeamMember& mem
                              .context = context.from_column(column).data,
                              .context_stride = context.stride,
                              .num_tokens = group.length(task.sequence),
+                             .num_keys = group.num_keys[task.sequence],
                              .query_begin = task.query_begin,
                              .query_end = task.query_end,
                              .head_dim = spec.head_dim,

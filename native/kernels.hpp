@@ -102,6 +102,7 @@ struct AttentionArgs {
   void* context;  // the head's first column; receives softmax(scores) · values
   size_t context_stride;
   size_t num_tokens;
+  size_t num_keys;  // only the first tokens are attended to, unless this is num_tokens
   size_t query_begin, query_end;
   size_t head_dim;
   size_t window_before, window_after;  // a query attends to this many tokens on each side of it

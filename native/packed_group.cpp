@@ -5,12 +5,12 @@ namespace openbei {
 
 void PackedGroup::reserve(size_t max_rows, size_t max_sequences) {
   for (auto* of_rows : {&ids, &types, &positions, &position_table_rows, &sequences}) of_rows->reserve(max_rows);
-  for (auto* of_sequences : {&starts, &num_excluded, &pooled_ends}) of_sequences->reserve(max_sequences + 1);
+  for (auto* of_sequences : {&starts, &num_excluded, &pooled_ends, &num_keys}) of_sequences->reserve(max_sequences + 1);
 }
 
 void PackedGroup::pack(const Group& group, const Batch& batch, const EncoderSpec& spec) {
   for (auto* of_rows : {&ids, &types, &positions, &position_table_rows, &sequences}) of_rows->clear();
-  for (auto* of_sequences : {&num_excluded, &pooled_ends}) of_sequences->clear();
+  for (auto* of_sequences : {&num_excluded, &pooled_ends, &num_keys}) of_sequences->clear();
   starts.assign(1, 0);
   const auto first_position = static_cast<int32_t>(spec.first_position);
   for (const size_t sequence : group.sequences) {
@@ -27,9 +27,13 @@ void PackedGroup::pack(const Group& group, const Batch& batch, const EncoderSpec
     }
     starts.push_back(ids.size());
     num_excluded.push_back(batch.num_excluded.empty() ? 0 : static_cast<size_t>(batch.num_excluded[sequence]));
-    size_t end = length;
-    while (end > num_excluded.back() + 1 && sequence_ids[end - 1] == spec.pooling_padding_id) --end;
-    pooled_ends.push_back(end);
+    const auto end_before = [&](int32_t trailing_id, size_t least) {
+      size_t end = length;
+      while (end > least && sequence_ids[end - 1] == trailing_id) --end;
+      return end;
+    };
+    pooled_ends.push_back(end_before(spec.pooling_padding_id, num_excluded.back() + 1));
+    num_keys.push_back(end_before(spec.unattended_id, 1));
   }
 }
 

@@ -17,6 +17,7 @@ struct PackedGroup {
   std::vector<size_t> starts;                // first row of each sequence, and at the end the number of rows
   std::vector<size_t> num_excluded;          // tokens at the start of each sequence that are excluded from pooling
   std::vector<size_t> pooled_ends;           // of each sequence, where trailing tokens begin that are not pooled
+  std::vector<size_t> num_keys;              // of each sequence, the number of tokens that are attended to
 
   size_t num_rows() const { return starts.back(); }
   size_t num_sequences() const { return starts.size() - 1; }

@@ -12,6 +12,7 @@ from openbei.engine_dir import EngineDir
 from . import emulators
 from .checkpoint import build_engine, save_checkpoint, train_tokenizer
 from .emulators import Emulator
+from .invoke import Invoke, invoking
 from .prose import WORDS
 
 
@@ -56,6 +57,13 @@ def minilm() -> Path:
 def environment(tmp_path: Path) -> Environment:
     """An environment without variables, except for a temporary cache folder."""
     return Environment.read({"XDG_CACHE_HOME": str(tmp_path / "caches")})
+
+
+@pytest.fixture
+def invoke(tmp_path: Path) -> Iterator[Invoke]:
+    """Run a command in this process."""
+    with invoking(tmp_path / "caches") as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

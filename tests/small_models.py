@@ -30,6 +30,14 @@ def small_spec(
     return ModelSpec(**given | others)
 
 
+def expanded_batch(lengths: Iterable[int], num_unattended: Iterable[int], unattended_id: int) -> PackedBatch:
+    """A batch of random ids, followed by tokens that are not attended to."""
+    batch = random_batch(lengths)
+    for end, count in zip(batch.cu_seqlens[1:], num_unattended, strict=True):
+        batch.token_ids[end - count : end] = unattended_id
+    return batch
+
+
 def random_batch(lengths: Iterable[int], seed: int = 1) -> PackedBatch:
     rng = np.random.default_rng(seed)
     return PackedBatch.pack(Sequence(rng.integers(0, 211, n).astype(np.int32), n) for n in lengths)

@@ -2,14 +2,12 @@
 
 from typing import Any, Literal, get_args
 
+from openbei.attention_bias import BucketBias, Disentangled, DistanceBias
 from openbei.spec import (
     Activation,
     Attention,
-    BucketBias,
     Convolution,
     Dense,
-    Disentangled,
-    DistanceBias,
     EmbeddingHead,
     Experts,
     GatedMLP,
@@ -22,6 +20,7 @@ from openbei.spec import (
     Rotary,
     SequenceHead,
     TermHead,
+    TokenEmbeddingHead,
     TokenHead,
     UnitNorm,
 )
@@ -113,6 +112,9 @@ def to(width: int, activation: Activation | None = None) -> Dense:
     return Dense(out_features=width, activation=activation)
 
 
+WITH_UNATTENDED = ("ALiBi", "local", "local, causal", "softcap and scale", "each distance", "gated, pre-norm")
+"""Axes for tests with `expanded_batch`: those with another kind of mask or other terms of scores."""
+
 HEADS: dict[str, Head] = {
     **{pooling: EmbeddingHead(poolings=(pooling,)) for pooling in get_args(Pooling)},
     "three poolings": EmbeddingHead(poolings=("mean", "cls", "weighted_mean")),
@@ -128,6 +130,8 @@ HEADS: dict[str, Head] = {
     "token labels": TokenHead(num_labels=9),
     "token labels of a map": TokenHead(num_labels=9, steps=(to(45, "gelu"), LAYER_NORM, to(20))),
     "token labels of a norm": TokenHead(num_labels=9, steps=(LAYER_NORM,)),
+    "token vectors": TokenEmbeddingHead(steps=(to(33), UnitNorm())),
+    "token vectors of two maps": TokenEmbeddingHead(steps=(to(70, "gelu"), to(20), UnitNorm()), unattended_id=3),
     "terms": TermHead(steps=(to(36, "gelu"), LayerNorm(eps=1e-12))),
     "terms of two maps": TermHead(steps=(to(70, "relu"), to(20))),
     "terms of the model": TermHead(),

@@ -187,7 +187,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "manifest with a new key": (lambda path: edit(path, more=1), "engine.json is not a manifest: .*`more`"),
     "manifest of bytes": (lambda path: (path / MANIFEST).write_bytes(b"\xff\xfe"), "engine.json is not a manifest"),
     "manifest gone": (lambda path: (path / MANIFEST).unlink(), "is not an engine directory: engine.json"),
-    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 8"),
+    "other version": (lambda path: edit(path, format_version=1, more=1), "has engine format 1; this openbei reads 9"),
     "all gone": (shutil.rmtree, "is not an engine directory"),
 }
 
@@ -234,7 +234,7 @@ def test_weights_lie_aligned_and_read_only(tiny_engine_dir: EngineDir) -> None:
         assert not tensor.flags.writeable
         if name.startswith("layers") and "norm" not in name:
             assert tensor.ctypes.data % 64 == 0
-    assert module.FORMAT_VERSION == 8
+    assert module.FORMAT_VERSION == 9
 
 
 @pytest.mark.parametrize("name", [".", MANIFEST, WEIGHTS, TOKENIZER])

@@ -10,13 +10,13 @@ from torch import Tensor
 from openbei.accelerators import FIRST_WITH, NumberFormat
 from openbei.backends.cuda import load_on
 from openbei.backends.reference import ReferenceEngine
-from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors
-from openbei.spec import GatedMLP, ModelSpec, TokenHead
+from openbei.batch import PackedBatch, Rows, SparseVectors, Vectors, head_output
+from openbei.spec import GatedMLP, ModelSpec, TokenEmbeddingHead, UnitNorm
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
-from tests.small_models import random_batch, small_spec
-from tests.spec_axes import AXES, HEADS
+from tests.small_models import expanded_batch, random_batch, small_spec
+from tests.spec_axes import AXES, HEADS, WITH_UNATTENDED
 
 from .run import Result, Run, attempt
 
@@ -59,10 +59,15 @@ def run(run: Run) -> Result:
 
 
 def models(run: Run) -> dict[str, ModelSpec]:
-    """A model for each axis and for each head."""
+    """A model for each axis, for each head, and for tokens that are not attended to."""
     count = 4 if run.is_tiny else None
+    expanded = TokenEmbeddingHead(steps=(UnitNorm(),), unattended_id=3)
     specs = {f"axis: {name}": small_spec(96, 6, 16, 128, **AXES[name]) for name in list(AXES)[:count]}
-    return specs | {f"head: {name}": small_spec(64, 2, 32, 96, head=HEADS[name]) for name in list(HEADS)[:count]}
+    specs |= {f"head: {name}": small_spec(64, 2, 32, 96, head=HEADS[name]) for name in list(HEADS)[:count]}
+    return specs | {
+        f"unattended: {name}": small_spec(96, 6, 16, 128, head=expanded, **AXES[name])
+        for name in WITH_UNATTENDED[: 1 if run.is_tiny else None]
+    }
 
 
 def _least(spec: ModelSpec) -> float:
@@ -108,15 +113,22 @@ def _worst(run: Run, spec: ModelSpec) -> float:
     engine_dir = random_engine_dir(spec, "bfloat16")
     engine = load_on(engine_dir, run.device, free_bytes=run.free_bytes, capability=run.capability)
     reference = ReferenceEngine(engine_dir)
-    output: Output = "labels" if isinstance(spec.head, TokenHead) else "pooled"
+    output = head_output(spec.head)
     worst = 1.0
     for lengths in BATCHES[:1] if run.is_tiny else (*BATCHES, LARGE):
-        batch = random_batch(lengths)
+        batch = _batch(spec, lengths)
         expected = _dense(reference.run(batch, output))
         for _ in range(3):
             _poison(run)
             worst = min(worst, _cosine(_dense(engine.run(batch, output)), expected, batch))
     return worst
+
+
+def _batch(spec: ModelSpec, lengths: list[int]) -> PackedBatch:
+    """A batch of random ids; a third of each sequence is not attended to if the spec has such tokens."""
+    if spec.unattended_id is None:
+        return random_batch(lengths)
+    return expanded_batch(lengths, [length // 3 for length in lengths], spec.unattended_id)
 
 
 def _poison(run: Run) -> None:

@@ -49,7 +49,7 @@ def _speeds(run: Run, engine_dir: EngineDir, isa: str, threads: int) -> Result:
     speeds: Result = {"peak_tflops": peak and peak / 1e12}
     for length in LENGTHS:
         lengths = sequence_lengths(length, 128 if run.is_tiny else BATCH_TOKENS, engine_dir.manifest)
-        speed = tokens_per_s(engine, lengths, spec.vocab_size, max(run.seconds(SECONDS), 1e-6))
+        speed = tokens_per_s(engine, lengths, spec, max(run.seconds(SECONDS), 1e-6))
         flops = speed * sum(flops_of(spec, n) for n in lengths) / sum(lengths)
         speeds[length] = {"tokens_per_s": speed, "share_of_peak": peak and flops / peak}
     return speeds

@@ -1,6 +1,7 @@
-// The amx_bf16 level: bfloat16 activations and products by tdpbf16ps on 32 × 32 blocks of four tiles. In float32 it is
-// the avx512 level. Products of 8-bit integers use AVX512_VNNI, and everything else AVX512_BF16.
+// The amx_bf16 level: bfloat16 activations and products by tdpbf16ps on 32 × 32 blocks of four tiles, or by tdpbssd for
+// 8-bit integers. In float32 it is the avx512 level. Everything except products uses AVX512_BF16.
 #include "../kernels/table.hpp"
+#include "int8_tiles.hpp"
 #include "vectors_avx512.hpp"
 
 namespace openbei {
@@ -15,6 +16,7 @@ struct TileProduct {
   using Activations = bf16;
   using Weight = bf16;
   using V = AmxVectors;
+  using Int8 = Int8TileProduct<V, TileProduct>;
   static constexpr bool precise = false;
   static constexpr size_t min_block_rows = 256;
 

@@ -14,6 +14,7 @@ struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   using Activations = bf16;
   using Weight = bf16;
   using V = Avx512Bf16Vectors;
+  using Int8 = Int8Product<V, DotProduct>;
   static constexpr bool precise = false;
   static constexpr int strip_rows = 12;
   static constexpr size_t step_bytes = 2 * panel_width * sizeof(bf16);  // bytes of a panel per iteration of `strip`
@@ -62,7 +63,7 @@ struct DotProduct : StatelessProduct<Avx512Bf16Vectors> {
   [[gnu::noinline]] static void strip(std::integer_sequence<int, m...>, const bf16* x, size_t x_stride,
                                       const bf16* panel, const char* prefetched, size_t share, size_t k, float* out) {
     V::F left_sums[] = {(static_cast<void>(m), V::zero())...}, right_sums[] = {(static_cast<void>(m), V::zero())...};
-    StripRows rows(x, x_stride);
+    StripRows<sizeof...(m), bf16> rows(x, x_stride);
     for (const bf16* end = panel + k * panel_width; panel != end; panel += 2 * panel_width, rows.advance(2)) {
       _mm_prefetch(prefetched, is_few ? _MM_HINT_T1 : _MM_HINT_T0);
       if constexpr (is_few) _mm_prefetch(prefetched + 64, _MM_HINT_T1);

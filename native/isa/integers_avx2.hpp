@@ -17,10 +17,12 @@ struct Avx2Integers {
 
   static Words load(const int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static Words set1(int32_t x) { return _mm256_set1_epi32(x); }
-  static void store(int32_t* p, Words x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
-  // An optimization barrier that keeps x in a register.
-  static void keep(Words& x) { asm volatile("" : "+x"(x)); }
-  static Words add(Words a, Words b) { return _mm256_add_epi32(a, b); }
+  static F to_float(Words x) { return _mm256_cvtepi32_ps(x); }
+  // a += x, b += y. Additions stay in order and in place: GCC 12 otherwise copies sums, or keeps some in memory. Two at
+  // once keep Zen 3 from running all multiplications on one of two units.
+  static void add(Words& a, Words& b, Words x, Words y) {
+    asm volatile("vpaddd %2, %0, %0\n\tvpaddd %3, %1, %1" : "+x"(a), "+x"(b) : "x"(x), "x"(y));
+  }
   static Words multiply_add(Words a, Words b) { return _mm256_madd_epi16(a, b); }
   // Bytes 0 and 2, or 1 and 3, of each word as 16-bit integers.
   static Words even_bytes(Words x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }

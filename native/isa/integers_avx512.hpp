@@ -17,10 +17,12 @@ struct Avx512Integers {
 
   static Words load(const int8_t* p) { return _mm512_loadu_si512(p); }
   static Words set1(int32_t x) { return _mm512_set1_epi32(x); }
-  static void store(int32_t* p, Words x) { _mm512_storeu_si512(p, x); }
-  // An optimization barrier that keeps x in a register.
-  static void keep(Words& x) { asm volatile("" : "+v"(x)); }
-  static Words add(Words a, Words b) { return _mm512_add_epi32(a, b); }
+  static F to_float(Words x) { return _mm512_cvtepi32_ps(x); }
+  // a += x, b += y. An optimization barrier keeps additions in order, and sums in registers.
+  static void add(Words& a, Words& b, Words x, Words y) {
+    a = _mm512_add_epi32(a, x), b = _mm512_add_epi32(b, y);
+    asm volatile("" : "+v"(a), "+v"(b));
+  }
   static Words multiply_add(Words a, Words b) { return _mm512_madd_epi16(a, b); }
   // Bytes 0 and 2, or 1 and 3, of each word as 16-bit integers.
   static Words even_bytes(Words x) { return _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8); }

@@ -71,9 +71,10 @@ std::string missing_avx512_bf16() {
 
 std::string missing_amx_bf16() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
-  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(edx & amx_bf16) || !(edx & amx_tile))
-    return "the CPU has no AMX-BF16";
+  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24, amx_int8 = 1u << 25;
+  constexpr unsigned needed = amx_bf16 | amx_tile | amx_int8;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (edx & needed) != needed)
+    return "the CPU has no AMX (tiles, BF16, INT8)";
 #if defined(__linux__)
   // A process must request permission for tile registers (Linux Documentation/arch/x86/xstate.rst).
   constexpr long request_permission = 0x1023, tile_data = 18;

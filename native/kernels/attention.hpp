@@ -33,8 +33,8 @@ struct AttentionHead {
     float *query_terms, *key_terms;  // products with the relative tables, [strip or num_keys, relative_stride]
     size_t bytes;
 
-    Scratch(void* memory, size_t num_tokens, size_t head_dim, size_t relative_rows)
-        : num_keys(round_up(num_tokens, 32)),
+    Scratch(void* memory, size_t keys_attended_to, size_t head_dim, size_t relative_rows)
+        : num_keys(round_up(keys_attended_to, 32)),
           depth(round_up(head_dim, 32)),
           value_width(round_up(head_dim, panel_width)),
           key_width(num_keys < key_block ? num_keys : key_block),
@@ -60,12 +60,12 @@ struct AttentionHead {
   }
 
   static void pack(const AttentionArgs& args) {
-    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim, args.relative.num_rows);
+    const Scratch scratch(args.scratch, args.num_keys, args.head_dim, args.relative.num_rows);
     const auto* x = static_cast<const Activations*>(args.x);
     std::memset(static_cast<void*>(scratch.keys), 0, scratch.num_keys * scratch.depth * sizeof(Activations));
     std::memset(static_cast<void*>(scratch.values), 0, scratch.num_keys * scratch.value_width * sizeof(Activations));
-    for (size_t key = 0; key < args.num_tokens; key += panel_width)
-      pack_keys(args, x + args.key_column + key * args.x_stride, minimum(args.num_tokens - key, panel_width),
+    for (size_t key = 0; key < args.num_keys; key += panel_width)
+      pack_keys(args, x + args.key_column + key * args.x_stride, minimum(args.num_keys - key, panel_width),
                 scratch.keys + key * scratch.depth);
     for (size_t column = 0; column < args.head_dim; column += panel_width)
       pack_values(args, x + args.value_column + column, scratch.values + column * scratch.num_keys);
@@ -73,7 +73,7 @@ struct AttentionHead {
   }
 
   static void attend(const AttentionArgs& args) {
-    const Scratch scratch(args.scratch, args.num_tokens, args.head_dim, args.relative.num_rows);
+    const Scratch scratch(args.scratch, args.num_keys, args.head_dim, args.relative.num_rows);
     const size_t queries = args.query_end - args.query_begin, num_strips = (queries + strip - 1) / strip;
     for (size_t i = 0; i < num_strips; ++i) {
       const size_t begin = queries * i / num_strips, end = queries * (i + 1) / num_strips;
@@ -101,10 +101,10 @@ struct AttentionHead {
   // Packs 32 columns of all values into a panel: rows of one token in float32, of two interleaved tokens in bfloat16.
   // Columns past the head's belong to a neighbor; the sums they produce are never read.
   static void pack_values(const AttentionArgs& args, const Activations* source, Activations* target) {
-    for (size_t token = 0; token < args.num_tokens; token += word, target += panel_width * word) {
+    for (size_t token = 0; token < args.num_keys; token += word, target += panel_width * word) {
       const Activations* row = source + token * args.x_stride;
       if constexpr (word == 2)
-        V::interleave(row, token + 1 < args.num_tokens ? row + args.x_stride : nullptr, target);
+        V::interleave(row, token + 1 < args.num_keys ? row + args.x_stride : nullptr, target);
       else
         std::memcpy(target, row, panel_width * sizeof(Activations));
     }
@@ -113,8 +113,8 @@ struct AttentionHead {
   // scratch.key_terms[key, r] = key · queries[r], for the table rows of every distance at which the key is visible.
   static void key_terms(const AttentionArgs& args, const Scratch& scratch) {
     const auto* x = static_cast<const Activations*>(args.x);
-    for (size_t key = 0; key < args.num_tokens; key += panel_width) {
-      const size_t count = minimum(args.num_tokens - key, panel_width);
+    for (size_t key = 0; key < args.num_keys; key += panel_width) {
+      const size_t count = minimum(args.num_keys - key, panel_width);
       relative_products(args, scratch, x + key * args.x_stride + args.key_column, args.x_stride, count,
                         args.relative.queries, args.num_tokens - 1 - key, key + count - 1,
                         scratch.key_terms + key * scratch.relative_stride);
@@ -150,12 +150,16 @@ struct AttentionHead {
     size_t begin, end;
   };
 
-  // The range of keys that any of `rows` queries attends to, expanded to whole panels.
+  // The end of the keys that a query attends to.
+  static size_t visible_end(const AttentionArgs& args, size_t query) {
+    const size_t end = args.window_after < args.num_tokens - query ? query + args.window_after + 1 : args.num_tokens;
+    return minimum(end, args.num_keys);
+  }
+
+  // The range of keys that any of `rows` queries attends to, expanded to whole panels; it may be empty.
   static Range visible_keys(const AttentionArgs& args, size_t query, size_t rows) {
-    const size_t first = query > args.window_before ? query - args.window_before : 0, last_query = query + rows - 1;
-    const size_t end =
-        args.window_after < args.num_tokens - last_query ? last_query + args.window_after + 1 : args.num_tokens;
-    return {first / panel_width * panel_width, round_up(end, panel_width)};
+    const size_t first = query > args.window_before ? query - args.window_before : 0;
+    return {first / panel_width * panel_width, round_up(visible_end(args, query + rows - 1), panel_width)};
   }
 
   // Attention of `rows` ≤ strip queries from `query` on. In the shapes below, `width` is the number of keys in a block.
@@ -242,7 +246,7 @@ struct AttentionHead {
   // other keys are set to `lowest`.
   static Range visible_columns(const AttentionArgs& args, float* scores, size_t width, size_t query, size_t key) {
     const size_t first = query > args.window_before ? query - args.window_before : 0;
-    const size_t past = args.window_after < args.num_tokens - query ? query + args.window_after + 1 : args.num_tokens;
+    const size_t past = visible_end(args, query);
     const size_t begin = first > key ? first - key : 0, end = past > key ? minimum(past - key, width) : 0;
     if (begin >= end) return {0, 0};
     const Range columns{begin / V::width * V::width, round_up(end, V::width)};
@@ -276,15 +280,16 @@ struct AttentionHead {
     return V::sum(sum);
   }
 
-  // context [rows, head_dim] = sums / totals
+  // context [rows, head_dim] = sums / totals, or 0 for a query that attends to no key
   static void write_context(const AttentionArgs& args, const Scratch& scratch, size_t query, size_t rows,
                             const float* totals) {
     for (size_t r = 0; r < rows; ++r) {
       auto* row = static_cast<Activations*>(args.context) + (query + r) * args.context_stride;
       const float* sums = scratch.sums + r * scratch.value_width;
+      const bool is_blind = totals[r] == 0.0f;  // then sums may not have been written
       const F inverse = V::set1(1.0f / totals[r]);
       for (size_t c = 0; c < args.head_dim; c += V::width)
-        store_up_to<V>(row + c, V::load(sums + c) * inverse, args.head_dim - c);
+        store_up_to<V>(row + c, is_blind ? V::zero() : V::load(sums + c) * inverse, args.head_dim - c);
     }
   }
 

@@ -14,9 +14,12 @@ namespace openbei {
 alignas(64) inline constexpr float ones[panel_width] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                                         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
+template <class Product>
+concept QuantizesRows = requires { Product::quantizes_rows; };
+
 // epilogue(value, row, column) for each vector of (x · Wᵀ) · scales + bias. A quantized W has been expanded.
 template <class V, class Product, class Epilogue>
-  requires(!is_int8_product<Product>)
+  requires(!QuantizesRows<Product>)
 void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
   using Weight = typename Product::Weight;
   const size_t panel_stride = panel_width * args.in_features, first = args.panel_begin * panel_width;
@@ -41,7 +44,7 @@ void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
 
 // The same for a W in smooth_int8.
 template <class V, class Product, class Epilogue>
-  requires is_int8_product<Product>
+  requires QuantizesRows<Product>
 void linear_panels(const LinearArgs& args, Epilogue&& epilogue) {
   const size_t first = args.panel_begin * panel_width;
   Product::run(args, [=, bias = args.bias + first](typename V::F value, size_t row, size_t column) {
@@ -132,7 +135,7 @@ inline constexpr bool reads_quantized = sizeof(typename Product::Weight) == size
 template <class V, class Product>
 void linear(const LinearArgs& args) {
   if constexpr (reads_quantized<Product>) {
-    if (args.format == WeightFormat::smooth_int8) return linear_product<V, Int8Product<V, Product>>(args);
+    if (args.format == WeightFormat::smooth_int8) return linear_product<V, typename Product::Int8>(args);
     if (args.format != WeightFormat::plain) return linear_expanded<V, Product>(args);
   }
   linear_product<V, Product>(args);
@@ -141,8 +144,7 @@ void linear(const LinearArgs& args) {
 template <class V, class Product>
 size_t quantized_scratch_bytes(size_t max_k) {
   if constexpr (reads_quantized<Product>)
-    return std::max(Product::expanded_panels * panel_width * max_k * sizeof(bf16),
-                    Int8Product<V, Product>::scratch_bytes(max_k));
+    return std::max(Product::expanded_panels * panel_width * max_k * sizeof(bf16), Product::Int8::scratch_bytes(max_k));
   return 0;
 }
 

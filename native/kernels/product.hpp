@@ -29,8 +29,9 @@ template <class V, int max_strip, class Strip, class Epilogue>
   constexpr size_t columns = 2 * V::width;
   alignas(64) float sums[max_strip * columns];
   const size_t num_strips = (rows + max_strip - 1) / max_strip;
+  const size_t height = num_strips > 0 ? rows / num_strips : 0, num_higher = rows - height * num_strips;
   for (size_t i = 0, first = 0; i < num_strips; ++i) {
-    const size_t end = rows * (i + 1) / num_strips;
+    const size_t end = first + height + (i < num_higher ? 1 : 0);
     [&]<int... M>(std::integer_sequence<int, M...>) {
       (void)((end - first == M + 1 && (strip(std::make_integer_sequence<int, M + 1>{}, first, sums), true)) || ...);
     }(std::make_integer_sequence<int, max_strip>{});
@@ -41,22 +42,29 @@ template <class V, int max_strip, class Strip, class Epilogue>
   }
 }
 
-// Read positions in up to twelve rows of x. One pointer addresses three rows; with a pointer for each row there would
+// Read positions in the rows of a strip of x. One pointer addresses three rows; with a pointer for each row there would
 // be too few registers.
-template <class T>
+template <int rows, class T>
 struct StripRows {
-  const T* pointers[4];
+  const T* pointers[(rows + 2) / 3];
   size_t stride;
 
-  StripRows(const T* x, size_t stride) : pointers{x, x + 3 * stride, x + 6 * stride, x + 9 * stride}, stride(stride) {}
+  StripRows(const T* x, size_t stride) : stride(stride) {
+    for (auto& pointer : pointers) pointer = x, x += 3 * stride;
+  }
 
   const T* operator[](int row) const { return pointers[row / 3] + static_cast<size_t>(row % 3) * stride; }
   void advance(size_t columns) {
-    for (auto& pointer : pointers) pointer += columns;
-    // Keeps compilers from deriving twelve pointers from these.
-    asm("" : "+r"(pointers[0]), "+r"(pointers[1]), "+r"(pointers[2]), "+r"(pointers[3]));
+    for (auto& pointer : pointers) {
+      pointer += columns;
+      asm("" : "+r"(pointer));  // keeps compilers from deriving a pointer for each row
+    }
   }
 };
+
+// The product of smooth_int8 weights that belongs to a vector type's product of plain weights.
+template <class V, class Plain>
+class Int8Product;
 
 // The parts of a product's interface that only matter if it keeps state in the thread.
 template <class V>
@@ -72,6 +80,7 @@ template <class V, class WeightType>
 struct VectorProduct : StatelessProduct<V> {
   using Activations = float;
   using Weight = WeightType;
+  using Int8 = Int8Product<V, VectorProduct>;
   static constexpr bool precise = true;
   static constexpr int strip_rows = V::product_rows;
   static constexpr size_t min_block_rows = 64;  // float32 activations take twice as much of the cache
@@ -140,7 +149,7 @@ struct VectorProduct : StatelessProduct<V> {
       right_sum = V::fma(a, right, right_sum);
       V::keep(left_sum), V::keep(right_sum);
     };
-    StripRows rows(x, x_stride);
+    StripRows<sizeof...(m), float> rows(x, x_stride);
     for (const Panel* end = panel + k * panel_width; panel != end; panel += 2 * panel_width, rows.advance(2)) {
       prefetch.next();
       if constexpr (sizeof(Panel) == sizeof(float)) {

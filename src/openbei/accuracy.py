@@ -219,6 +219,7 @@ COMPARISONS: dict[Task, Comparison] = {
     "sparse": Comparison(_expand, _compare_terms),
     "reranker": Comparison(_score, _compare_scores),
     "classifier": Comparison(_classify, _compare_labels),
+    "late_interaction": Comparison(_score, _compare_scores),
     "token_classifier": Comparison(_find_entities, _compare_entities),
 }
 """Task -> how its models are compared."""

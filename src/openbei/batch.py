@@ -12,22 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openbei.device import Device
+from openbei.spec import Head, TokenEmbeddingHead, TokenHead
 
 Int32s = NDArray[np.int32]
 Vectors = NDArray[np.float32]
 
-Output = Literal["pooled", "labels", "tokens"]
+Output = Literal["pooled", "labels", "vectors", "tokens"]
 """The requested output of a batch.
 
 pooled: one row per sequence, the output of the head: embeddings, the logits of a sequence classifier, or term weights.
-labels: one row per token, the logits of a token classifier. tokens: one row per token, the output of the last layer.
+labels: one row per token, the logits of a token classifier. vectors: one row per token, the vectors of late
+interaction. tokens: one row per token, the output of the last layer.
 """
 
 ScoreActivation = Literal["sigmoid", "softmax", "none"]
 """The activation of a classifier's logits; none for regression."""
 
-PER_TOKEN: frozenset[Output] = frozenset(("labels", "tokens"))
+PER_TOKEN: frozenset[Output] = frozenset(("labels", "vectors", "tokens"))
 """Outputs with one row per token."""
+
+
+def head_output(head: Head) -> Output:
+    """The output of a head."""
+    match head:
+        case TokenHead():
+            return "labels"
+        case TokenEmbeddingHead():
+            return "vectors"
+    return "pooled"
 
 
 @dataclass(frozen=True, slots=True)

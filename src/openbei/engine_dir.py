@@ -29,13 +29,14 @@ from openbei.errors import EngineDirError
 from openbei.formats import FORMATS
 from openbei.formats.storage import Storage
 from openbei.formats.unscaled import Unscaled
+from openbei.late_interaction import LateInteraction
 from openbei.prompts import Prompts, ScoreTemplate, TextTemplate
 from openbei.quantization import NO_QUANTIZATION
 from openbei.safetensors_file import Array, LazyTensor, file_bytes, read_tensors, write_tensors
 from openbei.shapes import kind_of
 from openbei.spec import ModelSpec, Task
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 MANIFEST = "engine.json"
 WEIGHTS = "weights.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -82,6 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompts: Prompts = Prompts()
     text_template: TextTemplate | None = None
     score_template: ScoreTemplate | None = None
+    late_interaction: LateInteraction | None = None
     has_unsupported_template: bool = False
     max_terms: int | None = None
     double_log: bool = False

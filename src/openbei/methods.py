@@ -14,6 +14,7 @@ METHODS: dict[Task, tuple[str, ...]] = {
     "classifier": ("classify",),
     "token_classifier": ("entities",),
     "sparse": ("sparse",),
+    "late_interaction": ("token_embeddings", "rerank", "score"),
 }
 """Task -> the methods that it supports."""
 

@@ -1,29 +1,27 @@
 """A model in this process, with a method for each operation of the tasks."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TypeVar, cast
 
 import numpy as np
 
-from openbei.batch import Engine, Output, Rows, Sequence, SparseVectors, Vectors, concatenate
+from openbei.batch import Engine, Sequence, Vectors
 from openbei.engine_dir import EngineDir
 from openbei.errors import InputError
 from openbei.methods import EmbeddedChunk, Ranked, require
 from openbei.progress import Watch, watch
-from openbei.serving.in_process import CHUNK_SIZE, run_chunks
+from openbei.serving import operations
+from openbei.serving.in_process import CHUNK_SIZE, chunked, run_chunks
+from openbei.serving.late_interaction import side_prompt
 from openbei.serving.loaded_model import LoadedModel
-from openbei.serving.task_inputs import Pairs, check_instruction, encode_items, encode_relevance
+from openbei.serving.operations import Operation
 from openbei.serving.tokenizer import Tokenizer
-from openbei.serving.truncation import TruncationOptions
-from openbei.tasks.classify import Label, apply_activation, sorted_labels
-from openbei.tasks.embed import check_dimensions, to_embeddings
-from openbei.tasks.finite import check_finite
-from openbei.tasks.rerank import relevance
-from openbei.tasks.sparse import terms
-from openbei.tasks.tokens import Entity, Strategy, TokenizedText, entities
+from openbei.tasks.classify import Label, sorted_labels
+from openbei.tasks.tokens import Entity, Strategy
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class OpenModel(LoadedModel):
@@ -115,14 +113,17 @@ class OpenModel(LoadedModel):
         The stream is read one chunk ahead, in a thread.
         """
         require(self.manifest, "embed")
-        check_dimensions(dimensions, self.manifest.spec.output_width)
-        size = dimensions or self.manifest.dimensions
-        normalizes = self.manifest.normalize if normalize is None else normalize
-        encode = self._encoder(prompt, prompt_name, truncate)
-        ran = self._run("embed", texts, encode, batch_tokens=batch_tokens, progress=progress, chunk_size=chunk_size)
-        for sequences, rows in ran:
+        operation = operations.embed(
+            self,
+            prompt=self._prompt(prompt, prompt_name),
+            dimensions=dimensions,
+            normalize=normalize,
+            truncate=truncate,
+        )
+        ran = self._run("embed", texts, operation, batch_tokens=batch_tokens, progress=progress, chunk_size=chunk_size)
+        for sequences, vectors in ran:
             yield EmbeddedChunk(
-                to_embeddings(_dense(rows), normalize=normalizes, dimensions=size),
+                vectors,
                 sum(sequence.num_tokens for sequence in sequences),
                 sum(sequence.is_truncated for sequence in sequences),
             )
@@ -133,18 +134,21 @@ class OpenModel(LoadedModel):
         *,
         prompt: str | None = None,
         prompt_name: str | None = None,
+        is_query: bool = False,
         truncate: bool = True,
         batch_tokens: int | None = None,
         progress: Watch = None,
     ) -> list[Vectors]:
-        """The last layer's rows for the tokens of each text, float32 [tokens, hidden_size], special tokens included."""
+        """The vectors of the tokens of each text, float32 [tokens, D].
+
+        Of an embedding model, these are the last layer's rows, special tokens included. Of a late-interaction model,
+        they are the vectors of queries if `is_query`, else of documents.
+        """
         require(self.manifest, "token_embeddings")
-        encode = self._encoder(prompt, prompt_name, truncate)
-        result: list[Vectors] = []
-        for _, rows in self._run("embed", texts, encode, "tokens", batch_tokens=batch_tokens, progress=progress):
-            check_finite(_dense(rows))
-            result += cast(list[Vectors], rows)
-        return result
+        operation = operations.token_embeddings(
+            self, prompt=self._prompt(prompt, prompt_name, is_query=is_query), truncate=truncate, is_query=is_query
+        )
+        return self._all("embed", texts, operation, batch_tokens, progress)
 
     def sparse(
         self,
@@ -158,14 +162,8 @@ class OpenModel(LoadedModel):
     ) -> list[dict[int, float]]:
         """For each text, the weights that are not 0, by token id, in ascending order of the ids."""
         require(self.manifest, "sparse")
-        encode = self._encoder(prompt, prompt_name, truncate)
-        result: list[dict[int, float]] = []
-        for _, rows in self._run("embed", texts, encode, batch_tokens=batch_tokens, progress=progress):
-            weights = cast(SparseVectors, concatenate(rows))
-            check_finite(weights.values)
-            kept = terms(weights, max_terms=self.manifest.max_terms, double_log=self.manifest.double_log)
-            result += map(dict, kept)
-        return result
+        operation = operations.sparse(self, prompt=self._prompt(prompt, prompt_name), truncate=truncate)
+        return [dict(terms) for terms in self._all("embed", texts, operation, batch_tokens, progress)]
 
     def rerank(
         self,
@@ -209,23 +207,12 @@ class OpenModel(LoadedModel):
     ) -> Vectors:
         """The relevance of a text to a query for each pair, float32 [n]: a probability, or a logit with `raw_scores`.
 
-        `instruction` replaces that of the model's score template.
+        Of a late-interaction model, it is MaxSim. `instruction` replaces that of the model's score template.
         """
         require(self.manifest, "score")
-        check_instruction(self.manifest, instruction)
-        template, prompt = self.manifest.score_template, self.prompts.find(None)
-        is_raw = raw_scores or self.manifest.activation == "none"
-
-        def encode(chunk: Pairs) -> list[Sequence]:
-            options = _options(truncate)
-            return encode_relevance(
-                self.tokenizer, template, chunk, options, prompt=prompt, instruction=instruction, param="pairs"
-            )
-
-        scores = [np.empty(0, np.float32)]
-        for _, rows in self._run("score", pairs, encode, batch_tokens=batch_tokens, progress=progress):
-            scores.append(relevance(_dense(rows), template, is_raw))
-        return np.concatenate(scores)
+        operation = operations.score(self, instruction=instruction, raw_scores=raw_scores, truncate=truncate)
+        ran = self._run("score", pairs, operation, batch_tokens=batch_tokens, progress=progress)
+        return np.concatenate([np.empty(0, np.float32), *(scores for _, scores in ran)])
 
     def classify(
         self,
@@ -238,17 +225,9 @@ class OpenModel(LoadedModel):
     ) -> list[list[Label]]:
         """The labels of each text or pair of texts, best first, with probabilities, or logits with `raw_scores`."""
         require(self.manifest, "classify")
-        activation = "none" if raw_scores else self.manifest.activation
-
-        def encode(chunk: list[str | tuple[str, str]]) -> list[Sequence]:
-            items = [[item] if isinstance(item, str) else [*item] for item in chunk]
-            return encode_items(self.tokenizer, items, _options(truncate), param="texts")
-
-        result: list[list[Label]] = []
-        for _, rows in self._run("classify", texts, encode, batch_tokens=batch_tokens, progress=progress):
-            scores = apply_activation(_dense(rows), activation)
-            result += [sorted_labels(self.manifest.labels, row) for row in scores]
-        return result
+        operation = operations.classify(self, raw_scores=raw_scores, truncate=truncate)
+        rows = self._all("classify", texts, operation, batch_tokens, progress)
+        return [sorted_labels(self.manifest.labels, row) for row in rows]
 
     def entities(
         self,
@@ -262,54 +241,55 @@ class OpenModel(LoadedModel):
     ) -> list[list[Entity]]:
         """The named entities of each text, in order; with `aggregation` "none", a label for each token instead."""
         require(self.manifest, "entities")
-        tokenized: deque[TokenizedText] = deque()
+        operation = operations.find_entities(self, aggregation=aggregation, raw_scores=raw_scores, truncate=truncate)
+        return self._all("classify", texts, operation, batch_tokens, progress)
 
-        def encode(chunk: list[str]) -> list[Sequence]:
-            encoded = self.tokenizer.encode_texts_for_labels(chunk, param="texts", **_options(truncate))
-            tokenized.extend(encoded)
-            return [text.sequence for text in encoded]
-
-        result: list[list[Entity]] = []
-        for _, rows in self._run("classify", texts, encode, "labels", batch_tokens=batch_tokens, progress=progress):
-            for logits in cast(list[Vectors], rows):
-                text = tokenized.popleft()
-                result.append(entities(text, logits, self.manifest.labels, aggregation, raw_scores=raw_scores))
-        return result
-
-    def _encoder(
-        self, prompt: str | None, prompt_name: str | None, truncate: bool
-    ) -> Callable[[list[str]], list[Sequence]]:
-        """A function that tokenizes texts with a prompt. Raises InputError."""
+    def _prompt(self, prompt: str | None, prompt_name: str | None, *, is_query: bool = False) -> str:
+        """The prompt that was passed, by itself or by its name, or else the default one. Raises InputError."""
         if prompt is not None and prompt_name is not None:
             raise InputError("prompt and prompt_name are set; each selects a prompt", param="prompt", hint="pass one")
-        prefix = self.prompts.find(prompt_name) if prompt is None else prompt
-        return lambda chunk: self.tokenizer.encode(chunk, prompt=prefix, param="texts", **_options(truncate))
+        if self.manifest.late_interaction and prompt is None and prompt_name is None:
+            return side_prompt(self.prompts, is_query=is_query)
+        return self.prompts.find(prompt_name) if prompt is None else prompt
+
+    def _all(
+        self,
+        step: str,
+        items: Iterable[T],
+        operation: Operation[T, Iterable[R]],
+        batch_tokens: int | None,
+        progress: Watch,
+    ) -> list[R]:
+        """The results of all items."""
+        ran = self._run(step, items, operation, batch_tokens=batch_tokens, progress=progress)
+        return [*chain.from_iterable(results for _, results in ran)]
 
     def _run(
         self,
         step: str,
         items: Iterable[T],
-        encode: Callable[[list[T]], list[Sequence]],
-        output: Output = "pooled",
+        operation: Operation[T, R],
         *,
         batch_tokens: int | None,
         progress: Watch,
         chunk_size: int = CHUNK_SIZE,
-    ) -> Iterator[tuple[list[Sequence], list[Rows]]]:
-        """`run_chunks`, with a progress bar for `step`."""
-        _not_one_text(items, "texts")
+    ) -> Iterator[tuple[list[Sequence], R]]:
+        """The sequences and results of `chunk_size` items at a time, with a progress bar for `step`."""
+        chunks = chunked(_not_one_text(items, "texts"), chunk_size)
         with watch(step, items, progress) as advance:
-            yield from run_chunks(
-                self, items, encode, output, batch_tokens=batch_tokens, chunk_size=chunk_size, progress=advance
+            ran = run_chunks(
+                self,
+                chunks,
+                operation.encode,
+                operation.output,
+                batch_tokens=batch_tokens,
+                progress=advance if operation.has_sequence_each else None,
             )
-
-
-def _options(truncate: bool) -> TruncationOptions:
-    return {"truncate": truncate, "direction": None, "max_tokens": None}
-
-
-def _dense(rows: list[Rows]) -> Vectors:
-    return cast(Vectors, concatenate(rows))
+            for chunk, sequences, rows in ran:
+                results = operation.finish(rows)
+                if not operation.has_sequence_each:
+                    advance(len(chunk))
+                yield sequences, results
 
 
 def _not_one_text(items: Iterable[T], param: str) -> Iterable[T]:

@@ -4,18 +4,18 @@ import math
 from typing import Literal
 
 from openbei.absorbed import absorbed_shapes
+from openbei.attention_bias import BucketBias, Disentangled
 from openbei.device import Device
 from openbei.safetensors_file import Shape
 from openbei.spec import (
-    BucketBias,
     Dense,
-    Disentangled,
     EmbeddingHead,
     GatedMLP,
     LayerNorm,
     ModelSpec,
     Norm,
     Step,
+    TokenEmbeddingHead,
     TokenTermHead,
 )
 
@@ -107,7 +107,7 @@ def head_shapes(spec: ModelSpec) -> dict[str, tuple[int, int]]:
     widths = spec.step_widths
     steps = enumerate(spec.head.steps)
     shapes = {step_name(i, step): (widths[i + 1], widths[i]) for i, step in steps if isinstance(step, Dense)}
-    has_out = not isinstance(spec.head, EmbeddingHead | TokenTermHead)
+    has_out = not isinstance(spec.head, EmbeddingHead | TokenEmbeddingHead | TokenTermHead)
     return shapes | {"head.out": (spec.output_width, widths[-1])} if has_out else shapes
 
 

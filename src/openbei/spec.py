@@ -6,7 +6,8 @@ alternative and its implementation in each backend, not a second transformer.
 
 from typing import ClassVar, Literal
 
-import msgspec
+from openbei.attention_bias import BucketBias, Disentangled, DistanceBias
+from openbei.spec_part import Part
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "sigmoid", "silu", "tanh"]
 """gelu is x·Φ(x) (erf); gelu_tanh is its tanh approximation (Hendrycks & Gimpel, arXiv:1606.08415)."""
@@ -18,15 +19,11 @@ cls: the first token. max: the maximum of each column. mean_sqrt_len: the sum di
 of tokens. weighted_mean: the mean weighted by position, counted from 1 (Muennighoff, arXiv:2202.08904).
 """
 
-Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse"]
-"""The task of a model. A reranker is a classifier with one label."""
+Task = Literal["embedding", "reranker", "classifier", "token_classifier", "sparse", "late_interaction"]
+"""The task of a model. A reranker is a classifier with one label. Late interaction is ColBERT's."""
 
 DType = Literal["bfloat16", "float16", "float32"]
 """Number formats that a config can choose for weights; accumulation is always float32."""
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """Base class of all parts: immutable, compared by value; decoding refuses unknown fields."""
 
 
 class LayerNorm(Part, frozen=True, tag="layer_norm"):
@@ -83,42 +80,6 @@ class Rotary(Part, frozen=True, tag="rotary"):
     def dim(self) -> int:
         """Number of columns of each head that are rotated; the remaining columns are unchanged."""
         return 2 * len(self.frequencies)
-
-
-class DistanceBias(Part, frozen=True, tag="distance_bias"):
-    """ALiBi (Press et al., arXiv:2108.12409): -slope · |distance| is added to scores, with one slope for each head."""
-
-    slopes: tuple[float, ...]
-
-
-class BucketBias(Part, frozen=True, tag="bucket_bias"):
-    """A learned bias for each head and each bucket of distances is added to scores (Raffel et al., arXiv:1910.10683).
-
-    Half of the buckets are for keys after the query. In each half, the first half of the buckets are single distances;
-    the others grow logarithmically up to `max_distance`.
-    """
-
-    num_buckets: int
-    max_distance: int
-
-
-class Disentangled(Part, frozen=True, tag="disentangled"):
-    """Disentangled attention: position terms are added to scores before scaling (He et al., arXiv:2006.03654).
-
-    Each layer has tables of relative keys and queries for each head. For query i and key j, whose distance has row r,
-    c2p adds query i · keys[r] and p2c adds key j · queries[r]. Rows are distances from -span to span - 1; greater
-    distances are clipped. With `max_distance`, distances up to span / 2 have a row each; greater ones share rows, in
-    buckets that grow logarithmically up to `max_distance`.
-    """
-
-    span: int
-    terms: tuple[Literal["c2p", "p2c"], ...]
-    max_distance: int | None = None
-
-    @property
-    def num_rows(self) -> int:
-        """Number of rows of each head's table: 2 · span, padded to a multiple of 32."""
-        return -(-2 * self.span // 32) * 32
 
 
 class LocalLayers(Part, frozen=True, tag="local"):
@@ -232,6 +193,17 @@ class TokenHead(Part, frozen=True, tag="token_labels"):
     steps: tuple[Step, ...] = ()
 
 
+class TokenEmbeddingHead(Part, frozen=True, tag="token_embeddings"):
+    """Late interaction (Khattab & Zaharia, arXiv:2004.12832): a vector for each token: steps(x).
+
+    In all layers, trailing tokens whose id is `unattended_id` attend to the tokens before them, but no token attends to
+    them. The output of attention is zero for a token that attends to none.
+    """
+
+    steps: tuple[Step, ...] = ()
+    unattended_id: int | None = None
+
+
 class TermHead(Part, frozen=True, tag="term_weights"):
     """SPLADE (Formal et al., arXiv:2109.10086): a weight for each term of the vocabulary.
 
@@ -252,7 +224,7 @@ class TokenTermHead(Part, frozen=True, tag="token_terms"):
     steps: ClassVar[tuple[Step, ...]] = ()
 
 
-Head = EmbeddingHead | SequenceHead | TokenHead | TermHead | TokenTermHead
+Head = EmbeddingHead | SequenceHead | TokenHead | TokenEmbeddingHead | TermHead | TokenTermHead
 
 Placement = Literal["post", "pre", "sandwich"]
 """The position of a layer's norms.
@@ -298,6 +270,11 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
         return self.num_layers == 0
 
     @property
+    def unattended_id(self) -> int | None:
+        """The id of trailing tokens that are not attended to; None if all tokens are."""
+        return self.head.unattended_id if isinstance(self.head, TokenEmbeddingHead) else None
+
+    @property
     def is_tied(self) -> bool:
         """Whether the head's final linear layer and the token embeddings share a weight tensor."""
         return isinstance(self.head, TermHead) and self.head.is_tied
@@ -335,6 +312,8 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
                 return "sparse"
             case TokenHead():
                 return "token_classifier"
+            case TokenEmbeddingHead():
+                return "late_interaction"
             case SequenceHead(num_labels=num_labels):
                 return "reranker" if num_labels == 1 else "classifier"
 
@@ -342,7 +321,7 @@ class ModelSpec(Part, frozen=True, tag="encoder"):
     def output_width(self) -> int:
         """Number of columns of the head's output: dimensions, labels or terms of the vocabulary."""
         match self.head:
-            case EmbeddingHead():
+            case EmbeddingHead() | TokenEmbeddingHead():
                 return self.step_widths[-1]
             case TermHead() | TokenTermHead():
                 return self.vocab_size

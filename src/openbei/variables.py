@@ -62,6 +62,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--ssl-keyfile": ("OPENBEI_SSL_KEYFILE",),
     "--ssl-ca-certs": ("OPENBEI_SSL_CA_CERTS",),
     "--no-compression": ("OPENBEI_NO_COMPRESSION",),
+    "--no-page": ("OPENBEI_NO_PAGE",),
     "--access-log": ("OPENBEI_ACCESS_LOG",),
     "--otlp-endpoint": ("OPENBEI_OTLP_ENDPOINT", "OTLP_ENDPOINT"),
 }

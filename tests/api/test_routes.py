@@ -7,9 +7,10 @@ import pytest
 from openbei.api.default_route import DEFAULT_PATHS
 from openbei.api.exchange import errors
 from openbei.api.routes import ROUTES
+from openbei.late_interaction import LateInteraction
 from openbei.prompts import ScoreTemplate
 from openbei.serving.fake_engine import FakeEngine
-from openbei.spec import Head, SequenceHead, TermHead, TokenHead
+from openbei.spec import Head, SequenceHead, TermHead, TokenEmbeddingHead, TokenHead, UnitNorm
 
 from .conftest import FAILING_ID, Served, Start, small_manifest
 
@@ -20,11 +21,13 @@ MODELS: dict[str, tuple[Head | None, int, str, dict[str, Any]]] = {
     "reranker": (SequenceHead(num_labels=1), 1, "/rerank", {"query": "w1", "texts": ["w2", "w3"]}),
     "classifier": (SequenceHead(num_labels=3), 3, "/predict", {"inputs": [["w1"], ["w2", "w3"]]}),
     "token_classifier": (TokenHead(num_labels=5), 5, "/predict_tokens", {"inputs": ["w1 w2"]}),
+    "late_interaction": (TokenEmbeddingHead(steps=(UnitNorm(),)), 8, "/embed_all", {"inputs": ["w1 w2"]}),
 }
 """A head of each task, the columns of its rows, TEI's route for it, and a request."""
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "/v1/embeddings": {"input": "w1"},
+    "/v1/multi-vector": {"input": "w1"},
     "/v1/embed": {"texts": ["w1"]},
     "/v2/embed": {"texts": ["w1"]},
     "/embed": {"inputs": "w1"},
@@ -45,12 +48,13 @@ RERANKER = "model is not a re-ranker model"
 CLASSIFIER = "Model is not a classifier model"
 WRONG = {
     **dict.fromkeys(
-        ("/v1/embeddings", "/v1/embed", "/v2/embed", "/embed", "/embed_all", "/similarity"),
+        ("/v1/embeddings", "/v1/embed", "/v2/embed", "/embed", "/similarity"),
         ({"embedding"}, EMBEDDING),
     ),
-    **dict.fromkeys(("/rerank", "/v1/rerank", "/v2/rerank"), ({"reranker"}, RERANKER)),
+    **dict.fromkeys(("/embed_all", "/v1/multi-vector"), ({"embedding", "late_interaction"}, EMBEDDING)),
+    **dict.fromkeys(("/rerank", "/v1/rerank", "/v2/rerank"), ({"reranker", "late_interaction"}, RERANKER)),
     **dict.fromkeys(("/predict", "/v1/classify"), ({"reranker", "classifier"}, CLASSIFIER)),
-    "/v1/score": ({"embedding", "reranker"}, RERANKER),
+    "/v1/score": ({"embedding", "reranker", "late_interaction"}, RERANKER),
     "/embed_sparse": ({"sparse"}, "Model is not an embedding model with SPLADE pooling"),
     "/predict_tokens": ({"token_classifier"}, "Model is not a token classifier model"),
 }
@@ -59,8 +63,10 @@ WRONG = {
 
 def start_one(start: Start, task: str, **fields: Any) -> Served:
     head, width, route, _ = MODELS[task]
-    labels = () if task in ("embedding", "sparse") else tuple(f"LABEL_{i}" for i in range(width))
-    manifest = small_manifest(head, **({"labels": labels, "default_route": route} | fields))
+    labels = () if task in ("embedding", "sparse", "late_interaction") else tuple(f"LABEL_{i}" for i in range(width))
+    late = LateInteraction(query_length=8, document_length=16) if task == "late_interaction" else None
+    given = {"labels": labels, "default_route": route, "late_interaction": late}
+    manifest = small_manifest(head, **(given | fields))
     return start(FakeEngine(width, is_sparse=task == "sparse", failing_token_id=FAILING_ID), manifest=manifest)
 
 
@@ -120,8 +126,8 @@ def test_info(start: Start, task: str) -> None:
     assert (info["model_id"], info["served_model_name"], info["model_dtype"]) == ("a test", "small", "float32")
     assert (info["max_input_length"], info["max_batch_tokens"], info["max_client_batch_size"]) == (64, 8192, 2048)
     [(kind, about)] = info["model_type"].items()
-    if task in ("embedding", "sparse"):
-        assert (kind, about) == ("embedding", {"pooling": "mean" if task == "embedding" else "splade"})
+    if pooling := {"embedding": "mean", "sparse": "splade", "late_interaction": "colbert"}.get(task):
+        assert (kind, about) == ("embedding", {"pooling": pooling})
     else:
         assert kind == task
         assert about["id2label"]["0"] == "LABEL_0"

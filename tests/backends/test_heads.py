@@ -47,6 +47,7 @@ FAMILIES = {
     "MPNet": {"type_vocab_size": 0, "max_position_embeddings": 130},
     "ModernBert": {"type_vocab_size": 0, "num_hidden_layers": 4, "local_attention": 16, "classifier_pooling": "mean"},
     "NomicBert": {"hidden_act": "silu"},
+    "JinaEmbeddingsV3": {"type_vocab_size": 1, "rope_parameters": {"rope_type": "default", "rope_theta": 50.0}},
     "Gte": {"hidden_act": "gelu"},
     "DebertaV2": {
         "type_vocab_size": 0,

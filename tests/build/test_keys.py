@@ -179,6 +179,7 @@ def test_models_of_older_sentence_transformers_have_no_warnings(tmp_path: Path) 
 def test_keys_of_sentence_transformers_are_in_one_table() -> None:
     """Fails if a new version adds a key."""
     from sentence_transformers.cross_encoder.modules import LogitScore
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
     from sentence_transformers.sentence_transformer import modules as m
     from sentence_transformers.sparse_encoder import modules as sparse
 
@@ -187,6 +188,7 @@ def test_keys_of_sentence_transformers_are_in_one_table() -> None:
         for kind in sentence.MODULE_CONFIGS
     }
     tables["Transformer"] = (m.Transformer, sentence.TRANSFORMER)
+    tables["MultiVectorMask"] = (MultiVectorMask, sentence.MODULE_CONFIGS["MultiVectorMask"])
     tables["Router"] = (m.Router, sentence.ROUTER.nested["parameters"])
     wrong = {
         kind: [key for key in {*module.config_keys, *module.config_key_renames} if num_tables(key, keys) != 1]

@@ -32,6 +32,11 @@ def chains() -> dict[str, Modules]:
             randomize(m.Dense(200, 33, bias=False, activation_function=None), 1),
             m.Normalize(),
         ],
+        "residual connections": lambda m: [
+            m.Pooling(64),
+            randomize(m.Dense(64, 40, activation_function=None, use_residual=True)),
+            randomize(m.Dense(40, 40, bias=False, activation_function=None, use_residual=True), 1),
+        ],
         "layer norm": lambda m: [m.Pooling(64), randomize(m.LayerNorm(64))],
         "dropout": lambda m: [m.Pooling(64), m.Dropout(0.5), randomize(m.Dense(64, 20)), m.Normalize(), m.Dropout(0.5)],
         "normalize in the middle": lambda m: [

@@ -11,11 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 import openbei
+from openbei.backends.reference import ReferenceEngine
 from openbei.cli import COMMANDS, info, main
+from openbei.cli.bench import tokens_per_s
 from openbei.engine_dir import EngineDir
 from openbei.gpus import Capability, Gpu, Gpus
 from openbei.shapes import num_parameters
 from tests.checkpoint import write_json
+from tests.random_engine import random_engine_dir
+from tests.small_models import small_spec
+from tests.spec_axes import HEADS
 
 from .conftest import Run
 from .test_serve import assert_clear
@@ -70,6 +75,12 @@ def test_bench(bei: Run, tiny_engine_dir: EngineDir) -> None:
     done = bei("bench", tiny_engine_dir.path, "--seconds", "0.05", "--batch-tokens", "600")
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^ +(short|mixed|long) .* tokens/s", done.stdout, re.MULTILINE) == ["short", "mixed", "long"]
+
+
+@pytest.mark.parametrize("head", ["mean", "token labels", "token vectors", "terms"])
+def test_bench_runs_every_head(head: str) -> None:
+    engine_dir = random_engine_dir(small_spec(36, 3, 12, 50, head=HEADS[head]))
+    assert tokens_per_s(ReferenceEngine(engine_dir), [3, 5], engine_dir.manifest.spec, 1e-9) > 0
 
 
 def test_any_target(bei: Run, config: Path, tiny_checkpoint: Path, tiny_engine_dir: EngineDir) -> None:

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import httpx
 import numpy as np
 import openai
@@ -18,7 +19,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from openbei.api.exchange.keys import Guard
-from openbei.cli.serving_options import warn_if_open
+from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
+from openbei.config import Environment
 from openbei.engine_dir import EngineDir
 
 from ..checkpoint import expected_vectors
@@ -145,6 +147,17 @@ def test_keys(tiny_engine_dir: EngineDir, variables: dict[str, str], tmp_path: P
     assert "can be read by others" in told
     assert "POST /v1/embeddings 401" in told
     assert not re.search("key-of|another-key", told)
+
+
+@pytest.mark.parametrize(("arguments", "has_page"), [([], True), (["--no-page"], False)])
+def test_the_web_page_can_be_switched_off(arguments: list[str], has_page: bool, environment: Environment) -> None:
+    edges = []
+
+    def command(arguments: EdgeArguments) -> None:
+        edges.append(arguments.edge(environment))
+
+    click.command(edge_options(command)).main(arguments, standalone_mode=False)
+    assert [edge.has_page for edge in edges] == [has_page]
 
 
 def test_log_lines_for_machines(tiny_engine_dir: EngineDir, variables: dict[str, str]) -> None:

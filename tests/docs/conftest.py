@@ -16,6 +16,7 @@ from tests.checkpoint import build_engine, save_checkpoint, save_model, write_ch
 from tests.cli.conftest import serving
 from tests.clients.conftest import LABELS, MOODS
 from tests.house.source import ROOT
+from tests.late_interaction import save_pylate
 
 from .sandbox import Sandbox
 
@@ -46,6 +47,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) 
         "token_classifier": save_model(folder / "tagger", tokenizer_json, "BertForTokenClassification", **LABELS),
         "without_modules": save_model(folder / "plain", tokenizer_json, "BertModel"),
         "sparse": sparse,
+        "late_interaction": save_pylate(folder / "colbert", tokenizer_json),
     }
 
 

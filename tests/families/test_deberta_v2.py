@@ -11,12 +11,13 @@ import transformers
 from safetensors.numpy import load_file, save_file
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
+from openbei.attention_bias import Disentangled
 from openbei.backends import load_engine
 from openbei.backends.positions import relative_rows
 from openbei.batch import PackedBatch, SparseVectors
 from openbei.errors import CheckpointError
 from openbei.families import deberta_v2
-from openbei.spec import Disentangled, EmbeddingHead, NoPositions
+from openbei.spec import EmbeddingHead, NoPositions
 from tests.checkpoint import build_engine, expected_logits, save_model, tokenize, write_chain, write_json
 from tests.prose import texts
 

@@ -1,5 +1,6 @@
-// Emulates AMX-BF16 on CPUs without it: every tile instruction raises SIGILL, and the handler executes it as specified
-// in Intel's manual (Instruction Set Reference, volume 2). Slow, but the code under test is the compiled kernel.
+// Emulates AMX-BF16 and tdpbssd of AMX-INT8 on CPUs without it: every tile instruction raises SIGILL, and the handler
+// executes it as specified in Intel's manual (Instruction Set Reference, volume 2). Slow, but the code under test is
+// the compiled kernel.
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -97,19 +98,33 @@ void load_config(const uint8_t* config) {
   }
 }
 
-void multiply(int c, int a, int b) {
+// c += a · b, where the words of `a` and `b` hold adjacent numbers of the inner dimension; dot adds the products of two
+// words to a sum.
+template <class Sum, class Dot>
+void multiply(int c, int a, int b, Dot&& dot) {
   for (int m = 0; m < state.rows[c]; ++m)
     for (int k = 0; k < state.row_bytes[a] / 4; ++k)
       for (int n = 0; n < state.row_bytes[c] / 4; ++n) {
-        uint16_t left[2], right[2];
-        float sum;
-        memcpy(left, state.tiles[a].bytes[m] + 4 * k, 4);
-        memcpy(right, state.tiles[b].bytes[k] + 4 * n, 4);
+        Sum sum;
         memcpy(&sum, state.tiles[c].bytes[m] + 4 * n, 4);
-        sum += to_float32(left[0]) * to_float32(right[0]);
-        sum += to_float32(left[1]) * to_float32(right[1]);
+        dot(sum, state.tiles[a].bytes[m] + 4 * k, state.tiles[b].bytes[k] + 4 * n);
         memcpy(state.tiles[c].bytes[m] + 4 * n, &sum, 4);
       }
+}
+
+void multiply_bf16(int c, int a, int b) {
+  multiply<float>(c, a, b, [](float& sum, const uint8_t* x, const uint8_t* y) {
+    uint16_t left[2], right[2];
+    memcpy(left, x, 4);
+    memcpy(right, y, 4);
+    for (int i = 0; i < 2; ++i) sum += to_float32(left[i]) * to_float32(right[i]);
+  });
+}
+
+void multiply_int8(int c, int a, int b) {
+  multiply<int32_t>(c, a, b, [](int32_t& sum, const uint8_t* x, const uint8_t* y) {
+    for (int i = 0; i < 4; ++i) sum += static_cast<int8_t>(x[i]) * static_cast<int8_t>(y[i]);
+  });
 }
 
 enum Prefix { none = 0, p66 = 1, pf3 = 2, pf2 = 3 };
@@ -117,10 +132,11 @@ enum Prefix { none = 0, p66 = 1, pf3 = 2, pf2 = 3 };
 bool execute(const Instruction& i) {
   if (i.opcode == 0x49 && i.pp == none && i.mod != 3)
     return load_config(reinterpret_cast<const uint8_t*>(i.base)), true;
-  if (!state.configured) return false;                                                            // as on a CPU: #UD
-  if (i.opcode == 0x49 && i.pp == none) return state = State{}, true;                             // tilerelease
-  if (i.opcode == 0x49 && i.pp == pf2 && i.mod == 3) return state.tiles[i.reg] = Tile{}, true;    // tilezero
-  if (i.opcode == 0x5c && i.pp == pf3 && i.mod == 3) return multiply(i.reg, i.rm, i.vvvv), true;  // tdpbf16ps
+  if (!state.configured) return false;                                                          // as on a CPU: #UD
+  if (i.opcode == 0x49 && i.pp == none) return state = State{}, true;                           // tilerelease
+  if (i.opcode == 0x49 && i.pp == pf2 && i.mod == 3) return state.tiles[i.reg] = Tile{}, true;  // tilezero
+  if (i.opcode == 0x5c && i.pp == pf3 && i.mod == 3) return multiply_bf16(i.reg, i.rm, i.vvvv), true;  // tdpbf16ps
+  if (i.opcode == 0x5e && i.pp == pf2 && i.mod == 3) return multiply_int8(i.reg, i.rm, i.vvvv), true;  // tdpbssd
   if (i.opcode != 0x4b || !i.uses_sib) return false;
   Tile& tile = state.tiles[i.reg];
   if (i.pp == pf2 || i.pp == p66) tile = Tile{};  // tileloadd, tileloaddt1

@@ -8,10 +8,10 @@ import numpy as np
 from openbei import _native
 from openbei.backends.native import NativeEngine
 from openbei.backends.reference import ReferenceEngine
-from openbei.batch import Output, PackedBatch, Rows, SparseVectors, Vectors
+from openbei.batch import PackedBatch, Rows, SparseVectors, Vectors, head_output
 from openbei.engine_dir import EngineDir
 from openbei.formats.panels import padded
-from openbei.spec import ModelSpec, TokenHead
+from openbei.spec import ModelSpec
 from tests.dense_rows import dense_rows
 from tests.same_embedding import worst_cosine
 from tests.small_models import random_batch
@@ -42,7 +42,7 @@ def check_head(engine_dir: EngineDir, encoder: _native.Encoder, lengths: list[in
     spec = engine_dir.manifest.spec
     expected = expected_head_rows(engine_dir, tuple(lengths))
     actual = dense(
-        NativeEngine(encoder, spec, engine_dir.manifest.dtype).run(head_batch(spec, lengths), head_output(spec))
+        NativeEngine(encoder, spec, engine_dir.manifest.dtype).run(head_batch(spec, lengths), head_output(spec.head))
     )
     if spec.output_width == 1:
         assert np.abs(actual - expected).max() < 100 * (1 - at_least)
@@ -58,7 +58,7 @@ def expected_tokens(engine_dir: EngineDir, lengths: tuple[int, ...]) -> Vectors:
 @lru_cache(maxsize=8)
 def expected_head_rows(engine_dir: EngineDir, lengths: tuple[int, ...]) -> Vectors:
     spec = engine_dir.manifest.spec
-    return dense(ReferenceEngine(engine_dir).run(head_batch(spec, lengths), head_output(spec)))
+    return dense(ReferenceEngine(engine_dir).run(head_batch(spec, lengths), head_output(spec.head)))
 
 
 def head_batch(spec: ModelSpec, lengths: Sequence[int]) -> PackedBatch:
@@ -66,10 +66,6 @@ def head_batch(spec: ModelSpec, lengths: Sequence[int]) -> PackedBatch:
     batch = random_batch(lengths)
     excluded = np.minimum(np.diff(batch.cu_seqlens) - 1, np.resize([0, 3, 5, 60], len(lengths))).astype(np.int32)
     return PackedBatch(batch.token_ids, batch.cu_seqlens, batch.token_ids % max(spec.type_vocab_size, 1), excluded)
-
-
-def head_output(spec: ModelSpec) -> Output:
-    return "labels" if isinstance(spec.head, TokenHead) else "pooled"
 
 
 def dense(rows: Rows) -> Vectors:

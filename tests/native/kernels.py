@@ -65,7 +65,7 @@ class AttentionArgs(ctypes.Structure):
         + fields("queries", P)
         + fields("query_stride head", N)
         + fields("context", P)
-        + fields("context_stride num_tokens query_begin query_end head_dim window_before window_after", N)
+        + fields("context_stride num_tokens num_keys query_begin query_end head_dim window_before window_after", N)
         + fields("scale softcap", F)
         + fields("bias", P)
         + fields("relative", RelativeTables)

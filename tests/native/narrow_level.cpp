@@ -32,6 +32,7 @@ struct NarrowVectors : PortableVectors {
 };
 
 struct NarrowProduct : StatelessProduct<NarrowVectors> {
+  using Int8 = Int8Product<NarrowVectors, NarrowProduct>;
   using Activations = bf16;
   using Weight = bf16;
   static constexpr bool precise = false;

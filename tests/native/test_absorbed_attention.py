@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from openbei.absorbed import absorbs
+from openbei.attention_bias import DistanceBias
 from openbei.backends.native import encoder_over
-from openbei.spec import Convolution, DistanceBias, EmbeddingHead, LocalLayers, Pooling, TokenHead
+from openbei.spec import Convolution, EmbeddingHead, LocalLayers, Pooling, TokenHead
 from tests.native.conftest import SUPPORTED, MakeEngineDir, MakeSpec
 from tests.native.encoders import check_head
 from tests.spec_axes import LAYER_NORM, ROTARY, attention

@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from openbei.attention_bias import Disentangled
 from openbei.backends.positions import relative_rows
 from openbei.formats.panels import padded
-from openbei.spec import Disentangled
 from tests.native.kernels import EVERYTHING, Array, Doubles, Level, RelativeTables, check
 
 UNTOUCHED = 77.0
@@ -29,6 +29,7 @@ class Head:
     ) -> None:
         rng = np.random.default_rng(seed)
         self.level, self.num_tokens, self.head_dim = level, num_tokens, head_dim
+        self.num_keys = num_tokens
         self.queries = level.stored(rng.standard_normal((num_queries or num_tokens, head_dim)) * spread)
         self.keys, self.values = (level.stored(rng.standard_normal((num_tokens, head_dim))) for _ in range(2))
         self.scale, self.softcap, self.before, self.after = head_dim**-0.5, 0.0, EVERYTHING, EVERYTHING
@@ -52,21 +53,22 @@ class Head:
         if self.bias is not None:
             scores += self.bias[distances + len(self.bias) // 2]
         hidden = (-distances > float(self.before)) | (distances > float(self.after))
+        hidden[:, self.num_keys :] = True
         return np.where(hidden, -np.inf, scores)
 
     def check(self, begin: int = 0, end: int | None = None) -> None:
         """Compares the kernel with float64 for the queries from `begin` to `end`."""
         end = len(self.queries) if end is None else end
         scores = self.scores(begin, end)
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        weights /= weights.sum(axis=1, keepdims=True)
+        weights = np.exp(scores - np.maximum(scores.max(axis=1, keepdims=True), -1e300))
+        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)  # all 0 for a query without keys
         exact = weights @ self.values
         # Scores are rounded to float32 and weights to the activation type; both change a weight by a relative amount.
         lengths = (np.linalg.norm(x, axis=1).max() for x in (self.queries, self.keys))
         size = np.abs(np.where(np.isfinite(scores), scores, 0)).max() + self.softcap + math.prod(lengths) * self.scale
         narrow = self.level.activations != np.float32
         relative = FLOAT32 * (4 + size) + (self.level.rounding + 2e-4 if narrow else 0)
-        tolerance = min(relative, 2) * (weights @ np.abs(self.values)) + self.level.rounding * np.abs(exact)
+        tolerance = min(relative, 2) * (weights @ np.abs(self.values)) + self.level.rounding * np.abs(exact) + 1e-30
         check(self.run(begin, end)[begin:end, : self.head_dim], exact, tolerance)
 
     def run(self, begin: int, end: int) -> Array:
@@ -92,6 +94,7 @@ class Head:
             context=context,
             context_stride=context.shape[1],
             num_tokens=self.num_tokens,
+            num_keys=self.num_keys,
             query_begin=begin,
             query_end=end,
             head_dim=dim,
@@ -143,6 +146,14 @@ def test_window(level: Level, window: tuple[int, int]) -> None:
         head.check(begin)
 
 
+@pytest.mark.parametrize("window", [EVERYTHING, 5, 40])
+def test_only_the_first_tokens_are_attended_to(level: Level, window: int) -> None:
+    for num_tokens, num_keys in ((2, 1), (32, 7), (33, 32), (100, 40), (100, 1), (600, 513)):
+        head = Head(level, num_tokens, 16)
+        head.num_keys, head.before, head.after = num_keys, window, window
+        head.check()
+
+
 @pytest.mark.parametrize("spread", [0.0, 1e-20, 30.0, 1000.0])
 def test_scores_far_apart(level: Level, spread: float) -> None:
     """From scores whose weights are all the same to scores of which one gets all the weight."""
@@ -186,8 +197,12 @@ def test_bias(level: Level, softcap: float) -> None:
 
 
 @pytest.mark.parametrize("terms", [("c2p",), ("p2c",), ("c2p", "p2c")])
-@pytest.mark.parametrize(("num_tokens", "span"), [(1, 7), (33, 40), (90, 7), (90, 200), (530, 40)])
-def test_relative_tables(level: Level, num_tokens: int, span: int, terms: tuple[Literal["c2p", "p2c"], ...]) -> None:
+@pytest.mark.parametrize(
+    ("num_tokens", "span", "num_keys"), [(1, 7, 0), (33, 40, 0), (90, 7, 0), (90, 200, 31), (530, 40, 0)]
+)
+def test_relative_tables(
+    level: Level, num_tokens: int, span: int, num_keys: int, terms: tuple[Literal["c2p", "p2c"], ...]
+) -> None:
     """The tables hold two heads; the head under test is the second."""
     head = Head(level, num_tokens, 12)
     bias = Disentangled(span=span, max_distance=max(300, 2 * span), terms=terms)
@@ -203,7 +218,7 @@ def test_relative_tables(level: Level, num_tokens: int, span: int, terms: tuple[
             is_c2p = term == "c2p"
             taken = np.take_along_axis(products, rows if is_c2p else rows.T, axis=1)
             added += taken if is_c2p else taken.T
-    head.added, head.before, head.scale = added, 70, 1 / 6
+    head.added, head.before, head.scale, head.num_keys = added, 70, 1 / 6, num_keys or num_tokens
     middle = kept["row_of_distance"][len(kept["row_of_distance"]) // 2 :]
     head.relative = RelativeTables(
         row_of_distance=middle.ctypes.data,

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from openbei import _native
+from openbei.attention_bias import BucketBias, Disentangled
 from openbei.backends.native import encoder_over
 from openbei.engine_dir import EngineDir
 from openbei.spec import (
     Attention,
-    BucketBias,
     Convolution,
     Dense,
-    Disentangled,
     EmbeddingHead,
     Experts,
     GatedMLP,

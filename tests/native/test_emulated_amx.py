@@ -72,3 +72,13 @@ def test_absorbed_attention_agrees_with_reference(
     assert absorbs(engine_dir.manifest.spec)
     encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
     check_head(engine_dir, encoder, [1, 40, 7], 0.998)
+
+
+@pytest.mark.parametrize("lengths", [[1], [40, 3, 250]], ids=str)
+def test_integers_agree_with_reference(
+    lengths: list[int], amx_emulator: ctypes.CDLL, make_spec: MakeSpec, make_engine_dir: MakeEngineDir
+) -> None:
+    """Products in tiles of 8-bit integers."""
+    engine_dir = make_engine_dir(make_spec(160, 2, 32, 300, layers=1), "bfloat16", quantization="smooth_quant")
+    encoder = encoder_over(engine_dir, isa="amx_bf16", threads=2, assume_supported=True)
+    check_tokens(engine_dir, encoder, lengths)

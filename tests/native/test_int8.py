@@ -11,7 +11,7 @@ from openbei.formats.storage import Storage
 from tests.native.kernels import Array, Doubles, Level, WeightFormat, check
 from tests.native.test_quantized import SHAPES, run
 
-WIDE = [*SHAPES, (3, 127, 33), (2, 128, 64), (7, 129, 31), (129, 160, 32), (4, 1000, 40)]
+WIDE = [*SHAPES, (3, 127, 33), (2, 128, 64), (7, 129, 31), (129, 160, 32), (4, 1000, 40), (300, 40, 33)]
 
 
 @pytest.fixture

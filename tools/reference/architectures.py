@@ -34,7 +34,11 @@ HUB_IDS: dict[str, tuple[str, ...]] = {
     "Electra": ("cross-encoder/ms-marco-electra-base",),
     "MPNet": ("sentence-transformers/all-mpnet-base-v2", "sentence-transformers/multi-qa-mpnet-base-dot-v1"),
     "DebertaV2": ("mixedbread-ai/mxbai-rerank-base-v1",),
-    "ModernBert": ("Alibaba-NLP/gte-modernbert-base", "Alibaba-NLP/gte-reranker-modernbert-base"),
+    "ModernBert": (
+        "Alibaba-NLP/gte-modernbert-base",
+        "Alibaba-NLP/gte-reranker-modernbert-base",
+        "lightonai/GTE-ModernColBERT-v1",
+    ),
     "NomicBert": ("nomic-ai/nomic-embed-text-v1.5", "nomic-ai/nomic-embed-text-v2-moe"),
     "JinaBert": ("jinaai/jina-embeddings-v2-base-en", "jinaai/jina-embeddings-v2-base-code"),
     "New": ("Alibaba-NLP/gte-multilingual-base", "Alibaba-NLP/gte-large-en-v1.5"),

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from openbei import __version__
 from openbei.api.endpoint import Endpoint
 from openbei.api.exchange import headers
+from openbei.api.exchange.accept import prefers_html
 from openbei.api.exchange.bodies import Bodies
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
@@ -19,6 +20,7 @@ from openbei.api.exchange.paths import Paths
 from openbei.api.exchange.refusals import RefusedError
 from openbei.api.exchange.request_ids import RequestIds
 from openbei.api.limits import Limits
+from openbei.api.pages.playground_page import read_playground
 from openbei.api.routes import candidates, served
 from openbei.api.service import Handler, Route, ServerState, Service
 from openbei.errors import ConfigError
@@ -39,16 +41,34 @@ class Dispatch:
         def endpoint(route: Route) -> Endpoint:
             return Endpoint(server, candidates(route, services), route, edge, observer)
 
-        self._paths = Paths({(route.method, route.path): endpoint(route) for route in server.routes})
+        apps: dict[tuple[str, str], ASGIApp] = {(route.method, route.path): endpoint(route) for route in server.routes}
+        if edge.has_page:
+            page = read_playground()
+            apps["GET", "/"] = PageOrIndex(endpoint(page.html), apps["GET", "/"])
+            apps |= {("GET", path): endpoint(route) for path, route in page.files.items()}
+        self._paths = Paths(apps)
         self._endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         try:
-            endpoint = self._paths.find(scope["method"], scope["path"])
+            app = self._paths.find(scope["method"], scope["path"])
         except RefusedError as error:
-            endpoint = self._endpoint(Route("", NO_ROUTE, _refusing(error), ""))
-        await endpoint(scope, receive, send)
+            app = self._endpoint(Route("", NO_ROUTE, _refusing(error), ""))
+        await app(scope, receive, send)
+
+
+class PageOrIndex:
+    """GET /: the web page for browsers, the index for all other clients."""
+
+    def __init__(self, page: ASGIApp, index: ASGIApp) -> None:
+        self._page = page
+        self._index = index
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        is_browser = prefers_html(dict(scope["headers"]).get(b"accept"))
+        await (self._page if is_browser else self._index)(scope, receive, send)
 
 
 class App:

@@ -59,7 +59,7 @@ class Endpoint:
         sent += [(b"content-length", b"%d" % len(content)), *reply.headers, *headers.identity(request_id, call.headers)]
         end_s = time.monotonic()
         if call.measured.num_inputs and failure is None and service:
-            sent += headers.cost(call.measured, end_s - call.arrival_s, service.compute_type)
+            sent += headers.cost(call.measured, end_s - start_s, end_s - call.arrival_s, service.compute_type)
         self._record(scope, call, service, request_id, reply.status, failure, end_s - start_s)
         await send({"type": "http.response.start", "status": reply.status, "headers": sent})
         await send({"type": "http.response.body", "body": content})

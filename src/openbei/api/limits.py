@@ -41,7 +41,7 @@ MAX_FRAMES = 1_000
 """Maximum number of frames (gzip: members) of a compressed body. Even an empty frame takes time."""
 
 MAX_TOKEN_NUMBERS = 2**25
-"""Maximum numbers in a response with token vectors: 128 MiB of float32, about three times as much as JSON."""
+"""Maximum numbers in the token vectors of a request: 128 MiB of float32, about three times as much as JSON."""
 
 MAX_ENTITY_NUMBERS = 4_000_000
 """Maximum numbers in a response with token labels. A token counts as its raw scores, at least as ENTITY_SIZE."""
@@ -124,7 +124,7 @@ def check_work(totals: Totals, limits: Limits, *, num_inputs: int, num_character
 
 
 def check_answer(totals: Totals, sequences: list[Sequence], numbers_per_token: int, limit: int, param: str) -> None:
-    """Raise InputError if an answer with `numbers_per_token` would have more than `limit` numbers."""
+    """Raise InputError if the results of tokens, with `numbers_per_token`, would have more than `limit` numbers."""
     num_tokens = totals.add("tokens answered", sum(sequence.num_tokens for sequence in sequences))
     if num_tokens * numbers_per_token > limit:
         raise InputError(

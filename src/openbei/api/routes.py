@@ -7,6 +7,7 @@ from typing import Any
 from openbei.api.default_route import DEFAULT_PATHS, default
 from openbei.api.dialects import bei, cohere, jina, openai, ranking, vertex, vllm
 from openbei.api.dialects.tei import embed, info, predict, rank, similarity, tokens
+from openbei.api.operations.token_vectors import Matrix
 from openbei.api.pages import docs_page, health, index, openapi
 from openbei.api.pages.groups import applies
 from openbei.api.service import Handler, Route, Service
@@ -49,6 +50,15 @@ _RERANK = (ranking.RerankRequest, ranking.RerankResponse, _INFERENCE)
 OPENAI: tuple[Route, ...] = (
     Route("POST", "/v1/embeddings", *_EMBEDDINGS),
     Route("POST", "/embeddings", *_EMBEDDINGS),
+    Route(
+        "POST",
+        "/v1/multi-vector",
+        jina.multi_vector,
+        "Embed each token",
+        jina.MultiVectorRequest,
+        jina.MultiVectorResponse,
+        _INFERENCE,
+    ),
     Route("POST", "/v1/rerank", jina.rerank, "Sort documents by relevance", *_RERANK),
     Route("POST", "/v1/score", *_SCORE),
     Route("POST", "/score", *_SCORE),
@@ -107,7 +117,7 @@ TEI: tuple[Route, ...] = (
         list[list[Entity]],
     ),
     _tei("/embed", embed.embed, "Embed texts", embed.EmbedRequest, list[list[float]]),
-    _tei("/embed_all", embed.embed_all, "Embed each token", embed.EmbedAllRequest, list[list[list[float]]]),
+    _tei("/embed_all", embed.embed_all, "Embed each token", embed.EmbedAllRequest, list[Matrix]),
     _tei("/embed_sparse", embed.embed_sparse, "Weigh terms", embed.EmbedSparseRequest, list[list[embed.Term]]),
     _tei("/similarity", similarity.similarity, "Compare texts", similarity.SimilarityRequest, list[float]),
     _tei("/vertex", vertex.vertex, "Requests of Vertex AI", vertex.VertexRequest, vertex.VertexResponse),

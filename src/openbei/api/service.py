@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from openbei.api.exchange.bodies import Bodies
 from openbei.api.exchange.body import Body
@@ -16,6 +16,29 @@ from openbei.serving.metrics import ModelMetrics, RequestMetrics
 from openbei.serving.request_scheduler import RequestScheduler
 from openbei.serving.result_cache import ResultCache
 from openbei.serving.tokenizer_threads import TokenizerThreads
+
+
+class HasLimits(Protocol):
+    """A server, as far as reading a request needs it."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of one request."""
+        ...
+
+
+class Context(Protocol):
+    """A model and its server, as far as reading and tokenizing a request needs them. A `Service` is one."""
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model."""
+        ...
+
+    @property
+    def server(self) -> HasLimits:
+        """The server."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,6 +37,7 @@ ALSO: dict[Task, tuple[Kinds, Kinds]] = {
     "classifier": ((TextRequest,), (list[list[Label]],)),
     "token_classifier": ((TokenRequest,), (list[Span], list[list[Span]])),
     "sparse": ((), ()),
+    "late_interaction": ((), ()),
 }
 """Task -> request and response types at POST / in addition to the default route's."""
 

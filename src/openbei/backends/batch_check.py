@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from openbei.batch import Int32s, Output, PackedBatch
+from openbei.batch import Int32s, Output, PackedBatch, head_output
 from openbei.errors import EngineError
-from openbei.spec import ModelSpec, TokenHead
+from openbei.spec import ModelSpec
 
 
 def check_batch(batch: PackedBatch, spec: ModelSpec, max_sequence_tokens: int) -> None:
@@ -28,7 +28,7 @@ def check_batch(batch: PackedBatch, spec: ModelSpec, max_sequence_tokens: int) -
 
 def check_output(output: Output, spec: ModelSpec) -> None:
     """Raise EngineError for an output that the model's head does not have."""
-    if output != "tokens" and (output == "labels") != isinstance(spec.head, TokenHead):
+    if output not in ("tokens", head_output(spec.head)):
         raise EngineError(f"{spec.task} models have no output {output!r}")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from openbei import _native
+from openbei.attention_bias import Disentangled
 from openbei.backends.batch_check import check_output
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.backends.threads import effective_threads
@@ -20,7 +21,6 @@ from openbei.safetensors_file import Array
 from openbei.shapes import TensorKind, step_name
 from openbei.spec import (
     Dense,
-    Disentangled,
     EmbeddingHead,
     GatedMLP,
     Head,
@@ -206,6 +206,7 @@ def _fields(spec: ModelSpec, max_positions: int) -> dict[str, Any]:
         "convolution_activation": spec.convolution.activation if spec.convolution else "none",
         "poolings": _poolings(spec.head),
         "pooling_padding_id": _id_or_none(getattr(spec.head, "padding_id", None)),
+        "unattended_id": _id_or_none(spec.unattended_id),
         "head_steps": _head_steps(spec),
         "max_pools": isinstance(spec.head, TermHead),
         "output_width": spec.output_width,

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from openbei.attention_bias import BucketBias, Disentangled, DistanceBias
 from openbei.batch import Int32s, Vectors
-from openbei.spec import Attention, BucketBias, Disentangled, DistanceBias, LearnedPositions, Rotary
+from openbei.spec import Attention, LearnedPositions, Rotary
 
 
 def position_rows(token_ids: Int32s, positions: LearnedPositions) -> Int32s:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from openbei.attention_bias import Disentangled
 from openbei.backends.activations import ACTIVATIONS
 from openbei.backends.batch_check import check_batch, check_output
 from openbei.backends.positions import distance_bias, position_rows, relative_rows, rotary_tables
@@ -19,7 +20,6 @@ from openbei.shapes import TensorKind, norms, step_name, tensor_shapes
 from openbei.spec import (
     Convolution,
     Dense,
-    Disentangled,
     EmbeddingHead,
     Experts,
     GatedMLP,
@@ -30,6 +30,7 @@ from openbei.spec import (
     RMSNorm,
     SequenceHead,
     TermHead,
+    TokenEmbeddingHead,
     TokenHead,
     TokenTermHead,
     UnitNorm,
@@ -104,9 +105,11 @@ class ReferenceEngine:
         """See `openbei.batch.Engine`."""
         check_batch(batch, self.spec, self.spec.positions.max_positions)
         bounds = list(zip(batch.cu_seqlens[:-1], batch.cu_seqlens[1:], strict=True))
+        ends = [trimmed_end(batch.token_ids, *each, self.spec.unattended_id) for each in bounds]
+        num_keys = [end - start for (start, _), end in zip(bounds, ends, strict=True)]
         x = embedded = self._embed(batch, bounds)
         for layer in range(self.spec.num_layers):
-            x = self._residual(x, f"layers.{layer}.attention", partial(self._attend, layer, bounds))
+            x = self._residual(x, f"layers.{layer}.attention", partial(self._attend, layer, bounds, num_keys))
             experts = self.spec.experts_of(layer)
             mlp = partial(self._mix_experts, experts) if experts else self._mlp
             x = self._residual(x, f"layers.{layer}.mlp", partial(mlp, f"layers.{layer}.mlp"))
@@ -131,6 +134,8 @@ class ReferenceEngine:
         match self.spec.head:
             case TokenHead():
                 return self._linear("head.out", self._steps(x))
+            case TokenEmbeddingHead():
+                return self._steps(x)
             case TermHead():
                 logits = self._linear("head.out", self._steps(x))
                 weights = np.log1p(np.maximum(logits, np.float32(0)))
@@ -140,7 +145,7 @@ class ReferenceEngine:
             case EmbeddingHead(poolings=poolings):
                 return self._steps(np.concatenate([pool(one, x, bounds, excluded) for one in poolings], axis=1))
             case SequenceHead(pooling=pooling, padding_id=padding_id):
-                pooled = [(start, pooled_end(batch.token_ids, start, end, padding_id)) for start, end in bounds]
+                pooled = [(start, trimmed_end(batch.token_ids, start, end, padding_id)) for start, end in bounds]
                 return self._linear("head.out", self._steps(pool(pooling, x, pooled, excluded)))
 
     def _steps(self, x: Vectors) -> Vectors:
@@ -169,7 +174,7 @@ class ReferenceEngine:
             x = x + self._tensors["embeddings.type"][types]
         return self._norm("embeddings.norm", x) if spec.normalizes_embeddings else x
 
-    def _attend(self, layer: int, bounds: list[tuple[int, int]], x: Vectors) -> Vectors:
+    def _attend(self, layer: int, bounds: list[tuple[int, int]], num_keys: list[int], x: Vectors) -> Vectors:
         spec, attention, at = self.spec, self.spec.attention, f"layers.{layer}.attention"
         parts = np.split(self._linear(f"{at}.qkv", x), [spec.query_size, spec.query_size + spec.kv_size], axis=1)
         if attention.norm:  # normalized over as many heads as its weight has
@@ -177,12 +182,12 @@ class ReferenceEngine:
                 parts[i] = self._norm(name, parts[i].reshape(-1, len(self._tensors[f"{name}.weight"])))
         queries, keys, values = (part.reshape(len(x), -1, attention.head_dim) for part in parts)
         mixed = np.empty((len(x), spec.query_size), np.float32)
-        for start, end in bounds:
-            mixed[start:end] = self._mix(layer, queries[start:end], keys[start:end], values[start:end])
+        for (start, end), count in zip(bounds, num_keys, strict=True):
+            mixed[start:end] = self._mix(layer, queries[start:end], keys[start:end], values[start:end], count)
         return self._linear(f"{at}.out", mixed)
 
-    def _mix(self, layer: int, queries: Vectors, keys: Vectors, values: Vectors) -> Vectors:
-        """Attention within one sequence: [n, heads, head_dim] each -> [n, num_heads · head_dim]."""
+    def _mix(self, layer: int, queries: Vectors, keys: Vectors, values: Vectors, num_keys: int) -> Vectors:
+        """Attention to the first tokens of a sequence: [n, heads, head_dim] each -> [n, num_heads · head_dim]."""
         attention, num_tokens = self.spec.attention, len(queries)
         local = attention.local if attention.local and layer in attention.local.layers else None
         if rotary := (local and local.rotary) or attention.rotary:
@@ -202,7 +207,8 @@ class ReferenceEngine:
             table = distance_bias(attention, self._tensors.get("attention.buckets"), num_tokens)
             scores = scores + table[:, distances + num_tokens]
         hidden = (distances > 0) & attention.is_causal | (np.abs(distances) > (local.window if local else num_tokens))
-        weights = softmax(np.where(hidden, np.float32(-np.inf), scores))
+        hidden |= np.arange(num_tokens) >= num_keys
+        weights = softmax(np.where(hidden, np.float32(-1e30), scores)) * ~hidden
         mixed: Vectors = (weights @ v).transpose(1, 0, 2).reshape(num_tokens, -1)
         return mixed
 
@@ -264,9 +270,9 @@ class ReferenceEngine:
         return layer_norm(x, norm) * weight + self._tensors[f"{at}.bias"]
 
 
-def pooled_end(token_ids: Int32s, start: int, end: int, padding_id: int | None) -> int:
-    """The end of the tokens that are pooled: before trailing padding tokens, but after the first token."""
-    while end > start + 1 and token_ids[end - 1] == padding_id:
+def trimmed_end(token_ids: Int32s, start: int, end: int, trailing_id: int | None) -> int:
+    """The end of a sequence without its trailing tokens `trailing_id`, but after its first token."""
+    while end > start + 1 and token_ids[end - 1] == trailing_id:
         end -= 1
     return end
 

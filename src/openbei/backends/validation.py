@@ -5,6 +5,7 @@ The manifest's hash only detects accidental changes: anyone who changes the mani
 
 from collections.abc import Collection, Iterator, Mapping
 
+from openbei.attention_bias import BucketBias, Disentangled, DistanceBias
 from openbei.engine_dir import MANIFEST, WEIGHTS, EngineDir, Manifest
 from openbei.errors import EngineDirError
 from openbei.formats import FORMATS, LAYOUTS
@@ -12,10 +13,7 @@ from openbei.formats.format import Part
 from openbei.safetensors_file import Shape
 from openbei.shapes import stored_shapes
 from openbei.spec import (
-    BucketBias,
     Dense,
-    Disentangled,
-    DistanceBias,
     EmbeddingHead,
     LayerNorm,
     LearnedPositions,
@@ -23,6 +21,7 @@ from openbei.spec import (
     Norm,
     Rotary,
     SequenceHead,
+    TokenEmbeddingHead,
     TokenHead,
     UnitNorm,
 )
@@ -108,6 +107,13 @@ def _manifest_limits(manifest: Manifest, num_tensors: int) -> Limits:
         yield "max_terms", manifest.max_terms, 1, MOST
     if manifest.unk_token_id is not None:
         yield "unk_token_id", manifest.unk_token_id, 0, spec.vocab_size - 1
+    if late := manifest.late_interaction:
+        longest, last_id = manifest.max_sequence_tokens, spec.vocab_size - 1
+        yield "late_interaction.query_length", late.query_length, 1, longest
+        yield "late_interaction.document_length", late.document_length, 1, longest
+        yield "late_interaction.expanded_length", late.expanded_length, 0, late.query_length
+        for token_id in (late.query_marker, late.document_marker, late.expansion_id):
+            yield "a token id of late_interaction", token_id or 0, 0, last_id
     if manifest.labels:
         yield "the number of labels", len(manifest.labels), spec.output_width, spec.output_width
 
@@ -212,3 +218,7 @@ def _head_limits(spec: ModelSpec) -> Limits:
         yield "head.num_labels", head.num_labels, 1, MOST
     if isinstance(head, SequenceHead) and head.padding_id is not None:
         yield "head.padding_id", head.padding_id, 0, spec.vocab_size - 1
+    if spec.unattended_id is not None:
+        yield "head.unattended_id", spec.unattended_id, 0, spec.vocab_size - 1
+    if isinstance(head, TokenEmbeddingHead):
+        yield "the number of head.steps", len(head.steps), 1, MOST

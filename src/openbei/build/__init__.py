@@ -42,6 +42,7 @@ ROUTES: dict[Task, tuple[str, ...]] = {
     "classifier": ("/predict",),
     "token_classifier": ("/predict_tokens",),
     "sparse": ("/embed_sparse",),
+    "late_interaction": ("/embed_all", "/rerank"),
 }
 """Task -> possible default routes. The first one is used unless webserver_default_route is set."""
 
@@ -89,14 +90,14 @@ def build(
     spec, tensors = tie(tensors, model.family, spec, files.config)
     matched = match_tensors(tensors, model.family, model.kind, spec, inspection.computed)
     modules = match_modules(inspection.module_steps, spec)
-    parts = {**matched.parts, **modules}
+    parts, computed = {**matched.parts, **modules.parts}, {**matched.computed, **modules.computed}
 
     def planned(quantization: str, input_magnitudes: Mapping[str, Floats]) -> Planned:
         storage = choose_storage(spec, dtype, deployment.target, QUANTIZATIONS.get(quantization))
         manifest = _manifest(deployment, folder, inspection, tokenizer, spec, storage, quantization)
         decisions = _decisions(deployment, inspection, manifest, matched, tokenizer.decisions)
         report = (*decisions, Decision("dtype", manifest.dtype, dtype_reason), *warnings)
-        tensors = plan_tensors(spec, parts, matched.computed, inspection.adjusted, storage, input_magnitudes)
+        tensors = plan_tensors(spec, parts, computed, inspection.adjusted, storage, input_magnitudes)
         return msgspec.structs.replace(manifest, report=report), tensors
 
     def written(done: int, total: int) -> None:
@@ -142,6 +143,7 @@ def _manifest(
         similarity=inspection.similarity,
         prompts=inspection.prompts,
         text_template=inspection.text_template,
+        late_interaction=inspection.late_interaction,
         score_template=inspection.pairs.template,
         has_unsupported_template=inspection.pairs.is_unsupported,
         max_terms=inspection.max_terms,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from openbei.build.expand import PARTS, TRANSPOSED, Expected, expand, found_names
 from openbei.build.modules import ModuleStep
 from openbei.build.stored import SINGLE_FILE, read_file, some
@@ -81,9 +83,9 @@ def _sources(expected: Expected, found: Mapping[str, tuple[str, Array]], spec: M
     return sources
 
 
-def match_modules(steps: Collection[ModuleStep], spec: ModelSpec) -> dict[str, list[Array]]:
-    """Match the tensors of the modules after pooling, each in a separate file: engine tensor name -> rows."""
-    shapes, parts = tensor_shapes(spec), dict[str, list[Array]]()
+def match_modules(steps: Collection[ModuleStep], spec: ModelSpec) -> Matched:
+    """Match the tensors of the modules after pooling, each in a separate file."""
+    shapes, parts, computed = tensor_shapes(spec), dict[str, list[Array]](), dict[str, Callable[..., Array]]()
     for index, module in enumerate(steps):
         if not module.tensors:
             continue
@@ -96,8 +98,16 @@ def match_modules(steps: Collection[ModuleStep], spec: ModelSpec) -> dict[str, l
         at = step_name(index, module.step)
         for theirs, ours in module.tensors.items():
             _check_parts([_Source(f"{theirs} of {path}", tensors[theirs], 0, 1)], [shapes[f"{at}.{ours}"]])
-            parts[f"{at}.{ours}"] = [tensors[theirs]]
-    return parts
+            parts.setdefault(f"{at}.{ours}", []).append(tensors[theirs])
+        if module.adds_input:
+            computed[f"{at}.weight"] = _with_residual
+    return Matched(parts=parts, computed=computed, dropped=())
+
+
+def _with_residual(weight: Array, residual: Array | None = None) -> Array:
+    """The weight of a linear layer to whose output its input is added, or the product of its input and `residual`."""
+    total: Array = weight + (np.eye(len(weight), dtype=np.float32) if residual is None else residual)
+    return total
 
 
 @dataclass(frozen=True, slots=True)

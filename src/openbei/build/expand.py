@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from openbei.errors import CheckpointError
-from openbei.families import Family, HeadKind
+from openbei.families import PROJECTION, Family, HeadKind
 from openbei.families.computed import Computed
 from openbei.safetensors_file import Array
 from openbei.shapes import tensor_shapes
@@ -90,7 +90,8 @@ def weights_of(family: Family, kind: HeadKind) -> Iterator[tuple[str, tuple[str,
     """
     for name in family.DROPPED:
         yield from ((whole, ()) for whole in (name, *(f"{name}.{part}" for part in PARTS)))
-    for theirs, shared in {**family.WEIGHTS, **family.HEADS[kind]}.items():
+    head = PROJECTION if kind == "token_vectors" else family.HEADS[kind]
+    for theirs, shared in {**family.WEIGHTS, **head}.items():
         ours = (shared,) if isinstance(shared, str) else shared
         if theirs.endswith(PARTS) or ours[0].endswith((*PARTS, TRANSPOSED)):
             yield theirs, ours

@@ -10,6 +10,7 @@ import msgspec
 from openbei.build.adapters import refuse_adapters
 from openbei.build.architecture import architecture_of
 from openbei.build.json_file import read_json, read_optional
+from openbei.build.late_interaction import LateSettings, read_late_settings
 from openbei.build.lm_head import AnswerTokens, find_answer_tokens
 from openbei.build.modules import SENTENCE_CONFIG, Chain, read_chain
 from openbei.build.sentence_config import SentenceConfig, read_sentence_config
@@ -35,7 +36,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Files:
-    """The decoded JSON files of a checkpoint.
+    """The decoded JSON files of a checkpoint; `late` are the settings of late interaction.
 
     `architecture` is that in config.json. `config` is config.json, or that of the classifier if `answer_tokens` convert
     a generative model to one.
@@ -47,6 +48,7 @@ class Files:
     architecture: str
     sentence: SentenceConfig
     settings: ModelSettings
+    late: LateSettings | None
     answer_tokens: AnswerTokens | None
 
     @property
@@ -73,12 +75,17 @@ def read_files(
     config = {**config, **sentence.config}
     converts = converts or answer_tokens is not None or chain.pooling_kind == "LogitScore"
     labels = find_answer_tokens(chain, config, answer_tokens) if converts else None
+    late = read_late_settings(folder, chain, architecture_of(config))
+    settings = read_optional(folder / SENTENCE_CONFIG, ModelSettings) if chain.has_modules_json else ModelSettings()
+    if late:
+        settings = msgspec.structs.replace(settings, prompts=late.without_markers(settings.prompts))
     return Files(
         folder=folder,
         chain=chain,
         config=labels.config(config) if labels else config,
         architecture=architecture_of(config),
         sentence=sentence,
-        settings=read_optional(folder / SENTENCE_CONFIG, ModelSettings) if chain.has_modules_json else ModelSettings(),
+        late=late,
+        settings=settings,
         answer_tokens=labels,
     )

@@ -20,14 +20,15 @@ from openbei.build.decisions import (
 from openbei.build.files import Files, read_files
 from openbei.build.json_file import read_optional
 from openbei.build.labels import read_labels
+from openbei.build.late_interaction import LateSettings, late_decisions, module_steps, projected, resolve
 from openbei.build.modules import Chain, ModuleStep
-from openbei.build.sentence_config import SentenceConfig
 from openbei.build.templates import PairFormat, pair_format, text_template
 from openbei.build.tokenizer_file import LoadedTokenizer, load_tokenizer
 from openbei.config import DEFAULT_MAX_NUM_TOKENS, Decision, PoolingChoice
 from openbei.errors import CheckpointError
 from openbei.families import Family, HeadKind, find_family
 from openbei.families.computed import Computed
+from openbei.late_interaction import LateInteraction
 from openbei.prompts import Prompts, TextTemplate
 from openbei.spec import (
     EmbeddingHead,
@@ -36,6 +37,7 @@ from openbei.spec import (
     SequenceHead,
     Step,
     TermHead,
+    TokenEmbeddingHead,
     TokenHead,
     TokenTermHead,
 )
@@ -48,6 +50,7 @@ TRANSFORMER_TASKS: dict[HeadKind, str] = {
     "sequence_labels": "sequence-classification",
     "token_labels": "token-classification",
     "term_weights": "fill-mask",
+    "token_vectors": "feature-extraction",
 }
 """`transformer_task` of sentence_bert_config.json."""
 
@@ -67,7 +70,8 @@ class Model:
 class Inspection:
     """The JSON files of a checkpoint, and the settings derived from them.
 
-    `pairs` is a reranker's template for queries and documents, `text_template` an embedding model's template for texts.
+    `pairs` is a reranker's template for queries and documents, `text_template` an embedding model's template for texts,
+    `late_interaction` how a model of token vectors reads queries and documents.
     """
 
     files: Files
@@ -75,6 +79,7 @@ class Inspection:
     tokenizer: LoadedTokenizer
     prompts: Prompts
     text_template: TextTemplate | None
+    late_interaction: LateInteraction | None
     pairs: PairFormat
     max_sequence_tokens: int
     max_num_tokens: int
@@ -93,12 +98,14 @@ class Inspection:
     @property
     def dimensions(self) -> int | None:
         """The default number of dimensions of embeddings; None for all."""
-        cut = self.files.settings.truncate_dim
+        cut = None if self.files.late else self.files.settings.truncate_dim
         return cut if self.model.kind == "embedding" and (cut or 0) < self.spec.output_width else None
 
     @property
     def similarity(self) -> str:
         """The similarity function of embeddings."""
+        if self.files.late:
+            return "meanmaxsim" if self.files.settings.similarity_fn_name == "meanmaxsim" else "maxsim"
         return self.files.settings.similarity_fn_name or "cosine"
 
     @property
@@ -114,7 +121,7 @@ class Inspection:
     @property
     def module_steps(self) -> tuple[ModuleStep, ...]:
         """The steps of an embedding head, whose tensors are in separate folders."""
-        return tuple(self.files.chain.steps(self.spec.hidden_size)) if self.model.kind == "embedding" else ()
+        return _module_steps(self.files, self.spec.hidden_size) if self.model.kind == "embedding" else ()
 
     @property
     def computed(self) -> Mapping[str, Computed]:
@@ -170,15 +177,17 @@ def inspect_checkpoint(
     limits: dict[str, float] = {"max_num_tokens, the token budget of a batch": budget}
     if max_seq_len is not None and model.kind == "sequence_labels":
         limits["trt_llm.build.max_seq_len"] = max_seq_len
-    length, about_length = _sequence_length(files.root, sentence, tokenizer, spec, limits, chain.static_module)
+    length, about_length = _sequence_length(files, tokenizer, spec, limits)
+    late = resolve(files.late, tokenizer, spec, sentence, length) if files.late else None
     is_converted = files.answer_tokens is not None
     takes_texts = model.kind in ("embedding", "term_weights")
     inspection = Inspection(
         files=files,
-        model=model,
+        model=_with_unattended(model, files.late, late),
         tokenizer=tokenizer,
         prompts=prompts,
         text_template=text_template(files.root, tokenizer.settings, sentence) if takes_texts else None,
+        late_interaction=late,
         pairs=pair_format(chain, files.config, spec, model.labels, prompts, tokenizer.settings, sentence, is_converted),
         max_sequence_tokens=length,
         max_num_tokens=budget,
@@ -208,8 +217,13 @@ def _decisions(inspection: Inspection, size_decisions: Iterable[Decision]) -> It
     yield from head_decisions(spec.head, files.chain, model.labels, labels_source, model.activation)
     if model.kind == "sequence_labels":
         yield from predict_decisions(files.folder, files.config, model.labels, inspection.pairs, model.activation)
+    if files.late and inspection.late_interaction:
+        yield from late_decisions(files.late, inspection.late_interaction, spec.head.steps, inspection.similarity)
     yield from vector_decisions(
-        inspection.max_terms, inspection.double_log, inspection.dimensions, files.settings.similarity_fn_name
+        inspection.max_terms,
+        inspection.double_log,
+        inspection.dimensions,
+        None if files.late else files.settings.similarity_fn_name,
     )
     yield from size_decisions
     yield from prompt_decisions(inspection.prompts, spec, inspection.pairs)
@@ -226,11 +240,27 @@ def _model(files: Files) -> Model:
     family, kinds = find_family(architecture, config)
     kind = _head_kind(files.folder, chain, architecture, kinds)
     labels, activation = read_labels(config) if kind in ("sequence_labels", "token_labels") else ((), "none")
-    spec = family.parse(config, _head(kind, chain, family.steps(config, kind), len(labels)))
-    if isinstance(spec.head, EmbeddingHead):
-        steps = tuple(module.step for module in chain.steps(spec.hidden_size))
+    own_steps = () if files.late else family.steps(config, kind)
+    spec = family.parse(config, _head(kind, chain, own_steps, len(labels)))
+    if files.late:
+        spec = projected(spec, _module_steps(files, spec.hidden_size), files.late)
+    elif isinstance(spec.head, EmbeddingHead):
+        steps = tuple(module.step for module in _module_steps(files, spec.hidden_size))
         spec = msgspec.structs.replace(spec, head=msgspec.structs.replace(spec.head, steps=steps or spec.head.steps))
     return Model(family=family, kind=kind, spec=spec, labels=labels, activation=activation)
+
+
+def _module_steps(files: Files, hidden_size: int) -> tuple[ModuleStep, ...]:
+    """The steps of the modules after the transformer or the pooling."""
+    return tuple(module_steps(files.late, files.chain, hidden_size) if files.late else files.chain.steps(hidden_size))
+
+
+def _with_unattended(model: Model, settings: LateSettings | None, late: LateInteraction | None) -> Model:
+    """The model; its head knows the tokens that queries are expanded with, unless they are attended to."""
+    if not (settings and late and settings.expansion) or settings.expansion.attend:
+        return model
+    head = msgspec.structs.replace(model.spec.head, unattended_id=late.expansion_id)
+    return replace(model, spec=msgspec.structs.replace(model.spec, head=head))
 
 
 def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadKind, ...]) -> HeadKind:
@@ -239,7 +269,7 @@ def _head_kind(folder: Path, chain: Chain, architecture: str, kinds: tuple[HeadK
     if chain.static_module:
         return kinds[0]
     if chain.pooling_kind in (None, "LogitScore"):
-        if kinds[0] in ("sequence_labels", "token_labels"):
+        if kinds[0] in ("sequence_labels", "token_labels", "token_vectors"):
             return kinds[0]
         if architecture.endswith("ForCausalLM"):
             beginning = architecture.removesuffix("ForCausalLM")
@@ -270,6 +300,8 @@ def _head(kind: HeadKind, chain: Chain, steps: tuple[Step, ...], num_labels: int
         return TokenHead(num_labels=num_labels, steps=steps)
     if kind == "sequence_labels":
         return SequenceHead(num_labels=num_labels, steps=steps)
+    if kind == "token_vectors" or chain.is_late_interaction:
+        return TokenEmbeddingHead()
     if kind == "embedding":
         return EmbeddingHead(poolings=chain.poolings())
     return TokenTermHead() if chain.static_module else TermHead(steps=steps)
@@ -285,19 +317,17 @@ def _budget(spec: ModelSpec, given: int | None) -> tuple[int, tuple[Decision, ..
 
 
 def _sequence_length(
-    root: Path,
-    sentence: SentenceConfig,
-    tokenizer: LoadedTokenizer,
-    spec: ModelSpec,
-    given: Mapping[str, float],
-    table: str | None,
+    files: Files, tokenizer: LoadedTokenizer, spec: ModelSpec, given: Mapping[str, float]
 ) -> tuple[int, Decision]:
     """The maximum sequence length, and the reason for it; `given` are limits of the config by their names."""
+    sentence, table = files.sentence, files.chain.static_module
     limits = {"max_position_embeddings of config.json": spec.positions.max_positions, **given}
-    if sentence.max_seq_length is not None:
+    if files.late and (longest := files.late.length(sentence)) is not None:
+        limits[f"the longest length of {files.late.source}"] = longest
+    elif sentence.max_seq_length is not None:
         limits[f"max_seq_length of {sentence.name}"] = sentence.max_seq_length
     elif table == "StaticEmbedding":  # it only uses the limit of tokenizer.json
-        if truncation := read_optional(root / "tokenizer.json", _TokenizerFile).truncation:
+        if truncation := read_optional(files.root / "tokenizer.json", _TokenizerFile).truncation:
             limits["truncation of tokenizer.json"] = truncation.max_length
     elif (length := tokenizer.max_length) is not None:
         limits["model_max_length of tokenizer_config.json"] = length

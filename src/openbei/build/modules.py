@@ -62,11 +62,14 @@ CHOICES: dict[PoolingChoice, tuple[str, dict[str, Any]]] = {
 }
 """Value of --pooling, for a checkpoint without modules.json -> module and its config.json."""
 
+MASK = "MultiVectorMask"
+"""The module of sentence-transformers that selects the tokens with vectors. PyLate has none, but does the same."""
+
 AFTER_POOLING = ("Dense", "LayerNorm", "Normalize", "Dropout")
 """Modules that can follow a Pooling, in any order and number."""
 
 _SUPPORTED = (
-    "Transformer; Transformer, SpladePooling; Transformer, LogitScore; SparseStaticEmbedding; "
+    "Transformer; Transformer, SpladePooling; Transformer, LogitScore; Transformer, Dense; SparseStaticEmbedding; "
     "StaticEmbedding or Transformer, Pooling, then any of " + ", ".join(AFTER_POOLING)
 )
 _LAYER_NORM_EPS = 1e-5  # torch's default
@@ -87,7 +90,15 @@ class DenseConfig(msgspec.Struct, frozen=True):
     activation_function: str = "torch.nn.Tanh"
     module_input_name: Literal["sentence_embedding"] = "sentence_embedding"
     module_output_name: Literal["sentence_embedding"] | None = None
-    use_residual: Literal[False] = False
+    use_residual: bool = False
+
+
+class TokenDenseConfig(DenseConfig, frozen=True):
+    """config.json of a Dense that projects the rows of tokens."""
+
+    activation_function: str = "torch.nn.Identity"
+    module_input_name: Literal["token_embeddings"] = "token_embeddings"  # type: ignore[assignment]
+    module_output_name: Literal["token_embeddings"] | None = None  # type: ignore[assignment]
 
 
 class LayerNormConfig(msgspec.Struct, frozen=True):
@@ -103,22 +114,33 @@ class NormalizeConfig(msgspec.Struct, frozen=True):
     module_output_name: Literal["sentence_embedding"] | None = None
 
 
+class TokenNormalizeConfig(msgspec.Struct, frozen=True):
+    """config.json of a Normalize of the rows of tokens."""
+
+    module_input_name: Literal["token_embeddings"]
+    module_output_name: Literal["token_embeddings"] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleStep:
-    """A step of the head, with the module's folder and its tensors: checkpoint name -> engine name."""
+    """A step of the head, with the module's folder and its tensors: checkpoint name -> engine name.
+
+    If it `adds_input`, its input is added to its output.
+    """
 
     step: Step
     folder: Path
     tensors: dict[str, str]
+    adds_input: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
     """The modules after the transformer, whose files are in `root`.
 
-    `pooling_kind` is Pooling, SpladePooling, LogitScore, one of STATIC_MODULES if there is no transformer, or None.
-    `choice` is the value of --pooling for a checkpoint without modules.json. `pooling_source` is the reason for the
-    report.
+    `pooling_kind` is Pooling, SpladePooling, LogitScore, one of STATIC_MODULES if there is no transformer, MASK for a
+    vector of each token, or None. `choice` is the value of --pooling for a checkpoint without modules.json.
+    `pooling_source` is the reason for the report.
     """
 
     root: Path
@@ -130,6 +152,11 @@ class Chain:
     after: tuple[Module, ...] = ()
     normalizes: bool = False
     decisions: tuple[Decision, ...] = ()
+
+    @property
+    def is_late_interaction(self) -> bool:
+        """Whether the modules make a vector for each token."""
+        return self.pooling_kind == MASK
 
     @property
     def static_module(self) -> str | None:
@@ -157,7 +184,7 @@ class Chain:
 
     def pools_prompts(self) -> bool:
         """Whether the tokens of a prompt are included in pooling."""
-        return bool(self._config().get("include_prompt", True))
+        return self.is_late_interaction or bool(self._config().get("include_prompt", True))
 
     def _config(self) -> dict[str, Any]:
         """The config.json of the pooling module."""
@@ -179,11 +206,8 @@ class Chain:
             match module.kind:
                 case "Dense":
                     dense = read_json(path, DenseConfig)
-                    _check_width(path, "in_features", dense.in_features, width)
+                    yield dense_step(module, dense, width)
                     width = dense.out_features
-                    tensors = {"linear.weight": "weight"} | ({"linear.bias": "bias"} if dense.bias else {})
-                    activation = _activation(path, dense.activation_function)
-                    yield ModuleStep(Dense(out_features=width, activation=activation), module.folder, tensors)
                 case "LayerNorm":
                     _check_width(path, "dimension", read_json(path, LayerNormConfig).dimension, width)
                     tensors = {"norm.weight": "weight", "norm.bias": "bias"}
@@ -191,6 +215,21 @@ class Chain:
                 case "Normalize":
                     read_optional(path, NormalizeConfig)
                     yield ModuleStep(UnitNorm(), module.folder, {})
+
+
+def dense_step(module: Module, dense: DenseConfig, width: int) -> ModuleStep:
+    """The step of a Dense after `width` columns. Raises CheckpointError if its input size does not match."""
+    path = module.folder / "config.json"
+    _check_width(path, "in_features", dense.in_features, width)
+    tensors = {"linear.weight": "weight"} | ({"linear.bias": "bias"} if dense.bias else {})
+    activation = _activation(path, dense.activation_function)
+    if dense.use_residual and activation:
+        raise CheckpointError(f"{path}: use_residual is true; it is supported only without an activation")
+    if dense.use_residual and dense.in_features != dense.out_features:
+        tensors["residual.weight"] = "weight"
+    return ModuleStep(
+        Dense(out_features=dense.out_features, activation=activation), module.folder, tensors, dense.use_residual
+    )
 
 
 def read_chain(folder: Path, route: str | None = None, pooling: PoolingChoice | None = None) -> Chain:
@@ -211,6 +250,8 @@ def read_chain(folder: Path, route: str | None = None, pooling: PoolingChoice | 
             return Chain(modules[0].folder, None, path, decisions=decisions)
         case [transformer, "SpladePooling" | "LogitScore"] if transformer in TRANSFORMERS:
             return Chain(modules[0].folder, kinds[1], modules[1].folder / "config.json", decisions=decisions)
+        case ["Transformer", *after] if set(after) <= {"Dense", MASK, "Normalize"} and {"Dense", MASK} & set(after):
+            return Chain(modules[0].folder, MASK, path, after=tuple(modules[1:]), decisions=decisions)
         case ["SparseStaticEmbedding"]:
             return Chain(modules[0].folder, kinds[0], path, decisions=decisions)
         case ["StaticEmbedding", *after] if set(after) <= set(AFTER_POOLING):

@@ -11,6 +11,9 @@ from openbei.build.json_file import read_json
 from openbei.config import Decision
 from openbei.errors import CheckpointError
 
+LIBRARIES = ("sentence_transformers", "pylate")
+"""The packages whose modules are identified by their class name."""
+
 ROUTERS = ("Router", "Asym")
 ROUTER_FILES = ("router_config.json", "config.json")
 """The file of a Router; the newer name takes precedence."""
@@ -109,8 +112,8 @@ def _select_route(folder: Path, route: str | None) -> tuple[list[Module], Decisi
 
 
 def _module(path: Path, folder: Path, class_path: str, subfolder: str) -> Module:
-    """A module; classes of sentence-transformers are identified by name, because versions differ in their package."""
+    """A module; classes of LIBRARIES are identified by name, because versions differ in their package."""
     if (relative := PurePosixPath(subfolder)).is_absolute() or ".." in relative.parts:
         raise CheckpointError(f"{path}: the path {subfolder!r} is outside of the checkpoint")
     package, _, name = class_path.rpartition(".")
-    return Module(name if package.split(".")[0] == "sentence_transformers" else class_path, folder / relative)
+    return Module(name if package.split(".")[0] in LIBRARIES else class_path, folder / relative)

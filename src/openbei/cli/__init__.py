@@ -16,6 +16,10 @@ COMMANDS = {
     "push": "push",
     "serve": "serve",
     "embed": "embed",
+    "rerank": "rerank",
+    "classify": "classify",
+    "entities": "entities",
+    "sparse": "sparse",
     "info": "info",
     "bench": "bench",
 }

@@ -5,12 +5,13 @@ import time
 import click
 import numpy as np
 
-from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence
+from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence, head_output
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.info import cpu_name
 from openbei.cli.logs import log_to_stderr
 from openbei.engine_dir import Manifest
 from openbei.flops import flops_of
+from openbei.spec import ModelSpec
 
 LENGTHS = {"short": 17, "mixed": 90, "long": 512}
 """Mean number of tokens; mixed is 10 to 300."""
@@ -43,7 +44,7 @@ def command(target: str, seconds: float, batch_tokens: int, engine_arguments: En
         click.echo(f"{model.name} on {cpu_name()}: {engine.info}")
         for name in LENGTHS:
             lengths = sequence_lengths(name, batch_tokens, manifest)
-            speed = tokens_per_s(engine, lengths, manifest.spec.vocab_size, seconds)
+            speed = tokens_per_s(engine, lengths, manifest.spec, seconds)
             flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
             share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak and flops else ""
             click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
@@ -63,15 +64,15 @@ def sequence_lengths(name: str, batch_tokens: int, manifest: Manifest) -> list[i
     return [min(n, manifest.max_sequence_tokens) for n in spread]
 
 
-def tokens_per_s(engine: Engine, lengths: list[int], vocab_size: int, seconds: float) -> float:
+def tokens_per_s(engine: Engine, lengths: list[int], spec: ModelSpec, seconds: float) -> float:
     """Median throughput of runs that take `seconds` in total, after a warm-up run."""
-    rng = np.random.default_rng(1)
-    batch = PackedBatch.pack(Sequence(rng.integers(vocab_size, size=n, dtype=np.int32), n) for n in lengths)
-    engine.run(batch)
+    rng, output = np.random.default_rng(1), head_output(spec.head)
+    batch = PackedBatch.pack(Sequence(rng.integers(spec.vocab_size, size=n, dtype=np.int32), n) for n in lengths)
+    engine.run(batch, output)
     times: list[float] = []
     while sum(times) < seconds:
         start = time.perf_counter()
-        engine.run(batch)
+        engine.run(batch, output)
         times.append(time.perf_counter() - start)
     return batch.num_tokens / float(np.median(times))
 

@@ -1,4 +1,4 @@
-"""Options of `bei serve` for access, TLS, compression, logs and traces."""
+"""Options of `bei serve` for access, TLS, compression, the web page, logs and traces."""
 
 import ipaddress
 import logging
@@ -54,6 +54,12 @@ OPTIONS: tuple[Option, ...] = (
         help="CA certificates (PEM); clients must present a certificate signed by one of them.",
     ),
     click.option("--no-compression", is_flag=True, help="Never compress responses; set if the CPU is the bottleneck."),
+    click.option(
+        "--no-page",
+        is_flag=True,
+        help="Do not serve the web page at /, which then lists the routes, also in browsers; set if only programs use "
+        "the server.",
+    ),
     click.option("--access-log", is_flag=True, help="Log one line per request."),
     click.option("--otlp-endpoint", help="OpenTelemetry collector (OTLP over HTTP) that gets a span per request."),
 )
@@ -72,6 +78,7 @@ class EdgeArguments:
     ssl_keyfile: Path | None
     ssl_ca_certs: Path | None
     no_compression: bool
+    no_page: bool
     access_log: bool
     otlp_endpoint: str | None
 
@@ -85,6 +92,7 @@ class EdgeArguments:
             guard=guard,
             cors_origins=self.cors_origins,
             compresses=not self.no_compression,
+            has_page=not self.no_page,
             logs_requests=self.access_log,
             tracer=Tracer(self.otlp_endpoint, __version__) if self.otlp_endpoint else None,
         )

@@ -26,7 +26,7 @@ from openbei.errors import CheckpointError
 from openbei.families.computed import Computed
 from openbei.spec import Head, ModelSpec, Step
 
-HeadKind = Literal["embedding", "sequence_labels", "token_labels", "term_weights"]
+HeadKind = Literal["embedding", "sequence_labels", "token_labels", "term_weights", "token_vectors"]
 
 FAMILIES: dict[str, str] = {
     "Bert": "openbei.families.bert",
@@ -41,6 +41,7 @@ FAMILIES: dict[str, str] = {
     "NomicBert": "openbei.families.nomic_bert",
     "JinaBert": "openbei.families.jina_bert",
     "JinaCodeBert": "openbei.families.jina_code",
+    "JinaEmbeddingsV3": "openbei.families.jina_xlm_roberta",
     "Gte": "openbei.families.gte",
     "New": "openbei.families.gte",
     "EuroBert": "openbei.families.eurobert",
@@ -70,6 +71,29 @@ HEADS_BY_SUFFIX: dict[str, tuple[HeadKind, ...]] = {
     "ForTokenClassification": ("token_labels",),
 }
 """Architecture suffix -> supported heads. If there are two, modules.json decides."""
+
+COLBERT = "HF_ColBERT"
+"""The architecture of Stanford's ColBERT: a model of another architecture, and a projection of its rows."""
+
+COLBERT_BASES = {
+    "bert": "BertModel",
+    "distilbert": "DistilBertModel",
+    "electra": "ElectraModel",
+    "roberta": "RobertaModel",
+    "xlm-roberta": "XLMRobertaModel",
+    "deberta-v2": "DebertaV2Model",
+    "modernbert": "ModernBertModel",
+}
+"""`model_type` of an HF_ColBERT -> the other architecture."""
+
+COLBERT_CODE = {
+    "jina-bert-implementation": "JinaBertModel",
+    "xlm-roberta-flash-implementation": "JinaEmbeddingsV3Model",
+}
+"""Code repository of an HF_ColBERT -> the other architecture."""
+
+PROJECTION = {"linear": "head.0.dense"}
+"""Checkpoint tensor of the projection -> engine tensor."""
 
 STATIC_MODULES: dict[str, HeadKind] = {"StaticEmbedding": "embedding", "SparseStaticEmbedding": "term_weights"}
 """sentence-transformers modules that look up a static table instead of running a transformer -> their head."""
@@ -115,9 +139,17 @@ def find_family(
         return cast(Family, import_module(STATIC_FAMILY)), (STATIC_MODULES[architecture],)
     if prefix := architecture_prefix(architecture, config):
         family = cast(Family, import_module(FAMILIES[prefix]))
+        if architecture == COLBERT:
+            return family, ("token_vectors",)
         kinds = HEADS_BY_SUFFIX[_resolve_architecture(architecture, config).removeprefix(prefix)]
         if supported := tuple(kind for kind in kinds if kind in family.HEADS):
             return family, supported
+    if architecture == COLBERT:
+        code = f" with code of {config['auto_map']}" if config.get("auto_map") else ""
+        raise CheckpointError(
+            f"config.json: {COLBERT} of the model_type {config.get('model_type')!r}{code} is not supported; supported "
+            f"are {', '.join(COLBERT_BASES)} without code, and the code of {' and '.join(COLBERT_CODE)}"
+        )
     raise CheckpointError(
         f"config.json: unsupported architecture {architecture!r}; supported are {', '.join(FAMILIES)}, "
         f"each followed by one of {', '.join(HEADS_BY_SUFFIX)}"
@@ -132,8 +164,12 @@ def architecture_prefix(architecture: str, config: Mapping[str, object] = Mappin
 
 
 def _resolve_architecture(architecture: str, config: Mapping[str, object]) -> str:
-    """The architecture's name after RENAMED_BY_REPOSITORY."""
+    """The architecture's name after RENAMED_BY_REPOSITORY, or that of an HF_ColBERT's other architecture."""
     code = f"{config.get('auto_map')} {config.get('_name_or_path')}"
+    if architecture == COLBERT:
+        if not config.get("auto_map"):
+            return COLBERT_BASES.get(str(config.get("model_type")), architecture)
+        return next((base for repository, base in COLBERT_CODE.items() if repository in code), architecture)
     for repository, (prefix, renamed) in RENAMED_BY_REPOSITORY.items():
         if repository in code and architecture.startswith(prefix):
             return renamed + architecture.removeprefix(prefix)

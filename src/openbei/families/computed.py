@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from openbei.attention_bias import Disentangled
 from openbei.batch import Vectors
-from openbei.spec import Disentangled, ModelSpec
+from openbei.spec import ModelSpec
 
 
 class Computed(NamedTuple):

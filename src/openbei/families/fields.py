@@ -6,21 +6,11 @@ from typing import Annotated, TypeVar
 import msgspec
 import numpy as np
 
+from openbei.attention_bias import Disentangled
 from openbei.batch import Vectors
 from openbei.errors import CheckpointError
 from openbei.rope import frequencies
-from openbei.spec import (
-    Activation,
-    Dense,
-    Disentangled,
-    Experts,
-    LayerNorm,
-    ModelSpec,
-    Pooling,
-    Rotary,
-    SequenceHead,
-    Step,
-)
+from openbei.spec import Activation, Dense, Experts, LayerNorm, ModelSpec, Pooling, Rotary, SequenceHead, Step
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",

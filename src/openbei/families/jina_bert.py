@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from openbei.attention_bias import DistanceBias
 from openbei.errors import CheckpointError
 from openbei.families import HeadKind, bert
-from openbei.spec import Activation, DistanceBias, GatedMLP, Head, ModelSpec, NoPositions, Step
+from openbei.spec import Activation, GatedMLP, Head, ModelSpec, NoPositions, Step
 
 PREFIX = bert.PREFIX
 OLD_SUFFIXES = bert.OLD_SUFFIXES

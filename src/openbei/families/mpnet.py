@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from openbei.attention_bias import BucketBias
 from openbei.families import HeadKind, bert, roberta
 from openbei.families.fields import check_fixed
-from openbei.spec import BucketBias, Head, ModelSpec, Step
+from openbei.spec import Head, ModelSpec, Step
 
 PREFIX = "mpnet."
 OLD_SUFFIXES = bert.OLD_SUFFIXES

@@ -1,14 +1,15 @@
 """Running many inputs in this process, without a queue: for throughput, not for latency.
 
-Inputs are tokenized a chunk ahead in a thread while the engine runs: both release the GIL. Equal inputs of a chunk are
-computed once.
+Inputs are tokenized and packed a chunk ahead in a thread while the engine runs: both release the GIL. Equal inputs of a
+chunk are computed once.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from openbei.batch import Output, PackedBatch, Rows, Sequence
 from openbei.errors import InputError
@@ -16,6 +17,7 @@ from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.result_key import Key, rows_by_key
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 BATCHES_AT_ONCE = 4
 """A batch holds the tokens of this many server batches, because latency does not matter here."""
@@ -27,33 +29,53 @@ Progress = Callable[[int], None]
 """Called with the number of inputs done since the last call."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared(Generic[C]):
+    """A chunk, its sequences with their keys, and the batches of the distinct sequences."""
+
+    chunk: C
+    sequences: list[Sequence]
+    keys: list[Key]
+    batches: list[tuple[dict[Key, Sequence], PackedBatch]]
+
+
+def chunked(items: Iterable[T], size: int) -> Iterable[list[T]]:
+    """The items in lists of `size`; a list of lists if that is a single one, else an iterator."""
+    if isinstance(items, Sized) and len(items) <= size:
+        return [list(items)] if len(items) else []
+    remaining = iter(items)
+    return iter(lambda: list(islice(remaining, size)), [])
+
+
 def run_chunks(
     model: LoadedModel,
-    items: Iterable[T],
-    encode: Callable[[list[T]], list[Sequence]],
+    chunks: Iterable[C],
+    encode: Callable[[C], list[Sequence]],
     output: Output = "pooled",
     *,
     batch_tokens: int | None = None,
-    chunk_size: int = CHUNK_SIZE,
     progress: Progress | None = None,
-) -> Iterator[tuple[list[Sequence], list[Rows]]]:
-    """The sequences of `chunk_size` items at a time, and the engine's rows for each of them, in order.
+) -> Iterator[tuple[C, list[Sequence], list[Rows]]]:
+    """Each chunk with its sequences, and the engine's rows for each of them, in order.
 
     A batch has at most `batch_tokens` tokens, except for a single sequence with more. Raises InputError for
     `batch_tokens` below 1, what `encode` raises, and EngineError.
     """
     if batch_tokens is not None and batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; it must be at least 1", param="batch_tokens")
-    encoded = map(encode, _chunked(items, chunk_size))
-    is_one_chunk = isinstance(items, Sized) and len(items) <= chunk_size
-    for sequences in encoded if is_one_chunk else _one_ahead(encoded):
-        yield sequences, _rows(model, sequences, output, batch_tokens, progress)
+    most = min(batch_tokens or BATCHES_AT_ONCE * model.engine.batch_tokens, model.manifest.max_num_tokens)
 
+    def prepare(chunk: C) -> _Prepared[C]:
+        sequences = encode(chunk)
+        keys = [Key.of(sequence, output) for sequence in sequences]
+        distinct = dict(zip(keys, sequences, strict=True))
+        parts = [{key: distinct[key] for key in batch} for batch in batches(distinct, most)]
+        return _Prepared(chunk, sequences, keys, [(part, PackedBatch.pack(part.values())) for part in parts])
 
-def _chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
+    is_one_chunk = isinstance(chunks, Sized) and len(chunks) <= 1
+    prepared = map(prepare, chunks)
+    for ready in prepared if is_one_chunk else _one_ahead(prepared):
+        yield ready.chunk, ready.sequences, _rows(model, ready, output, progress)
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -65,23 +87,16 @@ def _one_ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _rows(
-    model: LoadedModel, sequences: list[Sequence], output: Output, batch_tokens: int | None, progress: Progress | None
-) -> list[Rows]:
-    engine = model.engine
-    most = min(batch_tokens or BATCHES_AT_ONCE * engine.batch_tokens, model.manifest.max_num_tokens)
-    keys = [Key.of(sequence, output) for sequence in sequences]
-    counts, distinct = Counter(keys), dict(zip(keys, sequences, strict=True))
+def _rows(model: LoadedModel, ready: _Prepared[C], output: Output, progress: Progress | None) -> list[Rows]:
+    counts = Counter(ready.keys)
     results: dict[Key, Rows] = {}
-    for batch in batches(distinct, most):
-        part = {key: distinct[key] for key in batch}
-        packed = PackedBatch.pack(part.values())
+    for part, packed in ready.batches:
         with model.lock:
-            rows = engine.run(packed, output)
+            rows = model.engine.run(packed, output)
         results |= rows_by_key(part, rows)
         if progress:
-            progress(sum(counts[key] for key in batch))
-    return [results[key] for key in keys]
+            progress(sum(counts[key] for key in part))
+    return [results[key] for key in ready.keys]
 
 
 def batches(sequences: Mapping[Key, Sequence], max_batch_tokens: int) -> Iterator[list[Key]]:

@@ -26,7 +26,7 @@ STAGES = {
 }
 """Histograms of successful requests; their names follow the prefix of requests or of a task."""
 
-TASKS: dict[Task, str] = {"embedding": "te_embed", "sparse": "te_embed"}
+TASKS: dict[Task, str] = {"embedding": "te_embed", "sparse": "te_embed", "late_interaction": "te_embed"}
 """Task -> prefix of its metrics. Other tasks predict, as in TEI."""
 
 PREDICT = "te_predict"

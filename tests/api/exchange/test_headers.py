@@ -1,5 +1,6 @@
 """Ids and costs in answers' headers; what is refused before it is a request."""
 
+import re
 import socket
 import time
 
@@ -68,11 +69,15 @@ def test_what_an_answer_cost(served: Served) -> None:
     total, *parts = (int(headers[name]) for name in names)
     assert sum(parts) <= total
     assert headers["x-compute-time"] == headers["x-total-time"]
+    stages = dict(re.findall(r"(\w+);dur=(\d+\.\d{3})(?:, |$)", headers["server-timing"]))
+    assert [*stages] == ["tokenization", "queue", "inference", "serialization", "total"]
+    for name, whole_ms in zip(("total", "tokenization", "queue", "inference"), (total, *parts), strict=True):
+        assert 0 <= float(stages[name]) - whole_ms <= 1
 
 
 def test_errors_and_other_routes_cost_nothing(served: Served) -> None:
     for response in (served.embed(input=[]), served.embed(input=words(666, 1)), served.client.get("/v1/models")):
-        assert not [name for name in response.headers if name.startswith("x-compute")]
+        assert not [name for name in response.headers if name.startswith(("x-compute", "server-timing"))]
 
 
 def exchange(served: Served, *parts: bytes) -> bytes:

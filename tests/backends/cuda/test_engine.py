@@ -12,13 +12,13 @@ from openbei.backends import cuda
 from openbei.backends.cuda.engine import CudaEngine
 from openbei.backends.cuda.ops_torch import TorchOps
 from openbei.backends.reference import ReferenceEngine
-from openbei.batch import Output, PackedBatch, SparseVectors
+from openbei.batch import PackedBatch, SparseVectors, head_output
 from openbei.engine_dir import EngineDir
 from openbei.errors import BackendError, EngineError, EngineLostError
 from openbei.formats import FORMATS
 from openbei.formats.storage import Storage
 from openbei.gpus import Capability
-from openbei.spec import EmbeddingHead, NoPositions, TokenHead, TokenTermHead
+from openbei.spec import EmbeddingHead, NoPositions, TokenTermHead
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
@@ -38,7 +38,7 @@ def test_batches_in_flight(head: str) -> None:
     """Two are started before the first is finished."""
     engine_dir = random_engine_dir(small_spec(36, 3, 12, 50, head=HEADS[head]))
     engine, reference = load(engine_dir), ReferenceEngine(engine_dir)
-    output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
+    output = head_output(HEADS[head])
     batches = [random_batch([5, 40, 1], seed=1), random_batch([17, 2], seed=2)]
     finishes = [engine.start(batch, output) for batch in batches]
     assert engine.max_in_flight == 2

@@ -12,15 +12,15 @@ from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.tiles import Bucket, bucket_for
 from openbei.backends.cuda.weights import load_weights
 from openbei.backends.reference import ReferenceEngine
-from openbei.batch import Output, PackedBatch, SparseVectors, Vectors
+from openbei.batch import Output, PackedBatch, SparseVectors, Vectors, head_output
 from openbei.engine_dir import EngineDir
 from openbei.safetensors_file import Array
-from openbei.spec import EmbeddingHead, LearnedPositions, Pooling, SequenceHead, TokenHead
+from openbei.spec import EmbeddingHead, LearnedPositions, Pooling, SequenceHead, TokenEmbeddingHead, UnitNorm
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
-from tests.small_models import random_batch, small_spec
-from tests.spec_axes import AXES, HEADS
+from tests.small_models import expanded_batch, random_batch, small_spec
+from tests.spec_axes import AXES, HEADS, WITH_UNATTENDED
 
 LENGTHS = ([1, 40, 7, 90], [300], [33, 2, 65])
 
@@ -85,7 +85,7 @@ def test_every_head(head: str, padding_id: int | None) -> None:
     positions = LearnedPositions(max_positions=1100, first=2, padding_id=padding_id)
     spec = small_spec(36, 3, 12, 50, head=HEADS[head], positions=positions)
     engine_dir = random_engine_dir(spec)
-    output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
+    output = head_output(HEADS[head])
     for lengths in ([1, 40, 7], [300, 5]):
         batch = random_batch(lengths)
         batch.token_ids[::4] = 3
@@ -101,6 +101,13 @@ def test_trailing_padding_tokens_are_not_pooled() -> None:
     check(engine_dir, batch, "pooled")
 
 
+@pytest.mark.parametrize("axis", WITH_UNATTENDED)
+def test_tokens_that_are_not_attended_to(axis: str) -> None:
+    head = TokenEmbeddingHead(steps=(UnitNorm(),), unattended_id=3)
+    engine_dir = random_engine_dir(small_spec(72, 6, 12, 96, head=head, **AXES[axis]))
+    check(engine_dir, expanded_batch([1, 40, 7, 90], [1, 25, 0, 60], 3), "vectors")
+
+
 @pytest.mark.parametrize("head", ["mean", "cls", "last_token", "three poolings", "token labels", "terms"])
 @pytest.mark.parametrize("axis", ["causal, grouped heads", "disentangled", "ALiBi", "experts", "a convolution"])
 def test_padding_to_a_bucket_changes_nothing(head: str, axis: str) -> None:
@@ -109,7 +116,7 @@ def test_padding_to_a_bucket_changes_nothing(head: str, axis: str) -> None:
     bucket = bucket_for(batch.num_tokens, batch.num_sequences)
     assert bucket is not None
     assert bucket.num_tokens > batch.num_tokens
-    output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
+    output = head_output(HEADS[head])
     exact, padded = run(engine_dir, batch, output), run(engine_dir, batch, output, bucket=bucket)
     assert np.abs(padded[: len(exact)] - exact).max() < 1e-5
 

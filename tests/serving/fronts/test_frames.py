@@ -1,5 +1,7 @@
 """Frames: what is encoded is decoded, however the stream is cut, and frames that are malformed are found."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_a_frame_above_the_limit_is_refused_before_it_arrives() -> None:
         FrameSplitter(100).split(HEADER.pack(101, 0, Kind.SUBMIT, 0))
 
 
-@pytest.mark.parametrize("output", ["pooled", "labels", "tokens"])
+@pytest.mark.parametrize("output", get_args(Output))
 def test_sequences(output: Output) -> None:
     types = Sequence(np.array([1, 2, 3], np.int32), 3, np.array([0, 1, 1], np.int32))
     for sequences in ([], [sequence(5)], [sequence(4, 5, num_excluded=1), types, sequence(6)]):
@@ -81,7 +83,7 @@ def changed(index: int, value: int) -> bytes:
         SUBMITTED + bytes(4),  # one too many
         changed(0, 3),  # more sequences
         changed(3, 255),  # four billion of them
-        changed(4, 3),  # no such output
+        changed(4, len(get_args(Output))),  # no such output
         changed(5, 2),  # neither with types nor without
         changed(8, 0),  # a sequence without tokens
         changed(11, 255),  # a negative length

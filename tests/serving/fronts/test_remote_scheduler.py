@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def run(test: Callable[[Server, Front, Front], Awaitable[None]], *engines: Engin
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("output", ["pooled", "labels", "tokens"])
+@pytest.mark.parametrize("output", get_args(Output))
 @pytest.mark.parametrize("is_sparse", [False, True])
 def test_answers(output: Output, is_sparse: bool) -> None:
     """Those of the scheduler itself, for all outputs and shapes."""

@@ -48,6 +48,8 @@ _VLLM_ACTIVATION = {
     "activation": _refused("send use_activation", True),
 }
 
+_LITTLE_ENDIAN = _refused("answers are little-endian", "little", "native")
+
 EMBEDDINGS: Decisions = {
     "OpenAI": {**_MODEL, **_USER, **_honoured("input", "encoding_format", "dimensions")},
     "TEI": {**_CUT, **_honoured("prompt_name")},
@@ -56,12 +58,12 @@ EMBEDDINGS: Decisions = {
         **_VLLM_CUT,
         **_honoured("normalize", "use_activation"),
         "embed_dtype": _refused("embeddings are float32; use encoding_format for smaller ones", "float32"),
-        "endianness": _refused("answers are little-endian", "little", "native"),
+        "endianness": _LITTLE_ENDIAN,
     },
     "Jina": {
         **_honoured("task", "normalized", "embedding_type"),
-        "late_chunking": _refused("/embed_all gives the vectors of tokens", False),
-        "return_multivector": _refused("/embed_all gives the vectors of tokens", False),
+        "late_chunking": _refused("/v1/multi-vector gives the vectors of tokens", False),
+        "return_multivector": _refused("/v1/multi-vector gives the vectors of tokens", False),
         "encoding_type": _refused("send encoding_format"),
     },
     "NVIDIA NIM": _honoured("input_type"),
@@ -87,10 +89,22 @@ EMBED: Decisions = {"TEI": {**_INPUTS, **_honoured("normalize", "dimensions")}, 
 EMBED_ALL: Decisions = {
     "TEI": {
         **_INPUTS,
-        "normalize": _refused("vectors of tokens are never normalized", False),
-        "dimensions": _refused("vectors of tokens are never truncated"),
+        "normalize": _refused("vectors of tokens are returned as the model makes them", False),
+        "dimensions": _refused("use /v1/multi-vector"),
     },
+    "openbei": _honoured("input_type"),
+    "vLLM": {**_honoured("encoding_format", "embed_dtype"), "endianness": _LITTLE_ENDIAN},
     "Hugging Face": _PARAMETERS,
+}
+MULTI_VECTOR: Decisions = {
+    "Jina": {
+        **_MODEL,
+        **_honoured("input", "input_type", "dimensions", "embedding_type", "encoding_format"),
+        "normalized": _refused("vectors of tokens are returned as the model makes them", True),
+    },
+    "OpenAI": _USER,
+    "TEI": {**_CUT, **_honoured("prompt_name")},
+    "vLLM": {**_VLLM, **_VLLM_CUT, **_honoured("embed_dtype"), "endianness": _LITTLE_ENDIAN},
 }
 EMBED_SPARSE: Decisions = {"TEI": _INPUTS, "Hugging Face": _PARAMETERS}
 SIMILARITY: Decisions = {"TEI": {**_MODEL, **_OPTIONS, **_honoured("inputs", "parameters")}}
@@ -214,6 +228,7 @@ BY_ROUTE: Mapping[str, Decisions] = {
     "/v2/embed": COHERE_EMBED,
     "/embed": EMBED,
     "/embed_all": EMBED_ALL,
+    "/v1/multi-vector": MULTI_VECTOR,
     "/embed_sparse": EMBED_SPARSE,
     "/similarity": SIMILARITY,
     "/rerank": RANK,

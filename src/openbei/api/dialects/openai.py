@@ -1,19 +1,21 @@
 """OpenAI's embeddings and list of models. Embeddings are normalized unless fields of vLLM or Jina disable it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
 from openbei.api.dialects import decisions
 from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
+from openbei.api.exchange.decoding import Fields
 from openbei.api.exchange.paths import without_prefix
 from openbei.api.fields import Dimensions, Inputs, PromptName, TruncationFields, Usage, bound, usage
 from openbei.api.operations.embedding import EncodingFormat, check_embedding, embed, written
 from openbei.api.operations.inputs import Prompt, tokenize_inputs
 from openbei.api.operations.truncation import truncation_options
-from openbei.api.pipeline import read
-from openbei.api.service import Service
+from openbei.api.pipeline import Tokenization, read
+from openbei.api.service import Context, Service
+from openbei.batch import Vectors
 from openbei.errors import InputError
 
 
@@ -73,24 +75,42 @@ class Models(msgspec.Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
-_DECODER = msgspec.json.Decoder(EmbeddingsRequest)
+DECODER = msgspec.json.Decoder(EmbeddingsRequest)
 
 PROMPTS = ("prompt_name", "task", "input_type")
 """Fields that select a prompt."""
 
 
+class Work(NamedTuple):
+    """What a request needs: its sequences, and how the engine's rows become its embeddings."""
+
+    tokenization: Tokenization
+    encoding: EncodingFormat
+    dimensions: int | None
+    normalize: bool
+
+    def response(self, vectors: Vectors, model_name: str, num_tokens: int) -> EmbeddingsResponse:
+        """The response with embeddings float32 [inputs, dimensions]. Raises InputError."""
+        data = [Embedding(row, index) for index, row in enumerate(written(vectors, self.encoding))]
+        return EmbeddingsResponse(data, model_name, usage(num_tokens))
+
+
 async def embeddings(service: Service, call: Call, body: Body) -> Reply:
     """Embeddings in the order of the inputs."""
-    request = await read(body, _DECODER, decisions.EMBEDDINGS)
+    work = work_of(service, await read(body, DECODER, decisions.EMBEDDINGS), body.fields)
+    vectors = await embed(service, call, work.tokenization, dimensions=work.dimensions, normalize=work.normalize)
+    answer = work.response(vectors, service.model.name, call.measured.num_tokens)
+    return Reply(answer, is_dense=work.encoding == "base64")
+
+
+def work_of(service: Context, request: EmbeddingsRequest, fields: Fields) -> Work:
+    """The work of a request with these fields. Raises WrongTaskError, EmptyInputError and InputError."""
     encoding, truncation, prompt = _encoding(request), truncation_options(service, request), _prompt(service, request)
-    dimensions = None if _is_infinity(body) and request.dimensions == 0 else request.dimensions
+    dimensions = None if _is_infinity(fields) and request.dimensions == 0 else request.dimensions
     check_embedding(service, dimensions)
     tokenization = tokenize_inputs(service, request.input, truncation, prompt=prompt, param="input")
     normalize = False not in (request.normalize, request.normalized, request.use_activation)
-    vectors = await embed(service, call, tokenization, dimensions=dimensions, normalize=normalize)
-    data = [Embedding(row, index) for index, row in enumerate(written(vectors, encoding))]
-    answer = EmbeddingsResponse(data, service.model.name, usage(call.measured.num_tokens))
-    return Reply(answer, is_dense=encoding == "base64")
+    return Work(tokenization, encoding, dimensions, normalize)
 
 
 async def models(service: Service, call: Call, body: Body) -> Reply:
@@ -103,9 +123,9 @@ async def model(service: Service, call: Call, body: Body) -> Reply:
     return Reply(Model(without_prefix(call.path).removeprefix("/v1/models/"), service.server.created))
 
 
-def _is_infinity(body: Body) -> bool:
+def _is_infinity(fields: Fields) -> bool:
     """Whether the request is from a client of Infinity. Its default of `dimensions` is 0, for all dimensions."""
-    return "modality" in body.fields
+    return "modality" in fields
 
 
 def _encoding(request: EmbeddingsRequest) -> EncodingFormat:
@@ -122,7 +142,7 @@ def _encoding(request: EmbeddingsRequest) -> EncodingFormat:
     return formats.pop() if formats else "float"
 
 
-def _prompt(service: Service, request: EmbeddingsRequest) -> Prompt | None:
+def _prompt(service: Context, request: EmbeddingsRequest) -> Prompt | None:
     """The requested prompt, by its name or by the purpose of the embeddings.
 
     Raises InputError if several fields are set.

@@ -21,6 +21,7 @@ NATIVE: dict[Task, str] = {
     "reranker": "/rerank",
     "classifier": "/predict",
     "token_classifier": "/predict_tokens",
+    "late_interaction": "/embed_all",
 }
 """The route that answers the instances, by task, as in TEI."""
 

@@ -3,10 +3,11 @@
 import base64
 from collections.abc import Collection
 from types import NoneType
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from openbei.api.exchange.accept import weights
 from openbei.batch import Vectors
@@ -28,12 +29,12 @@ SCALARS = {int, float, bool, NoneType}
 
 
 class _Base64:
-    """A float32 row [n] that is written as base64."""
+    """An array that is written as base64."""
 
-    __slots__ = ("row",)
+    __slots__ = ("array",)
 
-    def __init__(self, row: Vectors) -> None:
-        self.row = row
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
 
 
 def floats(row: Vectors) -> list[float]:
@@ -41,9 +42,9 @@ def floats(row: Vectors) -> list[float]:
     return cast(list[float], row)
 
 
-def base64_text(row: Vectors) -> str:
-    """A float32 row [n] as a field of a wire struct; it is written as base64 of its little-endian bytes."""
-    return cast(str, _Base64(row))
+def base64_text(array: NDArray[Any]) -> str:
+    """An array as a field of a wire struct; it is written as base64 of its little-endian bytes, row by row."""
+    return cast(str, _Base64(array))
 
 
 def is_large(answer: object) -> bool:
@@ -60,7 +61,7 @@ def is_large(answer: object) -> bool:
         elif isinstance(part, np.ndarray):
             num_numbers += part.size
         elif isinstance(part, _Base64):
-            num_numbers += part.row.size
+            num_numbers += part.array.size
         elif isinstance(part, (str, bytes)):
             num_numbers += TEXT_NUMBERS * len(part)
         elif isinstance(part, dict):
@@ -130,7 +131,8 @@ def message_pack_row(row: Vectors) -> bytes:
 
 
 def _base64(value: _Base64) -> str:
-    return base64.b64encode(value.row.astype("<f4").tobytes()).decode()
+    array = value.array
+    return base64.b64encode(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).decode()
 
 
 def _plain(value: object) -> object:

@@ -23,6 +23,7 @@ EXPOSED = (
     "x-queue-time",
     "x-inference-time",
     "x-truncated-inputs",
+    "server-timing",
     "retry-after",
 )
 """Headers that pages of other origins may read."""
@@ -47,8 +48,11 @@ def _valid_id(headers: dict[bytes, bytes], name: bytes) -> bytes | None:
     return value if value and _ID.fullmatch(value) else None
 
 
-def cost(measured: Measured, total_s: float, compute_type: bytes) -> list[Header]:
-    """Headers of text-embeddings-inference, with times in whole milliseconds, and the number of truncated inputs."""
+def cost(measured: Measured, serialization_s: float, total_s: float, compute_type: bytes) -> list[Header]:
+    """Headers of text-embeddings-inference, with times in whole milliseconds, and the number of truncated inputs.
+
+    `server-timing` has the times to the microsecond (W3C Server Timing).
+    """
     total = _milliseconds(total_s)
     result = [
         (b"x-compute-type", compute_type),
@@ -59,8 +63,19 @@ def cost(measured: Measured, total_s: float, compute_type: bytes) -> list[Header
         (b"x-tokenization-time", _milliseconds(measured.tokenization_s)),
         (b"x-queue-time", _milliseconds(measured.queue_s)),
         (b"x-inference-time", _milliseconds(measured.inference_s)),
+        (b"server-timing", _server_timing(measured, serialization_s, total_s)),
     ]
     return [*result, (b"x-truncated-inputs", b"%d" % measured.num_truncated)] if measured.num_truncated else result
+
+
+def _server_timing(measured: Measured, serialization_s: float, total_s: float) -> bytes:
+    return b"tokenization;dur=%.3f, queue;dur=%.3f, inference;dur=%.3f, serialization;dur=%.3f, total;dur=%.3f" % (
+        measured.tokenization_s * 1000,
+        measured.queue_s * 1000,
+        measured.inference_s * 1000,
+        serialization_s * 1000,
+        total_s * 1000,
+    )
 
 
 def _milliseconds(seconds: float) -> bytes:

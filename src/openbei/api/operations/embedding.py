@@ -6,7 +6,7 @@ from openbei.api.exchange.call import Call
 from openbei.api.exchange.encoding import base64_text
 from openbei.api.operations.wrong_task import require_embedding
 from openbei.api.pipeline import Tokenization, run
-from openbei.api.service import Service
+from openbei.api.service import Context, Service
 from openbei.batch import Vectors
 from openbei.tasks.embed import check_dimensions, to_embeddings
 from openbei.tasks.precision import quantize
@@ -14,7 +14,7 @@ from openbei.tasks.precision import quantize
 EncodingFormat = Literal["float", "base64", "int8", "uint8", "binary", "ubinary"]
 
 
-def check_embedding(service: Service, dimensions: int | None) -> None:
+def check_embedding(service: Context, dimensions: int | None) -> None:
     """Raise WrongTaskError unless the model makes embeddings, InputError for a size that it does not have."""
     require_embedding(service.model.manifest)
     check_dimensions(dimensions, service.model.manifest.spec.output_width)

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from openbei.api.fields import TruncationFields
-from openbei.api.service import Service
+from openbei.api.service import Context
 from openbei.errors import InputError
 from openbei.serving.truncation import Direction, TruncationOptions
 
@@ -12,7 +12,7 @@ SIDES: dict[str, Direction] = {"right": "right", "left": "left", "END": "right",
 CohereSide = Literal["NONE", "START", "END"]
 
 
-def truncation_options(service: Service, request: TruncationFields) -> TruncationOptions:
+def truncation_options(service: Context, request: TruncationFields) -> TruncationOptions:
     """Options of a request with TEI's or vLLM's fields. Raises InputError for fields that contradict each other."""
     side, direction = request.truncation_side, request.truncation_direction
     if side and direction and side != direction.lower():
@@ -38,7 +38,7 @@ def truncation_options(service: Service, request: TruncationFields) -> Truncatio
 
 
 def cohere_truncation_options(
-    service: Service, truncate: CohereSide | None, max_tokens: int | None
+    service: Context, truncate: CohereSide | None, max_tokens: int | None
 ) -> TruncationOptions:
     """Options of Cohere's embeddings. Raises InputError for `max_tokens` above the model's limit."""
     return {
@@ -48,16 +48,16 @@ def cohere_truncation_options(
     }
 
 
-def default_truncation_options(service: Service) -> TruncationOptions:
+def default_truncation_options(service: Context) -> TruncationOptions:
     """Options of a request without truncation fields."""
     return {"truncate": service.server.limits.auto_truncate, "direction": None, "max_tokens": None}
 
 
-def _truncates(service: Service, truncate: bool | None) -> bool:
+def _truncates(service: Context, truncate: bool | None) -> bool:
     return service.server.limits.auto_truncate if truncate is None else truncate
 
 
-def _checked(service: Service, max_tokens: int | None, param: str) -> int:
+def _checked(service: Context, max_tokens: int | None, param: str) -> int:
     most = service.model.manifest.max_sequence_tokens
     if max_tokens is None or not 1 <= max_tokens <= most:
         raise InputError(

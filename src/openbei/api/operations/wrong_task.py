@@ -6,11 +6,12 @@ from openbei.spec import Task
 
 RERANK = "/rerank, /v1/rerank, /v2/rerank, /score"
 ANSWERS: dict[Task, str] = {
-    "embedding": "/v1/embeddings, /v1/embed, /v2/embed, /embed, /embed_all, /similarity, /score",
+    "embedding": "/v1/embeddings, /v1/embed, /v2/embed, /embed, /embed_all, /v1/multi-vector, /similarity, /score",
     "reranker": f"{RERANK}, /predict, /classify",
     "classifier": "/predict, /classify",
     "token_classifier": "/predict_tokens",
     "sparse": "/embed_sparse",
+    "late_interaction": f"/embed_all, /v1/multi-vector, {RERANK}",
 }
 """Task -> the routes that it supports."""
 
@@ -33,6 +34,12 @@ def require_embedding(manifest: Manifest) -> None:
         raise _wrong_task(manifest, "Model is not an embedding model")
 
 
+def require_token_vectors(manifest: Manifest) -> None:
+    """Raise WrongTaskError unless the model has vectors of tokens."""
+    if manifest.spec.task not in ("embedding", "late_interaction"):
+        raise _wrong_task(manifest, "Model is not an embedding model")
+
+
 def require_sparse(manifest: Manifest) -> None:
     """Raise WrongTaskError unless the model makes term weights."""
     if manifest.spec.task != "sparse":
@@ -40,12 +47,12 @@ def require_sparse(manifest: Manifest) -> None:
 
 
 def require_reranker(manifest: Manifest) -> None:
-    """Raise WrongTaskError unless the model is a reranker."""
+    """Raise WrongTaskError unless the model is a reranker, or scores pairs by late interaction."""
     if manifest.has_unsupported_template:
         raise _wrong_task(
             manifest, "model is not a re-ranker model: its chat template for pairs is not one that can be followed"
         )
-    if not manifest.is_reranker:
+    if not manifest.is_reranker and manifest.late_interaction is None:
         raise _wrong_task(manifest, "model is not a re-ranker model")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from openbei.api.dialects import bei, cohere, openai, ranking, vllm
+from openbei.api.dialects import bei, cohere, jina, openai, ranking, vllm
 from openbei.api.dialects.tei import embed, predict, rank, similarity, tokens
 from openbei.spec import Task
 
@@ -19,6 +19,7 @@ EXAMPLES: dict[Any, Any] = {
     bei.PredictTokensRequest: {"inputs": [["John lives in Paris."]], "aggregation_strategy": "max"},
     embed.EmbedRequest: {"inputs": _FRANCE},
     embed.EmbedAllRequest: {"inputs": _FRANCE},
+    jina.MultiVectorRequest: {"input": _FRANCE, "input_type": "document"},
     embed.EmbedSparseRequest: {"inputs": _FRANCE},
     similarity.SimilarityRequest: {"inputs": {"source_sentence": "The capital of France", "sentences": _FRANCE}},
     tokens.TokenizeRequest: {"inputs": _FRANCE},
@@ -32,6 +33,7 @@ INSTANCES: dict[Task, Any] = {
     "classifier": predict.PredictRequest,
     "token_classifier": bei.PredictTokensRequest,
     "sparse": embed.EmbedSparseRequest,
+    "late_interaction": embed.EmbedAllRequest,
 }
 """Task -> the request type of an instance of /vertex."""
 

@@ -8,6 +8,7 @@ from openbei.api.operations.wrong_task import (
     require_reranker,
     require_sparse,
     require_token_classifier,
+    require_token_vectors,
 )
 from openbei.api.service import Route
 from openbei.engine_dir import Manifest
@@ -18,11 +19,11 @@ TAGS: dict[str, tuple[str, ...]] = {
         "/v1/embeddings",
         "/embeddings",
         "/embed",
-        "/embed_all",
         "/similarity",
         "/v2/embed",
         "/v1/embed",
     ),
+    "Vectors of tokens": ("/embed_all", "/v1/multi-vector"),
     "Reranking": ("/rerank", "/v1/rerank", "/v2/rerank", "/v1/score", "/score"),
     "Classification": ("/predict", "/v1/classify", "/classify"),
     "Named entities": ("/predict_tokens",),
@@ -34,6 +35,7 @@ TAGS: dict[str, tuple[str, ...]] = {
 
 REQUIREMENTS: dict[str, Callable[[Manifest], None]] = {
     "Embeddings": require_embedding,
+    "Vectors of tokens": require_token_vectors,
     "Reranking": require_reranker,
     "Classification": require_classifier,
     "Named entities": require_token_classifier,

@@ -11,7 +11,7 @@ from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.refusals import Header
 from openbei.api.service import Service
-from openbei.batch import Output, Sequence
+from openbei.batch import Sequence, head_output
 from openbei.errors import OpenbeiError, UnavailableError
 from openbei.serving.request_scheduler import RequestScheduler
 
@@ -34,7 +34,7 @@ async def _check(service: Service) -> None:
         raise UnavailableError("the server is shutting down or its engine has stopped")
     if scheduler.seconds_since_success > FRESH_S:
         probe = Sequence(np.zeros(1, np.int32), 1)
-        output: Output = "labels" if service.model.task == "token_classifier" else "pooled"
+        output = head_output(service.model.manifest.spec.head)
         try:
             await asyncio.wait_for(scheduler.submit([probe], output), PROBE_TIMEOUT_S)
         except (OpenbeiError, asyncio.TimeoutError) as error:

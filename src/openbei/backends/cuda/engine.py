@@ -24,9 +24,10 @@ from openbei.batch import (
     SparseVectors,
     Vectors,
     concatenate,
+    head_output,
 )
 from openbei.errors import EngineError, EngineLostError
-from openbei.spec import ModelSpec, TermHead, TokenHead, TokenTermHead
+from openbei.spec import ModelSpec, TermHead, TokenTermHead
 
 MAX_TERMS = 1 << 26
 """The maximum size of the dense array of term weights of a run, in elements."""
@@ -71,10 +72,7 @@ class CudaEngine:
         for num_tokens in (self.graph_tokens, 1):
             bounds = np.append(np.arange(0, num_tokens, self._max_sequence_tokens), num_tokens).astype(np.int32)
             for _ in range(2 * bool(num_tokens)):  # the second is captured
-                self.run(
-                    PackedBatch(np.zeros(num_tokens, np.int32), bounds),
-                    "labels" if isinstance(self._spec.head, TokenHead) else "pooled",
-                )
+                self.run(PackedBatch(np.zeros(num_tokens, np.int32), bounds), head_output(self._spec.head))
 
     def run(self, batch: PackedBatch, output: Output = "pooled") -> Rows:
         """See `Engine`."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from openbei.absorbed import reads_one_row
 from openbei.backends.cuda.ops import Queries
 from openbei.backends.cuda.tiles import Bucket, attention_tiles
-from openbei.backends.reference import pooled_end
+from openbei.backends.reference import trimmed_end
 from openbei.batch import Int32s, PackedBatch
 from openbei.spec import EmbeddingHead, LearnedPositions, ModelSpec, SequenceHead
 
@@ -36,7 +36,8 @@ class Inputs:
     """The arrays of a batch on the device, int32.
 
     `embedding_rows` are the rows of those tables of tokens, positions and types that the model has, [T] each.
-    `all_tokens` has every token as a query. `read` is None if the head reads several rows of a sequence. Heads pool the
+    `all_tokens` has every token as a query. `num_keys` is the number of tokens of each sequence that are attended to,
+    [S], or None if all are. `read` is None if the head reads several rows of a sequence. Heads pool the
     rows `starts` to `ends`, [S].
     """
 
@@ -45,6 +46,7 @@ class Inputs:
     starts: Tensor
     ends: Tensor
     all_tokens: Queries
+    num_keys: Tensor | None
     read: RowsRead | None
 
 
@@ -73,6 +75,10 @@ def host_arrays(spec: ModelSpec, batch: PackedBatch, block: int, bucket: Bucket 
         arrays["type_ids"] = _padded(types, num_tokens)
     if isinstance(spec.positions, LearnedPositions):
         arrays["position_rows"] = _padded(_position_rows(batch, spec.positions, lengths), num_tokens)
+    if spec.unattended_id is not None:
+        bounds = zip(batch.cu_seqlens[:-1].tolist(), batch.cu_seqlens[1:].tolist(), strict=True)
+        num_keys = [trimmed_end(batch.token_ids, *each, spec.unattended_id) - each[0] for each in bounds]
+        arrays["num_keys"] = _padded(np.array(num_keys, np.int32), num_sequences)
     if reads_one_row(spec):
         rows = _rows_read(spec, starts, ends)
         read_tiles = attention_tiles(np.ones_like(lengths), lengths, 1, is_causal=False)
@@ -128,6 +134,7 @@ def inputs_of(packed: Tensor, places: Places, block: int) -> Inputs:
         starts=views["starts"],
         ends=views["ends"],
         all_tokens=all_tokens,
+        num_keys=views.get("num_keys"),
         read=read,
     )
 
@@ -149,7 +156,7 @@ def _pooled(spec: ModelSpec, batch: PackedBatch) -> tuple[Int32s, Int32s]:
     padding_id = spec.head.padding_id if isinstance(spec.head, SequenceHead) else None
     if padding_id is not None:
         bounds = zip(starts.tolist(), ends.tolist(), strict=True)
-        ends = np.array([pooled_end(batch.token_ids, *each, padding_id) for each in bounds], np.int32)
+        ends = np.array([trimmed_end(batch.token_ids, *each, padding_id) for each in bounds], np.int32)
     return starts if batch.num_excluded is None else starts + batch.num_excluded, ends
 
 

@@ -21,11 +21,10 @@ from openbei.backends.cuda.ops_triton import TritonOps
 from openbei.backends.cuda.precision import precision_of
 from openbei.backends.cuda.program import Program
 from openbei.backends.cuda.weights import load_weights
-from openbei.batch import Output, PackedBatch
+from openbei.batch import Output, PackedBatch, head_output
 from openbei.engine_dir import EngineDir
 from openbei.gpus import Capability
 from openbei.safetensors_file import Array
-from openbei.spec import TokenHead
 
 NUM_TOKENS = (16, 100, 600, 2000, 32768)
 """Tokens of batches whose matrix products use different tiles; see `openbei.backends.cuda.kernels.gemm.BLOCKS`."""
@@ -54,7 +53,8 @@ def compile_kernels(
     precision = precision_of(manifest, capability)
     if precision.dtype == torch.float32:
         return
-    outputs: tuple[Output, ...] = ("labels",) if isinstance(manifest.spec.head, TokenHead) else ("pooled", "tokens")
+    own = head_output(manifest.spec.head)
+    outputs: tuple[Output, ...] = ("pooled", "tokens") if own == "pooled" else (own,)
     with torch.inference_mode(), compiling_for(capability):
         ops = TritonOps(precision.dtype, capability)
         weights = load_weights(engine_dir, precision.dtype, _without_memory, kept=precision.kept)

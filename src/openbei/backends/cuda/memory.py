@@ -4,10 +4,11 @@ import math
 from collections.abc import Collection
 
 from openbei.absorbed import reads_one_row
+from openbei.attention_bias import Disentangled
 from openbei.backends.cuda.stored import is_kept
 from openbei.engine_dir import Manifest
 from openbei.shapes import tensor_shapes
-from openbei.spec import Disentangled, GatedMLP, ModelSpec, TermHead
+from openbei.spec import GatedMLP, ModelSpec, TermHead
 
 FLOAT_BYTES = 4
 

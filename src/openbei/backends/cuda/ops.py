@@ -214,10 +214,14 @@ class Ops(Protocol):
         queries: Queries,
         switches: AttentionSwitches,
         *,
+        num_keys: Tensor | None = None,
         bias: Tensor | None = None,
         relative: RelativeTerms | None = None,
     ) -> Tensor:
         """Softmax attention within sequences: q [Q, A], k and v [T, K] -> [Q, A]. `cu_seqlens` is int32 [S + 1].
+
+        Only the first `num_keys` tokens of each sequence, int32 [S], are attended to; None is all. The output is zero
+        for a query without keys.
 
         For query i and key j, d = position of j - position of i: score = (q_i · k_j + c2p + p2c) · scale; if softcap,
         softcap · tanh(score / softcap); then + bias[h, reach + d]. Keys with d > 0 are excluded if causal, and those

@@ -146,6 +146,7 @@ class TorchOps:
         queries: Queries,
         switches: AttentionSwitches,
         *,
+        num_keys: Tensor | None = None,
         bias: Tensor | None = None,
         relative: RelativeTerms | None = None,
     ) -> Tensor:
@@ -167,7 +168,9 @@ class TorchOps:
             if relative:
                 scores += _relative_scores(relative, distances, (start, end), (q_start, q_end))
             scores = _masked(_scaled(scores, switches), distances, switches, bias)
-            weights = torch.softmax(scores, dim=-1)
+            if num_keys is not None:
+                scores[:, :, int(num_keys[sequence]) :] = -torch.inf
+            weights = torch.softmax(scores, dim=-1).nan_to_num(0)  # NaN for a query without keys
             mixed[q_start:q_end] = (weights @ own_v).transpose(0, 1).flatten(1).to(q.dtype)
         return mixed
 

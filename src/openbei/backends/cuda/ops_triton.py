@@ -118,11 +118,14 @@ class TritonOps(TorchOps):
         queries: Queries,
         switches: AttentionSwitches,
         *,
+        num_keys: Tensor | None = None,
         bias: Tensor | None = None,
         relative: RelativeTerms | None = None,
     ) -> Tensor:
         """See `Ops`."""
-        return attention_kernels.attend(q, k, v, cu_seqlens, queries, switches, bias=bias, relative=relative)
+        return attention_kernels.attend(
+            q, k, v, cu_seqlens, queries, switches, num_keys=num_keys, bias=bias, relative=relative
+        )
 
     def gate(self, x: Tensor, activation: Activation, *, quantizes: bool = False) -> Rows:
         """See `Ops`."""

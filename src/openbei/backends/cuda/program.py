@@ -135,6 +135,7 @@ class Program:
             inputs.cu_seqlens,
             read.queries if read else inputs.all_tokens,
             weights.switches,
+            num_keys=inputs.num_keys,
             bias=weights.bias,
             relative=self._relative_terms(weights, q, k),
         )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openbei.attention_bias import Disentangled
 from openbei.backends.cuda.layers import (
     AttentionWeights,
     ConvolutionWeights,
@@ -28,19 +29,7 @@ from openbei.backends.cuda.stored import StoredTensors, ToDevice, is_kept
 from openbei.backends.positions import distance_bias, relative_rows, rotary_tables
 from openbei.engine_dir import EngineDir
 from openbei.shapes import head_shapes, norms, step_name, tensor_shapes
-from openbei.spec import (
-    Dense,
-    Disentangled,
-    Experts,
-    GatedMLP,
-    LayerNorm,
-    ModelSpec,
-    RMSNorm,
-    Rotary,
-    Step,
-    TermHead,
-    UnitNorm,
-)
+from openbei.spec import Dense, Experts, GatedMLP, LayerNorm, ModelSpec, RMSNorm, Rotary, Step, TermHead, UnitNorm
 
 
 def load_weights(

@@ -8,7 +8,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from openbei.build.keys.table import AllowedValues, Keys, keys_of, reason_by_key, split_keys
-from openbei.families import bert, deberta_v2, distilbert, electra, fields, gemma2, gte, llama, modernbert, mpnet
+from openbei.families import (
+    bert,
+    deberta_v2,
+    distilbert,
+    electra,
+    fields,
+    gemma2,
+    gte,
+    jina_xlm_roberta,
+    llama,
+    modernbert,
+    mpnet,
+)
 from openbei.families import nomic_bert as nomic
 from openbei.rope import RopeParameters
 
@@ -254,6 +266,23 @@ ARCHITECTURES: dict[str, Keys] = {
     ),
     "JinaBert": _JINA,
     "JinaCodeBert": _JINA,
+    "JinaEmbeddingsV3": Keys(
+        {*_BERT, *_ROTARY, *jina_xlm_roberta.FIXED, "rotary_emb_base"},
+        reason_by_key(
+            {
+                "training only": "lora_alpha lora_main_params_trainable lora_rank use_reentrant",
+                "the pooler's output is not read": "emb_pooler",
+                "describes the checkpoint": "truncate_dim",
+            }
+        ),
+        {
+            **_type("jina_embeddings_v3", "xlm-roberta"),
+            "lora_adaptations": AllowedValues((), "adapters are not supported"),
+            "load_trained_adapters": AllowedValues((False,), "adapters are not supported"),
+            "task_instructions": AllowedValues((), "adapters are not supported"),
+        },
+        _NESTED_ROPE,
+    ),
     "Gte": Keys(_GTE.read, _GTE.without_effect, _type("gte"), _NESTED_ROPE),
     "New": _GTE,
     "EuroBert": Keys(

@@ -1,6 +1,7 @@
 """Keys of sentence-transformers' files: modules.json, sentence_bert_config.json, and the config.json of each module."""
 
 from openbei.build.keys.table import AllowedValues, Keys, keys_of, reason_by_key, split_keys
+from openbei.build.late_interaction import Expansion, MaskConfig, PyLateConfig
 from openbei.build.lm_head import LogitScoreConfig
 from openbei.build.modules import OLD_POOLING_KEYS, DenseConfig, LayerNormConfig, NormalizeConfig
 
@@ -38,15 +39,12 @@ _KWARGS = Keys(read={"*"}, without_effect=_LOADING)
 TRANSFORMER = Keys(
     read=split_keys(
         "config_args config_kwargs do_lower_case max_seq_length modality_config model_args model_kwargs "
-        "module_output_name processing_kwargs processor_kwargs tokenizer_args tokenizer_name_or_path transformer_task"
+        "module_output_name processing_kwargs processor_kwargs tokenizer_args tokenizer_name_or_path transformer_task "
+        "document_length query_expansion query_length"
     ),
-    without_effect=reason_by_key(
-        {
-            "batches are never padded": "unpad_inputs",
-            "encode_query and encode_document only": "document_length query_expansion query_length",
-        }
-    ),
+    without_effect=reason_by_key({"batches are never padded": "unpad_inputs"}),
     nested={
+        "query_expansion": Keys(read=keys_of(Expansion)),
         **dict.fromkeys(("model_args", "model_kwargs"), _MODEL_KWARGS),
         **dict.fromkeys(("tokenizer_args", "processor_kwargs"), _KWARGS),
         **dict.fromkeys(("config_args", "config_kwargs"), _KWARGS),
@@ -67,7 +65,8 @@ TRANSFORMER = Keys(
 MODEL = Keys(
     read=split_keys(
         "activation_fn default_prompt_name max_active_dims model_type prompts similarity_fn_name truncate_dim"
-    ),
+    )
+    | keys_of(PyLateConfig),
     without_effect={
         **dict.fromkeys(("max_length", "num_labels"), "sentence-transformers does not read it from this file"),
         "__version__": "describes the file",
@@ -98,6 +97,7 @@ MODULE_CONFIGS: dict[str, Keys] = {
         read=keys_of(DenseConfig),
         without_effect=reason_by_key({"weights are read from the module's file": "init_weight init_bias"}),
     ),
+    "MultiVectorMask": Keys(read=keys_of(MaskConfig)),
     "LayerNorm": Keys(read=keys_of(LayerNormConfig)),
     "Normalize": Keys(read=keys_of(NormalizeConfig)),
     "Dropout": Keys(without_effect={"dropout": "dropout is off at inference"}),

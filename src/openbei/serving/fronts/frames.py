@@ -7,7 +7,7 @@ Numbers have the byte order of the machine, because both processes run on it.
 import struct
 from array import array
 from enum import IntEnum
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 import numpy as np
@@ -38,7 +38,7 @@ MAX_REQUEST_BYTES = 1 << 30
 MAX_ANSWER_BYTES = 1 << 33
 """Limit of a frame from the engine process."""
 
-OUTPUTS: tuple[Output, ...] = ("pooled", "labels", "tokens")
+OUTPUTS: tuple[Output, ...] = get_args(Output)
 """An output is encoded as its index."""
 
 _SEQUENCES = struct.Struct("=IBBxx")  # number of sequences, output, whether there are type ids

@@ -5,6 +5,7 @@ import math
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from openbei.batch import EngineInfo, Output, Sequence
@@ -66,15 +67,22 @@ class EngineConnection:
 
     def started(self) -> list[StartedModel]:
         """Report that the tokenizers are loaded, and wait for the engines of all models."""
-        self._socket.sendall(frame(Kind.LOADED))
+        with suppress(OSError):  # the engine process has ended, as the next line finds
+            self._socket.sendall(frame(Kind.LOADED))
         started: list[StartedModel] = decode_json(self._await(Kind.START), list[StartedModel])
         return started
 
     def _await(self, kind: Kind) -> memoryview:
         """The body of the next frame, which must be of a kind."""
-        while not (frames := self._splitter.split(data := self._socket.recv(CHUNK_BYTES))):
+        frames: list[Frame] = []
+        while not frames:
+            try:
+                data = self._socket.recv(CHUNK_BYTES)
+            except OSError as error:
+                raise EngineConnectionError from error
             if not data:
                 raise EngineConnectionError
+            frames = self._splitter.split(data)
         [first] = frames
         if first.kind != kind:
             raise MalformedFrameError(f"a frame of kind {first.kind} came instead of {kind}")

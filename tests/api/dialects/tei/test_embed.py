@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openbei.api.dialects.tei import embed
 from openbei.api.limits import Limits
+from openbei.api.operations import token_vectors
 from openbei.prompts import Prompts
 from openbei.serving.fake_engine import FakeEngine
 from openbei.serving.queue_budget import QueueLimits
@@ -79,7 +79,7 @@ def test_embed_all_gives_every_token(served: Served) -> None:
 
 
 def test_more_tokens_than_fit_into_an_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed, "MAX_TOKEN_NUMBERS", 80)
+    monkeypatch.setattr(token_vectors, "MAX_TOKEN_NUMBERS", 80)
     served.post("/embed_all", inputs=["w1 w2 w3", "w4 w5 w6"])
     status, message = served.refused("/embed_all", inputs=["w1 w2 w3", "w4 w5 w6 w7"])
     assert status == 422

@@ -33,8 +33,19 @@ def _norm(*shape: int, is_rms: bool) -> NormWeights:
     return NormWeights(torch.empty(shape), None if is_rms else torch.empty(shape), 1e-6, is_rms)
 
 
-def attend(dtype: torch.dtype, heads: tuple[int, int, int], block: int, terms: str = "", **switches: Any) -> None:
-    """`heads` are num_heads, num_kv_heads and head_dim; `terms` is bias, c2p, p2c or both of the latter."""
+def attend(
+    dtype: torch.dtype,
+    heads: tuple[int, int, int],
+    block: int,
+    terms: str = "",
+    *,
+    expands: bool = False,
+    **switches: Any,
+) -> None:
+    """`heads` are num_heads, num_kv_heads and head_dim; `terms` is bias, c2p, p2c or both of the latter.
+
+    If it `expands`, some tokens are not attended to.
+    """
     num_heads, num_kv_heads, head_dim = heads
     q, k, v = _rows(sum(heads[:2], num_kv_heads) * head_dim, dtype).split(
         [num_heads * head_dim, num_kv_heads * head_dim, num_kv_heads * head_dim], dim=1
@@ -44,6 +55,7 @@ def attend(dtype: torch.dtype, heads: tuple[int, int, int], block: int, terms: s
     attention.attend(
         *(q, k, v, _ints(2), Queries(_ints(2), _ints(1), _ints(4, 2), _ints(NUM_TOKENS), block)),
         AttentionSwitches(*heads, 0.125, **switches),
+        num_keys=_ints(1) if expands else None,
         bias=torch.empty(num_heads, 1025) if terms == "bias" else None,
         relative=relative if "p" in terms else None,
     )
@@ -92,6 +104,8 @@ ATTENTION: dict[str, dict[str, Any]] = {
     "head_dim 80": {"heads": (12, 12, 80)},
     "head_dim 96": {"heads": (8, 8, 96)},
     "ALiBi": {"heads": (12, 12, 64), "terms": "bias"},
+    "ColBERT": {"heads": (12, 12, 64), "expands": True},
+    "ModernColBERT, local": {"heads": (12, 12, 64), "window": 64, "expands": True},
     "DeBERTa": {"heads": (12, 12, 64), "terms": "c2p p2c"},
 }
 """The attention of models by name."""

@@ -26,7 +26,10 @@ REACH = max(LENGTHS)
 
 @dataclass(frozen=True)
 class Case:
-    """Switches, and the terms in the scores. With `reads_one`, a single query of each sequence."""
+    """Switches, and the terms in the scores. With `reads_one`, a single query of each sequence.
+
+    The first `num_keys` tokens are attended to.
+    """
 
     num_heads: int = 2
     num_kv_heads: int = 2
@@ -37,6 +40,7 @@ class Case:
     has_bias: bool = False
     relative: str = ""
     reads_one: bool = False
+    num_keys: tuple[int, ...] = LENGTHS
 
     @property
     def switches(self) -> AttentionSwitches:
@@ -56,7 +60,9 @@ def queries_of(case: Case, cu_seqlens: Tensor) -> Queries:
     return Queries(cu_seqlens, int32s(*[0] * (len(LENGTHS) + 1)), torch.tensor(tiles).int(), int32s(), 16)
 
 
-def exact_attention(case: Case, q: Tensor, k: Tensor, v: Tensor, distances: Tensor, terms: Tensor) -> Tensor:
+def exact_attention(
+    case: Case, num_keys: int, q: Tensor, k: Tensor, v: Tensor, distances: Tensor, terms: Tensor
+) -> Tensor:
     """One sequence in float64: q [n, heads · D], k and v [m, kv heads · D]; terms [heads, n, m] before scaling."""
     sharing = case.num_heads // case.num_kv_heads
     queries, keys, values = (x.double().unflatten(1, (-1, case.head_dim)).transpose(0, 1) for x in (q, k, v))
@@ -68,7 +74,8 @@ def exact_attention(case: Case, q: Tensor, k: Tensor, v: Tensor, distances: Tens
     scores = scores.masked_fill(distances.abs() > (REACH if case.window is None else case.window), float("-inf"))
     if case.is_causal:
         scores = scores.masked_fill(distances > 0, float("-inf"))
-    return (scores.softmax(dim=2) @ values.repeat_interleave(sharing, 0)).transpose(0, 1).flatten(1)
+    scores[:, :, num_keys:] = float("-inf")
+    return (scores.softmax(dim=2).nan_to_num(0) @ values.repeat_interleave(sharing, 0)).transpose(0, 1).flatten(1)
 
 
 def bias_of(case: Case) -> Tensor:
@@ -89,6 +96,7 @@ def check_attention(case: Case, dtype: torch.dtype) -> None:
     with patch.object(attention, "blocks_for", lambda *_: attention.Blocks(KEYS, 4, 2)):
         result = attention.attend(
             *(q, k, v, cu_seqlens, queries, case.switches),
+            num_keys=None if case.num_keys is LENGTHS else int32s(*case.num_keys, 0),
             bias=bias_of(case) if case.has_bias else None,
             relative=relative if case.relative else None,
         )
@@ -101,7 +109,7 @@ def check_attention(case: Case, dtype: torch.dtype) -> None:
             terms += c2p[:, own_q].double().gather(2, at.expand(case.num_heads, -1, -1))
         if "p2c" in case.relative:
             terms += p2c[:, own_k].double().gather(2, at.T.expand(case.num_heads, -1, -1)).transpose(1, 2)
-        exact = exact_attention(case, q[own_q], k[own_k], v[own_k], distances, terms)
+        exact = exact_attention(case, case.num_keys[i], q[own_q], k[own_k], v[own_k], distances, terms)
         assert_near(result[own_q], exact, dtype, length)
 
 
@@ -120,6 +128,8 @@ def test_full_attention(interpret: Interpret, dtype: torch.dtype) -> None:
         Case(has_bias=True, softcap=1.5, is_causal=True),
         Case(relative="c2p"),
         Case(relative="c2p p2c"),
+        Case(num_keys=(1, 15, 1, 17)),
+        Case(num_keys=(1, 1, 10, 16), window=4),
         Case(reads_one=True),
         Case(reads_one=True, is_causal=True, window=9, relative="c2p p2c"),
     ],

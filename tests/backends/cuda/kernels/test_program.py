@@ -14,8 +14,7 @@ from openbei.backends.cuda.tiles import bucket_for
 from openbei.backends.cuda.transfer import WeightUpload
 from openbei.backends.cuda.weights import load_weights
 from openbei.backends.reference import ReferenceEngine
-from openbei.batch import Output, SparseVectors
-from openbei.spec import TokenHead
+from openbei.batch import SparseVectors, head_output
 from tests.dense_rows import dense_rows
 from tests.random_engine import random_engine_dir
 from tests.same_embedding import worst_cosine
@@ -39,7 +38,7 @@ def check(axis: str, head: str) -> None:
     places, size = places_of(arrays)
     packed = np.zeros(size, np.int32)
     fill(packed, arrays, places)
-    output: Output = "labels" if isinstance(HEADS[head], TokenHead) else "pooled"
+    output = head_output(HEADS[head])
     rows = program.run(inputs_of(torch.from_numpy(packed), places, ops.query_block), output).numpy()
     expected = ReferenceEngine(engine_dir).run(batch, output)
     expected = dense_rows(expected) if isinstance(expected, SparseVectors) else expected

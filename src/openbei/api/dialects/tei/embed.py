@@ -1,6 +1,6 @@
 """TEI's embeddings of inputs and of their tokens, and term weights: bare arrays in the order of the inputs."""
 
-from typing import cast
+from typing import Literal, cast
 
 import msgspec
 
@@ -9,34 +9,45 @@ from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.exchange.encoding import floats
 from openbei.api.fields import Dimensions, Inputs, PromptName, TruncationFields
-from openbei.api.limits import MAX_TOKEN_NUMBERS, check_answer
 from openbei.api.operations.embedding import check_embedding
 from openbei.api.operations.embedding import embed as embed_inputs
 from openbei.api.operations.inputs import named_prompt, tokenize_inputs
+from openbei.api.operations.token_vectors import EmbedDType, Side, embed_tokens, encoder
 from openbei.api.operations.truncation import truncation_options
-from openbei.api.operations.wrong_task import require_embedding, require_sparse
-from openbei.api.pipeline import Tokenization, read, run, split_by_sequence
+from openbei.api.operations.wrong_task import require_sparse
+from openbei.api.pipeline import Tokenization, read, run
 from openbei.api.service import Service
 from openbei.batch import Sequence, SparseVectors, Vectors
 from openbei.tasks.finite import check_finite
 from openbei.tasks.sparse import terms
 
 
-class EmbedAllRequest(TruncationFields, frozen=True, kw_only=True):
+class _InputsRequest(TruncationFields, frozen=True, kw_only=True):
     """`inputs` is a text, a list of texts, a list of token ids, or a list of such lists."""
 
     inputs: Inputs
     prompt_name: PromptName | None = None
 
 
-class EmbedRequest(EmbedAllRequest, frozen=True, kw_only=True):
+class EmbedAllRequest(_InputsRequest, frozen=True, kw_only=True):
+    """Inputs whose tokens get a vector each. `input_type` says what they are for; late interaction needs it.
+
+    `encoding_format` base64 writes the vectors of an input as one string, of numbers in `embed_dtype`.
+    """
+
+    input_type: Side | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    embed_dtype: EmbedDType | None = None
+
+
+class EmbedRequest(_InputsRequest, frozen=True, kw_only=True):
     """A request for embeddings. They are truncated to `dimensions`, then normalized unless `normalize` is false."""
 
     normalize: bool | None = None
     dimensions: Dimensions | None = None
 
 
-class EmbedSparseRequest(EmbedAllRequest, frozen=True, kw_only=True):
+class EmbedSparseRequest(_InputsRequest, frozen=True, kw_only=True):
     """Inputs of a SPLADE model."""
 
 
@@ -64,19 +75,19 @@ async def embed(service: Service, call: Call, body: Body) -> Reply:
 
 
 async def embed_all(service: Service, call: Call, body: Body) -> Reply:
-    """The token vectors of each input, including special tokens, neither pooled nor normalized."""
+    """The vectors of each input's tokens. Those of an embedding model are neither pooled nor normalized."""
     request = await read(body, _EMBED_ALL, decisions.EMBED_ALL)
-    require_embedding(service.model.manifest)
-
-    def check(sequences: list[Sequence]) -> None:
-        check_answer(call.totals, sequences, service.model.manifest.spec.hidden_size, MAX_TOKEN_NUMBERS, "inputs")
-
-    def finish(rows: Vectors, sequences: list[Sequence]) -> list[list[list[float]]]:
-        check_finite(rows)
-        return [[floats(row) for row in part] for part in split_by_sequence(rows, sequences)]
-
-    tokenization = _tokenization(service, request)
-    return Reply(await run(service, call, tokenization, finish, output="tokens", check_sequences=check))
+    matrices = await embed_tokens(
+        service,
+        call,
+        request.inputs,
+        truncation_options(service, request),
+        side=request.input_type,
+        prompt_name=request.prompt_name,
+        encode=encoder(request.encoding_format, request.embed_dtype),
+        param="inputs",
+    )
+    return Reply(matrices)
 
 
 async def embed_sparse(service: Service, call: Call, body: Body) -> Reply:
@@ -94,6 +105,6 @@ async def embed_sparse(service: Service, call: Call, body: Body) -> Reply:
     return Reply(await run(service, call, _tokenization(service, request), finish))
 
 
-def _tokenization(service: Service, request: EmbedAllRequest) -> Tokenization:
+def _tokenization(service: Service, request: _InputsRequest) -> Tokenization:
     truncation, prompt = truncation_options(service, request), named_prompt(service, request.prompt_name)
     return tokenize_inputs(service, request.inputs, truncation, prompt=prompt, param="inputs")

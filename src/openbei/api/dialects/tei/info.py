@@ -8,7 +8,10 @@ from openbei.api.exchange.body import Body
 from openbei.api.exchange.call import Call, Reply
 from openbei.api.service import Service
 from openbei.engine_dir import Manifest
-from openbei.spec import EmbeddingHead
+from openbei.spec import EmbeddingHead, TokenEmbeddingHead
+
+HAS_SIMILARITY = (EmbeddingHead, TokenEmbeddingHead)
+"""Heads whose vectors are compared."""
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ def _info(service: Service) -> Info:
         max_batch_tokens=manifest.max_num_tokens,
         max_client_batch_size=limits.max_client_batch_size,
         auto_truncate=limits.auto_truncate,
-        similarity_fn_name=manifest.similarity if isinstance(manifest.spec.head, EmbeddingHead) else None,
+        similarity_fn_name=manifest.similarity if isinstance(manifest.spec.head, HAS_SIMILARITY) else None,
         version=service.server.version,
     )
 
@@ -68,6 +71,8 @@ def _model_type(manifest: Manifest) -> dict[str, dict[str, object]]:
     head = manifest.spec.head
     if isinstance(head, EmbeddingHead):
         return {"embedding": {"pooling": ", ".join(head.poolings)}}
+    if manifest.late_interaction:
+        return {"embedding": {"pooling": "colbert"}}
     if manifest.spec.task == "sparse":
         return {"embedding": {"pooling": "splade"}}
     names = {"id2label": dict(enumerate(manifest.labels)), "label2id": {n: i for i, n in enumerate(manifest.labels)}}

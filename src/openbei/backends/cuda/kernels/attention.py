@@ -53,6 +53,7 @@ def attend(
     queries: Queries,
     switches: AttentionSwitches,
     *,
+    num_keys: Tensor | None = None,
     bias: Tensor | None = None,
     relative: RelativeTerms | None = None,
 ) -> Tensor:
@@ -64,7 +65,7 @@ def attend(
     launch(
         _attention_kernel,
         (len(queries.tiles) * switches.num_heads,),
-        *(out, q, k, v, queries.cu_queries, queries.first, cu_seqlens, queries.tiles),
+        *(out, q, k, v, queries.cu_queries, queries.first, cu_seqlens, num_keys, queries.tiles),
         *(q.stride(0), k.stride(0), v.stride(0), out.stride(0)),
         (bias, 0 if by_distance is None else by_distance.shape[-1] // 2),
         (rows, c2p, p2c, *_strides(c2p), *_strides(p2c)),
@@ -243,6 +244,15 @@ def _range_of(bounds: tl.tensor, sequence: tl.tensor) -> tuple[tl.tensor, tl.ten
 
 
 @triton.jit
+def _keys_of(cu_seqlens: tl.tensor, num_keys: tl.tensor, sequence: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
+    """The first row of a sequence, and the number of its keys."""
+    start, length = _range_of(cu_seqlens, sequence)
+    if num_keys is not None:
+        length = tl.load(num_keys + sequence)
+    return start, length
+
+
+@triton.jit
 def _attention_kernel(
     out: tl.tensor,
     q: tl.tensor,
@@ -251,6 +261,7 @@ def _attention_kernel(
     cu_queries: tl.tensor,
     first_positions: tl.tensor,
     cu_seqlens: tl.tensor,
+    num_keys: tl.tensor,
     tiles: tl.tensor,
     q_stride: tl.tensor,
     k_stride: tl.tensor,
@@ -273,7 +284,7 @@ def _attention_kernel(
     sequence = tl.load(tiles + 2 * tile)
     if sequence < 0:
         return
-    start, length = _range_of(cu_seqlens, sequence)
+    start, length = _keys_of(cu_seqlens, num_keys, sequence)
     first_query, num_queries = _range_of(cu_queries, sequence)
     first = tl.load(tiles + 2 * tile + 1) * TILE_QUERIES
     end = min(first + TILE_QUERIES, num_queries)
@@ -300,5 +311,5 @@ def _attention_kernel(
     mixed, total, _ = state
     mask = is_query[:, None] & (columns < HEAD_DIM)[None, :]
     out += first_query * out_stride + head * HEAD_DIM
-    mixed /= total[:, None]
+    mixed /= tl.where(total == 0.0, 1.0, total)[:, None]  # 0: a query without keys
     tl.store(out + places[:, None] * out_stride + columns[None, :], mixed.to(out.dtype.element_ty), mask=mask)

@@ -1,0 +1,1 @@
+"""Running a model over files: rows in, the same rows with results out, in parts that an interrupted run keeps."""
