@@ -35,6 +35,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "--engine-timeout-s": ("OPENBEI_ENGINE_TIMEOUT_S",),
     "--cache-mb": ("OPENBEI_CACHE_MB",),
     "--verify": ("OPENBEI_VERIFY",),
+    "--front-processes": ("OPENBEI_FRONT_PROCESSES",),
     "--max-client-batch-size": ("OPENBEI_MAX_CLIENT_BATCH_SIZE", "MAX_CLIENT_BATCH_SIZE"),
     "--payload-limit-bytes": ("OPENBEI_PAYLOAD_LIMIT_BYTES", "PAYLOAD_LIMIT"),
     "--max-inflated-bytes": ("OPENBEI_MAX_INFLATED_BYTES",),

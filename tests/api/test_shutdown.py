@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import pytest
 
-from openbei.api.server import ENGINE_LOST_STATUS
+from openbei.serving.process import ENGINE_LOST_STATUS
 
 from ..small_tokenizer import VOCAB_SIZE
 from .conftest import small_manifest

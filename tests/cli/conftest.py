@@ -12,6 +12,9 @@ import pytest
 
 from openbei.variables import BUILD, OPTIONS
 
+from ..checkpoint import build_engine, save_checkpoint, save_model
+
+LABELS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
 BEI = (sys.executable, "-m", "openbei")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -77,3 +80,18 @@ trt_llm:
       repo: {tiny_checkpoint}
 """)
     return path
+
+
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> dict[str, Path]:
+    """Engine directories of small models, in the bfloat16 of a default build."""
+    folder = tmp_path_factory.mktemp("models")
+    checkpoints = {
+        "embedder": save_checkpoint(folder / "embedder", tokenizer_json),
+        "reranker": save_model(folder / "reranker", tokenizer_json, "BertForSequenceClassification", num_labels=1),
+        "tagger": save_model(folder / "tagger", tokenizer_json, "BertForTokenClassification", **LABELS),
+    }
+    return {
+        name: build_engine(checkpoint, folder / f"{name}-engine", dtype="bfloat16").path
+        for name, checkpoint in checkpoints.items()
+    }

@@ -8,8 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.checkpoint import build_engine, save_checkpoint, save_model
-from tests.clients.conftest import LABELS
 from tests.prose import texts
 
 from .conftest import Run, serving
@@ -20,21 +18,6 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "reranker": ("/rerank", {"query": TEXTS[0], "texts": TEXTS[1:]}),
     "tagger": ("/predict_tokens", {"inputs": TEXTS, "aggregation_strategy": "simple"}),
 }
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> dict[str, Path]:
-    """Engine directories of small models, in the bfloat16 of a default build."""
-    folder = tmp_path_factory.mktemp("models")
-    checkpoints = {
-        "embedder": save_checkpoint(folder / "embedder", tokenizer_json),
-        "reranker": save_model(folder / "reranker", tokenizer_json, "BertForSequenceClassification", num_labels=1),
-        "tagger": save_model(folder / "tagger", tokenizer_json, "BertForTokenClassification", **LABELS),
-    }
-    return {
-        name: build_engine(checkpoint, folder / f"{name}-engine", dtype="bfloat16").path
-        for name, checkpoint in checkpoints.items()
-    }
 
 
 def answers(url: str, names: dict[str, str | None]) -> dict[str, set[bytes]]:

@@ -24,11 +24,10 @@ from tests.checkpoint import (
     write_chain,
     write_json,
 )
-from tests.cli.conftest import serving
+from tests.cli.conftest import LABELS, serving
 from tests.prose import texts
 
 KEY = "the key of these tests"
-LABELS = {"id2label": {0: "O", 1: "B-PER", 2: "I-PER"}, "label2id": {"O": 0, "B-PER": 1, "I-PER": 2}}
 MOODS = {"id2label": {0: "glad", 1: "sad", 2: "angry"}, "label2id": {"glad": 0, "sad": 1, "angry": 2}}
 PROMPTS = {"prompts": {"query": "find: ", "document": "read: "}, "default_prompt_name": None}
 

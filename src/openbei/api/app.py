@@ -28,6 +28,9 @@ from openbei.serving.metrics import Metrics, RequestMetrics
 from openbei.serving.served_model import ServedModel
 from openbei.serving.tokenizer_threads import TokenizerThreads
 
+Exposition = Callable[[], Awaitable[bytes]]
+"""Returns metrics as Prometheus reads them."""
+
 
 class Dispatch:
     """Dispatches a request to the endpoint of its route. Unknown paths also require a key, and are recorded."""
@@ -98,13 +101,15 @@ def create_app(
     limits: Limits | None = None,
     edge: Edge | None = None,
     shutdown_deadline_s: float = 30.0,
+    exposition: Exposition | None = None,
 ) -> ASGIApp:
     """Build the app, which starts the schedulers and closes them.
 
-    Raises ConfigError if two models have the same name, or if the `default_route` of a manifest does not exist.
+    `exposition` returns the text of /metrics, by default that of `metrics`. Raises ConfigError if two models have the
+    same name, or if the `default_route` of a manifest does not exist.
     """
     edge = edge or Edge()
-    server = _server(models, metrics, limits or Limits())
+    server = _server(models, metrics, exposition, limits or Limits())
     observer = Observer(metrics, logs=edge.logs_requests, tracer=edge.tracer)
 
     async def start() -> None:
@@ -122,13 +127,17 @@ def create_app(
     return _with_cors(app, edge.cors_origins) if edge.cors_origins else app
 
 
-def _server(models: Items[ServedModel], metrics: Metrics, limits: Limits) -> ServerState:
+def _server(models: Items[ServedModel], metrics: Metrics, exposition: Exposition | None, limits: Limits) -> ServerState:
     """The state of a server, with a service for each model."""
+
+    async def own_exposition() -> bytes:
+        return metrics.text()
+
     routes = served([one.model for one in models])
     server = ServerState(
         version=__version__,
         created=int(time.time()),
-        metrics=metrics,
+        exposition=exposition or own_exposition,
         limits=limits,
         ids=RequestIds(),
         tokenizer_threads=TokenizerThreads(),

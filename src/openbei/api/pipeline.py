@@ -88,7 +88,7 @@ async def run(
 
     if num_characters + tokenization.num_ids > INLINE_CHARACTERS:
         sequences, reuse = await off_loop(call, tokenize, is_long=True)
-    elif service.scheduler.is_idle:
+    elif service.scheduler.tokenizes_on_loop:
         sequences, reuse = tokenize()  # the engine waits for it, and a thread would have to be woken
     else:
         sequences, reuse = await call.result(service.server.tokenizer_threads.run(tokenize))

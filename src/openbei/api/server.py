@@ -2,11 +2,9 @@
 
 import asyncio
 import functools
-import gc
 import logging
-import os
 import signal
-import sys
+import socket
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Items
@@ -20,24 +18,16 @@ from openbei.api.connections.gate import ConnectionGate, ConnectionLimits
 from openbei.api.connections.protocol import BoundedProtocol
 from openbei.api.connections.tls import Handshake, Tls
 from openbei.errors import ConfigError
-from openbei.serving.scheduler import Scheduler
+from openbei.serving.process import ENGINE_LOST_STATUS, end_if_hung, end_if_taken_out, serving_interpreter
+from openbei.serving.request_scheduler import RequestScheduler
 
 log = logging.getLogger(__name__)
-
-SWITCH_INTERVAL_S = 0.0005
-"""The interpreter's thread switch interval, which can delay the engine's thread.
-
-Python's default is ten times as long.
-"""
 
 IDLE_GRACE_S = 1.0
 """How long keep-alive connections stay open after the listener is closed, so that requests in transit are answered."""
 
 TICK_S = 0.02
 """The polling interval during shutdown."""
-
-ENGINE_LOST_STATUS = 70
-"""The exit status if the engine hangs or can run no more batches: EX_SOFTWARE of sysexits.h."""
 
 FORCED_END_S = 5
 """How long writing responses may take after the deadline."""
@@ -49,26 +39,30 @@ class Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        schedulers: Items[Scheduler],
+        schedulers: Items[RequestScheduler],
         gate: ConnectionGate,
         *,
         drain_s: float,
         deadline_s: float,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(config)
-        self._schedulers = schedulers
+        self._announce = announce or self._log_ready
+        self.schedulers = schedulers
         self._gate = gate
         self._drain_s = drain_s
         self._deadline_s = deadline_s
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
-        """Start, then log the address."""
+        """Start, then announce the address."""
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            scheme = "https" if self.config.is_ssl else "http"
-            engines = dict.fromkeys(str(info) for scheduler in self._schedulers for info in scheduler.engine_infos)
-            log.info("ready on %s://%s:%d (%s)", scheme, host, port, "; ".join(engines))
+            self._announce(f"{'https' if self.config.is_ssl else 'http'}://{host}:{port}")
+
+    def _log_ready(self, address: str) -> None:
+        engines = dict.fromkeys(str(info) for scheduler in self.schedulers for info in scheduler.engine_infos)
+        log.info("ready on %s (%s)", address, "; ".join(engines))
 
     async def on_tick(self, counter: int) -> bool:
         """Stop if the engine is lost. Once a second, check for free file descriptors, and for an engine that hangs."""
@@ -78,27 +72,13 @@ class Server(uvicorn.Server):
             return True
         if counter % 10 == 0:
             self._gate.check_descriptors()
-            self._end_if_hung()
+            end_if_hung(self.schedulers)
         return await super().on_tick(counter)
-
-    def _end_if_hung(self) -> None:
-        """Take engines that hang out of service. If all hang, end the process: an engine's thread cannot be stopped."""
-        for scheduler in self._schedulers:
-            scheduler.take_out_hung()
-        if hung := [scheduler for scheduler in self._schedulers if scheduler.is_hung]:
-            timeout_s = hung[0].limits.engine_timeout_s
-            log.critical("a batch has been running for more than %.0f s: the engine hangs, ending", timeout_s)
-            _exit(ENGINE_LOST_STATUS)
 
     @property
     def has_lost_engine(self) -> bool:
         """Whether a model has no engine left that can run batches."""
-        return any(scheduler.has_lost_engine for scheduler in self._schedulers)
-
-    @property
-    def has_taken_out(self) -> bool:
-        """Whether an engine was taken out of service."""
-        return any(scheduler.has_taken_out for scheduler in self._schedulers)
+        return any(scheduler.has_lost_engine for scheduler in self.schedulers)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Shut down on a signal.
@@ -113,7 +93,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[Any] | None = None) -> None:
         """Drain for load balancers, close the listener, and finish open requests until the deadline."""
         self._gate.is_draining = True
-        for scheduler in self._schedulers:
+        for scheduler in self.schedulers:
             scheduler.drain()
         if self._drain_s:
             log.info("draining: new connections are answered for %.0f s more", self._drain_s)
@@ -126,7 +106,7 @@ class Server(uvicorn.Server):
         await self._until(lambda: not any(one.is_busy for one in self._connections), ends_s - time.monotonic())
         for connection in self._connections:
             connection.refuse_incomplete()
-        await asyncio.gather(*(scheduler.close(0) for scheduler in self._schedulers))
+        await asyncio.gather(*(scheduler.close(0) for scheduler in self.schedulers))
         await super().shutdown(sockets)
 
     @property
@@ -142,7 +122,7 @@ class Server(uvicorn.Server):
 
 def build_server(
     app: ASGIApp,
-    schedulers: Items[Scheduler],
+    schedulers: Items[RequestScheduler],
     *,
     host: str,
     port: int,
@@ -150,8 +130,11 @@ def build_server(
     drain_s: float = 0.0,
     shutdown_deadline_s: float = 30.0,
     tls: Tls | None = None,
+    announce: Callable[[str], None] | None = None,
 ) -> Server:
     """Configure a server that is not running yet. Port 0 takes a free one.
+
+    `announce` is called with the address once the server listens; by default it is logged.
 
     Raises ConfigError for certificates that cannot be used.
     """
@@ -176,7 +159,7 @@ def build_server(
     )
     _load(config)
     _count_handshakes(config, gate)
-    return Server(config, schedulers, gate, drain_s=drain_s, deadline_s=shutdown_deadline_s)
+    return Server(config, schedulers, gate, drain_s=drain_s, deadline_s=shutdown_deadline_s, announce=announce)
 
 
 def _load(config: uvicorn.Config) -> None:
@@ -202,23 +185,11 @@ def _count_handshakes(config: uvicorn.Config, gate: ConnectionGate) -> None:
     config.http_protocol_class = cast(type[asyncio.Protocol], handshake)
 
 
-def serve(server: Server) -> None:
-    """Serve until TERM or INT, then drain. Raises SystemExit if the port is taken.
+def serve(server: Server, sockets: list[socket.socket] | None = None) -> None:
+    """Serve until TERM or INT, on `sockets` if given, then drain. Raises SystemExit if the port is taken.
 
     If an engine was taken out of service, the process ends here: with status 70 if it was the last one, else 0.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.freeze()  # modules and models live as long as the server, so garbage collections need not visit them
-    try:
-        server.run()
-    finally:
-        gc.unfreeze()
-    if server.has_taken_out:
-        _exit(ENGINE_LOST_STATUS if server.has_lost_engine else 0)
-
-
-def _exit(status: int) -> None:
-    """End the process at once: an engine that hangs cannot be stopped, and a lost GPU's memory cannot be freed."""
-    for handler in logging.getLogger().handlers:
-        handler.flush()
-    os._exit(status)
+    with serving_interpreter():
+        server.run(sockets)
+    end_if_taken_out(server.schedulers)

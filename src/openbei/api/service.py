@@ -12,9 +12,9 @@ from openbei.api.exchange.keys import Access
 from openbei.api.exchange.request_ids import RequestIds
 from openbei.api.limits import Limits
 from openbei.serving.loaded_model import LoadedModel
-from openbei.serving.metrics import Metrics, ModelMetrics, RequestMetrics
+from openbei.serving.metrics import ModelMetrics, RequestMetrics
+from openbei.serving.request_scheduler import RequestScheduler
 from openbei.serving.result_cache import ResultCache
-from openbei.serving.scheduler import Scheduler
 from openbei.serving.tokenizer_threads import TokenizerThreads
 
 
@@ -46,12 +46,13 @@ class ServerState:
     """What all models of a server share. `created` is the start time in Unix seconds.
 
     `ids` are for requests and answers. `post_routes` has the POST routes by path, `services` a service for each model
-    by its name. `unrouted` are the metrics of requests that fail before a model is chosen.
+    by its name. `unrouted` are the metrics of requests that fail before a model is chosen. `exposition` returns all
+    metrics as Prometheus reads them.
     """
 
     version: str
     created: int
-    metrics: Metrics
+    exposition: Callable[[], Awaitable[bytes]]
     limits: Limits
     bodies: Bodies
     tokenizer_threads: TokenizerThreads
@@ -67,7 +68,7 @@ class Service:
     """The context of handlers: a model that is served, and the server. `compute_type` is its device and backend."""
 
     model: LoadedModel
-    scheduler: Scheduler
+    scheduler: RequestScheduler
     metrics: ModelMetrics
     cache: ResultCache | None
     compute_type: bytes

@@ -1,6 +1,6 @@
 """Options of `bei serve` for connections: their number, their timeouts, and shutdown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -10,7 +10,7 @@ from openbei.api.connections.gate import ConnectionLimits
 from openbei.api.connections.tls import Tls
 from openbei.api.server import Server, build_server
 from openbei.cli.option_groups import Command, Option, add_grouped
-from openbei.serving.scheduler import Scheduler
+from openbei.serving.request_scheduler import RequestScheduler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,16 @@ class ConnectionArguments(ConnectionLimits):
     drain_s: float = 0.0
     shutdown_timeout_s: float = 30.0
 
-    def server(self, app: ASGIApp, schedulers: Sequence[Scheduler], *, host: str, port: int, tls: Tls | None) -> Server:
+    def server(
+        self,
+        app: ASGIApp,
+        schedulers: Sequence[RequestScheduler],
+        *,
+        host: str,
+        port: int,
+        tls: Tls | None,
+        announce: Callable[[str], None] | None = None,
+    ) -> Server:
         """Build the server. Raises what `build_server` raises."""
         return build_server(
             app,
@@ -31,6 +40,7 @@ class ConnectionArguments(ConnectionLimits):
             drain_s=self.drain_s,
             shutdown_deadline_s=self.shutdown_timeout_s,
             tls=tls,
+            announce=announce,
         )
 
 

@@ -1,4 +1,4 @@
-"""Validation of host and port before a model is built or loaded."""
+"""Validation of host and port before a model is built or loaded, and sockets that several processes listen on."""
 
 import errno
 import socket
@@ -16,15 +16,37 @@ def check_free(host: str, port: int) -> None:
             hint="0.0.0.0 is every address of this machine",
         ) from error
     for family, kind, protocol, _, address in found:
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with _socket(family, kind, protocol) as probe:
             try:
                 probe.bind(address)
                 probe.listen(1)
             except OSError as error:
                 raise ConfigError(f"{host}:{port} {_problem(error)}", hint=_HINTS.get(error.errno or 0)) from error
+
+
+def shared_sockets(host: str, port: int) -> list[socket.socket]:
+    """A bound socket for each address of a host; port 0 takes a free one, the same for all.
+
+    Each process has sockets of its own, and the kernel divides new connections among those that listen. Raises OSError.
+    """
+    sockets: list[socket.socket] = []
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        one = _socket(family, kind, protocol)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind((address[0], port, *address[2:]))
+        port = one.getsockname()[1]
+        sockets.append(one)
+    return sockets
+
+
+def _socket(family: int, kind: int, protocol: int) -> socket.socket:
+    one = socket.socket(family, kind, protocol)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return one
 
 
 _HINTS = {

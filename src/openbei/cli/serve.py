@@ -1,32 +1,24 @@
-"""`bei serve`: the composition root of the server, which creates and connects its parts."""
+"""`bei serve`: its options, and the choice between one process and several."""
 
-import logging
-from contextlib import ExitStack
+import sys
 from pathlib import Path
 
 import click
 
-from openbei import targets
-from openbei.api.app import create_app
 from openbei.api.limits import Limits
-from openbei.api.server import serve
 from openbei.cli import logs
 from openbei.cli.connection_options import ConnectionArguments, connection_options
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.from_environment import options_from_environment
+from openbei.cli.front_processes import run as run_in_processes
 from openbei.cli.listening import check_free
 from openbei.cli.queue_options import queue_options
 from openbei.cli.request_options import request_options
-from openbei.cli.served_model import ModelArguments, model_options, require_key
+from openbei.cli.served_model import ModelArguments, model_options
+from openbei.cli.serving import Serving
 from openbei.cli.serving_options import EdgeArguments, edge_options, warn_if_open
 from openbei.config import Environment
-from openbei.serving.loaded_model import LoadedModel
-from openbei.serving.metrics import Metrics
 from openbei.serving.queue_budget import QueueLimits
-from openbei.serving.served_model import schedule
-from openbei.serving.tokenizer import Tokenizer
-
-_log = logging.getLogger(__name__)
 
 MEGABYTE = 1_000_000
 
@@ -56,6 +48,13 @@ MEGABYTE = 1_000_000
     default=True,
     help="Verify the hashes of an engine directory's files at every start, or only their sizes; skip the hashes to "
     "start large models faster from storage that you trust.",
+)
+@click.option(
+    "--front-processes",
+    default=0,
+    type=click.IntRange(0, 256),
+    help="Processes that handle HTTP and tokenize for the one with the engines; set it if a fast GPU waits for them. "
+    "0 does everything in one process.",
 )
 @request_options
 @click.option(
@@ -87,6 +86,7 @@ def command(
     queue_limits: QueueLimits,
     cache_mb: int,
     verify: bool,
+    front_processes: int,
     log_level: str,
     log_format: str,
     log_to: logs.Stream,
@@ -102,29 +102,27 @@ def command(
     a request selects one. Stops on SIGTERM or SIGINT.
     """
     logs.log_to(log_to, log_level, log_format)
-    edge, tls = arguments.edge(environment), arguments.tls(environment)
+    guard, tls = arguments.guard(environment), arguments.tls(environment)
     check_free(host, port)
-    warn_if_open(host, edge.guard)
+    warn_if_open(host, guard)
     model_arguments.check(len(target), out)
-    device, backend = engine_arguments.device, engine_arguments.backend
-    targets.preload(environment, device=device, backend=backend)
-    engine_dirs = [
-        targets.engine_dir_of(one, environment, out, verify=verify, device=device, backend=backend) for one in target
-    ]
-    require_key([engine_dir.manifest for engine_dir in engine_dirs], edge.guard)
-    _log.info("hashes of engine directories: %s", "checked" if verify else "not checked (--no-verify)")
-    metrics = Metrics()
-    with ExitStack() as stack:
-        models = []
-        for index, engine_dir in enumerate(engine_dirs):
-            manifest = engine_dir.manifest
-            name, prompts = model_arguments.name(index), model_arguments.prompts(manifest.prompts)
-            _log.info("model: %s, %s, %s", name or manifest.model_name, manifest.spec.family, manifest.spec.task)
-            engines, tokenizer = engine_arguments.load(engine_dir, environment), Tokenizer.open(engine_dir)
-            model = LoadedModel(manifest, tokenizer, *engines, name=name, prompts=prompts)
-            models.append(stack.enter_context(model))
-        served = schedule(models, queue_limits, metrics, cache_bytes=cache_mb * MEGABYTE)
-        app = create_app(
-            served, metrics=metrics, limits=limits, edge=edge, shutdown_deadline_s=connections.shutdown_timeout_s
-        )
-        serve(connections.server(app, [one.scheduler for one in served], host=host, port=port, tls=tls))
+    serving = Serving(
+        targets=target,
+        out=out,
+        verify=verify,
+        host=host,
+        port=port,
+        cache_bytes=cache_mb * MEGABYTE,
+        engine_arguments=engine_arguments,
+        model_arguments=model_arguments,
+        queue_limits=queue_limits,
+        limits=limits,
+        connections=connections,
+        edge_arguments=arguments,
+        guard=guard,
+        tls=tls,
+        environment=environment,
+    )
+    if front_processes:
+        sys.exit(run_in_processes(serving, front_processes))
+    serving.run()

@@ -82,10 +82,14 @@ class EdgeArguments:
     access_log: bool
     otlp_endpoint: str | None
 
-    def edge(self, environment: Environment) -> Edge:
-        """The server's edge. Raises ConfigError for invalid keys, or if a library is missing."""
+    def guard(self, environment: Environment) -> Guard:
+        """The API keys. Raises ConfigError for invalid ones."""
+        return Guard(self._keys(environment), guards_health=self.guard_health, opens_metrics=self.open_metrics)
+
+    def edge(self, guard: Guard) -> Edge:
+        """The server's edge. Raises ConfigError if a library is missing."""
         return Edge(
-            guard=Guard(self._keys(environment), guards_health=self.guard_health, opens_metrics=self.open_metrics),
+            guard=guard,
             cors_origins=self.cors_origins,
             compresses=not self.no_compression,
             has_page=not self.no_page,

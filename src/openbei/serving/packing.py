@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, TypeVar
 
-from openbei.batch import Output, Sequence
+from openbei.batch import PER_TOKEN, Output, Sequence
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +28,7 @@ class QueuedRequest:
     @property
     def next_tokens(self) -> int:
         """Tokens of the next sequence."""
-        return self.sequences[self.num_scheduled].num_tokens
+        return len(self.sequences[self.num_scheduled].token_ids)
 
     @property
     def key(self) -> float:
@@ -46,11 +46,12 @@ R = TypeVar("R", bound=QueuedRequest)
 
 @dataclass(slots=True)
 class RequestSlice(Generic[R]):
-    """Sequences `start` to `stop` of a request, consecutive in a batch."""
+    """Sequences `start` to `stop` of a request, consecutive in a batch, and their tokens."""
 
     request: R
     start: int
     stop: int
+    num_tokens: int
 
     @property
     def sequences(self) -> list[Sequence]:
@@ -60,7 +61,7 @@ class RequestSlice(Generic[R]):
     @property
     def num_rows(self) -> int:
         """Rows of the engine's output for the slice."""
-        return sum(sequence.num_rows(self.request.output) for sequence in self.sequences)
+        return self.num_tokens if self.request.output in PER_TOKEN else self.stop - self.start
 
 
 @dataclass(slots=True)
@@ -89,19 +90,21 @@ class Batch(Generic[R]):
 
     def add_next(self, request: R) -> None:
         """Move the next sequence of a request into the batch."""
-        self.num_tokens += request.next_tokens
-        request.num_tokens_scheduled += request.next_tokens
+        num_tokens = request.next_tokens
+        self.num_tokens += num_tokens
+        request.num_tokens_scheduled += num_tokens
         start = request.num_scheduled
         request.num_scheduled += 1
         if self.slices and self.slices[-1].request is request:
             self.slices[-1].stop += 1
+            self.slices[-1].num_tokens += num_tokens
         else:
-            self.slices.append(RequestSlice(request, start, start + 1))
+            self.slices.append(RequestSlice(request, start, start + 1, num_tokens))
 
     def discard(self, request: R) -> None:
         """Remove a request's slices; they are not scheduled again."""
         self.slices = [part for part in self.slices if part.request is not request]
-        self.num_tokens = sum(sequence.num_tokens for sequence in self.sequences)
+        self.num_tokens = sum(part.num_tokens for part in self.slices)
 
 
 def fits(num_tokens: int, next_tokens: int, max_batch_tokens: int) -> bool:

@@ -19,10 +19,8 @@ from contextlib import suppress
 from openbei.batch import Engine, EngineInfo, Output, Rows, Sequence, concatenate
 from openbei.errors import (
     EmptyInputError,
-    EngineError,
     EngineLostError,
     InputError,
-    OpenbeiError,
     OverloadedError,
     UnavailableError,
 )
@@ -31,7 +29,7 @@ from openbei.serving.metrics import ModelMetrics
 from openbei.serving.packing import Batch, FairQueue, RequestSlice
 from openbei.serving.queue_budget import QueueBudget, QueueLimits
 from openbei.serving.replica import Replica, Result
-from openbei.serving.request import Answer, Request
+from openbei.serving.request import Answer, PendingAnswer, Request, failure
 from openbei.serving.speed import Speed
 from openbei.serving.turns import Turns
 
@@ -69,7 +67,8 @@ class Scheduler:
         self._is_accepting = False
         self._is_draining = False
         self._is_stopping = False
-        self._handover: Handover[Request] = Handover(lambda: self._on_loop(self._prefetch))
+        self._emptied = asyncio.Event()
+        self._handover: Handover[Request] = Handover(lambda: self._on_loop(self.prefetch))
         self._replicas = [
             Replica(
                 engine,
@@ -80,6 +79,7 @@ class Scheduler:
             )
             for engine, each in zip(engines, turns or [Turns(one.max_in_flight) for one in engines], strict=True)
         ]
+        self._working = [*self._replicas]
         self._last_success_s = -math.inf
         metrics.queue_size.set_function(lambda: len(self._live))
         metrics.queue_tokens.set_function(lambda: self._share.num_tokens)
@@ -113,8 +113,8 @@ class Scheduler:
         return not self._working
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no request is queued or running, so that the next one runs at once."""
+    def tokenizes_on_loop(self) -> bool:
+        """See `RequestScheduler`: if no request is queued or running, an engine waits for the tokens."""
         return not self._live
 
     @property
@@ -146,7 +146,7 @@ class Scheduler:
 
     def take_out_hung(self) -> None:
         """Take engines that hang out of service, except the last one. Must be called regularly, on the event loop."""
-        for replica in filter(self._hangs, self._working):
+        for replica in [one for one in self._working if self._hangs(one)]:
             if self.num_working > 1:
                 timeout_s = self._limits.engine_timeout_s
                 self._take_out(replica, EngineLostError(f"a batch has been running for more than {timeout_s:.0f} s"))
@@ -162,18 +162,49 @@ class Scheduler:
         Raises UnavailableError, OverloadedError, EmptyInputError, and InputError for a sequence above `max_num_tokens`.
         The future raises EngineError or UnavailableError.
         """
-        self.check_room()
         self._check(sequences)
-        num_tokens = sum(sequence.num_tokens for sequence in sequences)
         future: asyncio.Future[Answer] = self._loop.create_future()
-        request = Request(sequences, output, future=future, num_tokens_left=num_tokens)
-        future.add_done_callback(lambda future: self._end(request))
+        request = self._push(sequences, output, future)
+        future.add_done_callback(lambda future: self.end(request))
+        self.prefetch()
+        return future
+
+    def queue(self, sequences: list[Sequence], output: Output, answer: PendingAnswer) -> Request:
+        """Queue a request without a future, to run after the next `prefetch`. Raises what `submit` raises.
+
+        `end` must be called if it is cancelled.
+        """
+        self._check(sequences)
+        return self._push(sequences, output, answer)
+
+    def _push(self, sequences: list[Sequence], output: Output, answer: PendingAnswer) -> Request:
+        num_tokens = sum([len(sequence.token_ids) for sequence in sequences])
+        request = Request(sequences, output, answer=answer, num_tokens_left=num_tokens)
         self._live.add(request)
         self._share.num_requests += 1
         self._share.num_tokens += num_tokens
         self._queue.push(request)
-        self._prefetch()
-        return future
+        return request
+
+    def prefetch(self) -> None:
+        """Fill the batch that an engine takes next."""
+        self._handover.fill(self._queue)
+
+    def end(self, request: Request) -> None:
+        """Remove a request that is answered, failed or cancelled, and its queued sequences."""
+        if request.is_ended:
+            return
+        request.is_ended = True
+        self._live.discard(request)
+        if not self._live:
+            self._emptied.set()
+        self._share.num_requests -= 1
+        self._share.num_tokens -= request.num_tokens_left
+        if request.answer.cancelled():
+            self._metrics.cancelled_requests.inc()
+        if request.num_done < len(request.sequences):
+            self._handover.discard(request)
+            self.prefetch()
 
     def check_room(self) -> None:
         """Raise UnavailableError or OverloadedError if a request would not be queued now."""
@@ -194,15 +225,13 @@ class Scheduler:
         """Refuse new requests and finish those already queued. After `deadline_s` seconds, the others fail."""
         self._is_accepting = False
         if self._live:
-            await asyncio.wait([request.future for request in self._live], timeout=deadline_s)
+            self._emptied.clear()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), deadline_s)
         self._fail_all(UnavailableError("the server shut down before the request finished"))
         self._is_stopping = True
         self._handover.stop()
         await asyncio.gather(*(asyncio.to_thread(one.join, ENGINE_STOP_S) for one in self._working))
-
-    @property
-    def _working(self) -> list[Replica[Request]]:
-        return [replica for replica in self._replicas if not replica.is_out]
 
     @property
     def _tokens_per_s(self) -> float:
@@ -212,17 +241,14 @@ class Scheduler:
         return replica.is_hung(self._limits.engine_timeout_s)
 
     def _check(self, sequences: list[Sequence]) -> None:
+        self.check_room()
         if not sequences:
             raise EmptyInputError("the request has no inputs")
         limits = self._limits
-        longest = max(sequence.num_tokens for sequence in sequences)
+        longest = max([len(sequence.token_ids) for sequence in sequences])
         if longest > limits.max_num_tokens:
             limit = limits.max_num_tokens
             raise InputError(f"an input has {longest} tokens; the limit of a batch is {limit}", param="input")
-
-    def _prefetch(self) -> None:
-        """Fill the batch that an engine takes next."""
-        self._handover.fill(self._queue)
 
     def _receive(self, replica: Replica[Request], result: Result[Request]) -> None:
         """Process the result of a batch. The next batch is filled first."""
@@ -230,14 +256,14 @@ class Scheduler:
         if isinstance(rows, EngineLostError) and not replica.is_out:
             self._take_out(replica, rows)
         elif not replica.done(batch):
-            self._prefetch()
+            self.prefetch()
         elif isinstance(rows, BaseException):
             self._speed.add(batch.num_tokens, seconds)
             self._fail_batch(batch, rows)
-            self._prefetch()
+            self.prefetch()
         else:
             self._speed.add(batch.num_tokens, seconds)
-            self._prefetch()
+            self.prefetch()
             self._metrics.observe_batch(batch.sequences, self._batch_tokens, seconds, replica.info.place)
             self._last_success_s = time.monotonic()
             row = 0
@@ -256,13 +282,14 @@ class Scheduler:
         if replica.is_out:
             return
         batches = replica.take_out()
+        self._working.remove(replica)
         log.error("%s is out of service; %d of %d engines remain", replica.info, self.num_working, len(self._replicas))
         for batch in batches:
             if self.num_working and not batch.is_retry:
                 self._retry(batch, error)
             else:
                 self._fail_batch(batch, error)
-        self._prefetch()
+        self.prefetch()
         if not self.num_working:
             self._fail_all(UnavailableError("no engine is left that can run batches"))
 
@@ -282,40 +309,25 @@ class Scheduler:
     def _scatter(self, part: RequestSlice[Request], rows: Rows, started_s: float) -> None:
         """Add rows to a request. With several engines, batches may not finish in the order in which they started."""
         request = part.request
-        if request.future.done():  # cancelled or failed; `_end` may not have been called yet
+        if request.answer.done():  # cancelled or failed; `end` may not have been called yet
             return
-        num_tokens = sum(sequence.num_tokens for sequence in part.sequences)
-        request.num_tokens_left -= num_tokens
-        self._share.num_tokens -= num_tokens
+        request.num_tokens_left -= part.num_tokens
+        self._share.num_tokens -= part.num_tokens
         request.started_s = min(request.started_s, started_s)
         request.parts[part.start] = rows
         request.num_done += part.stop - part.start
         if request.num_done == len(request.sequences):
             queue_s = max(request.started_s - request.arrival_s, 0)
             inference_s = time.monotonic() - request.started_s
-            self._end(request)
+            self.end(request)
             in_order = [request.parts[start] for start in sorted(request.parts)]
-            request.future.set_result(Answer(concatenate(in_order), queue_s, inference_s))
-
-    def _end(self, request: Request) -> None:
-        """Remove a request that is answered, failed or cancelled, and its queued sequences."""
-        if request.is_ended:
-            return
-        request.is_ended = True
-        self._live.discard(request)
-        self._share.num_requests -= 1
-        self._share.num_tokens -= request.num_tokens_left
-        if request.future.cancelled():
-            self._metrics.cancelled_requests.inc()
-        if request.num_done < len(request.sequences):
-            self._handover.discard(request)
-            self._prefetch()
+            request.answer.set_result(Answer(concatenate(in_order), queue_s, inference_s))
 
     def _fail(self, requests: Iterable[Request], error: BaseException) -> None:
         for request in requests:
-            self._end(request)
-            if not request.future.done():
-                request.future.set_exception(_failure(error))
+            self.end(request)
+            if not request.answer.done():
+                request.answer.set_exception(failure(error))
 
     def _fail_all(self, error: BaseException) -> None:
         self._is_accepting = False
@@ -324,12 +336,3 @@ class Scheduler:
     def _on_loop(self, function: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop is closed, so no request is left
             self._loop.call_soon_threadsafe(function, *args)
-
-
-def _failure(error: BaseException) -> OpenbeiError:
-    """A separate exception for each request, because raising an exception extends its traceback."""
-    if isinstance(error, UnavailableError):
-        return UnavailableError(error.message)
-    failure = EngineError(f"the batch failed in the engine: {type(error).__name__}", hint="send it again")
-    failure.__cause__ = error
-    return failure

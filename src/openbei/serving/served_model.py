@@ -3,9 +3,12 @@
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 
+from openbei.serving.fronts.frames import StartedModel
+from openbei.serving.fronts.scheduler import EngineConnection, RemoteScheduler
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics, ModelMetrics
 from openbei.serving.queue_budget import QueueBudget, QueueLimits
+from openbei.serving.request_scheduler import RequestScheduler
 from openbei.serving.result_cache import ResultCache
 from openbei.serving.scheduler import Scheduler
 from openbei.serving.turns import Turns
@@ -16,7 +19,7 @@ class ServedModel:
     """A model, the scheduler of its engines, its metrics, and its cache if it has one."""
 
     model: LoadedModel
-    scheduler: Scheduler
+    scheduler: RequestScheduler
     metrics: ModelMetrics
     cache: ResultCache | None
 
@@ -24,7 +27,17 @@ class ServedModel:
 def schedule(
     models: Items[LoadedModel], limits: QueueLimits, metrics: Metrics, *, cache_bytes: int = 0
 ) -> list[ServedModel]:
-    """A scheduler for each model, and a cache of `cache_bytes` unless that is 0.
+    """A scheduler for each model, and a cache of `cache_bytes` unless that is 0. See `schedulers_of`."""
+    own_metrics = [ModelMetrics(metrics, model.name, model.task) for model in models]
+    schedulers = schedulers_of(models, limits, own_metrics)
+    return [
+        ServedModel(model, scheduler, own, ResultCache(cache_bytes, own) if cache_bytes else None)
+        for model, scheduler, own in zip(models, schedulers, own_metrics, strict=True)
+    ]
+
+
+def schedulers_of(models: Items[LoadedModel], limits: QueueLimits, metrics: Items[ModelMetrics]) -> list[Scheduler]:
+    """A scheduler for each model, with its metrics.
 
     The models share the limits and the devices; `max_num_tokens` is that of each manifest.
     """
@@ -34,12 +47,32 @@ def schedule(
         place = engine.info.place
         in_flight[place] = min(in_flight.get(place, engine.max_in_flight), engine.max_in_flight)
     turns = {place: Turns(count) for place, count in in_flight.items()}
+    return [
+        Scheduler(
+            model.engines,
+            replace(limits, max_num_tokens=model.manifest.max_num_tokens),
+            own_metrics,
+            budget=budget,
+            turns=[turns[engine.info.place] for engine in model.engines],
+        )
+        for model, own_metrics in zip(models, metrics, strict=True)
+    ]
+
+
+def serve_remotely(
+    models: Items[LoadedModel],
+    engine: EngineConnection,
+    started: Items[StartedModel],
+    limits: QueueLimits,
+    metrics: Metrics,
+    *,
+    cache_bytes: int = 0,
+) -> list[ServedModel]:
+    """The models of a front, without engines: those are in the engine process."""
     served = []
-    for model in models:
+    for index, (model, one) in enumerate(zip(models, started, strict=True)):
         own_metrics = ModelMetrics(metrics, model.name, model.task)
         own_limits = replace(limits, max_num_tokens=model.manifest.max_num_tokens)
-        own_turns = [turns[engine.info.place] for engine in model.engines]
-        scheduler = Scheduler(model.engines, own_limits, own_metrics, budget=budget, turns=own_turns)
         cache = ResultCache(cache_bytes, own_metrics) if cache_bytes else None
-        served.append(ServedModel(model, scheduler, own_metrics, cache))
+        served.append(ServedModel(model, RemoteScheduler(engine, index, one, own_limits), own_metrics, cache))
     return served

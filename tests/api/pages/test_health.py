@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from openbei.api import server
 from openbei.api.pages import health
-from openbei.api.server import Server
 from openbei.batch import Output, PackedBatch, Rows
 from openbei.errors import EngineLostError
 from openbei.serving.fake_engine import FakeEngine
@@ -83,7 +83,7 @@ def test_probes_that_do_not_ask_the_engine(start: Start) -> None:
 
 def test_an_engine_that_hangs(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only liveness says so: other replicas are not slower because of it."""
-    monkeypatch.setattr(Server, "_end_if_hung", lambda self: None)
+    monkeypatch.setattr(server, "end_if_hung", lambda schedulers: None)
     engine = GatedEngine()
     served = start(engine, QueueLimits(engine_timeout_s=0.05))
     with ThreadPoolExecutor(1) as pool:

@@ -13,7 +13,7 @@ from openbei.api.exchange.refusals import Header
 from openbei.api.service import Service
 from openbei.batch import Sequence, head_output
 from openbei.errors import OpenbeiError, UnavailableError
-from openbei.serving.scheduler import Scheduler
+from openbei.serving.request_scheduler import RequestScheduler
 
 FRESH_S = 30.0
 """A batch that succeeded this recently is proof enough; otherwise one token is sent through the engine."""
@@ -64,6 +64,6 @@ def _engines(service: Service) -> tuple[Header, ...]:
     return ((b"x-engines", b"%d/%d" % (sum(scheduler.num_working for scheduler in schedulers), count)),)
 
 
-def _schedulers(service: Service) -> list[Scheduler]:
+def _schedulers(service: Service) -> list[RequestScheduler]:
     """The schedulers of all models."""
     return [one.scheduler for one in service.server.services.values()]

@@ -25,4 +25,4 @@ async def index(service: Service, call: Call, body: Body) -> Reply:
 
 async def metrics(service: Service, call: Call, body: Body) -> Reply:
     """Prometheus text format."""
-    return Reply(service.server.metrics.text(), content_type=CONTENT_TYPE_LATEST.encode())
+    return Reply(await service.server.exposition(), content_type=CONTENT_TYPE_LATEST.encode())

@@ -1,0 +1,1 @@
+"""Front processes: the protocol, its two sides, and the metrics of several processes."""
