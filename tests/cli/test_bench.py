@@ -130,6 +130,9 @@ def test_compare(tiny_engine_dir: EngineDir, tiny_checkpoint: Path, tmp_path: Pa
     sizes = re.search(r"^weights +([\d.]+) +([\d.]+) +([\d.]+)$", done.output, re.MULTILINE)
     assert sizes
     assert float(sizes[3]) < 0.75
+    peaks = re.search(r"^peak of resident memory +([\d.]+) +([\d.]+) +[\d.]+$", done.output, re.MULTILINE)
+    assert peaks
+    assert float(peaks[1]) > 0
     page = (tmp_path / "out.html").read_text("utf-8")
     assert "Accuracy: B compared with A" in page
     assert "30 documents, 6 queries" in page

@@ -89,7 +89,7 @@ ARROWS: dict[str, set[str]] = {
         *("artifacts", "accuracy", "calibration", "engine_dir", "formats", "build", "backends", "progress"),
     },
     "report": set(),
-    "load": {"errors", "report", "secrets"},
+    "load": {"errors", "locations", "report", "secrets"},
     "calibration": {*BASE, "accuracy", "engine_dir", "open_model", "progress"},
     "accuracy": {*BASE, "engine_dir", "open_model", "progress", "tasks"},
     "methods": {*BASE, "engine_dir"},

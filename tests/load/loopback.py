@@ -11,10 +11,11 @@ Answer = Callable[[int], tuple[float, int]]
 
 
 class Loopback:
-    """Answers each request after a delay; the bodies and heads that it received. `pause` stalls all of them."""
+    """Answers each request after a delay; the bodies and heads that it received. `stall` holds back all answers."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
+        self._stall = (-1, 0.0)
         self.num_running = self.max_running = 0
         self.received: list[tuple[bytes, bytes]] = []
         self.is_running = asyncio.Event()
@@ -26,6 +27,7 @@ class Loopback:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 self.received.append((head, await reader.readexactly(length)))
+                self._stall_at(len(self.received) - 1)
                 delay, status = self._answer(len(self.received) - 1)
                 self.num_running += 1
                 self.max_running = max(self.max_running, self.num_running)
@@ -40,11 +42,14 @@ class Loopback:
         finally:
             writer.close()
 
-    def stall(self, start: float, seconds: float) -> None:
-        """Answer nothing from `start` on, for some seconds."""
-        loop = asyncio.get_running_loop()
-        loop.call_later(start, self.is_running.clear)
-        loop.call_later(start + seconds, self.is_running.set)
+    def stall(self, number: int, seconds: float) -> None:
+        """Answer nothing from the arrival of a request on, for some seconds."""
+        self._stall = (number, seconds)
+
+    def _stall_at(self, number: int) -> None:
+        if number == self._stall[0]:
+            self.is_running.clear()
+            asyncio.get_running_loop().call_later(self._stall[1], self.is_running.set)
 
 
 @asynccontextmanager

@@ -29,15 +29,29 @@ def test_urls(given: str, label: str, address: tuple[str, int], path: str) -> No
     server = parse_server(given)
     assert (server.label, (server.host, server.port), server.path) == (label, address, path)
     assert (server.tls is not None) == ("https" in given)
+    scheme, name = ("https" if server.tls else "http"), "[::1]" if "::1" in given else address[0]
+    assert server.address == f"{scheme}://{name}:{address[1]}{path.partition('?')[0]}"
 
 
 @pytest.mark.parametrize(
     "given",
-    ["", "localhost:8000", "ftp://host", "http://", "http://h:99999", "http://u:p@h", "http://h/chat", "x=http:/h"],
+    [
+        "",
+        "localhost:8000",
+        "ftp://host",
+        "http://",
+        "http://h:99999",
+        "http://u:secret@h",
+        "ftp://u:secret@h",
+        "http://u:secret@h:x",
+        "http://h/chat",
+        "x=http:/h",
+    ],
 )
 def test_refused_urls(given: str) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as raised:
         parse_server(given)
+    assert "secret" not in str(raised.value)
 
 
 def body(given: str, texts_per_request: int = 2) -> dict[str, object]:

@@ -73,7 +73,7 @@ def command(
     if load_arguments.urls:
         under_load = load_arguments.measure()
         click.echo(f"{under_load.table.text()}\n{under_load.paragraphs[-1]}")
-        facts += [("servers", ", ".join(load_arguments.urls))]
+        facts += [("servers", load_arguments.addresses())]
         sections.append(under_load)
     report_arguments.write(Report("Benchmark", facts, sections))
 

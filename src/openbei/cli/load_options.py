@@ -85,6 +85,10 @@ class LoadArguments:
         keys = keys * len(self.urls) if len(keys) == 1 else keys
         return [parse_server(url, model=self.model_name, key=key) for url, key in zip(self.urls, keys, strict=True)]
 
+    def addresses(self) -> str:
+        """The servers for a report: label and address."""
+        return ", ".join(f"{server.label} at {server.address}" for server in self.servers())
+
     def measure(self) -> "Section":
         """Measure the servers, and log each step to standard error. Raises OSError and InputError."""
         from openbei.accuracy import Texts

@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from openbei.errors import InputError
+from openbei.locations import public_url
 from openbei.secrets import Secret
 
 Body = Callable[[str, Sequence[str]], dict[str, Any]]
@@ -40,6 +41,15 @@ class Server:
     key: Secret | None = None
     tls: ssl.SSLContext | None = None
 
+    @property
+    def address(self) -> str:
+        """The address for reports, without a query, which may contain a secret."""
+        return f"{'https' if self.tls else 'http'}://{self._host}:{self.port}{self.path.partition('?')[0]}"
+
+    @property
+    def _host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
     def requests(self, texts: Sequence[str], texts_per_request: int) -> Iterator[bytes]:
         """Requests with the texts in turn, without end. No two are equal, so that no cache answers them."""
         body = next(body for end, body in BODIES.items() if self.path.partition("?")[0].endswith(end))
@@ -52,8 +62,7 @@ class Server:
 
     def _head(self) -> bytes:
         """The head of a request, except for the length."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        lines = [f"POST {self.path} HTTP/1.1", f"Host: {host}:{self.port}", "Content-Type: application/json"]
+        lines = [f"POST {self.path} HTTP/1.1", f"Host: {self._host}:{self.port}", "Content-Type: application/json"]
         if self.key:
             lines.append(f"Authorization: Bearer {self.key}")
         return "".join(f"{line}\r\n" for line in lines).encode("ascii")
@@ -69,9 +78,11 @@ def parse_server(given: str, *, model: str = "default", key: Secret | None = Non
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
-        raise InputError(f"{url} is not a URL: {error}") from error
+        raise InputError(f"{public_url(url)} is not a URL: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii():
-        raise InputError(f"{url} is not a URL of a server", hint="give http://HOST:PORT or LABEL=http://HOST:PORT")
+        raise InputError(
+            f"{public_url(url)} is not a URL of a server", hint="give http://HOST:PORT or LABEL=http://HOST:PORT"
+        )
     if parts.username or parts.password:
         raise InputError("a URL must not contain a password", hint="give a key with --key-file")
     return Server(
