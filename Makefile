@@ -12,9 +12,9 @@ NATIVE := $(shell find native -name '*.cpp' -o -name '*.hpp')
 FETCH = @$(BIN)/python -m tests.published.fetch
 
 DOWNLOADS_demo := 80 MB of packages
-DOWNLOADS_test := 650 MB of packages, or some GB if pip finds torch with CUDA only
-DOWNLOADS_kernels := 900 MB of packages
-DOWNLOADS_bench := 800 MB of packages, or some GB if pip finds torch with CUDA only
+DOWNLOADS_test := 750 MB of packages, or some GB if pip finds torch with CUDA only
+DOWNLOADS_kernels := 1,050 MB of packages
+DOWNLOADS_bench := 950 MB of packages, or some GB if pip finds torch with CUDA only
 DOWNLOADS_check := 120 MB of packages
 DOWNLOADS_docs := 60 MB of packages
 

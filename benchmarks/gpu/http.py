@@ -29,12 +29,20 @@ PERFORMANCE_CLIENT = {"5 tokens": (3, 20_000), "500 tokens": (498, 4_000)}
 LOADS = {"5 tokens": (3, 1, 256, 20_000), "500 tokens": (498, 1, 64, 4_000), "500 tokens, 16 texts": (498, 16, 16, 500)}
 """Words of a text, texts of a request, connections, requests."""
 
+FRONTS = (0, 8)
+"""Front processes of the servers that are measured."""
+
 
 def run(run: Run) -> Result:
     """Texts and tokens per second, for a BERT of base size with a small vocabulary."""
     if missing := [name for name in ("uvicorn", "starlette", "uvloop", "tokenizers") if find_spec(name) is None]:
         return {"skipped": f"not installed: {', '.join(missing)}"}
-    with tempfile.TemporaryDirectory() as folder, _server(run, Path(folder)) as (port, log):
+    counts = (0,) if run.is_tiny else FRONTS
+    return {f"{count} front processes": attempt(lambda count=count: _measured(run, count)) for count in counts}
+
+
+def _measured(run: Run, num_fronts: int) -> Result:
+    with tempfile.TemporaryDirectory() as folder, _server(run, Path(folder), num_fronts) as (port, log):
         result: Result = {"engine": log}
         for name, (num_words, num_texts, num_connections, count) in LOADS.items():
             count = 4 if run.is_tiny else count
@@ -76,7 +84,7 @@ def _performance_client(run: Run, port: int, num_words: int, count: int) -> Resu
 
 
 @contextmanager
-def _server(run: Run, folder: Path) -> Iterator[tuple[int, str]]:
+def _server(run: Run, folder: Path, num_fronts: int) -> Iterator[tuple[int, str]]:
     spec = msgspec.structs.replace(spec_of("MiniLM" if run.is_tiny else "bge-base", run), vocab_size=VOCAB_SIZE)
     engine_dir = random_engine_dir(spec, "bfloat16")
     tensors = {
@@ -87,6 +95,7 @@ def _server(run: Run, folder: Path) -> Iterator[tuple[int, str]]:
     write_engine_dir(folder / "engine", manifest, tensors, write_tokenizer(folder / "tokenizer.json").read_bytes())
     device = "cuda" if run.is_cuda else "cpu"
     command = [sys.executable, "-m", "openbei", "serve", str(folder / "engine"), "--port", "0", "--device", device]
+    command += ["--front-processes", str(num_fronts)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr

@@ -118,19 +118,19 @@ def _embed(model: OpenModel, texts: Texts, progress: Watch) -> tuple[Vectors, Ve
 
 def _compare_embeddings(one: tuple[Vectors, Vectors], other: tuple[Vectors, Vectors]) -> dict[str, float]:
     both, others = np.concatenate(one), np.concatenate(other)
-    similarities = _cosines(both, others)
+    similarities = cosines(both, others)
     mean = both.mean(axis=0)
     rankings = [_nearest(queries, documents) for queries, documents in (one, other)]
     shared = [len(np.intersect1d(*rows)) / len(rows[0]) for rows in zip(*rankings, strict=True)]
     return {
         MEAN_COSINE: similarities.mean(),
         WORST_COSINE: similarities.min(),
-        "mean cosine after subtracting the mean": _cosines(both - mean, others - mean).mean(),
+        "mean cosine after subtracting the mean": cosines(both - mean, others - mean).mean(),
         f"top-{RANKED} overlap": float(np.mean(shared)),
     }
 
 
-def _cosines(one: Vectors, other: Vectors) -> NDArray[np.float64]:
+def cosines(one: Vectors, other: Vectors) -> NDArray[np.float64]:
     """The cosine similarity of each pair of rows, float64 [n]; 1 for two zero vectors."""
     rows = [vectors.astype(np.float64) for vectors in (one, other)]
     lengths = np.linalg.norm(rows[0], axis=1) * np.linalg.norm(rows[1], axis=1)

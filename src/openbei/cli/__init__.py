@@ -22,6 +22,7 @@ COMMANDS = {
     "sparse": "sparse",
     "info": "info",
     "bench": "bench",
+    "compare": "compare",
 }
 """Command → module of this package that defines it as `command`."""
 

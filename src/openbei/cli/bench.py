@@ -1,16 +1,25 @@
-"""`bei bench`: throughput of a model on this machine. Comparisons with other libraries are in benchmarks/."""
+"""`bei bench`: throughput of a model on this machine, and latency of servers under load.
+
+Comparisons with other libraries are in benchmarks/.
+"""
 
 import time
 
 import click
 import numpy as np
 
+from openbei import __version__
 from openbei.batch import Engine, EngineInfo, PackedBatch, Sequence, head_output
 from openbei.cli.engine_options import EngineArguments, engine_options
 from openbei.cli.info import cpu_name
+from openbei.cli.load_options import LoadArguments, load_options
 from openbei.cli.logs import log_to_stderr
+from openbei.cli.report_options import ReportArguments, report_options
 from openbei.engine_dir import Manifest
 from openbei.flops import flops_of
+from openbei.model import Model
+from openbei.report.page import Report, Section
+from openbei.report.sweep import section, sweep
 from openbei.spec import ModelSpec
 
 LENGTHS = {"short": 17, "mixed": 90, "long": 512}
@@ -18,12 +27,12 @@ LENGTHS = {"short": 17, "mixed": 90, "long": 512}
 
 
 @click.command
-@click.argument("target")
+@click.argument("target", required=False)
 @click.option(
     "--seconds",
     default=2.0,
     type=click.FloatRange(0, min_open=True),
-    help="Seconds to measure each text length; raise for more stable results.",
+    help="Seconds to measure each text length of TARGET; raise for more stable results.",
 )
 @click.option(
     "--batch-tokens",
@@ -31,23 +40,65 @@ LENGTHS = {"short": 17, "mixed": 90, "long": 512}
     type=click.IntRange(1),
     help="Tokens per batch; set to the --max-batch-tokens of your server to compare with it.",
 )
+@load_options
+@report_options
 @engine_options
-def command(target: str, seconds: float, batch_tokens: int, engine_arguments: EngineArguments) -> None:
-    """Measure tokens per second on random texts of three lengths.
+def command(
+    target: str | None,
+    seconds: float,
+    batch_tokens: int,
+    load_arguments: LoadArguments,
+    report_arguments: ReportArguments,
+    engine_arguments: EngineArguments,
+) -> None:
+    """Measure the throughput of an engine, or the latency of servers under load.
 
-    Prints the speed for short, mixed and long texts and, for the native backend, the share of the CPU's peak.
+    With TARGET, prints the tokens per second on random texts of three lengths and, for the native backend, the share of
+    the CPU's peak. A report also shows throughput by batch size and text length.
+
+    With --url, sends requests to running servers at random times, at several rates. Prints percentiles of latency,
+    counted from the scheduled time of each request, the rate achieved, and errors.
     """
+    if target is None and not load_arguments.urls:
+        raise click.UsageError("give a TARGET, or a server with --url")
     log_to_stderr("warning")
-    with engine_arguments.open(target) as model:
-        engine, manifest = model.engine, model.manifest
-        peak = peak_flops(engine.info, seconds / 8)
-        click.echo(f"{model.name} on {cpu_name()}: {engine.info}")
-        for name in LENGTHS:
-            lengths = sequence_lengths(name, batch_tokens, manifest)
-            speed = tokens_per_s(engine, lengths, manifest.spec, seconds)
-            flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
-            share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak and flops else ""
-            click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
+    sections: list[Section] = []
+    facts = [("CPU of this machine", cpu_name()), ("openbei", __version__)]
+    if target is not None:
+        with engine_arguments.open(target) as model:
+            _print_speeds(model, seconds, batch_tokens)
+            if report_arguments.is_given:
+                facts.insert(0, ("engine", f"{model.name}, {model.engine.info}"))
+                sections.append(_sweep(model, seconds, batch_tokens))
+    if load_arguments.urls:
+        under_load = load_arguments.measure()
+        click.echo(f"{under_load.table.text()}\n{under_load.paragraphs[-1]}")
+        facts += [("servers", ", ".join(load_arguments.urls))]
+        sections.append(under_load)
+    report_arguments.write(Report("Benchmark", facts, sections))
+
+
+def _print_speeds(model: Model, seconds: float, batch_tokens: int) -> None:
+    """Measure and print tokens per second for the texts of LENGTHS."""
+    engine, manifest = model.engine, model.manifest
+    peak = peak_flops(engine.info, seconds / 8)
+    click.echo(f"{model.name} on {cpu_name()}: {engine.info}")
+    for name in LENGTHS:
+        lengths = sequence_lengths(name, batch_tokens, manifest)
+        speed = tokens_per_s(engine, lengths, manifest.spec, seconds)
+        flops = speed * sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
+        share = f"  {flops / peak:6.1%} of the matrix peak, {peak / 1e12:.2f} TFLOP/s" if peak and flops else ""
+        click.echo(f"  {name:5}  {np.mean(lengths):5.0f} tokens  {speed:12,.0f} tokens/s{share}")
+
+
+def _sweep(model: Model, seconds: float, batch_tokens: int) -> Section:
+    """Throughput by batch size and text length."""
+    speeds = sweep(
+        lambda lengths: tokens_per_s(model.engine, lengths, model.manifest.spec, seconds / 8),
+        batch_tokens=batch_tokens,
+        max_tokens=model.manifest.max_sequence_tokens,
+    )
+    return section(model.name, speeds)
 
 
 def mixed_lengths(count: int, seed: int = 0) -> list[int]:
