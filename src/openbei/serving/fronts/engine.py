@@ -79,8 +79,9 @@ class Fronts:
                 one.has_started = True
                 one.send(self._start)
 
-    def listens(self, address: str) -> None:
+    def listens(self, front: "FrontConnection", address: str) -> None:
         """A front listens."""
+        front.send(self._working)
         if self._ready and sum(one.is_listening for one in self._connections) >= self._count:
             ready, self._ready = self._ready, None
             ready(address)
@@ -90,7 +91,11 @@ class Fronts:
         counts = [one.num_working for one in self.schedulers]
         if counts != self._num_working:
             self._num_working = counts
-            self._send_all(frame(Kind.WORKING, msgspec.json.encode(counts)))
+            self._send_all(self._working)
+
+    @property
+    def _working(self) -> bytes:
+        return frame(Kind.WORKING, msgspec.json.encode(self._num_working))
 
     def remove(self, connection: "FrontConnection") -> None:
         """A front has ended. What it counted still counts."""
@@ -102,12 +107,11 @@ class Fronts:
         self.run(self._collect(reply))
 
     async def _collect(self, reply: Callable[[bytes], None]) -> None:
-        asked = [one for one in self._connections if one.is_listening]
-        waits = [one.next_snapshot() for one in asked]
+        waits = [one.next_snapshot() for one in self._connections if one.is_listening]
         self._send_all(frame(Kind.SNAPSHOT))
         if waits:
             await asyncio.wait(waits, timeout=SNAPSHOT_TIMEOUT_S)
-        reply(SEPARATOR.join((self._metrics.text(), self._ended_metrics, *(one.snapshot for one in asked))))
+        reply(SEPARATOR.join((self._metrics.text(), self._ended_metrics, *(one.snapshot for one in self._connections))))
 
     def _send_all(self, content: bytes) -> None:
         for one in self._connections:
@@ -175,7 +179,7 @@ class FrontConnection:
                 self._fronts.start_loaded()
             case Kind.LISTENING:
                 self.is_listening = True
-                self._fronts.listens(bytes(received.body).decode(errors="replace"))
+                self._fronts.listens(self, bytes(received.body).decode(errors="replace"))
             case _:
                 raise MalformedFrameError(f"a frame has the kind {received.kind}")
 
