@@ -178,6 +178,8 @@ def test_types_that_json_does_not_have(invoke: Invoke, engine_dir: Path, tmp_pat
     columns = {
         "text": ["a"],
         "ns": pa.array([1], pa.timestamp("ns")),
+        "times": pa.array([[1]], pa.list_(pa.int64())).cast(pa.list_(pa.time64("ns"))),
+        "record": pa.array([{"at": 1}], pa.struct([("at", pa.duration("ns"))])),
         "month": pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
         "decimal": pa.array(["1.50"]).cast(pa.decimal128(5, 2)),
         "bytes": [b"\xff"],
@@ -189,7 +191,12 @@ def test_types_that_json_does_not_have(invoke: Invoke, engine_dir: Path, tmp_pat
         done = invoke("embed", engine_dir, "--input", tmp_path / "in.arrow", "--output", tmp_path / name)
         assert done.returncode == 0, done.stderr
     [row] = read(tmp_path / "out.jsonl")
-    assert (row["ns"][:10], row["decimal"], row["bytes"], row["nan"]) == ("1970-01-01", "1.50", "/w==", None)
+    assert (row["ns"], row["times"], row["record"]) == (
+        "1970-01-01 00:00:00.000000001",
+        ["00:00:00.000000001"],
+        {"at": "1"},
+    )
+    assert (row["decimal"], row["bytes"], row["nan"]) == ("1.50", "/w==", None)
     assert row["month"]
 
 

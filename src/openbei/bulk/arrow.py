@@ -27,6 +27,28 @@ def schema_of(kinds: Mapping[str, Kind]) -> Any:  # noqa: ANN401
     return pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
 
 
+def records_of_table(table: Any) -> list[Record]:  # noqa: ANN401
+    """The rows of a pyarrow.Table. Times in nanoseconds become strings, because Python has no type for them."""
+    columns = [column.cast(_without_nanoseconds(column.type)) for column in table.columns]
+    records: list[Record] = type(table).from_arrays(columns, names=table.column_names).to_pylist()
+    return records
+
+
+def _without_nanoseconds(kind: Any) -> Any:  # noqa: ANN401
+    """A pyarrow.DataType with strings instead of times in nanoseconds, also in lists and structs."""
+    import pyarrow as pa
+
+    if pa.types.is_temporal(kind) and getattr(kind, "unit", None) == "ns":
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_without_nanoseconds(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_without_nanoseconds(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_nanoseconds(field.type)) for field in kind])
+    return kind
+
+
 def table_of(records: Items[Record], kinds: Mapping[str, Kind]) -> Any:  # noqa: ANN401
     """Records as a pyarrow.Table with all columns of `kinds`; null where a record has no such member."""
     import pyarrow as pa

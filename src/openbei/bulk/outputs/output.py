@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from openbei.bulk.arrow import records_of_table
 from openbei.bulk.part import Columns, Part
 from openbei.bulk.results import Types, Values
 from openbei.errors import InputError
@@ -57,8 +58,7 @@ def records_of(part: Part) -> list[dict[str, Any]]:
     if isinstance(part.kept, list):
         return part.kept
     try:
-        records: list[dict[str, Any]] = part.kept.to_pylist() if part.kept.num_columns else [{} for _ in part.positions]
-        return records
+        return records_of_table(part.kept) if part.kept.num_columns else [{} for _ in part.positions]
     except UnicodeDecodeError as error:
         first, last = part.positions[0] + 1, part.positions[-1] + 1
         raise InputError(
