@@ -111,6 +111,8 @@ class FileArguments:
             raise click.UsageError("give texts as arguments or by --input, not both")
         if self.text and (self.column or self.input_format):
             raise click.UsageError("--column and --input-format are for files, not for arguments")
+        if self.source and self.destination and self.destination.exists() and self.destination.samefile(self.source):
+            raise click.UsageError(f"--output {self.destination} is the input, which it would replace")
         if self.source is not None:
             return inputs.from_file(self.source, self.reading(), self.input_format)
         if self.text:
