@@ -35,7 +35,7 @@ def records_of_table(table: Any) -> list[Record]:  # noqa: ANN401
 
 
 def _without_nanoseconds(kind: Any) -> Any:  # noqa: ANN401
-    """A pyarrow.DataType with strings instead of times in nanoseconds, also in nested types. Dictionaries are decoded."""
+    """A pyarrow.DataType with strings instead of times in nanoseconds, also in nested types, and no dictionaries."""
     import pyarrow as pa
 
     is_a = pa.types
