@@ -217,7 +217,8 @@ class _Run:
         if totals.num_truncated:
             click.echo(f"{totals.num_truncated} texts were longer than the model reads and were truncated", err=True)
         speed = totals.num_tokens / seconds if seconds else 0
-        counts = f"{totals.num_rows:,} rows, {totals.num_tokens:,} tokens"
+        rows = "1 row" if totals.num_rows == 1 else f"{totals.num_rows:,} rows"
+        counts = f"{rows}, {totals.num_tokens:,} tokens"
         click.echo(f"{counts} in {seconds:,.1f} s: {speed:,.0f} tokens/s", err=True)
 
 
