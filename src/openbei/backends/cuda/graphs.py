@@ -1,9 +1,9 @@
 """CUDA graphs: the operations of a padded batch as one launch, by the size of the batch and its output.
 
-A graph reads one array of inputs and writes one array of rows, both at fixed addresses. Copies to and from them are in
-the same stream as its launches, so several batches may be in flight. Graphs share their memory, since they run one
-after another: if the largest batch is the first, all others fit in its memory. Only Triton operations can be captured:
-they never wait for the device.
+A graph reads one array of inputs at a fixed address, and writes its rows to memory that all graphs share. Copies to and
+from them are in the same stream as its launches, so several batches may be in flight. Graphs also share the memory of
+their operations, since they run one after another: if the largest batch is the first, all others fit in its memory.
+Only Triton operations can be captured: they never wait for the device.
 """
 
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ def max_graph_tokens(spec: ModelSpec) -> int:
 
 @dataclass(slots=True)
 class _Captured:
-    """The inputs of one batch size, and once it is captured, the graph and its output rows."""
+    """The inputs and output rows of one batch size, and its graph once it is captured."""
 
     inputs: Tensor
+    rows: Tensor
     graph: torch.cuda.CUDAGraph | None = None
-    rows: Tensor | None = None
 
 
 class Graphs:
@@ -53,6 +53,7 @@ class Graphs:
         self.max_tokens = max_graph_tokens(spec)
         self._captured: dict[tuple[Bucket, Output], _Captured] = {}
         self._pool = torch.cuda.graph_pool_handle()
+        self._rows = torch.empty(0, dtype=torch.float32, device=device)
 
     def run(self, batch: PackedBatch, output: Output) -> Tensor | None:
         """The padded rows of a batch, valid until the next launch in the stream; None if the batch is too large."""
@@ -63,12 +64,19 @@ class Graphs:
         captured = self._captured.get((bucket, output))
         packed, places = upload_arrays(arrays, self._device, captured and captured.inputs)
         if captured is None:
-            self._captured[bucket, output] = _Captured(packed)
-            return self._program.run(inputs_of(packed, places, self._block), output)
+            rows = self._program.run(inputs_of(packed, places, self._block), output)
+            self._captured[bucket, output] = _Captured(packed, self._room_for(rows))
+            return rows
         if captured.graph is None:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                captured.rows = self._program.run(inputs_of(packed, places, self._block), output)
+                captured.rows.copy_(self._program.run(inputs_of(packed, places, self._block), output))
             captured.graph = graph
         captured.graph.replay()
         return captured.rows
+
+    def _room_for(self, rows: Tensor) -> Tensor:
+        """Memory for the rows of a graph: that of the other graphs, if it is large enough."""
+        if self._rows.numel() < rows.numel():
+            self._rows = torch.empty(rows.numel(), dtype=torch.float32, device=rows.device)
+        return self._rows[: rows.numel()].view(rows.shape)
