@@ -24,7 +24,7 @@ def run(setting: Setting) -> list[Row]:
         flops_a_token = sum(flops_of(manifest.spec, n) for n in lengths) / sum(lengths)
         shares = []
         for _ in range(setting.count(5)):
-            peak = peak_flops(engine.info, seconds)
+            peak = peak_flops(engine.info, manifest.dtype, seconds)
             assert peak, "only the native engine reports its peak"
             peaks.append(peak)
             shares.append(tokens_per_s(engine, lengths, manifest.spec, seconds) * flops_a_token / peak)

@@ -45,7 +45,7 @@ def _speeds(run: Run, engine_dir: EngineDir, isa: str, threads: int) -> Result:
     engine = load_engine(engine_dir, device="cpu", isa=isa, threads=threads)
     spec = engine_dir.manifest.spec
     is_plain = engine_dir.manifest.quantization == NO_QUANTIZATION
-    peak = peak_flops(engine.info, max(run.seconds(0.1), 0.001)) if is_plain else None
+    peak = peak_flops(engine.info, engine.info.precision, max(run.seconds(0.1), 0.001)) if is_plain else None
     speeds: Result = {"peak_tflops": peak and peak / 1e12}
     for length in LENGTHS:
         lengths = sequence_lengths(length, 128 if run.is_tiny else BATCH_TOKENS, engine_dir.manifest)

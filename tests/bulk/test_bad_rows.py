@@ -53,6 +53,16 @@ def test_columns_are_checked(invoke: Invoke, engine_dir: Path, tmp_path: Path) -
     assert f"{given} has several columns 'text'" in invoke("embed", engine_dir, "--input", given).stderr
 
 
+def test_the_input_is_not_replaced(invoke: Invoke, engine_dir: Path, tmp_path: Path) -> None:
+    given, link = tmp_path / "in.txt", tmp_path / "link.npy"
+    given.write_text("a")
+    link.symlink_to(given)
+    for output in (given, link):
+        done = invoke("embed", engine_dir, "--input", given, "--output", output)
+        assert (done.returncode, f"--output {output} is the input" in done.stderr) == (2, True)
+    assert given.read_text() == "a"
+
+
 def test_a_field_that_no_line_has(invoke: Invoke, engine_dir: Path, tmp_path: Path) -> None:
     given = tmp_path / "in.jsonl"
     given.write_text('{"text": "a"}\n{"text": "b", "id": 1}\n')

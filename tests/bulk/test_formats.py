@@ -180,6 +180,9 @@ def test_types_that_json_does_not_have(invoke: Invoke, engine_dir: Path, tmp_pat
         "ns": pa.array([1], pa.timestamp("ns")),
         "times": pa.array([[1]], pa.list_(pa.int64())).cast(pa.list_(pa.time64("ns"))),
         "record": pa.array([{"at": 1}], pa.struct([("at", pa.duration("ns"))])),
+        "encoded": pa.array([1], pa.timestamp("ns")).dictionary_encode(),
+        "pair": pa.array([[1, 2]], pa.list_(pa.duration("ns"), 2)),
+        "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.duration("ns"))),
         "month": pa.array([(1, 2, 3)], pa.month_day_nano_interval()),
         "decimal": pa.array(["1.50"]).cast(pa.decimal128(5, 2)),
         "bytes": [b"\xff"],
@@ -196,6 +199,8 @@ def test_types_that_json_does_not_have(invoke: Invoke, engine_dir: Path, tmp_pat
         ["00:00:00.000000001"],
         {"at": "1"},
     )
+    assert row["encoded"] == "1970-01-01 00:00:00.000000001"
+    assert (row["pair"], row["map"]) == (["1", "2"], [["k", "1"]])
     assert (row["decimal"], row["bytes"], row["nan"]) == ("1.50", "/w==", None)
     assert row["month"]
 

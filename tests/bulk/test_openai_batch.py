@@ -43,7 +43,7 @@ def test_requests_and_responses(invoke: Invoke, engine_dir: Path, model: Model, 
     )
     done = invoke("embed", engine_dir, *BATCH, "--input", given, "--output", output)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("5 rows, ")
+    assert done.stderr.startswith("7 rows, ")
     found = answers(output)
     assert [status for status, _ in found] == [200, 200, 200, 200, 422, 422, 422]
     [one, two, three] = model.embed(["one", "two words", "three"])

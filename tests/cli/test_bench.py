@@ -101,7 +101,7 @@ def test_load_errors(servers: list[str], tmp_path: Path) -> None:
     gone.close()
     refused = invoke("bench", "--url", gone.url, "--rate-seconds", 0.1)
     assert refused.exit_code == 1
-    assert "Connect call failed" in refused.output
+    assert re.search(rf"^error: {gone.url}/v1/embeddings gave no response: .*Connect call failed", refused.output, re.M)
 
 
 def test_engine_report(tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
@@ -115,6 +115,16 @@ def test_engine_report(tiny_engine_dir: EngineDir, tmp_path: Path) -> None:
         *((16, 1), (16, 4), (16, 16), (16, 18), (64, 1), (64, 4), (128, 1), (128, 2))
     ]
     assert all(int(length) * int(count) == int(tokens) for length, count, tokens in rows)
+
+
+@pytest.mark.parametrize(("quantization", "has_share"), [("weights_int8", True), ("smooth_quant", False)])
+def test_quantized_engines(quantization: str, has_share: bool, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The peak is that of products in bfloat16, so products of integers have no share of it."""
+    engine = tmp_path / "engine"
+    assert invoke("build", tiny_checkpoint, "--quantization", quantization, "--out", engine).exit_code == 0
+    done = invoke("bench", engine, "--seconds", 0.01, "--batch-tokens", 100)
+    assert (done.exit_code, done.output.count("tokens/s")) == (0, 3)
+    assert ("of the matrix peak" in done.output) == has_share
 
 
 def test_compare(tiny_engine_dir: EngineDir, tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_killed_and_resumed_is_the_same(
             os.kill(process.pid, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
     again = invoke("embed", tiny_engine_dir.path, "--input", many, "--output", output)
-    assert f"resuming after {parts[-1]} parts" in again.stderr
+    assert f"resuming after {parts[-1]} part" in again.stderr
     assert output.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.glob(f"{name}*")) == [name]
 
@@ -231,7 +231,7 @@ def test_an_interrupted_run_says_what_is_kept(
         _, told = process.communicate()
     assert process.returncode == 130
     expected = {
-        "file": rf"interrupted: [1-9]\d* parts are kept in {folder}\nhint: the same command resumes",
+        "file": rf"interrupted: kept in {folder}: [1-9]\d* parts?\nhint: the same command resumes",
         "stdin": "interrupted: nothing is kept\nhint: .*--input",
         "stdout": r"interrupted: \d+ rows were",
     }

@@ -170,3 +170,9 @@ def test_a_model_that_cannot_be_loaded(tiny_engine_dir: EngineDir, bei: Run) -> 
     done = bei("serve", tiny_engine_dir.path, "--port", 0, "--front-processes", 2, "--isa", "nonsense")
     assert (done.returncode, done.stderr.count("error: ")) == (1, 1)
     assert "nonsense" in done.stderr
+    assert not re.search(r"front process \d+ has ended", done.stderr)
+
+
+def test_models_with_one_name(tiny_engine_dir: EngineDir, bei: Run) -> None:
+    done = bei("serve", tiny_engine_dir.path, tiny_engine_dir.path, "--port", 0, "--front-processes", 2)
+    assert (done.returncode, done.stderr.count("error: two models have the name ")) == (2, 1)

@@ -12,6 +12,7 @@ from openbei.engine_dir import EngineDir
 
 from ..checkpoint import build_engine, save_model, write_chain, write_json
 from ..invoke import Invoke
+from ..late_interaction import save_pylate
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -35,6 +36,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory, tokenizer_json: Path) -> d
         "classifier": save_model(folder / "classifier", tokenizer_json, sequence, **moods),
         "tagger": save_model(folder / "tagger", tokenizer_json, "BertForTokenClassification", **labels),
         "sparse": sparse,
+        "late interaction": save_pylate(folder / "late", tokenizer_json),
     }
     return {name: build_engine(path, folder / f"{name}-engine").path for name, path in checkpoints.items()}
 
@@ -79,6 +81,16 @@ def test_rerank(invoke: Invoke, engines: dict[str, Path], given: Path) -> None:
     assert "has no column 'query'; its columns are text\nhint: choose one with --query-column" in (
         invoke("rerank", engine, "--input", given).stderr
     )
+
+
+def test_late_interaction(invoke: Invoke, engines: dict[str, Path], given: Path) -> None:
+    """The summary counts rows, although the queries are sequences, too."""
+    engine, output = engines["late interaction"], given.with_name("out.npy")
+    with Model(engine) as model:
+        expected = model.score(zip(QUERIES, TEXTS, strict=True))
+    done = invoke("rerank", engine, "--input", given, "--output", output)
+    assert done.stderr.startswith("4 rows, "), done.stderr
+    np.testing.assert_array_equal(np.load(output), expected)
 
 
 def test_classify(invoke: Invoke, engines: dict[str, Path], given: Path) -> None:

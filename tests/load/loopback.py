@@ -1,4 +1,4 @@
-"""A loopback server with a known service time, stalls and statuses."""
+"""A loopback server with a known service time, stalls and statuses. Interim responses precede the final ones."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +36,7 @@ class Loopback:
                 self.num_running -= 1
                 if not status:
                     break
-                writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % status)
+                writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % status)
         except asyncio.IncompleteReadError:
             pass
         finally:

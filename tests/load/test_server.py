@@ -9,7 +9,7 @@ import pytest
 from openbei.errors import InputError
 from openbei.load.client import run
 from openbei.load.generator import LoadResult, Schedule, run_open_loop
-from openbei.load.server import parse_server
+from openbei.load.server import BODIES, parse_server
 from openbei.secrets import Secret
 
 from .loopback import Loopback, loopback
@@ -54,19 +54,24 @@ def test_refused_urls(given: str) -> None:
     assert "secret" not in str(raised.value)
 
 
-def body(given: str, texts_per_request: int = 2) -> dict[str, object]:
-    server = parse_server(given, model="m")
-    request = next(server.requests(["x", "y", "z"], texts_per_request))
+def body(given: str, model: str | None = None) -> dict[str, object]:
+    server = parse_server(given, model=model)
+    request = next(server.requests(["x", "y", "z"], 2))
     content: dict[str, object] = json.loads(request.split(b"\r\n\r\n", 1)[1])
     return content
 
 
 def test_bodies() -> None:
-    assert body("http://h") == {"model": "m", "input": ["0 x", "0 y"], "encoding_format": "base64"}
+    assert body("http://h") == {"model": "default", "input": ["0 x", "0 y"], "encoding_format": "base64"}
     assert body("http://h/embed") == {"inputs": ["0 x", "0 y"], "truncate": True}
     assert body("http://h/rerank") == {"query": "0 x", "texts": ["0 x", "0 y"], "truncate": True}
-    assert body("http://h/v1/rerank") == {"model": "m", "query": "0 x", "documents": ["0 x", "0 y"]}
+    assert body("http://h/v1/rerank") == {"model": "default", "query": "0 x", "documents": ["0 x", "0 y"]}
     assert body("http://h/predict") == {"inputs": [["0 x"], ["0 y"]], "truncate": True}
+
+
+@pytest.mark.parametrize("end", BODIES)
+def test_the_model_is_in_all_bodies(end: str) -> None:
+    assert body(f"http://h{end}", "m") == body(f"http://h{end}") | {"model": "m"}
 
 
 def test_no_two_requests_are_equal() -> None:

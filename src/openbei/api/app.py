@@ -23,9 +23,8 @@ from openbei.api.limits import Limits
 from openbei.api.pages.playground_page import read_playground
 from openbei.api.routes import candidates, served
 from openbei.api.service import Handler, Route, ServerState, Service
-from openbei.errors import ConfigError
 from openbei.serving.metrics import Metrics, RequestMetrics
-from openbei.serving.served_model import ServedModel
+from openbei.serving.served_model import ServedModel, check_names
 from openbei.serving.tokenizer_threads import TokenizerThreads
 
 Exposition = Callable[[], Awaitable[bytes]]
@@ -133,6 +132,7 @@ def _server(models: Items[ServedModel], metrics: Metrics, exposition: Exposition
     async def own_exposition() -> bytes:
         return metrics.text()
 
+    check_names([one.model.name for one in models])
     routes = served([one.model for one in models])
     server = ServerState(
         version=__version__,
@@ -149,8 +149,6 @@ def _server(models: Items[ServedModel], metrics: Metrics, exposition: Exposition
     )
     for one in models:
         name, engine = one.model.name, one.scheduler.engine_infos[0]
-        if name in server.services:
-            raise ConfigError(f"two models have the name {name}", hint="name them with --served-model-name")
         server.services[name] = Service(
             model=one.model,
             scheduler=one.scheduler,

@@ -58,7 +58,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self._announce(f"{'https' if self.config.is_ssl else 'http'}://{host}:{port}")
+            self._announce(url_of(host, port, has_tls=self.config.is_ssl))
 
     def _log_ready(self, address: str) -> None:
         engines = dict.fromkeys(str(info) for scheduler in self.schedulers for info in scheduler.engine_infos)
@@ -118,6 +118,11 @@ class Server(uvicorn.Server):
         ends_s = time.monotonic() + timeout_s
         while not is_done() and not self.force_exit and time.monotonic() < ends_s:
             await asyncio.sleep(TICK_S)
+
+
+def url_of(host: str, port: int, *, has_tls: bool) -> str:
+    """The URL of a server at an IP address."""
+    return f"{'https' if has_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def build_server(

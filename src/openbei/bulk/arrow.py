@@ -35,16 +35,23 @@ def records_of_table(table: Any) -> list[Record]:  # noqa: ANN401
 
 
 def _without_nanoseconds(kind: Any) -> Any:  # noqa: ANN401
-    """A pyarrow.DataType with strings instead of times in nanoseconds, also in lists and structs."""
+    """A pyarrow.DataType with strings instead of times in nanoseconds, also in nested types, and no dictionaries."""
     import pyarrow as pa
 
-    if pa.types.is_temporal(kind) and getattr(kind, "unit", None) == "ns":
+    is_a = pa.types
+    if is_a.is_temporal(kind) and getattr(kind, "unit", None) == "ns":
         return pa.string()
-    if pa.types.is_list(kind):
+    if is_a.is_dictionary(kind):
+        return _without_nanoseconds(kind.value_type)
+    if is_a.is_map(kind):
+        return pa.map_(_without_nanoseconds(kind.key_type), _without_nanoseconds(kind.item_type))
+    if is_a.is_fixed_size_list(kind):
+        return pa.list_(_without_nanoseconds(kind.value_type), kind.list_size)
+    if is_a.is_list(kind):
         return pa.list_(_without_nanoseconds(kind.value_type))
-    if pa.types.is_large_list(kind):
+    if is_a.is_large_list(kind):
         return pa.large_list(_without_nanoseconds(kind.value_type))
-    if pa.types.is_struct(kind):
+    if is_a.is_struct(kind):
         return pa.struct([field.with_type(_without_nanoseconds(field.type)) for field in kind])
     return kind
 

@@ -32,9 +32,9 @@ class Totals:
     num_tokens: int = 0
     num_truncated: int = 0
 
-    def add(self, sequences: list[Sequence]) -> None:
-        """Count the sequences of a part."""
-        self.num_rows += len(sequences)
+    def add(self, part: Part, sequences: list[Sequence]) -> None:
+        """Count the rows of a part and their sequences."""
+        self.num_rows += len(part.positions)
         self.num_tokens += sum(sequence.num_tokens for sequence in sequences)
         self.num_truncated += sum(sequence.is_truncated for sequence in sequences)
 
@@ -68,7 +68,7 @@ def run(
         parts = source.parts(first)
         of_sequences = progress if task.has_sequence_each else None
         for part, sequences, rows in run_chunks(model, parts, encode, task.output, progress=of_sequences):
-            totals.add(sequences)
+            totals.add(part, sequences)
             if progress and not of_sequences:
                 progress(len(part.positions))
             unwritten.append(writer.submit(finish, part, rows))

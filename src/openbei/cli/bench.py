@@ -18,6 +18,7 @@ from openbei.cli.report_options import ReportArguments, report_options
 from openbei.engine_dir import Manifest
 from openbei.flops import flops_of
 from openbei.model import Model
+from openbei.quantization import QUANTIZATIONS
 from openbei.report.page import Report, Section
 from openbei.report.sweep import section, sweep
 from openbei.spec import ModelSpec
@@ -81,7 +82,9 @@ def command(
 def _print_speeds(model: Model, seconds: float, batch_tokens: int) -> None:
     """Measure and print tokens per second for the texts of LENGTHS."""
     engine, manifest = model.engine, model.manifest
-    peak = peak_flops(engine.info, seconds / 8)
+    quantization = QUANTIZATIONS.get(manifest.quantization)
+    multiplies_integers = quantization is not None and quantization.quantizes_inputs
+    peak = None if multiplies_integers else peak_flops(engine.info, manifest.dtype, seconds / 8)
     click.echo(f"{model.name} on {cpu_name()}: {engine.info}")
     for name in LENGTHS:
         lengths = sequence_lengths(name, batch_tokens, manifest)
@@ -128,10 +131,10 @@ def tokens_per_s(engine: Engine, lengths: list[int], spec: ModelSpec, seconds: f
     return batch.num_tokens / float(np.median(times))
 
 
-def peak_flops(info: EngineInfo, seconds: float) -> float | None:
-    """The peak flop/s of the engine's matrix instruction and threads; None if the engine is not native."""
+def peak_flops(info: EngineInfo, dtype: str, seconds: float) -> float | None:
+    """The peak flop/s of the engine's matrix instruction for a dtype, and threads; None if it is not native."""
     if info.isa is None or info.threads is None:
         return None
     from openbei import _native
 
-    return max(_native.peak_flops(info.isa, info.precision, info.threads, seconds) for _ in range(4))
+    return max(_native.peak_flops(info.isa, dtype, info.threads, seconds) for _ in range(4))

@@ -1,7 +1,9 @@
 """`bei compare`: accuracy, speed and memory of two models."""
 
+import ctypes
 import gc
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from openbei.cli.info import cpu_name
 from openbei.cli.logs import log_to_stderr
 from openbei.cli.report_options import ReportArguments, report_options
 from openbei.comparison import Differences, Results, check_comparable, compare, results_of
-from openbei.model import Model
+from openbei.engine_dir import Manifest
 from openbei.report.page import Report, Section, Table
 from openbei.report.svg import Chart, Line
 
@@ -69,15 +71,9 @@ def command(
     """
     log_to_stderr("warning")
     texts = Texts.read(path)
-    sides: list[Side] = []
-    for target in (a, b):
-        gc.collect()
-        start = _reset_peak()
-        with engine_arguments.open(target) as model:
-            if sides:
-                check_comparable(sides[0].results.manifest, model.manifest)
-            sides.append(_measure(target, model, texts, seconds, start))
-    one, other = sides
+    _load_libraries(a, engine_arguments)
+    one = _measure(a, engine_arguments, texts, seconds)
+    other = _measure(b, engine_arguments, texts, seconds, one.results.manifest)
     differences = compare(one.results, other.results, texts)
     report = _report(one, other, differences, f"{len(texts.documents)} documents, {len(texts.queries)} queries")
     for section in report.sections:
@@ -85,22 +81,43 @@ def command(
     report_arguments.write(report)
 
 
-def _measure(target: str, model: Model, texts: Texts, seconds: float, start_bytes: int | None) -> Side:
-    """Run a model on the texts, then measure its speed. `start_bytes` is the memory before it was opened."""
-    results = results_of(model, texts)
-    speeds = {}
-    for name in LENGTHS:
-        lengths = sequence_lengths(name, BATCH_TOKENS, model.manifest)
-        speed = tokens_per_s(model.engine, lengths, model.manifest.spec, seconds)
-        speeds[name] = (sum(lengths) / len(lengths), speed)
-    peak = _memory("VmHWM")
-    weights = sum(record.bytes for name, record in model.manifest.files.items() if name.endswith(".safetensors"))
-    grown = None if peak is None or start_bytes is None else peak - start_bytes
-    return Side(target, str(model.engine.info), results, speeds, weights, grown)
+def _load_libraries(target: str, engine_arguments: EngineArguments) -> None:
+    """Run a model once: what a process loads only once would count as memory of the first model."""
+    with engine_arguments.open(target) as model:
+        model.tokenizer.encode(["a text"])
+        tokens_per_s(model.engine, [1], model.manifest.spec, 1e-9)
+
+
+def _measure(
+    target: str,
+    engine_arguments: EngineArguments,
+    texts: Texts,
+    seconds: float,
+    comparable_with: Manifest | None = None,
+) -> Side:
+    """Run a model on the texts, then measure its speed. Raises InputError if it cannot be compared with another one."""
+    start = _reset_peak()
+    with engine_arguments.open(target) as model:
+        manifest = model.manifest
+        if comparable_with:
+            check_comparable(comparable_with, manifest)
+        results = results_of(model, texts)
+        speeds = {}
+        for name in LENGTHS:
+            lengths = sequence_lengths(name, BATCH_TOKENS, manifest)
+            speed = tokens_per_s(model.engine, lengths, manifest.spec, seconds)
+            speeds[name] = (sum(lengths) / len(lengths), speed)
+        peak, engine = _memory("VmHWM"), str(model.engine.info)
+    weights = sum(record.bytes for name, record in manifest.files.items() if name.endswith(".safetensors"))
+    grown = None if peak is None or start is None else peak - start
+    return Side(target, engine, results, speeds, weights, grown)
 
 
 def _reset_peak() -> int | None:
     """Start a new measurement of the process's peak memory; the resident memory now. None if that is not possible."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)  # free memory that the last model's heap still occupies
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

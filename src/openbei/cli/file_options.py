@@ -111,6 +111,8 @@ class FileArguments:
             raise click.UsageError("give texts as arguments or by --input, not both")
         if self.text and (self.column or self.input_format):
             raise click.UsageError("--column and --input-format are for files, not for arguments")
+        if self.source and self.destination and self.destination.exists() and self.destination.samefile(self.source):
+            raise click.UsageError(f"--output {self.destination} is the input, which it would replace")
         if self.source is not None:
             return inputs.from_file(self.source, self.reading(), self.input_format)
         if self.text:
@@ -179,7 +181,7 @@ class _Run:
             with parts_folder(path, output, state, resume=resume) as folder:
                 num_kept = folder.num_parts
                 if num_kept:
-                    click.echo(f"resuming after {num_kept} parts", err=True)
+                    click.echo(f"resuming after {_count(num_kept, 'part')}", err=True)
                 try:
                     self._run(folder.append, num_kept)
                 finally:
@@ -189,7 +191,7 @@ class _Run:
                 hint = "a run with --input FILE can be resumed; standard input cannot be read again"
                 _interrupted("nothing is kept", hint)
             _interrupted(
-                f"{num_kept} parts are kept in {folder_of(path)}",
+                f"kept in {folder_of(path)}: {_count(num_kept, 'part')}",
                 "the same command resumes after them; --no-resume starts again",
             )
         self._summarize()
@@ -215,10 +217,14 @@ class _Run:
         if totals.num_truncated:
             click.echo(f"{totals.num_truncated} texts were longer than the model reads and were truncated", err=True)
         speed = totals.num_tokens / seconds if seconds else 0
-        counts = f"{totals.num_rows:,} rows, {totals.num_tokens:,} tokens"
+        counts = f"{_count(totals.num_rows, 'row')}, {_count(totals.num_tokens, 'token')}"
         click.echo(f"{counts} in {seconds:,.1f} s: {speed:,.0f} tokens/s", err=True)
 
 
 def _interrupted(what: str, hint: str) -> NoReturn:
     click.echo(f"interrupted: {what}\nhint: {hint}", err=True)
     sys.exit(INTERRUPTED)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -41,7 +41,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     click.option("--texts", type=_FILE, help="File of texts to send, one per line.  [default: texts of openbei]"),
     click.option("--texts-per-request", default=1, type=click.IntRange(1), help="Number of texts in a request."),
-    click.option("--model-name", default="default", help="Name of the model in the requests."),
+    click.option(
+        "--model-name",
+        help="Name of the model in the requests; set it if the server has several.  [default: 'default', or none "
+        "where the API has no such field]",
+    ),
     click.option(
         "--key-file", type=_FILE, help="File with an API key for all servers, or with one line for each --url in order."
     ),
@@ -66,7 +70,7 @@ class LoadArguments:
     rate_seconds: float
     texts: Path | None
     texts_per_request: int
-    model_name: str
+    model_name: str | None
     key_file: Path | None
     timeout_s: float
     max_connections: int
@@ -90,7 +94,7 @@ class LoadArguments:
         return ", ".join(f"{server.label} at {server.address}" for server in self.servers())
 
     def measure(self) -> "Section":
-        """Measure the servers, and log each step to standard error. Raises OSError and InputError."""
+        """Measure the servers, and log each step to standard error. Raises InputError."""
         from openbei.accuracy import Texts
         from openbei.load.curves import Plan, measure, section
 

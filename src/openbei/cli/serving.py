@@ -24,7 +24,7 @@ from openbei.engine_dir import EngineDir
 from openbei.serving.loaded_model import LoadedModel
 from openbei.serving.metrics import Metrics
 from openbei.serving.queue_budget import QueueLimits
-from openbei.serving.served_model import ServedModel, schedule
+from openbei.serving.served_model import ServedModel, check_names, schedule
 from openbei.serving.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ class Serving:
             )
             for target in self.targets
         ]
+        check_names([self.model_arguments.name(i) or one.manifest.model_name for i, one in enumerate(engine_dirs)])
         require_key([engine_dir.manifest for engine_dir in engine_dirs], self.guard)
         _log.info("hashes of engine directories: %s", "checked" if self.verify else "not checked (--no-verify)")
         return engine_dirs

@@ -72,7 +72,9 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def on_message_complete(self) -> None:
-        """Report the status of a complete response (called by the parser)."""
+        """Report the status of a complete response (called by the parser). Those below 200 precede the response."""
+        if self._parser.get_status_code() < 200:
+            return
         self.is_open = self.is_open and self._parser.should_keep_alive()
         if self._status and not self._status.done():
             self._status.set_result(self._parser.get_status_code())

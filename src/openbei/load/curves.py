@@ -54,7 +54,7 @@ class Curve:
 def measure(servers: Sequence[Server], plan: Plan, log: Callable[[str], None]) -> list[Curve]:
     """Measure all servers at each rate by turns; `log` gets a line before each step.
 
-    Raises OSError if a server cannot be reached, and InputError if one answers no request.
+    Raises InputError if a server cannot be reached, or answers no request.
     """
     requests = [server.requests(plan.texts, plan.texts_per_request) for server in servers]
     rates = [_rates(*pair, plan, log) for pair in zip(servers, requests, strict=True)]

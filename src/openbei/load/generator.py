@@ -164,7 +164,7 @@ class _Records:
 async def capacity(server: Server, requests: Iterator[bytes], *, seconds: float, num_connections: int) -> float:
     """Successful responses per second when each connection sends its next request after the response to the last one.
 
-    Raises OSError if the first request cannot be sent, and InputError if no request succeeds.
+    Raises InputError if the first request gets no response, or if none succeeds.
     """
     client, loop = Client(server, num_connections), asyncio.get_running_loop()
     start = loop.time()
@@ -176,7 +176,10 @@ async def capacity(server: Server, requests: Iterator[bytes], *, seconds: float,
                 outcomes[str(await client.send(next(requests)))] += 1
             except OSError as error:
                 if not outcomes:
-                    raise
+                    raise InputError(
+                        f"{server.address} gave no response: {error}",
+                        hint="check the scheme, the address and whether the server is running",
+                    ) from error
                 outcomes[type(error).__name__] += 1
 
     try:

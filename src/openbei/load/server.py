@@ -13,16 +13,16 @@ from openbei.errors import InputError
 from openbei.locations import public_url
 from openbei.secrets import Secret
 
-Body = Callable[[str, Sequence[str]], dict[str, Any]]
-"""The body of a request, from the name of a model and some texts."""
+Body = Callable[[Sequence[str]], dict[str, Any]]
+"""The body of a request with some texts."""
 
 BODIES: dict[str, Body] = {
-    "/embeddings": lambda model, texts: {"model": model, "input": texts, "encoding_format": "base64"},
-    "/embed": lambda model, texts: {"inputs": texts, "truncate": True},
-    "/v1/rerank": lambda model, texts: {"model": model, "query": texts[0], "documents": texts},
-    "/v2/rerank": lambda model, texts: {"model": model, "query": texts[0], "documents": texts},
-    "/rerank": lambda model, texts: {"query": texts[0], "texts": texts, "truncate": True},
-    "/predict": lambda model, texts: {"inputs": [[text] for text in texts], "truncate": True},
+    "/embeddings": lambda texts: {"model": "default", "input": texts, "encoding_format": "base64"},
+    "/embed": lambda texts: {"inputs": texts, "truncate": True},
+    "/v1/rerank": lambda texts: {"model": "default", "query": texts[0], "documents": texts},
+    "/v2/rerank": lambda texts: {"model": "default", "query": texts[0], "documents": texts},
+    "/rerank": lambda texts: {"query": texts[0], "texts": texts, "truncate": True},
+    "/predict": lambda texts: {"inputs": [[text] for text in texts], "truncate": True},
 }
 """End of the path → body: OpenAI, TEI, Cohere. The first one that matches applies."""
 
@@ -31,13 +31,13 @@ DEFAULT_PATH = "/v1/embeddings"
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server, with a label for reports. `tls` is None for http."""
+    """A server, with a label for reports. `model` is None for the default one. `tls` is None for http."""
 
     label: str
     host: str
     port: int
     path: str
-    model: str = "default"
+    model: str | None = None
     key: Secret | None = None
     tls: ssl.SSLContext | None = None
 
@@ -53,11 +53,12 @@ class Server:
     def requests(self, texts: Sequence[str], texts_per_request: int) -> Iterator[bytes]:
         """Requests with the texts in turn, without end. No two are equal, so that no cache answers them."""
         body = next(body for end, body in BODIES.items() if self.path.partition("?")[0].endswith(end))
+        model = {} if self.model is None else {"model": self.model}
         supply = itertools.cycle(texts)
         head = self._head()
         for number in itertools.count():
             chosen = [f"{number} {text}" for text in itertools.islice(supply, texts_per_request)]
-            content = msgspec.json.encode(body(self.model, chosen))
+            content = msgspec.json.encode(body(chosen) | model)
             yield head + b"Content-Length: %d\r\n\r\n" % len(content) + content
 
     def _head(self) -> bytes:
@@ -68,7 +69,7 @@ class Server:
         return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
-def parse_server(given: str, *, model: str = "default", key: Secret | None = None) -> Server:
+def parse_server(given: str, *, model: str | None = None, key: Secret | None = None) -> Server:
     """The server of a URL, or of LABEL=URL. Without a path, or with /v1, requests are sent to OpenAI's /v1/embeddings.
 
     Raises InputError.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 
+from openbei.errors import ConfigError
 from openbei.serving.fronts.frames import StartedModel
 from openbei.serving.fronts.scheduler import EngineConnection, RemoteScheduler
 from openbei.serving.loaded_model import LoadedModel
@@ -22,6 +23,13 @@ class ServedModel:
     scheduler: RequestScheduler
     metrics: ModelMetrics
     cache: ResultCache | None
+
+
+def check_names(names: Items[str]) -> None:
+    """Raise ConfigError if two models have one name."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ConfigError(f"two models have the name {name}", hint="name them with --served-model-name")
 
 
 def schedule(

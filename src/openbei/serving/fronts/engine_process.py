@@ -49,7 +49,7 @@ async def _run(
 
     def ready(address: str) -> None:
         infos = dict.fromkeys(str(info) for scheduler in schedulers for info in scheduler.engine_infos)
-        log.info("ready on %s (%s; %d front processes)", address, "; ".join(infos), num_fronts)
+        log.info("ready on %s (%s; front processes: %d)", address, "; ".join(infos), num_fronts)
         control.report_ready()
 
     def connect() -> None:

@@ -150,7 +150,8 @@ class Supervisor:
         elif status > 0 and not self._has_started():
             self._fail(status)
         else:
-            log.error("front process %d has ended (%d)", process, status)
+            if status or self._has_started():  # else it has lost the engine process, whose end is reported
+                log.error("front process %d has ended (%d)", process, status)
             self._restarts_s.append(max(started_s + RESTART_S, time.monotonic()))
 
     def _exit_status(self, status: int) -> int:
