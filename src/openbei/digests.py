@@ -15,6 +15,11 @@ def digest(content: bytes) -> str:
     return blake3(content).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """One digest of a file, that of `file_digests`. Raises OSError if it cannot be read."""
+    return digest(repr(file_digests(path)).encode())
+
+
 def file_digests(path: Path) -> tuple[str, ...]:
     """The digests of the chunks of a file in hex, computed with one thread per CPU; empty for an empty file.
 

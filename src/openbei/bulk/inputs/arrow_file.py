@@ -7,7 +7,7 @@ from typing import Any
 
 from openbei.bulk import arrow
 from openbei.bulk.part import PART_ROWS, Part, Reading, has_texts, text_columns
-from openbei.digests import digest, file_digests
+from openbei.digests import file_digest
 from openbei.errors import InputError
 
 BUFFER_BYTES = 1 << 20
@@ -38,7 +38,7 @@ class ArrowFile:
 
     def digest(self) -> str | None:
         """See Source."""
-        return digest(repr(file_digests(self._path)).encode())
+        return file_digest(self._path)
 
     def num_rows(self) -> int | None:
         """See Source."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from openbei.bulk.part import PART_ROWS, Kind, Part, Reading, Record, has_texts
-from openbei.digests import digest, file_digests
+from openbei.digests import digest, file_digest
 from openbei.errors import InputError
 
 
@@ -45,7 +45,7 @@ class RecordSource:
     def digest(self) -> str | None:
         """See Source."""
         if isinstance(self._file, Path):
-            return digest(repr(file_digests(self._file)).encode())
+            return file_digest(self._file)
         return digest(repr([*self._format.rows(None)]).encode()) if self._file is None else None
 
     def num_rows(self) -> int | None:
