@@ -23,7 +23,8 @@ from openbei.serving.in_process import BATCHES_AT_ONCE, batches, chunked
 from openbei.serving.result_key import Key
 
 from .results import Row, report
-from .setting import BEI, Setting
+from .running import BEI
+from .setting import Setting
 
 NUM_ROWS, NUM_KILLS, ROUNDS = 200_000, 10, 3
 

@@ -4,7 +4,8 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Sequence
-from typing import cast
+
+from openbei.load.client import Connection
 
 
 def request_bytes(texts: Sequence[str]) -> bytes:
@@ -15,44 +16,16 @@ def request_bytes(texts: Sequence[str]) -> bytes:
     )
 
 
-class Connection(asyncio.Protocol):
-    """A keep-alive connection that sends one request at a time."""
+async def connect(port: int) -> Connection:
+    """A keep-alive connection to a server on this machine."""
+    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    return connection
 
-    transport: asyncio.Transport
-    _answer: asyncio.Future[None] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport and reset the received bytes."""
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
-        self._received = bytearray()
-        self._missing = -1
-
-    def data_received(self, data: bytes) -> None:
-        """Collect bytes until the response is complete."""
-        assert self._answer, "a response without a request"
-        self._received += data
-        if self._missing < 0 and (end := self._received.find(b"\r\n\r\n")) >= 0:
-            head = bytes(self._received[:end]).lower()
-            if not head.startswith(b"http/1.1 200"):
-                self._answer.set_exception(RuntimeError(bytes(self._received).decode()))
-                return
-            start = head.index(b"content-length:") + len(b"content-length:")
-            self._missing = end + 4 + int(head[start:].split(b"\r\n", 1)[0])
-        if 0 <= self._missing <= len(self._received) and not self._answer.done():
-            self._answer.set_result(None)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Fail the pending request."""
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(error or ConnectionResetError())
-
-    async def send(self, request: bytes) -> None:
-        """Send a request and wait for the complete response. Raises RuntimeError unless the status is 200."""
-        self._received.clear()
-        self._missing = -1
-        self._answer = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
-        await self._answer
+async def send(connection: Connection, request: bytes) -> None:
+    """Send a request and wait for the whole response. Raises RuntimeError unless its status is 200."""
+    if (status := await connection.send(request)) != 200:
+        raise RuntimeError(f"the server answered with status {status}")
 
 
 async def _send_all(port: int, requests: Iterable[bytes], num_connections: int) -> list[float]:
@@ -60,12 +33,12 @@ async def _send_all(port: int, requests: Iterable[bytes], num_connections: int) 
     waiting = iter(requests)
 
     async def work() -> None:
-        _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+        connection = await connect(port)
         for request in waiting:
             start = time.perf_counter()
-            await connection.send(request)
+            await send(connection, request)
             times.append(time.perf_counter() - start)
-        connection.transport.close()
+        connection.close()
 
     await asyncio.gather(*(work() for _ in range(num_connections)))
     return times

@@ -8,17 +8,15 @@ import json
 import multiprocessing
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from .client import request_bytes, send_all
-from .setting import BEI
+from .running import Running, server
 
 NUM_FRONTS = (0, 1, 2, 4, 8, 12)
 NUM_CLIENTS, NUM_CONNECTIONS = 4, 64
@@ -37,25 +35,13 @@ class Workload(NamedTuple):
 WORKLOADS = (Workload(3, 1), Workload(498, 1), Workload(498, 16))
 
 
-@contextmanager
-def server(engine_dir: str, num_fronts: int) -> Iterator[tuple[int, list[int]]]:
-    """Run `bei serve` on a free port. Yields the port and the ids of its processes, the one with the engine first."""
-    options = ("--max-concurrent-requests", "100000", "--max-queue-tokens", "100000000")
-    command = [*BEI, "serve", engine_dir, "--port", "0", "--front-processes", str(num_fronts), *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        log = ""
-        try:
-            assert process.stderr
-            for line in process.stderr:
-                log += line
-                if ready := re.search(r"ready on http://[\d.]+:(\d+)", line):
-                    found = re.search(r"engine process: (\d+); front processes: (.*)", log)
-                    ids = [found[1], *found[2].split(", ")] if found else [str(process.pid)]
-                    yield int(ready[1]), [int(one) for one in ids]
-                    return
-            raise RuntimeError(f"the server did not start:\n{log}")
-        finally:
-            process.terminate()
+OPTIONS = ("--max-concurrent-requests", "100000", "--max-queue-tokens", "100000000")
+
+
+def processes_of(running: Running) -> list[int]:
+    """The ids of a server's processes, the one with the engine first."""
+    found = re.search(r"engine process: (\d+); front processes: (.*)", running.log)
+    return [int(one) for one in (found[1], *found[2].split(", "))] if found else [running.process.pid]
 
 
 def cpu_s(process: int) -> float:
@@ -100,10 +86,11 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(NUM_CLIENTS, mp_context=spawn) as clients:
         for num_fronts in map(int, counts) if counts else NUM_FRONTS:
-            with server(engine_dir, num_fronts) as (port, processes):
+            with server(Path(engine_dir), "--front-processes", str(num_fronts), *OPTIONS) as running:
+                processes = processes_of(running)
                 for workload in WORKLOADS:
                     row = {"num_fronts": num_fronts, **workload._asdict()}
-                    sys.stdout.write(json.dumps(row | measure(port, processes, workload, clients)) + "\n")
+                    sys.stdout.write(json.dumps(row | measure(running.port, processes, workload, clients)) + "\n")
                     sys.stdout.flush()
 
 

@@ -9,9 +9,10 @@ import statistics
 import time
 from pathlib import Path
 
-from .client import Connection, request_bytes
+from .client import connect, request_bytes, send
 from .results import Row, report
-from .setting import Setting, server
+from .running import server
+from .setting import Setting
 
 IDLE_S = 0.02
 HEALTH = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -25,24 +26,24 @@ Times = dict[str, list[float]]
 
 async def _by_turns(port: int, queries: list[bytes]) -> Times:
     """For each query: send it once after an idle period and twice back to back, then the same for GET /health."""
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    connection = await connect(port)
     times: Times = {}
     for query in queries:
         for name, request in zip(REQUESTS, (query, HEALTH), strict=True):
             await asyncio.sleep(IDLE_S)
             for kind in KINDS:
                 start_s = time.perf_counter()
-                await connection.send(request)
+                await send(connection, request)
                 times.setdefault(f"{name}, {kind}", []).append(1e3 * (time.perf_counter() - start_s))
-    connection.transport.close()
+    connection.close()
     return times
 
 
 async def _send(port: int, queries: list[bytes]) -> None:
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+    connection = await connect(port)
     for query in queries:
-        await connection.send(query)
-    connection.transport.close()
+        await send(connection, query)
+    connection.close()
 
 
 def loop_cpu_s(pid: int) -> float:
@@ -55,7 +56,7 @@ def run(setting: Setting) -> list[Row]:
     import uvloop
 
     queries = [request_bytes([text]) for text in setting.corpus.short(setting.count(300))]
-    with server(setting.engine_dir().path) as (process, port):
+    with server(setting.engine_dir().path) as (process, port, _):
         uvloop.run(_send(port, queries[: len(queries) // 4]))
         times = uvloop.run(_by_turns(port, queries))
         start_s = loop_cpu_s(process.pid)

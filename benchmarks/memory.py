@@ -5,7 +5,8 @@ from pathlib import Path
 
 from .client import request_bytes, send_all
 from .results import Row, report
-from .setting import Setting, server
+from .running import server
+from .setting import Setting
 
 NUM_TEXTS, NUM_STEPS = 10_000, 20
 
@@ -22,7 +23,7 @@ def run(setting: Setting) -> list[Row]:
     """Send mixed texts over 32 connections, and read the resident memory at twenty points in between."""
     texts = setting.corpus.mixed(setting.count(NUM_TEXTS))
     step = -(-len(texts) // NUM_STEPS)
-    with server(setting.engine_dir().path) as (process, port):
+    with server(setting.engine_dir().path) as (process, port, _):
         series = [resident_mb(process.pid)]
         for start in range(0, len(texts), step):
             send_all(port, [request_bytes([text]) for text in texts[start : start + step]], 32)

@@ -6,7 +6,8 @@ from functools import partial
 
 from .client import request_bytes, send_all
 from .results import Row, interleaved, ratio, report
-from .setting import Setting, server
+from .running import server
+from .setting import Setting
 
 NUM_TEXTS = 1000
 IN_PROCESS = "in process"
@@ -18,7 +19,7 @@ def run(setting: Setting) -> list[Row]:
     texts = setting.corpus.mixed(setting.count(NUM_TEXTS))
     model = setting.model()
     queries = [request_bytes([text]) for text in setting.corpus.short(setting.count(400))]
-    with server(setting.engine_dir().path) as (_, port):
+    with server(setting.engine_dir().path) as (_, port, _):
         contenders: dict[str, Callable[[], object]] = {IN_PROCESS: partial(model.embed, texts)}
         for shape, (num_connections, num_texts) in SHAPES.items():
             requests = [request_bytes(texts[i : i + num_texts]) for i in range(0, len(texts), num_texts)]

@@ -1,11 +1,9 @@
-"""The setting of benchmarks: the machine, a published model with a limit of 512 tokens, its engines, and a server."""
+"""The setting of benchmarks: the machine, a published model with a limit of 512 tokens, and its engines."""
 
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +21,6 @@ from tests.checkpoint import build_engine
 from .corpus import Corpus
 
 MAX_TOKENS = 512
-BEI = (sys.executable, "-m", "openbei")
 
 
 @dataclass(frozen=True)
@@ -73,21 +70,3 @@ class Setting:
         """The machine and the engine, for the line of JSON."""
         engine_dir = self.engine_dir()
         return {"cpu": cpu_name(), "engine": str(load_engine(engine_dir, threads=self.threads).info)}
-
-
-@contextmanager
-def server(engine_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Run `bei serve` in a subprocess on a free port. Yields the process and the port, and stops it afterwards."""
-    command = [*BEI, "serve", str(engine_dir), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr is not None
-            log = []
-            for line in process.stderr:
-                log.append(line)
-                if ready := re.search(r"ready on http://[\d.]+:(\d+)", line):
-                    yield process, int(ready[1])
-                    return
-            raise RuntimeError("the server did not start:\n" + "".join(log))
-        finally:
-            process.terminate()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from .client import request_bytes
 from .results import Row, report
-from .setting import BEI, Setting
+from .running import BEI
+from .setting import Setting
 
 POLL_S = 0.002
 

@@ -1,8 +1,6 @@
 """Step 7: the server over HTTP with texts of 5 and 500 tokens, and with the client used for BEI's published figures."""
 
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from tests.random_engine import random_engine_dir
 from tests.small_tokenizer import VOCAB_SIZE, words, write_tokenizer
 
 from ..client import request_bytes, send_all
+from ..running import server
 from .run import Result, Run, attempt
 from .shapes import spec_of
 
@@ -94,17 +93,6 @@ def _server(run: Run, folder: Path, num_fronts: int) -> Iterator[tuple[int, str]
     manifest = msgspec.structs.replace(engine_dir.manifest, max_num_tokens=16384)
     write_engine_dir(folder / "engine", manifest, tensors, write_tokenizer(folder / "tokenizer.json").read_bytes())
     device = "cuda" if run.is_cuda else "cpu"
-    command = [sys.executable, "-m", "openbei", "serve", str(folder / "engine"), "--port", "0", "--device", device]
-    command += ["--front-processes", str(num_fronts)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr
-            lines = []
-            for line in process.stderr:
-                lines.append(line)
-                if ready := re.search(r"ready on http://127\.0\.0\.1:(\d+) \((.*)\)", line):
-                    yield int(ready[1]), ready[2]
-                    return
-            raise RuntimeError("the server ended: " + "".join(lines)[-2000:])
-        finally:
-            process.terminate()
+    with server(folder / "engine", "--device", device, "--front-processes", str(num_fronts)) as running:
+        found = re.search(r"ready on \S+ \((.*)\)", running.log)
+        yield running.port, found[1] if found else ""

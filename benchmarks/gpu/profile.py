@@ -48,10 +48,10 @@ def _times(run: Run, engine: CudaEngine, batch: PackedBatch) -> Result:
     finish()
     finished = time.perf_counter()
     activity = ProfilerActivity.CUDA if run.is_cuda else ProfilerActivity.CPU
-    with torch.profiler.profile(activities=[activity]) as profiler:
-        for _ in range(1 if run.is_tiny else COUNT):
-            engine.run(batch)
     count = 1 if run.is_tiny else COUNT
+    with torch.profiler.profile(activities=[activity]) as profiler:
+        for _ in range(count):
+            engine.run(batch)
     times: dict[str, tuple[float, int]] = {}
     for event in profiler.key_averages():
         microseconds = event.self_device_time_total if run.is_cuda else event.self_cpu_time_total
