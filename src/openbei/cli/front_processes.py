@@ -57,7 +57,7 @@ def _descriptions(serving: Serving, engine_dirs: Items[EngineDir]) -> list[Model
     arguments = serving.model_arguments
     return [
         ModelDescription(
-            arguments.name(index) or one.manifest.model_name,
+            arguments.name(index, one.manifest),
             str(one.path),
             one.manifest,
             arguments.prompts(one.manifest.prompts),

@@ -59,9 +59,9 @@ class ModelArguments:
             if value is not None and num_models > 1:
                 raise ConfigError(f"{option} is for a single model; there are {num_models}")
 
-    def name(self, index: int) -> str | None:
-        """The name of a model by its index, or None for its own."""
-        return self.served_model_names[index] if self.served_model_names else None
+    def name(self, index: int, manifest: Manifest) -> str:
+        """The name of the model with an index: that of the options, or else its own."""
+        return self.served_model_names[index] if self.served_model_names else manifest.model_name
 
     def prompts(self, prompts: Prompts) -> Prompts:
         """The model's prompts, with the default prompt of the options. Raises ConfigError."""

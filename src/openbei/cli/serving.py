@@ -73,7 +73,7 @@ class Serving:
             )
             for target in self.targets
         ]
-        check_names([self.model_arguments.name(i) or one.manifest.model_name for i, one in enumerate(engine_dirs)])
+        check_names([self.model_arguments.name(i, one.manifest) for i, one in enumerate(engine_dirs)])
         require_key([engine_dir.manifest for engine_dir in engine_dirs], self.guard)
         _log.info("hashes of engine directories: %s", "checked" if self.verify else "not checked (--no-verify)")
         return engine_dirs
@@ -82,8 +82,8 @@ class Serving:
         """Load the models, one after the other."""
         for index, engine_dir in enumerate(engine_dirs):
             manifest = engine_dir.manifest
-            name, prompts = self.model_arguments.name(index), self.model_arguments.prompts(manifest.prompts)
-            _log.info("model: %s, %s, %s", name or manifest.model_name, manifest.spec.family, manifest.spec.task)
+            name, prompts = self.model_arguments.name(index, manifest), self.model_arguments.prompts(manifest.prompts)
+            _log.info("model: %s, %s, %s", name, manifest.spec.family, manifest.spec.task)
             engines = self.engine_arguments.load(engine_dir, self.environment)
             yield LoadedModel(manifest, Tokenizer.open(engine_dir), *engines, name=name, prompts=prompts)
 

@@ -38,10 +38,7 @@ def schedule(
     """A scheduler for each model, and a cache of `cache_bytes` unless that is 0. See `schedulers_of`."""
     own_metrics = [ModelMetrics(metrics, model.name, model.task) for model in models]
     schedulers = schedulers_of(models, limits, own_metrics)
-    return [
-        ServedModel(model, scheduler, own, ResultCache(cache_bytes, own) if cache_bytes else None)
-        for model, scheduler, own in zip(models, schedulers, own_metrics, strict=True)
-    ]
+    return _served(models, schedulers, own_metrics, cache_bytes)
 
 
 def schedulers_of(models: Items[LoadedModel], limits: QueueLimits, metrics: Items[ModelMetrics]) -> list[Scheduler]:
@@ -58,7 +55,7 @@ def schedulers_of(models: Items[LoadedModel], limits: QueueLimits, metrics: Item
     return [
         Scheduler(
             model.engines,
-            replace(limits, max_num_tokens=model.manifest.max_num_tokens),
+            _own_limits(limits, model),
             own_metrics,
             budget=budget,
             turns=[turns[engine.info.place] for engine in model.engines],
@@ -77,10 +74,25 @@ def serve_remotely(
     cache_bytes: int = 0,
 ) -> list[ServedModel]:
     """The models of a front, without engines: those are in the engine process."""
-    served = []
-    for index, (model, one) in enumerate(zip(models, started, strict=True)):
-        own_metrics = ModelMetrics(metrics, model.name, model.task)
-        own_limits = replace(limits, max_num_tokens=model.manifest.max_num_tokens)
-        cache = ResultCache(cache_bytes, own_metrics) if cache_bytes else None
-        served.append(ServedModel(model, RemoteScheduler(engine, index, one, own_limits), own_metrics, cache))
-    return served
+    own_metrics = [ModelMetrics(metrics, model.name, model.task) for model in models]
+    schedulers = [
+        RemoteScheduler(engine, index, one, _own_limits(limits, model))
+        for index, (model, one) in enumerate(zip(models, started, strict=True))
+    ]
+    return _served(models, schedulers, own_metrics, cache_bytes)
+
+
+def _own_limits(limits: QueueLimits, model: LoadedModel) -> QueueLimits:
+    return replace(limits, max_num_tokens=model.manifest.max_num_tokens)
+
+
+def _served(
+    models: Items[LoadedModel],
+    schedulers: Items[RequestScheduler],
+    metrics: Items[ModelMetrics],
+    cache_bytes: int,
+) -> list[ServedModel]:
+    return [
+        ServedModel(model, scheduler, own_metrics, ResultCache(cache_bytes, own_metrics) if cache_bytes else None)
+        for model, scheduler, own_metrics in zip(models, schedulers, metrics, strict=True)
+    ]
