@@ -282,14 +282,12 @@ class OpenModel(LoadedModel):
                 chunks,
                 operation.encode,
                 operation.output,
+                count=len,
                 batch_tokens=batch_tokens,
-                progress=advance if operation.has_sequence_each else None,
+                progress=advance,
             )
-            for chunk, sequences, rows in ran:
-                results = operation.finish(rows)
-                if not operation.has_sequence_each:
-                    advance(len(chunk))
-                yield sequences, results
+            for _, sequences, rows in ran:
+                yield sequences, operation.finish(rows)
 
 
 def _not_one_text(items: Iterable[T], param: str) -> Iterable[T]:

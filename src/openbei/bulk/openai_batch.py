@@ -23,7 +23,7 @@ from openbei.bulk.inputs.records import count_lines
 from openbei.bulk.outputs.output import Concatenated
 from openbei.bulk.part import PART_ROWS, Columns, Part
 from openbei.bulk.results import Types, Values
-from openbei.digests import digest, file_digests
+from openbei.digests import file_digest
 from openbei.errors import InputError
 from openbei.methods import require
 from openbei.serving.loaded_model import LoadedModel
@@ -65,7 +65,7 @@ class Batch:
 
     def digest(self) -> str | None:
         """See Source."""
-        return digest(repr(file_digests(self._path)).encode())
+        return file_digest(self._path)
 
     def num_rows(self) -> int | None:
         """See Source. The number of requests, without blank lines."""
@@ -124,7 +124,6 @@ class Task:
 
     name = "embed"
     output: Output = "pooled"
-    has_sequence_each = False
 
     def __init__(self, model: LoadedModel, *, truncate: bool) -> None:
         require(model.manifest, "embed")

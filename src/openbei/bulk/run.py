@@ -66,11 +66,9 @@ def run(
     unwritten: deque[Future[None]] = deque()
     with ThreadPoolExecutor(1, "writer") as writer:
         parts = source.parts(first)
-        of_sequences = progress if task.has_sequence_each else None
-        for part, sequences, rows in run_chunks(model, parts, encode, task.output, progress=of_sequences):
+        ran = run_chunks(model, parts, encode, task.output, count=lambda part: len(part.positions), progress=progress)
+        for part, sequences, rows in ran:
             totals.add(part, sequences)
-            if progress and not of_sequences:
-                progress(len(part.positions))
             unwritten.append(writer.submit(finish, part, rows))
             while len(unwritten) > MAX_UNWRITTEN_PARTS or (unwritten and unwritten[0].done()):
                 unwritten.popleft().result()

@@ -37,10 +37,6 @@ class Task(Protocol):
         """The output of the engine."""
 
     @property
-    def has_sequence_each(self) -> bool:
-        """Whether each row is one sequence."""
-
-    @property
     def types(self) -> Types:
         """The columns of the results."""
 
@@ -69,11 +65,6 @@ class OperationTask:
     def output(self) -> Output:
         """See Task."""
         return self.operation.output
-
-    @property
-    def has_sequence_each(self) -> bool:
-        """See Task."""
-        return self.operation.has_sequence_each
 
     def encode(self, part: Part) -> list[Sequence]:
         """See Task."""

@@ -53,13 +53,14 @@ def run_chunks(
     encode: Callable[[C], list[Sequence]],
     output: Output = "pooled",
     *,
+    count: Callable[[C], int],
     batch_tokens: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[C, list[Sequence], list[Rows]]]:
     """Each chunk with its sequences, and the engine's rows for each of them, in order.
 
-    A batch has at most `batch_tokens` tokens, except for a single sequence with more. Raises InputError for
-    `batch_tokens` below 1, what `encode` raises, and EngineError.
+    `count` returns the number of inputs in a chunk, for `progress`. A batch has at most `batch_tokens` tokens, except
+    for a single sequence with more. Raises InputError for `batch_tokens` below 1, EngineError, and what `encode` does.
     """
     if batch_tokens is not None and batch_tokens < 1:
         raise InputError(f"batch_tokens is {batch_tokens}; it must be at least 1", param="batch_tokens")
@@ -75,7 +76,7 @@ def run_chunks(
     is_one_chunk = isinstance(chunks, Sized) and len(chunks) <= 1
     prepared = map(prepare, chunks)
     for ready in prepared if is_one_chunk else _one_ahead(prepared):
-        yield ready.chunk, ready.sequences, _rows(model, ready, output, progress)
+        yield ready.chunk, ready.sequences, _rows(model, ready, output, count(ready.chunk), progress)
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -87,15 +88,27 @@ def _one_ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _rows(model: LoadedModel, ready: _Prepared[C], output: Output, progress: Progress | None) -> list[Rows]:
+def _rows(
+    model: LoadedModel, ready: _Prepared[C], output: Output, num_inputs: int, progress: Progress | None
+) -> list[Rows]:
+    """The rows of each sequence. Inputs count as done in the same share as sequences."""
     counts = Counter(ready.keys)
     results: dict[Key, Rows] = {}
+    num_sequences_done = num_inputs_done = 0
+
+    def advance(done: int) -> None:
+        nonlocal num_inputs_done
+        if progress and done > num_inputs_done:
+            progress(done - num_inputs_done)
+        num_inputs_done = done
+
     for part, packed in ready.batches:
         with model.lock:
             rows = model.engine.run(packed, output)
         results |= rows_by_key(part, rows)
-        if progress:
-            progress(sum(counts[key] for key in part))
+        num_sequences_done += sum(counts[key] for key in part)
+        advance(num_inputs * num_sequences_done // len(ready.keys))
+    advance(num_inputs)  # also inputs without sequences
     return [results[key] for key in ready.keys]
 
 

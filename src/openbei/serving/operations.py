@@ -31,14 +31,13 @@ R_co = TypeVar("R_co", covariant=True)
 class Operation(Generic[T, R_co]):
     """`encode` returns a sequence for each input; `finish` the results of the engine's rows for them.
 
-    They are called once for each chunk of inputs, in the same order, but perhaps by different threads.
-    `has_sequence_each` is false if an input is not one sequence.
+    They are called once for each chunk of inputs, in the same order, but perhaps by different threads. Pairs of late
+    interaction have a sequence for each query and document instead.
     """
 
     encode: Callable[[list[T]], list[Sequence]]
     finish: Callable[[list[Rows]], R_co]
     output: Output = "pooled"
-    has_sequence_each: bool = True
 
 
 def embed(
@@ -83,7 +82,6 @@ def _token_vectors(
         return sequences
 
     def finish(rows: list[Rows]) -> list[Vectors]:
-        check_finite(_dense(rows))
         return [token_vectors(part, encoded.popleft(), late, is_query=is_query) for part in cast(list[Vectors], rows)]
 
     return Operation(encode, finish, "vectors")
@@ -132,7 +130,7 @@ def _max_sim(model: LoadedModel, late: LateInteraction, *, truncate: bool) -> Op
         pairs_of_chunk, sequences = chunks.popleft()
         return pairs_of_chunk.scores(cast(list[Vectors], rows), sequences)
 
-    return Operation(encode, finish, "vectors", has_sequence_each=False)
+    return Operation(encode, finish, "vectors")
 
 
 def classify(model: LoadedModel, *, raw_scores: bool, truncate: bool) -> Operation[str | tuple[str, str], Vectors]:

@@ -67,11 +67,12 @@ async def embed_tokens(
         check_answer(call.totals, sequences, width, MAX_TOKEN_NUMBERS, param)
 
     def finish(rows: Vectors, sequences: list[Sequence]) -> list[Matrix]:
-        check_finite(rows)
         parts = split_by_sequence(rows, sequences)
         if late:
             both = zip(parts, sequences, strict=True)
             parts = [token_vectors(part, sequence, late, is_query=is_query) for part, sequence in both]
+        else:
+            check_finite(rows)
         if dimensions:
             parts = [to_embeddings(part, normalize=True, dimensions=dimensions) for part in parts]
         return [encode(part) for part in parts]
